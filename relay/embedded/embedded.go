@@ -1,0 +1,195 @@
+// Package embedded runs a NATS server with JetStream in this process. It is the only
+// importer of nats-server.
+//
+// Every write is synced to disk before it is acknowledged. A data folder belongs to
+// one server at a time: NATS itself does not notice a second one, so the package
+// keeps a lock of its own. The server listens on loopback unless told otherwise.
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+)
+
+// ErrDataInUse says that another process has a server on the data folder.
+var ErrDataInUse = errors.New("data folder is in use by another process")
+
+// Defaults of [Config].
+const (
+	DefaultListen     = "127.0.0.1:0"
+	DefaultMaxStore   = 20 << 30  // bytes
+	DefaultMaxMemory  = 256 << 20 // bytes
+	DefaultMaxPayload = 1 << 20   // bytes
+)
+
+// startTimeout bounds how long a server may take to recover what is on its disk.
+const startTimeout = 60 * time.Second
+
+// Config says where the server listens and keeps its data.
+type Config struct {
+	Data       string      // folder for everything it keeps, made when missing; required
+	Listen     string      // HOST:PORT, port 0 for a free one; empty: [DefaultListen]
+	MaxStore   int64       // bytes of JetStream on disk; 0: [DefaultMaxStore]
+	MaxPayload int32       // bytes of one message; 0: [DefaultMaxPayload]
+	Unsynced   bool        // leave syncing to the operating system: acknowledged writes can be lost with the power
+	Logger     *zap.Logger // of the server's own messages; nil means silence
+}
+
+// Server is a running server. It is safe for concurrent use.
+type Server struct {
+	ns   *server.Server
+	lock *flock.Flock
+	stop sync.Once
+}
+
+// Start returns once clients can connect and JetStream answers. The error is
+// [ErrDataInUse] when another process has the data folder.
+func Start(c Config) (*Server, error) {
+	if c.Data == "" {
+		return nil, errors.New("start embedded server: Data is empty: name a folder")
+	}
+	opts, err := options(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	lock, err := lockFolder(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := run(opts, c)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &Server{ns: ns, lock: lock}, nil
+}
+
+func options(c Config) (*server.Options, error) {
+	listen := c.Listen
+	if listen == "" {
+		listen = DefaultListen
+	}
+	host, portText, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen address %q: %w: write HOST:PORT, such as 127.0.0.1:4222", listen, err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil || port < 0 || port > 65535 {
+		return nil, fmt.Errorf("listen address %q: port %q is no number from 0 to 65535", listen, portText)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	if c.MaxStore == 0 {
+		c.MaxStore = DefaultMaxStore
+	}
+	if c.MaxPayload == 0 {
+		c.MaxPayload = DefaultMaxPayload
+	}
+	return &server.Options{
+		ServerName: "golive", Host: host, Port: port,
+		JetStream: true, StoreDir: filepath.Join(c.Data, "nats"), SyncAlways: !c.Unsynced,
+		JetStreamMaxMemory: DefaultMaxMemory, JetStreamMaxStore: c.MaxStore,
+		DisableJetStreamBanner: true,
+		JetStreamLimits:        server.JSLimitOpts{DefaultMaxConsumers: -1}, // every watcher of a route is a consumer; NATS stops at 1,000
+		MaxPayload:             c.MaxPayload,
+		NoSigs:                 true, // else the server ends the whole process on SIGINT
+	}, nil
+}
+
+func lockFolder(data string) (*flock.Flock, error) {
+	lock := flock.New(filepath.Join(data, "lock"))
+	held, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock data folder %s: %w", data, err)
+	}
+	if !held {
+		return nil, fmt.Errorf("%w: %s", ErrDataInUse, data)
+	}
+	return lock, nil
+}
+
+func run(opts *server.Options, c Config) (*server.Server, error) {
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("start embedded server: %w", err)
+	}
+	log := &logger{log: c.Logger, fatal: make(chan string, 1)}
+	if log.log == nil {
+		log.log = zap.NewNop()
+	}
+	ns.SetLoggerV2(log, false, false, false)
+	ns.Start()
+	ready := make(chan bool, 1)
+	go func() { ready <- ns.ReadyForConnections(startTimeout) }()
+	var failure string
+	select {
+	case ok := <-ready:
+		if ok && ns.JetStreamEnabled() {
+			return ns, nil
+		}
+		failure = fmt.Sprintf("not ready within %s", startTimeout)
+	case failure = <-log.fatal: // the server itself goes on half-started after this
+	}
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	return nil, fmt.Errorf("start embedded server on %s: %s", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)), failure)
+}
+
+// URL is where clients of other processes connect.
+func (s *Server) URL() string { return s.ns.ClientURL() }
+
+// InProcessConn makes a connection that does not use the network; it lets a Server
+// be the Server of a relay.Config.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+
+var _ nats.InProcessConnProvider = (*Server)(nil)
+
+// Stop ends the server and gives the data folder free. It blocks until both are
+// done; further calls do nothing. Close the clients of this process first, or they
+// log that the bus is lost.
+func (s *Server) Stop() error {
+	var err error
+	s.stop.Do(func() {
+		s.ns.Shutdown()
+		s.ns.WaitForShutdown()
+		if e := s.lock.Close(); e != nil {
+			err = fmt.Errorf("unlock data folder: %w", e)
+		}
+	})
+	return err
+}
+
+// logger hands the server's messages to zap. A fatal one must end the start, because
+// the server expects its logger to exit the process.
+type logger struct {
+	log   *zap.Logger
+	fatal chan string
+}
+
+func (l *logger) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l *logger) Warnf(format string, v ...any)   { l.log.Warn(fmt.Sprintf(format, v...)) }
+func (l *logger) Errorf(format string, v ...any)  { l.log.Error(fmt.Sprintf(format, v...)) }
+func (l *logger) Debugf(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l *logger) Tracef(format string, v ...any)  { l.log.Debug(fmt.Sprintf(format, v...)) }
+func (l *logger) Fatalf(format string, v ...any) {
+	message := fmt.Sprintf(format, v...)
+	l.log.Error(message)
+	select {
+	case l.fatal <- message:
+	default:
+	}
+}

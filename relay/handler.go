@@ -1,0 +1,98 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Message is a request as a handler gets it.
+type Message struct {
+	Name   string // "<message>", without the service
+	Data   []byte
+	Header nats.Header // may be nil
+}
+
+// Decode reads the message's JSON into v. An empty message leaves v as it is.
+func (m *Message) Decode(v any) error {
+	if len(m.Data) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(m.Data, v); err != nil {
+		return &Error{Code: "400", Message: fmt.Sprintf("%s takes JSON: %v", m.Name, err)}
+	}
+	return nil
+}
+
+// Handler answers one message of a service. What it returns is encoded as by
+// [Relay.Send]. It is called concurrently, and ctx ends only when the instance is
+// made to stop before it could finish.
+type Handler func(ctx context.Context, m *Message) (any, error)
+
+// JSON makes a Handler of a function from one JSON value to another. An empty
+// message gives the zero value of In; one that is not JSON is answered with code 400.
+func JSON[In, Out any](f func(ctx context.Context, in In) (Out, error)) Handler {
+	return func(ctx context.Context, m *Message) (any, error) {
+		var in In
+		if err := m.Decode(&in); err != nil {
+			return nil, err
+		}
+		return f(ctx, in)
+	}
+}
+
+// call runs h; a panic comes back as an error.
+func call(ctx context.Context, h Handler, m *Message, log *zap.Logger) (data []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			log.Error("handler panicked", zap.String("message", m.Name), zap.Any("panic", p),
+				zap.ByteString("stack", debug.Stack()))
+			err = &Error{Code: CodeFailed, Message: fmt.Sprintf("panic: %v", p)}
+		}
+	}()
+	answer, err := h(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return encode(answer)
+}
+
+// respond publishes the answer to a request; one without a reply subject gets none.
+func respond(nc *nats.Conn, reply string, data []byte, failure error) error {
+	if reply == "" {
+		return nil
+	}
+	if failure == nil {
+		return nc.Publish(reply, data)
+	}
+	e := &Error{Code: CodeFailed, Message: failure.Error()}
+	if given := (*Error)(nil); errors.As(failure, &given) {
+		e = given
+	}
+	m := nats.NewMsg(reply)
+	m.Header.Set(protocol.HeaderErrorCode, e.Code)
+	m.Header.Set(protocol.HeaderError, oneLine(e.Message))
+	if e.RetryAfter > 0 {
+		m.Header.Set(protocol.HeaderRetryAfter, strconv.Itoa(int(e.RetryAfter.Seconds()+0.999)))
+	}
+	return nc.PublishMsg(m)
+}
+
+// oneLine makes text fit for a header.
+func oneLine(text string) string {
+	out := []rune(text)
+	for i, c := range out {
+		if c == '\n' || c == '\r' {
+			out[i] = ' '
+		}
+	}
+	return string(out)
+}

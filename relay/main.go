@@ -1,0 +1,82 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// EnvSupervised is set to 1 by a parent that holds the other end of this process's
+// standard input and never writes to it: the end of that input is the end of the
+// parent.
+const EnvSupervised = "GOLIVE_SUPERVISED"
+
+// Main runs s as a whole program: it connects as the environment says
+// ([FromEnvironment]), serves until SIGINT, SIGTERM or the end of a supervising
+// parent, and returns the exit code for os.Exit. An empty s.Version is taken from
+// GOLIVE_VERSION. Logs go to stderr.
+func Main(s Service) int {
+	return MainWith(func(context.Context, *Relay) (Service, error) { return s, nil })
+}
+
+// MainWith is [Main] for a service whose handlers need the bus or have to be built
+// first: prepare is called once connected, and ctx ends when the program shall.
+func MainWith(prepare func(ctx context.Context, r *Relay) (Service, error)) int {
+	ctx, stop := UntilStopped(context.Background())
+	defer stop()
+	log := StderrLogger()
+	if err := serveMain(ctx, log, prepare); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func serveMain(ctx context.Context, log *zap.Logger, prepare func(context.Context, *Relay) (Service, error)) error {
+	c := FromEnvironment()
+	c.Name, c.Logger = os.Getenv(EnvService), log
+	r, err := Connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	s, err := prepare(ctx, r)
+	if err != nil {
+		return err
+	}
+	if s.Version == "" {
+		s.Version = os.Getenv(EnvVersion)
+	}
+	return r.Serve(ctx, s)
+}
+
+// UntilStopped is a context that ends with SIGINT, with SIGTERM, and, when
+// GOLIVE_SUPERVISED is 1, with the end of standard input.
+func UntilStopped(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	if os.Getenv(EnvSupervised) != "1" {
+		return ctx, stop
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { // ends with the process: a read of standard input cannot be interrupted
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	return ctx, func() { cancel(); stop() }
+}
+
+// StderrLogger writes one short line per entry to stderr, from level info on.
+func StderrLogger() *zap.Logger {
+	enc := zapcore.EncoderConfig{
+		LevelKey: "level", MessageKey: "message", LineEnding: "\n",
+		EncodeLevel: zapcore.LowercaseLevelEncoder, EncodeDuration: zapcore.StringDurationEncoder,
+		ConsoleSeparator: " ",
+	}
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), zapcore.Lock(os.Stderr), zapcore.InfoLevel))
+}

@@ -1,0 +1,10 @@
+// Package protocol holds the words of the wire: names, subjects, headers and
+// payloads of golive's protocol, version 1.
+//
+// Every subject is made here, by a method on typed parts, and nowhere else; a
+// subject is never taken apart again, because a name and a pre-release may both
+// hold hyphens. Whoever needs the parts reads them from headers or payload.
+//
+// The package imports the standard library only, performs no I/O and is safe for
+// concurrent use: all its types are plain values.
+package protocol

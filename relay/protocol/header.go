@@ -1,0 +1,22 @@
+package protocol
+
+// Headers of golive's messages.
+const (
+	HeaderRollout   = "Golive-Rollout"    // UUID v7 of the rollout
+	HeaderStep      = "Golive-Step"       // id of the step within the rollout
+	HeaderAttempt   = "Golive-Attempt"    // decimal, from 1
+	HeaderMessageID = "Golive-Message-Id" // a UUID, the same whenever the same message is sent again
+	HeaderSequence  = "Golive-Sequence"   // only from the orchestrator: the sequence of a fact in the journal
+	HeaderForwarded = "Golive-Forwarded"  // a production request that one version forwarded to another
+
+	HeaderTraceparent = "traceparent" // W3C trace context
+
+	HeaderRetryAfter = "Golive-Retry-After"      // seconds until a service under maintenance is expected back
+	HeaderErrorCode  = "Nats-Service-Error-Code" // NATS's own: the code of an answer that is an error
+	HeaderError      = "Nats-Service-Error"      // NATS's own: the text of an answer that is an error
+	HeaderStatus     = "Status"                  // NATS's own: a message with it is no answer
+)
+
+// HeartbeatsMissed is how many signs of life in a row may fail to come before a
+// worker is taken for dead.
+const HeartbeatsMissed = 3

@@ -1,0 +1,169 @@
+package protocol
+
+import "time"
+
+// StartMessage is the payload of a start.
+type StartMessage struct {
+	Rollout          string            `json:"rollout"`           // UUID v7; empty when a person published the start by hand
+	Step             string            `json:"step"`              // "todo-search/offline"
+	Attempt          int               `json:"attempt"`           // from 1
+	App              string            `json:"app"`               //
+	AppVersion       string            `json:"appVersion"`        //
+	Service          string            `json:"service,omitempty"` // absent in the app's own phase
+	Version          string            `json:"version,omitempty"` // absent in the app's own phase
+	Phase            Phase             `json:"phase"`
+	Revert           bool              `json:"revert"`
+	Deadline         time.Time         `json:"deadline,omitzero"` // after it the answer is no longer waited for; zero: none
+	HeartbeatSeconds int               `json:"heartbeatSeconds"`
+	Services         map[string]string `json:"services,omitempty"` // the versions of the release's services, by name
+}
+
+// Script is the script that the message starts.
+func (m StartMessage) Script() Script {
+	if m.Phase == Setup {
+		return Script{Name: m.App, Version: m.AppVersion, Phase: Setup}
+	}
+	return Script{Name: m.Service, Version: m.Version, Phase: m.Phase}
+}
+
+// Answer is the payload of a done, failed, reverted or revert-failed message. All
+// fields are optional.
+type Answer struct {
+	Rollout string       `json:"rollout,omitempty"`
+	Attempt int          `json:"attempt,omitempty"`
+	Done    bool         `json:"done,omitempty"`
+	Items   int64        `json:"items,omitempty"` // how many records the script has dealt with
+	Note    string       `json:"note,omitempty"`
+	Digest  string       `json:"digest,omitempty"` // of the setup service's build
+	Error   *ScriptError `json:"error,omitempty"`
+}
+
+// ScriptError is why a script has failed. A nil Retry means that trying again may
+// help; a false one that it will not.
+type ScriptError struct {
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message"`
+	Retry   *bool  `json:"retry,omitempty"`
+}
+
+// Error is the message, behind its code where there is one.
+func (e *ScriptError) Error() string {
+	if e.Code == "" {
+		return e.Message
+	}
+	return e.Code + ": " + e.Message
+}
+
+// Codes of failure that the orchestrator and the SDK give themselves.
+const (
+	CodeCancelled = "cancelled" // the script was told to stop
+	CodePanic     = "panic"     // the script panicked
+	CodeTimeout   = "timeout"   // no answer before the deadline
+	CodeLost      = "lost"      // the signs of life stopped coming
+	CodeReply     = "reply"     // a plain reply that was not done
+	CodeFailed    = "failed"    // the script returned an error
+)
+
+// ProgressMessage is the payload of a progress message. Total is 0 where it is not
+// known, and may be overrun. A nil Done is a bare sign of life.
+type ProgressMessage struct {
+	Rollout string `json:"rollout"`
+	Attempt int    `json:"attempt"`
+	Done    *int64 `json:"done,omitempty"`
+	Total   int64  `json:"total,omitempty"`
+	Note    string `json:"note,omitempty"`
+}
+
+// LogLine is the payload of a line that a script logs, published on [LogSubject].
+type LogLine struct {
+	Step    string    `json:"step"`
+	Attempt int       `json:"attempt"`
+	Time    time.Time `json:"time"`
+	Level   string    `json:"level"` // debug | info | warn | error
+	Text    string    `json:"text"`
+}
+
+// Accepted is the orchestrator's reply to an answer that was sent as a request. An
+// answer that came too late or for another attempt is not accepted; sending it
+// again is of no use.
+type Accepted struct {
+	Accepted *bool  `json:"accepted"` // nil: not a reply of an orchestrator
+	Reason   string `json:"reason,omitempty"`
+}
+
+// ServiceError is the error in an answer of golive.api.
+type ServiceError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Error is the message.
+func (e *ServiceError) Error() string { return e.Message }
+
+// Route is the gate's entry for one service: which versions get its production
+// traffic.
+type Route struct {
+	Service     string         `json:"service"`
+	Rollout     string         `json:"rollout"`            // that wrote this revision
+	Sequence    uint64         `json:"sequence,omitempty"` // of the fact in the journal that called for it
+	Versions    []RouteVersion `json:"versions"`
+	Maintenance *Maintenance   `json:"maintenance,omitempty"`
+}
+
+// RouteVersion is a version that a route lists.
+type RouteVersion struct {
+	Version string       `json:"version"`
+	State   VersionState `json:"state"`
+}
+
+// VersionState is what a version does with production requests.
+type VersionState string
+
+// The states of a version in a route.
+const (
+	StateStandby  VersionState = "standby"  // forwards to the old version
+	StateOnline   VersionState = "online"   // answers
+	StateFenced   VersionState = "fenced"   // forwards to the new version
+	StateDraining VersionState = "draining" // leaves, forwarding late arrivals
+	StateOffline  VersionState = "offline"  // not listed: gets none
+)
+
+// Maintenance says that a service answers every request with 503 for now.
+type Maintenance struct {
+	Since             time.Time `json:"since"`
+	RetryAfterSeconds int       `json:"retryAfterSeconds"`
+}
+
+// State is what the route lists version as; [StateOffline] when it does not list
+// it. The zero Route lists nothing.
+func (r Route) State(version string) VersionState {
+	for _, v := range r.Versions {
+		if v.Version == version {
+			return v.State
+		}
+	}
+	return StateOffline
+}
+
+// Online lists the versions that answer, in the route's order.
+func (r Route) Online() []string {
+	var online []string
+	for _, v := range r.Versions {
+		if v.State == StateOnline {
+			online = append(online, v.Version)
+		}
+	}
+	return online
+}
+
+// Confirmation is what an instance publishes once it acts on a revision of its
+// service's route, and again every [ConfirmEvery] while it lives.
+type Confirmation struct {
+	Revision uint64       `json:"revision"` // 0: the service has no route yet
+	State    VersionState `json:"state"`    // of this instance's version
+	Version  string       `json:"version"`
+}
+
+// ConfirmEvery is how often an instance repeats its confirmation.
+const ConfirmEvery = 2 * time.Second

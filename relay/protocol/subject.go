@@ -1,0 +1,97 @@
+package protocol
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Names of what lives in JetStream.
+const (
+	Stream       = "GOLIVE"        // the journal, answers and timers
+	RoutesBucket = "golive-routes" // key: service
+	LedgerBucket = "golive-ledger" // the snapshot of the ledger
+	ClaimsBucket = "golive-claims" // key: [ClaimKey]; what setup services have begun and finished
+)
+
+// Wildcards for those that follow everything of a kind.
+const (
+	AllRollouts = "golive.rollout.>"
+	AllAnswers  = "golive.answer.>"
+	AllTimers   = "golive.timer.>"
+	AllDue      = "golive.due.>"
+	AllNotices  = "golive.notice.>"
+)
+
+// RolloutSubject is where everything that happens to a rollout is published.
+func RolloutSubject(app, rollout string) string { return "golive.rollout." + app + "." + rollout }
+
+// AppRollouts matches the rollouts of one app.
+func AppRollouts(app string) string { return "golive.rollout." + app + ".>" }
+
+// TimerSubject holds the one timer of a rollout.
+func TimerSubject(app, rollout string) string { return "golive.timer." + app + "." + rollout }
+
+// DueSubject is where the timer of a rollout goes off.
+func DueSubject(app, rollout string) string { return "golive.due." + app + "." + rollout }
+
+// NoticeSubject is where orchestrators tell each other and watchers what a rollout
+// waits for. Not durable.
+func NoticeSubject(app, rollout string) string { return "golive.notice." + app + "." + rollout }
+
+// LogSubject is where the scripts of a rollout publish what they log. Not durable.
+func LogSubject(rollout string) string { return "golive.log." + rollout }
+
+// AnswerSubject is the reply subject of a start. Steps are numbered from 1.
+func AnswerSubject(rollout string, step, attempt int, revert bool) string {
+	return "golive.answer." + rollout + "." + strconv.Itoa(step) + "." + strconv.Itoa(attempt) + "." + direction(revert)
+}
+
+// ParseAnswerSubject takes an [AnswerSubject] apart; ok is false for anything else.
+func ParseAnswerSubject(subject string) (rollout string, step, attempt int, revert, ok bool) {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) != 6 || tokens[0] != "golive" || tokens[1] != "answer" {
+		return "", 0, 0, false, false
+	}
+	step, errStep := strconv.Atoi(tokens[3])
+	attempt, errAttempt := strconv.Atoi(tokens[4])
+	known := tokens[5] == direction(false) || tokens[5] == direction(true)
+	return tokens[2], step, attempt, tokens[5] == direction(true), errStep == nil && errAttempt == nil && known
+}
+
+// ClaimKey is the key under which an instance of a setup service claims an attempt.
+func ClaimKey(rollout, step string, attempt int, revert bool) string {
+	return rollout + "." + strings.ReplaceAll(step, "/", ".") + "." + strconv.Itoa(attempt) + "." + direction(revert)
+}
+
+func direction(revert bool) string {
+	if revert {
+		return "revert"
+	}
+	return "do"
+}
+
+// APISubject is the endpoint of a command to the orchestrator, such as "deploy".
+func APISubject(command string) string { return "golive.api." + command }
+
+// ProductionSubject is where production requests of a service arrive.
+func ProductionSubject(service, message string) string { return service + "." + message }
+
+// PrivateSubject is where one version of a service is reached whether or not it is
+// online.
+func PrivateSubject(service, version, message string) string {
+	return "golive.service." + service + "." + EncodeVersion(version) + "." + message
+}
+
+// EncodeVersion writes a version as one token of a subject: "." becomes "_" and "+"
+// becomes "=", which no version contains.
+func EncodeVersion(version string) string {
+	return strings.NewReplacer(".", "_", "+", "=").Replace(version)
+}
+
+// ConfirmSubject is where an instance confirms revisions of its service's route.
+func ConfirmSubject(service, instance string) string {
+	return "golive.confirm." + service + "." + instance
+}
+
+// AllConfirms matches the confirmations of all instances of all services.
+const AllConfirms = "golive.confirm.>"

@@ -1,0 +1,313 @@
+// Package relay is the bus client of an app's services and setup services: it
+// sends, requests and answers messages named "<service>.<message>" over NATS.
+//
+// A service is a [Service] value with a handler for each of its messages;
+// [Relay.Serve] keeps it on the bus. Each running instance always answers at the
+// private address of its version, and answers production requests only while the
+// gate's route for the service lists its version as online, so starting a new
+// version never gives it traffic. The instance follows its route by itself, confirms
+// each revision it acts on, and reads the route anew after every reconnect.
+//
+// A connection is kept for ever: it is made when the bus comes up and made again
+// whenever it is lost. Handlers run concurrently; a panic in one is answered as an
+// error. The package never retries a request, because only the caller knows whether
+// it may be done twice.
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// MinServer is the oldest nats-server that golive's guarantees hold on: older ones
+// sync to disk and schedule messages differently.
+const MinServer = "2.15.0"
+
+// Defaults of [Config].
+const (
+	DefaultURL            = nats.DefaultURL
+	DefaultRequestTimeout = 30 * time.Second
+)
+
+// Names of the environment variables that [FromEnvironment] reads.
+const (
+	EnvURL         = "GOLIVE_NATS_URL"
+	EnvCredentials = "GOLIVE_NATS_CREDS"
+	EnvService     = "GOLIVE_SERVICE"
+	EnvVersion     = "GOLIVE_VERSION"
+)
+
+// Config says how to reach the bus.
+type Config struct {
+	URL            string                     // one or more NATS URLs, joined by commas; empty: [DefaultURL]
+	Name           string                     // how the server lists the connection
+	Credentials    string                     // path of a NATS credentials file; empty: none
+	Server         nats.InProcessConnProvider // a server in this process, used in place of URL
+	RequestTimeout time.Duration              // of a request whose context has no deadline; 0: [DefaultRequestTimeout]
+	Logger         *zap.Logger                // nil means silence
+}
+
+// FromEnvironment is the Config that GOLIVE_NATS_URL and GOLIVE_NATS_CREDS describe;
+// what they do not set is left at its default.
+func FromEnvironment() Config {
+	return Config{URL: os.Getenv(EnvURL), Credentials: os.Getenv(EnvCredentials)}
+}
+
+// Relay is a connection to the bus. It is safe for concurrent use.
+type Relay struct {
+	nc      *nats.Conn
+	log     *zap.Logger
+	timeout time.Duration
+}
+
+// Connect blocks until the bus is reached, however long that takes, or until ctx
+// ends. A server older than [MinServer] or without JetStream is refused.
+func Connect(ctx context.Context, c Config) (*Relay, error) {
+	r := &Relay{log: c.Logger, timeout: c.RequestTimeout}
+	if r.log == nil {
+		r.log = zap.NewNop()
+	}
+	if r.timeout == 0 {
+		r.timeout = DefaultRequestTimeout
+	}
+	url := c.URL
+	if url == "" {
+		url = DefaultURL
+	}
+	connected := make(chan struct{}, 1)
+	nc, err := nats.Connect(url, r.options(c, connected)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
+	}
+	r.nc = nc
+	if err := r.awaitConnection(ctx, url, connected); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	if err := checkServer(nc); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Relay) options(c Config, connected chan<- struct{}) []nats.Option {
+	name := c.Name
+	if name == "" {
+		name = "golive relay"
+	}
+	opts := []nats.Option{
+		nats.Name(name),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.CustomReconnectDelay(func(int) time.Duration {
+			return 100*time.Millisecond + rand.N(150*time.Millisecond)
+		}),
+		nats.PingInterval(10 * time.Second),
+		nats.ConnectHandler(func(*nats.Conn) {
+			select {
+			case connected <- struct{}{}:
+			default:
+			}
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			r.log.Warn("bus lost", zap.Error(err))
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			r.log.Info("bus found again", zap.String("server", nc.ConnectedServerName()))
+		}),
+		// A refused subject shows up here alone: the call itself only times out.
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			r.log.Error("bus error", zap.String("subject", subject), zap.Error(err))
+		}),
+	}
+	if c.Server != nil {
+		opts = append(opts, nats.InProcessServer(c.Server))
+	}
+	if c.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(c.Credentials))
+	}
+	return opts
+}
+
+func (r *Relay) awaitConnection(ctx context.Context, url string, connected <-chan struct{}) error {
+	if r.nc.IsConnected() {
+		return nil
+	}
+	r.log.Info("waiting for the bus", zap.String("url", redact(url)))
+	select {
+	case <-connected:
+		return nil
+	case <-ctx.Done():
+		if err := r.nc.LastError(); err != nil {
+			return fmt.Errorf("connect to %s: %w (%w)", redact(url), err, ctx.Err())
+		}
+		return fmt.Errorf("connect to %s: %w", redact(url), ctx.Err())
+	}
+}
+
+func checkServer(nc *nats.Conn) error {
+	version := nc.ConnectedServerVersion()
+	found, err := semver.NewVersion(version)
+	if err != nil {
+		return fmt.Errorf("server %s tells no version that can be read: %q", nc.ConnectedServerName(), version)
+	}
+	if found.LessThan(semver.MustParse(MinServer)) {
+		return fmt.Errorf("server %s is nats-server %s, at least %s is needed: older ones sync and schedule differently",
+			nc.ConnectedServerName(), version, MinServer)
+	}
+	return nil
+}
+
+// Conn is the connection itself, for what the relay has no words for. It must not
+// be closed by the caller.
+func (r *Relay) Conn() *nats.Conn { return r.nc }
+
+// Close closes the connection at once. [Relay.Drain] first sends what is waiting.
+func (r *Relay) Close() { r.nc.Close() }
+
+// Drain sends what is still waiting to be sent, then closes the connection. It
+// blocks until that is done or ctx ends.
+func (r *Relay) Drain(ctx context.Context) error {
+	ctx, cancel := r.withTimeout(ctx)
+	defer cancel()
+	err := r.nc.FlushWithContext(ctx)
+	r.nc.Close()
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// An Option changes where one message goes.
+type Option func(*target)
+
+type target struct{ version string }
+
+// ToVersion sends the message to the private address of one version of its service,
+// whether or not that version is online.
+func ToVersion(version string) Option { return func(t *target) { t.version = version } }
+
+func subject(name string, opts []Option) (string, error) {
+	if len(opts) == 0 {
+		return name, nil
+	}
+	var t target
+	for _, o := range opts {
+		o(&t)
+	}
+	if t.version == "" {
+		return name, nil
+	}
+	if err := protocol.ValidateVersion(t.version); err != nil {
+		return "", err
+	}
+	service, message, err := protocol.SplitMessage(name)
+	if err != nil {
+		return "", err
+	}
+	return protocol.PrivateSubject(service, t.version, message), nil
+}
+
+// Send publishes a message and does not wait for anybody to get it. Payload is sent
+// as it is when it is nil, a []byte or a json.RawMessage, and as JSON otherwise.
+func (r *Relay) Send(name string, payload any, opts ...Option) error {
+	to, err := subject(name, opts)
+	if err != nil {
+		return fmt.Errorf("send %s: %w", name, err)
+	}
+	data, err := encode(payload)
+	if err != nil {
+		return fmt.Errorf("send %s: %w", name, err)
+	}
+	if err := r.nc.Publish(to, data); err != nil {
+		return fmt.Errorf("send %s: %w", name, describe(err, r.nc))
+	}
+	return nil
+}
+
+// Request sends a message and waits for the answer, at most until ctx ends or, when
+// ctx has no deadline, for the configured time. Payload is encoded as by
+// [Relay.Send]. The answer is stored in reply: nil drops it, *[]byte and
+// *json.RawMessage take it as it is, anything else takes it as JSON.
+//
+// The error is [ErrNobodyListens] at once when no instance is there, and an *[Error]
+// when the handler answered with one.
+func (r *Relay) Request(ctx context.Context, name string, payload, reply any, opts ...Option) error {
+	to, err := subject(name, opts)
+	if err != nil {
+		return fmt.Errorf("request %s: %w", name, err)
+	}
+	data, err := encode(payload)
+	if err != nil {
+		return fmt.Errorf("request %s: %w", name, err)
+	}
+	ctx, cancel := r.withTimeout(ctx)
+	defer cancel()
+	m, err := r.nc.RequestWithContext(ctx, to, data)
+	if err != nil {
+		return fmt.Errorf("request %s: %w", name, describe(err, r.nc))
+	}
+	if err := errorOf(name, m); err != nil {
+		return err
+	}
+	if err := decode(m.Data, reply); err != nil {
+		return fmt.Errorf("answer to %s: %w", name, err)
+	}
+	return nil
+}
+
+func (r *Relay) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, set := ctx.Deadline(); set {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, r.timeout)
+}
+
+func encode(payload any) ([]byte, error) {
+	switch p := payload.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		return p, nil
+	case json.RawMessage:
+		return p, nil
+	}
+	data, err := json.Marshal(payload)
+	if err != nil {
+		return nil, fmt.Errorf("write %T as JSON: %w", payload, err)
+	}
+	return data, nil
+}
+
+func decode(data []byte, into any) error {
+	switch p := into.(type) {
+	case nil:
+		return nil
+	case *[]byte:
+		*p = data
+		return nil
+	case *json.RawMessage:
+		*p = data
+		return nil
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("read %T from JSON: %w", into, err)
+	}
+	return nil
+}

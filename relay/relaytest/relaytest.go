@@ -1,0 +1,87 @@
+// Package relaytest gives a test a bus of its own: a server with JetStream on a
+// temporary folder and connections to it, all gone when the test ends.
+package relaytest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/embedded"
+)
+
+// Bus is a server for one test.
+type Bus struct {
+	t      testing.TB
+	server *embedded.Server
+}
+
+// Start starts a server for t. Writes are not synced to disk: a test that cares for
+// power cuts starts its own.
+func Start(t testing.TB) *Bus {
+	t.Helper()
+	s, err := embedded.Start(embedded.Config{Data: t.TempDir(), Unsynced: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Bus{t: t, server: s}
+}
+
+// URL is the server's address.
+func (b *Bus) URL() string { return b.server.URL() }
+
+// Connect gives a connection over TCP that is closed when the test ends.
+func (b *Bus) Connect() *relay.Relay {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	r, err := relay.Connect(ctx, relay.Config{URL: b.URL(), Name: b.t.Name()})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(r.Close)
+	return r
+}
+
+// Serve runs s on a connection of its own until the test ends or stop is called,
+// which blocks until it has ended. It returns once the private address answers.
+func (b *Bus) Serve(s relay.Service) (stop func()) {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := b.Connect()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Serve(ctx, s) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil {
+			b.t.Errorf("serve %s: %v", s.Name, err)
+		}
+	}
+	b.t.Cleanup(stop)
+	b.await(s.Name)
+	return stop
+}
+
+// await blocks until the service answers NATS's own PING for micro services.
+func (b *Bus) await(service string) {
+	b.t.Helper()
+	nc := b.Connect().Conn()
+	deadline := time.Now().Add(10 * time.Second)
+	for time.Now().Before(deadline) {
+		if _, err := nc.Request("$SRV.PING."+service, nil, 100*time.Millisecond); err == nil {
+			return
+		}
+	}
+	b.t.Fatalf("service %s did not come up within 10 s", service)
+}
