@@ -1,0 +1,142 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// message is the named message that carries an answer.
+func (a *attempt) message(answer *protocol.Answer) *nats.Msg {
+	verb := protocol.FailedVerb(a.job.revert)
+	if answer.Done {
+		verb = protocol.DoneVerb(a.job.revert)
+	}
+	m := nats.NewMsg(a.job.script.Subject(verb))
+	m.Data = marshal(answer)
+	a.address(m.Header, uuid.NewSHA1(uuid.NameSpaceOID, []byte(a.key+" "+strconv.Itoa(int(verb)))))
+	return m
+}
+
+// address writes the headers that every message about a step carries.
+func (a *attempt) address(h nats.Header, id uuid.UUID) {
+	if a.start.Rollout == "" {
+		return // started by hand: there is nothing to name
+	}
+	h.Set(protocol.HeaderRollout, a.start.Rollout)
+	h.Set(protocol.HeaderStep, a.start.Step)
+	h.Set(protocol.HeaderAttempt, strconv.Itoa(a.start.Attempt))
+	h.Set(protocol.HeaderMessageID, id.String())
+	if trace := a.header.Get(protocol.HeaderTraceparent); trace != "" {
+		h.Set(protocol.HeaderTraceparent, trace)
+	}
+}
+
+// answer sends the answer until an orchestrator has acknowledged it or the program is
+// told to stop (stopping ends); the next instance then finds it in the claim.
+func (a *attempt) answer(ctx, stopping context.Context, answer protocol.Answer) {
+	m := a.message(&answer)
+	for told := false; ; told = true {
+		accepted, err := a.ask(ctx, m)
+		if err == nil {
+			if !*accepted.Accepted {
+				a.worker.log.Warn("answer refused", zap.String("message", m.Subject), zap.String("reason", accepted.Reason))
+			}
+			return
+		}
+		if !told {
+			a.worker.log.Warn("answer not acknowledged, sending it until it is", zap.String("message", m.Subject), zap.Error(err))
+		}
+		if cause := context.Cause(stopping); cause != nil && cause != errCancelled {
+			return
+		}
+		pause(ctx, retryPause)
+	}
+}
+
+// ask sends the answer once; only an orchestrator's reply counts as acknowledged (a
+// stream that captures the subject replies too).
+func (a *attempt) ask(ctx context.Context, m *nats.Msg) (protocol.Accepted, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	inbox := a.worker.nc.NewRespInbox()
+	sub, err := a.worker.nc.SubscribeSync(inbox)
+	if err != nil {
+		return protocol.Accepted{}, err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	request := *m
+	request.Reply = inbox
+	if err := a.worker.nc.PublishMsg(&request); err != nil {
+		return protocol.Accepted{}, err
+	}
+	for {
+		reply, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return protocol.Accepted{}, err
+		}
+		var accepted protocol.Accepted
+		if json.Unmarshal(reply.Data, &accepted) == nil && accepted.Accepted != nil {
+			return accepted, nil
+		}
+	}
+}
+
+// beat publishes a sign of life at once, then what the script told when that has
+// changed, and a repetition within the time that the orchestrator expects.
+func (a *attempt) beat(ctx context.Context, run *Run) {
+	every := time.Duration(a.start.HeartbeatSeconds) * time.Second
+	if every <= 0 {
+		every = defaultHeartbeat
+	}
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	run.pulse(protocol.ProgressMessage{})
+	last, sent := time.Now(), run.told()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			told := run.told()
+			if told == sent && now.Sub(last) < every/2 {
+				continue
+			}
+			run.pulse(told)
+			last, sent = now, told
+		}
+	}
+}
+
+func (a *attempt) newRun() *Run {
+	return &Run{
+		Start: a.start,
+		Log:   a.logger(),
+		relay: a.worker.relay,
+		pulse: func(p protocol.ProgressMessage) {
+			p.Rollout, p.Attempt = a.start.Rollout, a.start.Attempt
+			m := nats.NewMsg(a.job.script.Subject(protocol.Progress))
+			m.Data = marshal(p)
+			a.address(m.Header, uuid.New())
+			if err := a.worker.nc.PublishMsg(m); err != nil {
+				a.worker.log.Debug("progress", zap.Error(err))
+			}
+		},
+	}
+}
+
+// marshal writes one of the protocol's payloads, which can all be written as JSON.
+func marshal(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}

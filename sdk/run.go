@@ -1,0 +1,83 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Run is one run of a script. It is safe for concurrent use.
+type Run struct {
+	// Start is the message that started the run. Its Rollout is empty when a person
+	// published it by hand.
+	Start protocol.StartMessage
+
+	// Log reaches the terminal of whoever follows the rollout.
+	Log *zap.Logger
+
+	relay *relay.Relay
+	pulse func(protocol.ProgressMessage) // publishes a progress message
+
+	mu       sync.Mutex
+	progress protocol.ProgressMessage // the last one told
+}
+
+// Request is [relay.Relay.Request] from inside the script: a message to the service
+// whose script this is goes to the version being set up; a message to another service
+// goes to production, or, where nobody is online there yet, to the version that this
+// rollout brings. An explicit [relay.ToVersion] overrules that.
+func (r *Run) Request(ctx context.Context, name string, payload, reply any, opts ...relay.Option) error {
+	if len(opts) > 0 {
+		return r.relay.Request(ctx, name, payload, reply, opts...)
+	}
+	service, _, err := protocol.SplitMessage(name)
+	if err != nil {
+		return err
+	}
+	if service == r.Start.Service {
+		return r.relay.Request(ctx, name, payload, reply, relay.ToVersion(r.Start.Version))
+	}
+	err = r.relay.Request(ctx, name, payload, reply)
+	version, ours := r.Start.Services[service]
+	if ours && errors.Is(err, relay.ErrNobodyListens) {
+		return r.relay.Request(ctx, name, payload, reply, relay.ToVersion(version))
+	}
+	return err
+}
+
+// Send is [relay.Relay.Send] from inside the script. A message to the service whose
+// script this is goes to the version being set up, any other to production; nobody
+// tells whether it arrived, so prefer [Run.Request].
+func (r *Run) Send(name string, payload any, opts ...relay.Option) error {
+	if len(opts) == 0 {
+		service, _, err := protocol.SplitMessage(name)
+		if err != nil {
+			return err
+		}
+		if service == r.Start.Service {
+			opts = append(opts, relay.ToVersion(r.Start.Version))
+		}
+	}
+	return r.relay.Send(name, payload, opts...)
+}
+
+// Progress tells how much is done of how much; total is 0 where it is not known, and
+// note may be empty. It does not block and may be called as often as one likes: it is
+// published at most ten times a second. The last done is also the number of items in
+// the script's answer.
+func (r *Run) Progress(done, total int64, note string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress.Done, r.progress.Total, r.progress.Note = &done, total, note
+}
+
+func (r *Run) told() protocol.ProgressMessage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.progress
+}

@@ -1,0 +1,173 @@
+// Package sdk is for authors of setup services: programs that do the work around the
+// release of a new version.
+//
+// An author fills in a [Setup] with one function for each phase there is work in and
+// calls [Main], or [Setup.Run] inside a bigger program:
+//
+//	func main() {
+//		os.Exit(sdk.Main(sdk.Setup{
+//			Service: "todo-search", Version: "0.0.1",
+//			Online: func(ctx context.Context, run *sdk.Run) error {
+//				return run.Request(ctx, "todo-search.reindex", nil, nil)
+//			},
+//		}))
+//	}
+//
+// The package does the rest of the wire protocol: it listens in a queue group, so any
+// number of instances can run and one gets each start; it claims an attempt durably
+// before it runs it and remembers the result, so a repeated start is answered and not
+// run again, also after a restart; it sends signs of life while a script runs; it
+// repeats the answer until an orchestrator has acknowledged it. Errors and panics
+// become "failed" answers. A script's context ends when its deadline passes, when the
+// orchestrator cancels it and when the program is told to stop.
+//
+// It never runs one attempt of a step twice. A script that was cut off by a crash is
+// run again from its start, as the next attempt, so a script must bear that.
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Script does the work of one phase. A nil error means done. It must return soon
+// after ctx has ended.
+type Script func(ctx context.Context, run *Run) error
+
+// Setup is a setup service: the scripts of one version of a service, or of an app.
+type Setup struct {
+	Service string // the service whose scripts these are; or
+	App     string // the app, for the script of its own setup phase
+	Version string // of the service, or of the app; required
+
+	Before  Script // before anything changes; the previous version serves
+	Offline Script // the new version runs but gets no production traffic
+	Online  Script // the new version serves production traffic
+	SetUp   Script // of an App only: when all services of its new version serve
+
+	RevertBefore, RevertOffline, RevertOnline, RevertSetUp Script // undo what the phase did
+
+	Logger *zap.Logger // of the service itself; nil means silence
+}
+
+// Main runs s as a whole program: it connects as GOLIVE_NATS_URL and
+// GOLIVE_NATS_CREDS say, works until SIGINT, SIGTERM or the end of a supervising
+// parent, and returns the exit code for os.Exit. Logs go to stderr.
+func Main(s Setup) int {
+	ctx, stop := relay.UntilStopped(context.Background())
+	defer stop()
+	if s.Logger == nil {
+		s.Logger = relay.StderrLogger()
+	}
+	if err := s.main(ctx); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+func (s Setup) main(ctx context.Context) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	c := relay.FromEnvironment()
+	c.Name, c.Logger = "setup of "+s.name()+" "+s.Version, s.Logger
+	r, err := relay.Connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return s.Run(ctx, r)
+}
+
+// Run answers the starts of s until ctx ends. It then ends the scripts that run,
+// waits for them and returns nil; their attempts are left to the orchestrator. An
+// error means that s is not complete or could not listen. Run may be called for
+// several Setups on one relay.
+func (s Setup) Run(ctx context.Context, r *relay.Relay) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	log := s.Logger
+	if log == nil {
+		log = zap.NewNop()
+	}
+	w, err := newWorker(r, log)
+	if err != nil {
+		return err
+	}
+	return w.run(ctx, s.jobs())
+}
+
+func (s Setup) name() string {
+	if s.App != "" {
+		return s.App
+	}
+	return s.Service
+}
+
+// job is a script in one direction, and the messages that concern it.
+type job struct {
+	script protocol.Script
+	revert bool
+	do     Script
+}
+
+func (s Setup) jobs() []job {
+	all := []job{
+		{s.script(protocol.Before), false, s.Before}, {s.script(protocol.Before), true, s.RevertBefore},
+		{s.script(protocol.Offline), false, s.Offline}, {s.script(protocol.Offline), true, s.RevertOffline},
+		{s.script(protocol.Online), false, s.Online}, {s.script(protocol.Online), true, s.RevertOnline},
+		{s.script(protocol.Setup), false, s.SetUp}, {s.script(protocol.Setup), true, s.RevertSetUp},
+	}
+	var given []job
+	for _, j := range all {
+		if j.do != nil {
+			given = append(given, j)
+		}
+	}
+	return given
+}
+
+func (s Setup) script(p protocol.Phase) protocol.Script {
+	return protocol.Script{Name: s.name(), Version: s.Version, Phase: p}
+}
+
+func (s Setup) check() error {
+	if (s.Service == "") == (s.App == "") {
+		return errors.New("setup service: give either Service or App")
+	}
+	if err := s.script(protocol.Setup).Validate(); err != nil {
+		return fmt.Errorf("setup service: %w", err)
+	}
+	jobs := s.jobs()
+	if len(jobs) == 0 {
+		return fmt.Errorf("setup service of %s %s has no script: give a function for a phase", s.name(), s.Version)
+	}
+	for _, j := range jobs {
+		if (j.script.Phase == protocol.Setup) != (s.App != "") {
+			return fmt.Errorf("setup service of %s %s: SetUp is the script of an App, and its only one; Before, Offline and Online are those of a Service", s.name(), s.Version)
+		}
+	}
+	return nil
+}
+
+// Permanent marks an error as one that trying again will not mend: the orchestrator
+// does not retry the script.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
