@@ -93,5 +93,23 @@ func ConfirmSubject(service, instance string) string {
 	return "golive.confirm." + service + "." + instance
 }
 
+// ParseConfirmSubject takes a [ConfirmSubject] apart; ok is false for anything else.
+func ParseConfirmSubject(subject string) (service, instance string, ok bool) {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) != 4 || tokens[0] != "golive" || tokens[1] != "confirm" {
+		return "", "", false
+	}
+	return tokens[2], tokens[3], true
+}
+
+// ParseDueSubject takes a [DueSubject] apart; ok is false for anything else.
+func ParseDueSubject(subject string) (app, rollout string, ok bool) {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) != 4 || tokens[0] != "golive" || tokens[1] != "due" {
+		return "", "", false
+	}
+	return tokens[2], tokens[3], true
+}
+
 // AllConfirms matches the confirmations of all instances of all services.
 const AllConfirms = "golive.confirm.>"

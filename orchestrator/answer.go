@@ -1,0 +1,230 @@
+package orchestrator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+const (
+	flushTimeout  = 5 * time.Second
+	applyTimeout  = 20 * time.Second // to make an answer durable: longer than an election
+	maxErrorBytes = 4 << 10          // of a plain reply that is kept as an error
+)
+
+// apply makes an event durable: it loads the newest state, applies what event makes
+// of it, and appends, again and again while somebody else is faster. A nil event means
+// that there is nothing to do. [rollout.ErrStale] says that the event came too late.
+func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rollout.State) (*rollout.Event, error)) (journal.Record, error) {
+	for {
+		r, err := o.journal.Load(ctx, app, id)
+		if err != nil {
+			return r, err
+		}
+		e, err := event(r.State)
+		if err != nil || e == nil {
+			return r, err
+		}
+		next, err := r.State.Apply(*e)
+		if err != nil {
+			return r, err
+		}
+		sequence, err := o.journal.Append(ctx, next, r.Sequence)
+		if errors.Is(err, rollout.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return r, err
+		}
+		o.logEvent(next, sequence)
+		return journal.Record{State: next, Sequence: sequence}, nil
+	}
+}
+
+func (o *Orchestrator) logEvent(s rollout.State, sequence uint64) {
+	fields := []zap.Field{
+		zap.String("rollout", s.ID), zap.String("app", s.Release.App), zap.String("version", s.Release.Version),
+		zap.Uint64("sequence", sequence),
+	}
+	if s.Event.Step != "" {
+		fields = append(fields, zap.String("step", s.Event.Step), zap.Int("attempt", s.Event.Attempt))
+	}
+	o.log.Info(s.What(), fields...)
+}
+
+// heardAnswer takes a named answer. Sent as a request, it is acknowledged once it is
+// durable; one that changes nothing is acknowledged as not accepted.
+func (o *Orchestrator) heardAnswer(script protocol.Script, verb protocol.Verb, m *nats.Msg) {
+	if m.Header.Get(protocol.HeaderSequence) != "" {
+		return // the completion event of the orchestrator itself has the same name
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), applyTimeout)
+	defer cancel()
+	err := o.takeNamed(ctx, script, verb, m)
+	switch {
+	case err == nil:
+		o.acknowledge(m, true, "")
+	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrNotFound):
+		o.log.Warn("answer changes nothing", zap.String("message", m.Subject), zap.Error(err))
+		o.acknowledge(m, false, err.Error())
+	default: // not acknowledged: it is sent again
+		o.log.Error("answer not taken", zap.String("message", m.Subject), zap.Error(err))
+	}
+}
+
+func (o *Orchestrator) acknowledge(m *nats.Msg, accepted bool, reason string) {
+	if m.Reply == "" {
+		return
+	}
+	data, err := json.Marshal(protocol.Accepted{Accepted: &accepted, Reason: reason})
+	if err == nil {
+		err = m.Respond(data)
+	}
+	if err != nil {
+		o.log.Debug("acknowledge", zap.Error(err)) // it is sent again
+	}
+}
+
+func (o *Orchestrator) takeNamed(ctx context.Context, script protocol.Script, verb protocol.Verb, m *nats.Msg) error {
+	var answer protocol.Answer
+	if len(bytes.TrimSpace(m.Data)) > 0 && json.Unmarshal(m.Data, &answer) != nil {
+		answer = protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: clip(string(m.Data))}}
+	}
+	if id := m.Header.Get(protocol.HeaderRollout); id != "" {
+		answer.Rollout = id
+	}
+	if n, err := strconv.Atoi(m.Header.Get(protocol.HeaderAttempt)); err == nil {
+		answer.Attempt = n
+	}
+	found, open := o.sight.newest(answer.Rollout)
+	if !open {
+		return fmt.Errorf("%w: no rollout %q waits for it", rollout.ErrNotFound, answer.Rollout)
+	}
+	typ := rollout.StepAnswered
+	if verb == protocol.Failed {
+		typ = rollout.StepBroke
+	}
+	return o.settle(ctx, found, rollout.Event{Type: typ, Step: script.Step(), Attempt: answer.Attempt, Answer: &answer, Named: true})
+}
+
+// settle makes one answer durable. Without an attempt it is about the first one.
+func (o *Orchestrator) settle(ctx context.Context, found journal.Record, e rollout.Event) error {
+	_, err := o.apply(ctx, found.State.Release.App, found.State.ID, func(s rollout.State) (*rollout.Event, error) {
+		step, _ := s.Step(e.Step)
+		if e.Attempt == 0 && step.Attempt == 1 {
+			e.Attempt = 1
+		}
+		if repeated(s, step, e) {
+			return nil, nil
+		}
+		e.At = time.Now().UTC()
+		return &e, nil
+	})
+	return err
+}
+
+// repeated reports whether e is the answer that the step has got already: the one who
+// sends it again has not heard that it was durable.
+func repeated(s rollout.State, step rollout.Step, e rollout.Event) bool {
+	if e.Attempt != step.Attempt {
+		return false
+	}
+	return (step.Status == rollout.StepDone && e.Type == rollout.StepAnswered) ||
+		(step.Status == rollout.StepFailed && e.Type == rollout.StepBroke)
+}
+
+// reply takes a plain reply to a start, which the journal's stream has kept.
+func (o *Orchestrator) reply(ctx context.Context, i journal.Item) error {
+	id, number, attempt, revert, ok := protocol.ParseAnswerSubject(i.Subject)
+	if !ok || revert || noAnswer(i) {
+		return nil
+	}
+	if err := o.catchUp(ctx); err != nil {
+		return err
+	}
+	found, open := o.sight.newest(id)
+	if !open || number < 1 || number > len(found.State.Steps) {
+		o.log.Warn("reply changes nothing: no rollout waits for it", zap.String("subject", i.Subject))
+		return nil
+	}
+	step := found.State.Steps[number-1]
+	e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: attempt}
+	answer := readReply(i, step.Script().Subject(protocol.Done))
+	e.Answer = &answer
+	if !answer.Done {
+		e.Type = rollout.StepBroke
+	}
+	err := o.settle(ctx, found, e)
+	if errors.Is(err, rollout.ErrStale) {
+		o.log.Warn("reply changes nothing", zap.String("subject", i.Subject), zap.Error(err))
+		return nil
+	}
+	return err
+}
+
+// noAnswer reports whether a message on a reply subject is none of the script's: NATS
+// itself answers there, with a status or as a stream that has stored the start.
+func noAnswer(i journal.Item) bool {
+	if i.Header.Get(protocol.HeaderStatus) != "" {
+		return true
+	}
+	var ack struct {
+		Stream   string `json:"stream"`
+		Sequence uint64 `json:"seq"`
+		Error    *struct {
+			ErrorCode int `json:"err_code"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(i.Data, &ack) != nil {
+		return false
+	}
+	return (ack.Stream != "" && ack.Sequence > 0) || (ack.Error != nil && ack.Error.ErrorCode != 0)
+}
+
+// readReply is what a plain reply says. Done must be said in so many words.
+func readReply(i journal.Item, doneName string) protocol.Answer {
+	text := strings.TrimSpace(string(i.Data))
+	var answer protocol.Answer
+	isJSON := strings.HasPrefix(text, "{") && json.Unmarshal([]byte(text), &answer) == nil
+	failure := i.Header.Get(protocol.HeaderError)
+	if failure == "" && i.Header.Get(protocol.HeaderErrorCode) == "" {
+		if isJSON && answer.Done {
+			answer.Error = nil
+			return answer
+		}
+		if !isJSON && text != "" && text[strings.LastIndexByte(text, '\n')+1:] == doneName {
+			return protocol.Answer{Done: true}
+		}
+	}
+	answer.Done = false
+	if answer.Error != nil && failure == "" {
+		return answer
+	}
+	if failure == "" {
+		failure = clip(text)
+	}
+	if failure == "" {
+		failure = "an empty reply, which does not say done"
+	}
+	answer.Error = &protocol.ScriptError{Code: protocol.CodeReply, Message: failure}
+	return answer
+}
+
+func clip(text string) string {
+	if len(text) <= maxErrorBytes {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxErrorBytes], "") + " …"
+}

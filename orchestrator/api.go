@@ -1,0 +1,432 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Codes of errors of the API. They are stable.
+const (
+	CodeInvalid     = "invalid"      // the request cannot be understood or is not allowed at all
+	CodeNotFound    = "not_found"    // there is no such thing
+	CodeAmbiguous   = "ambiguous"    // a short id fits several rollouts
+	CodeRolloutOpen = "rollout_open" // another rollout of the app is under way
+	CodeConflict    = "conflict"     // the state of the thing does not allow it
+	CodeUnavailable = "unavailable"  // the bus or its storage does not answer
+)
+
+// DeployRequest asks for a rollout. The id is the client's, a UUID v7, so that a
+// repeated request finds its own rollout.
+type DeployRequest struct {
+	Rollout string          `json:"rollout"`
+	Release rollout.Release `json:"release"`
+	By      string          `json:"by,omitempty"`
+}
+
+// RolloutRequest names a rollout by its id or any unique beginning of it.
+type RolloutRequest struct {
+	Rollout string `json:"rollout"`
+	By      string `json:"by,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// AppRequest names an app; empty means all.
+type AppRequest struct {
+	App string `json:"app,omitempty"`
+}
+
+// ListRequest asks for a page of rollouts, newest first.
+type ListRequest struct {
+	App    string `json:"app,omitempty"`    // empty: of all apps
+	Limit  int    `json:"limit,omitempty"`  // 1 to 100; 0: 20
+	Before string `json:"before,omitempty"` // a rollout's id: the page of those older than it
+}
+
+// RolloutView is a rollout as it stands: what the journal says, and what has been
+// observed of its running steps.
+type RolloutView struct {
+	rollout.State
+	Sequence  uint64              `json:"sequence"`
+	Sightings map[string]Sighting `json:"sightings,omitempty"` // by step
+}
+
+// RolloutStory is a rollout with everything that has happened to it, oldest first.
+type RolloutStory struct {
+	RolloutView
+	Events []StoryEvent `json:"events"`
+}
+
+// StoryEvent is one event of a story.
+type StoryEvent struct {
+	rollout.Event
+	Sequence uint64         `json:"sequence"`
+	Status   rollout.Status `json:"status"` // of the rollout after it
+}
+
+// RolloutList is a page of rollouts.
+type RolloutList struct {
+	Rollouts []RolloutView `json:"rollouts"`
+	Next     string        `json:"next,omitempty"` // Before of the next page; empty: this is the last
+}
+
+// AppStatus says what of an app is online and what it is doing.
+type AppStatus struct {
+	App      string          `json:"app"`
+	Version  string          `json:"version"` // of the newest rollout
+	Rollout  RolloutView     `json:"rollout"` // the newest
+	Services []ServiceStatus `json:"services"`
+}
+
+// ServiceStatus says what of a service is online.
+type ServiceStatus struct {
+	Service string   `json:"service"`
+	Version string   `json:"version"`          // that the newest rollout brings
+	Online  []string `json:"online"`           // versions that serve
+	Alive   int      `json:"alive"`            // instances of that version
+	NotRun  []string `json:"notRun,omitempty"` // phases whose scripts have not run
+}
+
+// RouteStatus is a route with the instances that act on it.
+type RouteStatus struct {
+	gate.Route
+	Instances []gate.Instance `json:"instances"`
+}
+
+// VersionInfo is what the orchestrator says of itself.
+type VersionInfo struct {
+	Version string `json:"version"`
+	Server  string `json:"server"` // version of the NATS server
+}
+
+// apiTimeout bounds one command: longer than an election of the cluster.
+const apiTimeout = 20 * time.Second
+
+// serveAPI answers the commands, as NATS micro service endpoints.
+func (o *Orchestrator) serveAPI(ctx context.Context) error {
+	service, err := micro.AddService(o.nc, micro.Config{
+		Name: "golive", Version: o.cfg.Version, Description: "brings new versions of apps live", QueueGroup: "golive",
+	})
+	if err != nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	defer func() { _ = service.Stop() }() // the connection may be gone
+	endpoints := map[string]micro.Handler{
+		"deploy":  answer(ctx, o, o.deploy),
+		"retry":   answer(ctx, o, o.retry),
+		"show":    answer(ctx, o, o.show),
+		"list":    answer(ctx, o, o.list),
+		"status":  answer(ctx, o, o.status),
+		"routes":  answer(ctx, o, o.routes),
+		"ledger":  answer(ctx, o, o.ledger),
+		"version": answer(ctx, o, o.version),
+	}
+	for name, handler := range endpoints {
+		if err := service.AddEndpoint(name, handler, micro.WithEndpointSubject(protocol.APISubject(name))); err != nil {
+			return fmt.Errorf("serve the API: %w", err)
+		}
+	}
+	if err := o.nc.FlushWithContext(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	close(o.ready)
+	<-ctx.Done()
+	return nil
+}
+
+// answer makes an endpoint of a function from a request to its result.
+func answer[In, Out any](ctx context.Context, o *Orchestrator, f func(context.Context, In) (Out, error)) micro.Handler {
+	return micro.HandlerFunc(func(q micro.Request) {
+		ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+		defer cancel()
+		var in In
+		var err error
+		if len(q.Data()) > 0 {
+			if e := json.Unmarshal(q.Data(), &in); e != nil {
+				err = refuse(CodeInvalid, "see the reference of the API for its fields", "the request is not JSON of the expected form: %v", e)
+			}
+		}
+		var out any
+		if err == nil {
+			if err = o.catchUp(ctx); err == nil {
+				out, err = f(ctx, in)
+			}
+		}
+		if err != nil {
+			out = map[string]*protocol.ServiceError{"error": describe(err)}
+		}
+		if err := q.RespondJSON(out); err != nil {
+			o.log.Warn("answer of the API not sent", zap.String("endpoint", q.Subject()), zap.Error(err))
+		}
+	})
+}
+
+func refuse(code, hint, format string, args ...any) error {
+	return &protocol.ServiceError{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+func describe(err error) *protocol.ServiceError {
+	var given *protocol.ServiceError
+	switch {
+	case errors.As(err, &given):
+		return given
+	case errors.Is(err, rollout.ErrNotFound):
+		return &protocol.ServiceError{Code: CodeNotFound, Message: err.Error(), Hint: "golive history lists the rollouts"}
+	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrConflict):
+		return &protocol.ServiceError{Code: CodeConflict, Message: err.Error()}
+	}
+	return &protocol.ServiceError{Code: CodeUnavailable, Message: err.Error(), Hint: "is JetStream healthy? try again"}
+}
+
+func (o *Orchestrator) view(r journal.Record) RolloutView {
+	v := RolloutView{State: r.State, Sequence: r.Sequence}
+	for _, step := range r.State.Running() {
+		if v.Sightings == nil {
+			v.Sightings = make(map[string]Sighting)
+		}
+		v.Sightings[step.ID] = o.sight.of(r.State.ID, step.ID, step.Attempt)
+	}
+	return v
+}
+
+// find resolves an id or the beginning of one.
+func (o *Orchestrator) find(ctx context.Context, prefix string) (journal.Ref, error) {
+	if prefix == "" {
+		return journal.Ref{}, refuse(CodeInvalid, "golive history lists the rollouts", "no rollout is named")
+	}
+	refs, err := o.journal.List(ctx, "")
+	if err != nil {
+		return journal.Ref{}, err
+	}
+	var found []journal.Ref
+	for _, ref := range refs {
+		if len(ref.ID) >= len(prefix) && ref.ID[:len(prefix)] == prefix {
+			found = append(found, ref)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return journal.Ref{}, refuse(CodeNotFound, "golive history lists the rollouts", "there is no rollout %s", prefix)
+	case 1:
+		return found[0], nil
+	}
+	return journal.Ref{}, refuse(CodeAmbiguous, "give more of its id", "%s is the beginning of %d rollouts, such as %s and %s",
+		prefix, len(found), found[0].ID, found[1].ID)
+}
+
+func (o *Orchestrator) show(ctx context.Context, q RolloutRequest) (RolloutStory, error) {
+	ref, err := o.find(ctx, q.Rollout)
+	if err != nil {
+		return RolloutStory{}, err
+	}
+	records, err := o.journal.History(ctx, ref.App, ref.ID)
+	if err != nil {
+		return RolloutStory{}, err
+	}
+	story := RolloutStory{Events: []StoryEvent{}}
+	for _, r := range records {
+		story.Events = append(story.Events, StoryEvent{Event: r.State.Event, Sequence: r.Sequence, Status: r.State.Status})
+		story.RolloutView = o.view(r)
+	}
+	return story, nil
+}
+
+const (
+	defaultPage = 20
+	maxPage     = 100
+)
+
+func (o *Orchestrator) list(ctx context.Context, q ListRequest) (RolloutList, error) {
+	if q.Limit == 0 {
+		q.Limit = defaultPage
+	}
+	if q.Limit < 1 || q.Limit > maxPage {
+		return RolloutList{}, refuse(CodeInvalid, "", "limit is %d, it must be from 1 to %d", q.Limit, maxPage)
+	}
+	refs, err := o.journal.List(ctx, q.App)
+	if err != nil {
+		return RolloutList{}, err
+	}
+	page := RolloutList{Rollouts: []RolloutView{}}
+	for _, ref := range refs {
+		if q.Before != "" && ref.ID >= q.Before {
+			continue
+		}
+		if len(page.Rollouts) == q.Limit {
+			page.Next = page.Rollouts[q.Limit-1].ID
+			break
+		}
+		r, err := o.journal.Load(ctx, ref.App, ref.ID)
+		if err != nil {
+			return RolloutList{}, err
+		}
+		page.Rollouts = append(page.Rollouts, o.view(r))
+	}
+	return page, nil
+}
+
+func (o *Orchestrator) status(ctx context.Context, q AppRequest) ([]AppStatus, error) {
+	all := []AppStatus{}
+	for _, app := range o.index.Apps() {
+		if q.App != "" && q.App != app {
+			continue
+		}
+		r, err := o.journal.Newest(ctx, app)
+		if err != nil {
+			return nil, err
+		}
+		s := AppStatus{App: app, Version: r.State.Release.Version, Rollout: o.view(r), Services: []ServiceStatus{}}
+		for _, service := range r.State.Release.Services {
+			one, err := o.serviceStatus(ctx, service)
+			if err != nil {
+				return nil, err
+			}
+			s.Services = append(s.Services, one)
+		}
+		all = append(all, s)
+	}
+	if q.App != "" && len(all) == 0 {
+		return nil, refuse(CodeNotFound, "golive status lists the apps", "no version of an app %q has been rolled out here", q.App)
+	}
+	return all, nil
+}
+
+func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Service) (ServiceStatus, error) {
+	s := ServiceStatus{Service: service.Name, Version: service.Version, Online: []string{}}
+	route, err := o.gate.Route(ctx, service.Name)
+	if err != nil {
+		return s, err
+	}
+	s.Online = append(s.Online, route.Online()...)
+	for _, i := range o.gate.Instances(service.Name) {
+		if i.Version == service.Version {
+			s.Alive++
+		}
+	}
+	for _, phase := range service.Migrations {
+		if _, yes := o.index.Ran(protocol.Script{Name: service.Name, Version: service.Version, Phase: phase}); !yes {
+			s.NotRun = append(s.NotRun, string(phase))
+		}
+	}
+	return s, nil
+}
+
+func (o *Orchestrator) routes(ctx context.Context, _ struct{}) ([]RouteStatus, error) {
+	routes, err := o.gate.Routes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []RouteStatus{}
+	for _, r := range routes {
+		s := RouteStatus{Route: r, Instances: o.gate.Instances(r.Service)}
+		if s.Instances == nil {
+			s.Instances = []gate.Instance{}
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func (o *Orchestrator) ledger(_ context.Context, q AppRequest) ([]ledger.Entry, error) {
+	entries := o.index.Entries(q.App)
+	if entries == nil {
+		entries = []ledger.Entry{}
+	}
+	return entries, nil
+}
+
+func (o *Orchestrator) version(context.Context, struct{}) (VersionInfo, error) {
+	return VersionInfo{Version: o.cfg.Version, Server: o.nc.ConnectedServerVersion()}, nil
+}
+
+// Client speaks to the orchestrators of an environment over its bus. It is safe for
+// concurrent use.
+type Client struct{ nc *nats.Conn }
+
+// NewClient uses nc, which stays the caller's.
+func NewClient(nc *nats.Conn) *Client { return &Client{nc: nc} }
+
+// ErrNoOrchestrator says that no orchestrator listens on the bus.
+var ErrNoOrchestrator = errors.New("no orchestrator answers on this bus")
+
+// call sends one command and waits for its result. An error of the API is a
+// *protocol.ServiceError.
+func call[Out any](ctx context.Context, c *Client, command string, in any) (Out, error) {
+	var out Out
+	data, err := json.Marshal(in)
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", command, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout+flushTimeout)
+	defer cancel()
+	m, err := c.nc.RequestWithContext(ctx, protocol.APISubject(command), data)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return out, ErrNoOrchestrator
+	}
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", command, err)
+	}
+	var failure struct {
+		Error *protocol.ServiceError `json:"error"`
+	}
+	if json.Unmarshal(m.Data, &failure) == nil && failure.Error != nil && failure.Error.Code != "" {
+		return out, failure.Error
+	}
+	if err := json.Unmarshal(m.Data, &out); err != nil {
+		return out, fmt.Errorf("answer to %s: %w", command, err)
+	}
+	return out, nil
+}
+
+// Deploy asks for a rollout and returns once it is recorded. Repeating the request
+// finds the same rollout.
+func (c *Client) Deploy(ctx context.Context, q DeployRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "deploy", q)
+}
+
+// Retry has the failed steps of a failed rollout tried again.
+func (c *Client) Retry(ctx context.Context, q RolloutRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "retry", q)
+}
+
+// Show gives a rollout with its whole story.
+func (c *Client) Show(ctx context.Context, q RolloutRequest) (RolloutStory, error) {
+	return call[RolloutStory](ctx, c, "show", q)
+}
+
+// List gives a page of rollouts, newest first.
+func (c *Client) List(ctx context.Context, q ListRequest) (RolloutList, error) {
+	return call[RolloutList](ctx, c, "list", q)
+}
+
+// Status says what is online and what is under way, by app.
+func (c *Client) Status(ctx context.Context, q AppRequest) ([]AppStatus, error) {
+	return call[[]AppStatus](ctx, c, "status", q)
+}
+
+// Routes gives the gate's routes, by service.
+func (c *Client) Routes(ctx context.Context) ([]RouteStatus, error) {
+	return call[[]RouteStatus](ctx, c, "routes", struct{}{})
+}
+
+// Ledger gives the scripts that have run, oldest first.
+func (c *Client) Ledger(ctx context.Context, q AppRequest) ([]ledger.Entry, error) {
+	return call[[]ledger.Entry](ctx, c, "ledger", q)
+}
+
+// Version asks an orchestrator who it is.
+func (c *Client) Version(ctx context.Context) (VersionInfo, error) {
+	return call[VersionInfo](ctx, c, "version", struct{}{})
+}

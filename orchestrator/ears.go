@@ -1,0 +1,112 @@
+package orchestrator
+
+import (
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// answerQueue is the queue group in which orchestrators listen to answers, so that
+// one of them takes each.
+const answerQueue = "golive"
+
+// ears are the subscriptions to the answers and the progress of every running script
+// of every open rollout. It is safe for concurrent use.
+type ears struct {
+	o    *Orchestrator
+	mu   sync.Mutex
+	subs map[string]*ear // by subject
+	busy sync.WaitGroup  // answers being taken
+}
+
+type ear struct {
+	sub   *nats.Subscription
+	users map[string]bool // rollouts
+}
+
+func newEars(o *Orchestrator) *ears { return &ears{o: o, subs: make(map[string]*ear)} }
+
+// wanted lists what a rollout needs to be heard of.
+func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription, error) {
+	all := make(map[string]func(*Orchestrator) (*nats.Subscription, error))
+	for _, step := range s.Running() {
+		if step.Kind != rollout.Migration {
+			continue
+		}
+		script := step.Script()
+		for _, verb := range []protocol.Verb{protocol.Done, protocol.Failed} {
+			subject := script.Subject(verb)
+			all[subject] = func(o *Orchestrator) (*nats.Subscription, error) {
+				return o.nc.QueueSubscribe(subject, answerQueue, func(m *nats.Msg) {
+					o.ears.busy.Go(func() { o.heardAnswer(script, verb, m) })
+				})
+			}
+		}
+		progress := script.Subject(protocol.Progress)
+		all[progress] = func(o *Orchestrator) (*nats.Subscription, error) {
+			return o.nc.Subscribe(progress, func(m *nats.Msg) { o.heardProgress(script.Step(), m) })
+		}
+	}
+	return all
+}
+
+// open makes sure that everything the rollout needs is heard, before it returns.
+func (e *ears) open(s rollout.State) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.add(s)
+}
+
+func (e *ears) add(s rollout.State) error {
+	fresh := false
+	for subject, subscribe := range wanted(s) {
+		if e.subs[subject] == nil {
+			sub, err := subscribe(e.o)
+			if err != nil {
+				return err
+			}
+			e.subs[subject] = &ear{sub: sub, users: make(map[string]bool)}
+			fresh = true
+		}
+		e.subs[subject].users[s.ID] = true
+	}
+	if !fresh {
+		return nil
+	}
+	return e.o.nc.FlushTimeout(flushTimeout)
+}
+
+// adjust opens what the rollout needs and closes what it does not need any more.
+func (e *ears) adjust(s rollout.State) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.add(s); err != nil {
+		e.o.log.Warn("listen", zap.String("rollout", s.ID), zap.Error(err)) // the work item does it again
+	}
+	need := wanted(s)
+	for subject, found := range e.subs {
+		if need[subject] != nil || !found.users[s.ID] {
+			continue
+		}
+		delete(found.users, s.ID)
+		if len(found.users) == 0 {
+			_ = found.sub.Unsubscribe() // the connection may be gone
+			delete(e.subs, subject)
+		}
+	}
+}
+
+// close ends all subscriptions and waits for the answers that are being taken.
+func (e *ears) close() {
+	defer e.busy.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for subject, found := range e.subs {
+		_ = found.sub.Unsubscribe()
+		delete(e.subs, subject)
+	}
+}

@@ -1,0 +1,250 @@
+// Package journal keeps rollouts in JetStream: everything that has happened to every
+// rollout, as the one truth about them, and at the same time the queue of what has to
+// be done next.
+//
+// Each event is one message on the rollout's subject that carries the whole state
+// after it, stored only if nobody has stored another one since the state was loaded.
+// Reads come from the stream's leader. The stream also keeps plain replies to starts,
+// and timers, so that neither is lost while no orchestrator runs.
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Journal is safe for concurrent use.
+type Journal struct {
+	js       jetstream.JetStream
+	stream   jetstream.Stream
+	replicas int
+}
+
+// Open opens the journal of the environment that nc is connected to, and makes it
+// with the given number of replicas (1 to 5) when it is missing.
+func Open(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := js.Stream(ctx, protocol.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		// Not CreateOrUpdate: called by several at once on a fresh cluster it times out.
+		stream, err = js.CreateStream(ctx, config(replicas))
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			stream, err = js.Stream(ctx, protocol.Stream)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
+	}
+	return &Journal{js: js, stream: stream, replicas: replicas}, nil
+}
+
+func config(replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        protocol.Stream,
+		Description: "golive: what has happened to every rollout, and what is due",
+		Subjects:    []string{protocol.AllRollouts, protocol.AllAnswers, protocol.AllTimers, protocol.AllDue},
+		Retention:   jetstream.LimitsPolicy,
+		Storage:     jetstream.FileStorage,
+		Replicas:    max(replicas, 1),
+		// A replica may be behind: a decision made on an old state would be refused,
+		// but a reader would be told what is no longer true.
+		AllowDirect:       false,
+		AllowMsgTTL:       true,
+		AllowMsgSchedules: true,
+	}
+}
+
+// Record is one event of a rollout as the journal holds it.
+type Record struct {
+	State    rollout.State
+	Sequence uint64
+}
+
+// Append stores the state that an event has led to, if after is still the sequence of
+// the rollout's newest message. It gives the new sequence; [rollout.ErrConflict] when
+// somebody else was faster. After any other error it is unknown whether the event was
+// stored; appending again finds out.
+func (j *Journal) Append(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
+	return j.publish(ctx, s, after, protocol.RolloutSubject(s.Release.App, s.ID))
+}
+
+// Begin stores the first state of a rollout, if after is still the sequence of the
+// newest message about any rollout of its app (0: there is none). Results are those
+// of [Journal.Append].
+func (j *Journal) Begin(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
+	return j.publish(ctx, s, after, protocol.AppRollouts(s.Release.App))
+}
+
+// maxTries bounds how often a publish without a clear answer is repeated.
+const maxTries = 5
+
+// publish stores one event. An error of the bus, and a refusal, do not tell whether
+// the event was stored (a cluster refuses with "wrong last sequence" also where there
+// is no conflict), so the leader is asked before anything is concluded.
+func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, filter string) (uint64, error) {
+	m, id, err := message(s)
+	if err != nil {
+		return 0, err
+	}
+	for try := 1; ; try++ {
+		ack, err := j.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequenceForSubject(after, filter))
+		if err == nil {
+			return ack.Sequence, nil
+		}
+		newest, readErr := j.stream.GetLastMsgForSubject(ctx, filter)
+		switch {
+		case errors.Is(readErr, jetstream.ErrMsgNotFound):
+			newest = &jetstream.RawStreamMsg{}
+		case readErr != nil:
+			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, errors.Join(err, readErr))
+		}
+		if newest.Header.Get(headerID) == id {
+			return newest.Sequence, nil
+		}
+		if newest.Sequence != after {
+			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, rollout.ErrConflict)
+		}
+		if try == maxTries {
+			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, err)
+		}
+		if err := pause(ctx, time.Duration(try)*20*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+const headerID = "ce-id"
+
+// message is the CloudEvent, in binary mode, of the event that led to s.
+func message(s rollout.State) (m *nats.Msg, id string, err error) {
+	unique, err := uuid.NewV7()
+	if err != nil {
+		return nil, "", err
+	}
+	id = unique.String()
+	m = nats.NewMsg(protocol.RolloutSubject(s.Release.App, s.ID))
+	m.Header.Set(headerID, id)
+	m.Header.Set("ce-specversion", "1.0")
+	m.Header.Set("ce-type", "golive.rollout."+s.What()+".v1")
+	m.Header.Set("ce-source", "/golive/apps/"+s.Release.App)
+	m.Header.Set("ce-subject", s.ID)
+	m.Header.Set("ce-time", s.Event.At.UTC().Format(time.RFC3339Nano))
+	m.Header.Set("content-type", "application/json")
+	m.Data, err = json.Marshal(s)
+	if err != nil {
+		return nil, "", fmt.Errorf("write rollout %s: %w", s.ID, err)
+	}
+	return m, id, nil
+}
+
+func record(data []byte, sequence uint64) (Record, error) {
+	r := Record{Sequence: sequence}
+	if err := json.Unmarshal(data, &r.State); err != nil {
+		return Record{}, fmt.Errorf("read message %d of stream %s: %w", sequence, protocol.Stream, err)
+	}
+	return r, nil
+}
+
+// Load gives the newest state of a rollout; [rollout.ErrNotFound] when there is none.
+func (j *Journal) Load(ctx context.Context, app, id string) (Record, error) {
+	return j.newest(ctx, protocol.RolloutSubject(app, id))
+}
+
+// Newest gives the newest state of the app's rollout that something has happened to
+// last; [rollout.ErrNotFound] when the app has none.
+func (j *Journal) Newest(ctx context.Context, app string) (Record, error) {
+	return j.newest(ctx, protocol.AppRollouts(app))
+}
+
+func (j *Journal) newest(ctx context.Context, filter string) (Record, error) {
+	m, err := j.stream.GetLastMsgForSubject(ctx, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Record{}, rollout.ErrNotFound
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("load %s: %w", filter, err)
+	}
+	return record(m.Data, m.Sequence)
+}
+
+// Last is the sequence of the newest message about any rollout; 0 when there is none.
+// An index that has reached it knows all that has happened so far.
+func (j *Journal) Last(ctx context.Context) (uint64, error) {
+	m, err := j.stream.GetLastMsgForSubject(ctx, protocol.AllRollouts)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find the end of stream %s: %w", protocol.Stream, err)
+	}
+	return m.Sequence, nil
+}
+
+// Ref names a rollout.
+type Ref struct{ App, ID string }
+
+// List names the rollouts of app, or of all apps when app is empty, newest first.
+func (j *Journal) List(ctx context.Context, app string) ([]Ref, error) {
+	filter := protocol.AllRollouts
+	if app != "" {
+		filter = protocol.AppRollouts(app)
+	}
+	info, err := j.stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, fmt.Errorf("list rollouts: %w", err)
+	}
+	refs := make([]Ref, 0, len(info.State.Subjects))
+	for subject := range info.State.Subjects {
+		tokens := strings.Split(subject, ".")
+		refs = append(refs, Ref{App: tokens[2], ID: tokens[3]})
+	}
+	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(b.ID, a.ID) }) // ids begin with their time
+	return refs, nil
+}
+
+// History gives every event of a rollout, oldest first.
+func (j *Journal) History(ctx context.Context, app, id string) ([]Record, error) {
+	subject := protocol.RolloutSubject(app, id)
+	var records []Record
+	for next := uint64(1); ; {
+		m, err := j.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return records, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("history of rollout %s: %w", id, err)
+		}
+		r, err := record(m.Data, m.Sequence)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+		next = m.Sequence + 1
+	}
+}

@@ -1,0 +1,168 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Timing of the queue. An item is given to another orchestrator when it has not been
+// heard of for ackWait.
+const (
+	ackWait   = 3 * time.Second
+	stillAt   = time.Second // how often a busy worker says so
+	nakDelay  = time.Second // before an item that failed is given out again
+	prefetch  = 256         // items handed to one orchestrator ahead of its handling them
+	queueName = "golive-orchestrators"
+)
+
+// Item is a piece of work from the queue: an event of a rollout, a plain reply to a
+// start, or a timer that went off.
+type Item struct {
+	Record  *Record     // of an event; nil otherwise
+	Subject string      // where it was published
+	Data    []byte      // of a reply
+	Header  nats.Header // of a reply
+	// Sequence of the item in the stream.
+	Sequence uint64
+}
+
+// Work hands the items of the queue to handle, each in a goroutine of its own, until
+// ctx ends; it then waits for those under way. An item is done when handle returns
+// nil; after an error it is given out again, to any orchestrator, a second later. An
+// orchestrator that dies loses its items to the others within about three seconds.
+//
+// An item that was done can come again, because the acknowledgement is not durable:
+// handle must find out from the state whether there is anything left to do.
+func (j *Journal) Work(ctx context.Context, handle func(context.Context, Item) error) error {
+	consumer, err := j.queue(ctx)
+	if err != nil {
+		return err
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(prefetch),
+		jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
+	if err != nil {
+		return fmt.Errorf("take work: %w", err)
+	}
+	defer messages.Stop()
+	var busy sync.WaitGroup
+	defer busy.Wait()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, jetstream.ErrNoHeartbeat):
+			continue // the leader is gone or busy; the next pull finds the new one
+		case err != nil:
+			return fmt.Errorf("take work: %w", err)
+		}
+		busy.Go(func() { work(ctx, m, handle) })
+	}
+}
+
+// queue opens the durable consumer that all orchestrators share.
+func (j *Journal) queue(ctx context.Context) (jetstream.Consumer, error) {
+	consumer, err := j.stream.Consumer(ctx, queueName)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		consumer, err = j.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+			Durable:        queueName,
+			FilterSubjects: []string{protocol.AllRollouts, protocol.AllAnswers, protocol.AllDue},
+			AckPolicy:      jetstream.AckExplicitPolicy,
+			AckWait:        ackWait,
+			MaxDeliver:     -1,
+			MaxAckPending:  -1, // the default of 1,000 would stop all work once so many items wait
+		})
+		if errors.Is(err, jetstream.ErrConsumerExists) {
+			consumer, err = j.stream.Consumer(ctx, queueName)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the queue of stream %s: %w", protocol.Stream, err)
+	}
+	return consumer, nil
+}
+
+// work handles one message and keeps it from being given to somebody else meanwhile.
+func work(ctx context.Context, m jetstream.Msg, handle func(context.Context, Item) error) {
+	i, err := item(m)
+	if err != nil {
+		_ = m.Term() // nobody can read it: giving it out again is of no use
+		return
+	}
+	done := make(chan struct{})
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		tick := time.NewTicker(stillAt)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_ = m.InProgress() // a failure means a repetition, which is harmless
+			case <-done:
+				return
+			}
+		}
+	})
+	err = handle(ctx, i)
+	close(done)
+	busy.Wait()
+	if err != nil {
+		_ = m.NakWithDelay(nakDelay) // lost, it is given out again after ackWait
+		return
+	}
+	_ = m.Ack()
+}
+
+func item(m jetstream.Msg) (Item, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return Item{}, err
+	}
+	i := Item{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Data: m.Data(), Header: m.Headers()}
+	if m.Headers().Get(headerID) == "" {
+		return i, nil
+	}
+	r, err := record(m.Data(), i.Sequence)
+	i.Record = &r
+	return i, err
+}
+
+// Remind makes the rollout's timer go off at the given time, as an item on its due
+// subject, unless something has happened to the rollout since the event at sequence
+// (then [rollout.ErrConflict]). A rollout has one timer: setting it again replaces it.
+func (j *Journal) Remind(ctx context.Context, s rollout.State, sequence uint64, at time.Time) error {
+	m := nats.NewMsg(protocol.TimerSubject(s.Release.App, s.ID))
+	// The option of the client rounds to whole seconds, which would fire early.
+	m.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
+	m.Header.Set("Nats-Schedule-Target", protocol.DueSubject(s.Release.App, s.ID))
+	_, err := j.js.PublishMsg(ctx, m,
+		jetstream.WithExpectLastSequenceForSubject(sequence, protocol.RolloutSubject(s.Release.App, s.ID)))
+	if isWrongSequence(err) {
+		return fmt.Errorf("set timer of rollout %s: %w", s.ID, rollout.ErrConflict)
+	}
+	if err != nil {
+		return fmt.Errorf("set timer of rollout %s: %w", s.ID, err)
+	}
+	return nil
+}
+
+// The server has two codes for a wrong last sequence.
+const (
+	codeWrongLastSequence        = 10071
+	codeWrongLastSequenceCluster = 10164
+)
+
+func isWrongSequence(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) &&
+		(api.ErrorCode == codeWrongLastSequence || api.ErrorCode == codeWrongLastSequenceCluster)
+}

@@ -1,0 +1,220 @@
+// Package orchestrator is the engine: it hears what happens to rollouts, applies it,
+// saves the new state, and only then acts on it.
+//
+// Any number of orchestrators work side by side on one environment without knowing
+// of each other: the journal gives each piece of work to one of them, and to another
+// one when that one dies. What an orchestrator keeps in memory is either an index over
+// the journal or a mere observation (who was seen alive, what nobody listens to), so
+// losing it loses nothing.
+//
+// It never opens a gate that the journal does not call for, and every act of it is
+// harmless when repeated.
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Defaults of [Config].
+const (
+	DefaultHeartbeat = 5 * time.Second
+	DefaultResend    = 2 * time.Second
+)
+
+// claimsMaxAge is how long setup services remember what they have run: longer than
+// any rollout stays open.
+const claimsMaxAge = 90 * 24 * time.Hour
+
+// Config says what an orchestrator works with.
+type Config struct {
+	Conn    *nats.Conn       // required
+	Journal *journal.Journal // required
+	Ledger  *ledger.Store    // required
+	Gate    *gate.Gate       // required; New does not run it, Run does
+
+	Replicas  int           // of the bucket of claims; 0 means 1
+	Heartbeat time.Duration // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
+	Resend    time.Duration // before a start that nobody listens to is sent again; 0: [DefaultResend]
+	Version   string        // of golive, as told by the API; empty: "0.0.0-dev"
+	Logger    *zap.Logger   // nil means silence
+}
+
+// Orchestrator is one engine. Make it with [New].
+type Orchestrator struct {
+	nc      *nats.Conn
+	journal *journal.Journal
+	store   *ledger.Store
+	gate    *gate.Gate
+	log     *zap.Logger
+	cfg     Config
+
+	index  *ledger.Index
+	sight  *sightings
+	ears   *ears
+	claims jetstream.KeyValue
+	ready  chan struct{}
+}
+
+// New checks c and fills in its defaults. It starts nothing.
+func New(c Config) (*Orchestrator, error) {
+	if c.Conn == nil || c.Journal == nil || c.Ledger == nil || c.Gate == nil {
+		return nil, errors.New("orchestrator: Conn, Journal, Ledger and Gate are required")
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = DefaultHeartbeat
+	}
+	if c.Heartbeat < time.Second || c.Heartbeat%time.Second != 0 {
+		return nil, fmt.Errorf("orchestrator: Heartbeat is %s, it must be whole seconds", c.Heartbeat)
+	}
+	if c.Resend == 0 {
+		c.Resend = DefaultResend
+	}
+	if c.Version == "" {
+		c.Version = "0.0.0-dev"
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	return &Orchestrator{
+		nc: c.Conn, journal: c.Journal, store: c.Ledger, gate: c.Gate, log: c.Logger, cfg: c,
+		sight: newSightings(), ready: make(chan struct{}),
+	}, nil
+}
+
+// Ready is closed once the orchestrator takes commands and works on rollouts.
+func (o *Orchestrator) Ready() <-chan struct{} { return o.ready }
+
+// Run works until ctx ends; it returns when all it started has ended. It may be
+// called once. What is under way when it ends is gone on with by another
+// orchestrator, or by the next one.
+func (o *Orchestrator) Run(ctx context.Context) error {
+	snapshot, err := o.store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	o.index = ledger.NewIndex(snapshot)
+	o.claims, err = relay.OpenBucket(ctx, o.nc, relay.Bucket{
+		Name: protocol.ClaimsBucket, Replicas: o.cfg.Replicas, MaxAge: claimsMaxAge,
+	})
+	if err != nil {
+		return err
+	}
+	o.ears = newEars(o)
+	defer o.ears.close()
+
+	running, ctx := errgroup.WithContext(ctx)
+	running.Go(func() error { return o.gate.Run(ctx) })
+	running.Go(func() error { return o.hearNotices(ctx) })
+	running.Go(func() error { return o.follow(ctx, snapshot.First()) })
+	if err := o.catchUp(ctx); err != nil {
+		return errors.Join(err, running.Wait())
+	}
+	running.Go(func() error { return o.persist(ctx, "work", func() error { return o.journal.Work(ctx, o.handle) }) })
+	running.Go(func() error { return o.watchHearts(ctx) })
+	running.Go(func() error { return o.saveLedger(ctx) })
+	running.Go(func() error { return o.serveAPI(ctx) })
+	err = running.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// persist repeats what must go on for as long as the orchestrator does: the bus may
+// be away for a while.
+func (o *Orchestrator) persist(ctx context.Context, what string, f func() error) error {
+	for {
+		err := f()
+		if ctx.Err() != nil {
+			return nil
+		}
+		o.log.Warn(what+" interrupted, going on", zap.Error(err))
+		if pause(ctx, time.Second) != nil {
+			return nil
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// follow keeps the index, the open rollouts and the ears up to date with the journal.
+func (o *Orchestrator) follow(ctx context.Context, after uint64) error {
+	return o.persist(ctx, "following the journal", func() error {
+		return o.journal.Follow(ctx, after, func(r journal.Record) error {
+			after = r.Sequence
+			o.sight.track(r)
+			o.ears.adjust(r.State)
+			o.index.Apply(r.State, r.Sequence)
+			return nil
+		})
+	})
+}
+
+// catchUp blocks until all that had happened to rollouts when it was called is known.
+func (o *Orchestrator) catchUp(ctx context.Context) error {
+	last, err := o.journal.Last(ctx)
+	if err != nil {
+		return err
+	}
+	return o.reach(ctx, last)
+}
+
+func (o *Orchestrator) reach(ctx context.Context, sequence uint64) error {
+	for {
+		reached, grown := o.index.Reached(sequence)
+		if reached {
+			return nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// saveEvery is how often the ledger's snapshot is written when it has grown.
+const saveEvery = time.Minute
+
+func (o *Orchestrator) saveLedger(ctx context.Context) error {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for ended := false; !ended; {
+		save := ctx
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			ended = true
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			save = last
+		}
+		if err := o.store.Save(save, o.index.Snapshot()); err != nil {
+			o.log.Warn("ledger not saved, it is made anew from the journal when needed", zap.Error(err))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Facts is what is known of the environment when a plan is made.
+type Facts struct {
+	Ran    func(protocol.Script) (Ran, bool) // what the ledger holds; required
+	Routes map[string]Replace                // by service; a missing one has no route
+}
+
+// Ran says that a script has run in this environment.
+type Ran struct {
+	Rollout string
+	At      time.Time
+}
+
+// Compile makes the plan of a rollout and starts its first steps. Scripts that have
+// run are skipped. A release that is not valid gives the error of [Release.Validate].
+func Compile(id, by string, at time.Time, r Release, f Facts) (State, error) {
+	if err := r.Validate(); err != nil {
+		return State{}, err
+	}
+	services, err := r.ordered()
+	if err != nil {
+		return State{}, err
+	}
+	p := planner{facts: f, reach: make(map[string][]int)}
+	for _, phase := range []protocol.Phase{protocol.Before, protocol.Offline} {
+		for _, s := range services {
+			p.migration(s, phase)
+		}
+	}
+	for _, s := range services {
+		p.traffic(s)
+		p.migration(s, protocol.Online)
+	}
+	if r.Setup {
+		p.add(p.script(protocol.Script{Name: r.App, Version: r.Version, Phase: protocol.Setup}))
+	}
+	state := State{
+		ID: id, Release: r, Status: Running, Steps: p.steps, By: by, Created: at,
+		Event: Event{Type: Created, At: at, By: by},
+	}
+	return state.advance(at), nil
+}
+
+// planner collects the steps of a plan. Services come in the order of dependsOn, so
+// what a step needs has been added before it.
+type planner struct {
+	facts Facts
+	steps []Step
+	reach map[string][]int // by id: the steps that whoever needs it has to wait for
+}
+
+func (p *planner) add(s Step) {
+	s.Number = len(p.steps) + 1
+	p.steps = append(p.steps, s)
+	p.reach[s.ID] = []int{s.Number}
+}
+
+func (p *planner) script(script protocol.Script) Step {
+	s := Step{
+		ID: script.Step(), Kind: Migration, Name: script.Name, Version: script.Version, Phase: script.Phase,
+		Status: StepPending,
+	}
+	if ran, yes := p.facts.Ran(script); yes {
+		s.Status = StepSkipped
+		s.Skipped = fmt.Sprintf("ran %s in rollout %s", ran.At.UTC().Format(time.RFC3339), ran.Rollout)
+	}
+	return s
+}
+
+// migration adds the step of a service's phase, if it has a script for it. Within a
+// phase a service waits for those it depends on, also by way of one that has no
+// script; its online script waits for its own gate and theirs, too.
+func (p *planner) migration(s Service, phase protocol.Phase) {
+	script := protocol.Script{Name: s.Name, Version: s.Version, Phase: phase}
+	var needs []int
+	for _, d := range s.DependsOn {
+		needs = p.need(needs, protocol.Script{Name: d, Phase: phase}.Step())
+	}
+	if !slices.Contains(s.Migrations, phase) {
+		p.reach[script.Step()] = needs
+		return
+	}
+	step := p.script(script)
+	step.Timeout, step.Needs = s.Timeout, needs
+	if phase == protocol.Online {
+		step.Needs = p.need(step.Needs, trafficID(s.Name)) // which waits for the gates it depends on
+	}
+	p.add(step)
+}
+
+func (p *planner) traffic(s Service) {
+	step := Step{
+		ID: trafficID(s.Name), Kind: Traffic, Name: s.Name, Version: s.Version,
+		Status: StepPending, Instances: s.Instances,
+	}
+	replace := p.facts.Routes[s.Name]
+	step.Replaces = &replace
+	for _, d := range s.DependsOn {
+		step.Needs = p.need(step.Needs, trafficID(d))
+	}
+	p.add(step)
+}
+
+func (p *planner) need(needs []int, id string) []int {
+	for _, n := range p.reach[id] {
+		if !slices.Contains(needs, n) {
+			needs = append(needs, n)
+		}
+	}
+	return needs
+}
+
+func trafficID(service string) string { return service + "/traffic" }

@@ -1,0 +1,149 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Release is one version of an app with what its manifest says of the rollout. It is
+// what a deploy request carries.
+type Release struct {
+	App      string    `json:"app"`
+	Version  string    `json:"version"`
+	Strategy Strategy  `json:"strategy"`
+	Services []Service `json:"services"`
+	Setup    bool      `json:"setup"`            // whether the app has a setup script of its own
+	Digest   string    `json:"digest,omitempty"` // of the manifest; tells two releases of one version apart
+}
+
+// Strategy says what the previous version does during the offline phase.
+type Strategy string
+
+// The strategies.
+const (
+	Parallel Strategy = "parallel" // it serves
+	Downtime Strategy = "downtime" // it is under maintenance
+)
+
+// Service is one service of a release.
+type Service struct {
+	Name       string           `json:"name"`
+	Version    string           `json:"version"`
+	Migrations []protocol.Phase `json:"migrations,omitempty"` // phases that it has scripts for
+	DependsOn  []string         `json:"dependsOn,omitempty"`
+	Timeout    Duration         `json:"timeout,omitempty"` // of each of its scripts; 0: none
+	Instances  int              `json:"instances"`         // that must confirm before it counts as online; 0: its route is only recorded
+}
+
+// Duration is a time.Duration that reads and writes itself as text: "1m30s".
+type Duration time.Duration
+
+// MarshalText writes the duration.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads what [time.ParseDuration] takes.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = Duration(parsed)
+	return err
+}
+
+// Validate reports what is wrong with a release that came over the wire.
+func (r Release) Validate() error {
+	if err := protocol.ValidateName(r.App); err != nil {
+		return fmt.Errorf("app: %w", err)
+	}
+	if err := protocol.ValidateVersion(r.Version); err != nil {
+		return fmt.Errorf("app %s: %w", r.App, err)
+	}
+	if r.Strategy != Parallel && r.Strategy != Downtime {
+		return fmt.Errorf("app %s: strategy %q is neither parallel nor downtime", r.App, r.Strategy)
+	}
+	seen := make(map[string]bool)
+	for _, s := range r.Services {
+		if seen[s.Name] {
+			return fmt.Errorf("service %s is listed twice", s.Name)
+		}
+		seen[s.Name] = true
+		if err := s.validate(); err != nil {
+			return fmt.Errorf("service %q: %w", s.Name, err)
+		}
+	}
+	if len(r.Services) == 0 && !r.Setup {
+		return fmt.Errorf("release %s %s holds no service and no setup script: there is nothing to bring live", r.App, r.Version)
+	}
+	_, err := r.ordered()
+	return err
+}
+
+func (s Service) validate() error {
+	if err := protocol.ValidateName(s.Name); err != nil {
+		return err
+	}
+	if err := protocol.ValidateVersion(s.Version); err != nil {
+		return err
+	}
+	if s.Instances < 0 {
+		return fmt.Errorf("instances is %d, at least 0 is needed", s.Instances)
+	}
+	if s.Timeout < 0 {
+		return fmt.Errorf("timeout is %s, it must not be negative", time.Duration(s.Timeout))
+	}
+	for _, p := range s.Migrations {
+		if !slices.Contains(protocol.ServicePhases(), p) {
+			return fmt.Errorf("migrations: unknown phase %q: valid are before, offline, online", p)
+		}
+	}
+	return nil
+}
+
+// ordered lists the services so that each comes after those it depends on, and
+// otherwise in the release's own order.
+func (r Release) ordered() ([]Service, error) {
+	byName := make(map[string]Service)
+	for _, s := range r.Services {
+		byName[s.Name] = s
+	}
+	var order []Service
+	state := make(map[string]int) // 1: being visited, 2: placed
+	var place func(Service) error
+	place = func(s Service) error {
+		switch state[s.Name] {
+		case 1:
+			return fmt.Errorf("service %s depends on itself by way of dependsOn", s.Name)
+		case 2:
+			return nil
+		}
+		state[s.Name] = 1
+		for _, d := range s.DependsOn {
+			dependency, known := byName[d]
+			if !known {
+				return fmt.Errorf("service %s depends on %q, which the release does not hold", s.Name, d)
+			}
+			if err := place(dependency); err != nil {
+				return err
+			}
+		}
+		state[s.Name] = 2
+		order = append(order, s)
+		return nil
+	}
+	for _, s := range r.Services {
+		if err := place(s); err != nil {
+			return nil, err
+		}
+	}
+	return order, nil
+}
+
+// versions of the release's services by name.
+func (r Release) versions() map[string]string {
+	v := make(map[string]string, len(r.Services))
+	for _, s := range r.Services {
+		v[s.Name] = s.Version
+	}
+	return v
+}

@@ -1,0 +1,371 @@
+// Package rollout decides what a rollout does next.
+//
+// It performs no I/O, reads no clock and starts no goroutine. [Compile] makes a plan
+// of a release and of what is known of the environment; [State.Apply] is the only way
+// a state changes; [State.Todo] derives from a state what to do now, and
+// [State.Announcements] what to tell the world of the event that led to it. Whoever
+// repeats the same calls gets the same results, so a crash between saving a state and
+// acting on it loses nothing.
+//
+// The promise it keeps: a traffic step does not run before every before and offline
+// script of its plan has answered done.
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Sentinels that callers decide on.
+var (
+	// ErrStale says that an event is about something that is over, or was never
+	// asked for: it changes nothing.
+	ErrStale = errors.New("stale")
+	// ErrConflict says that somebody else has written in the meantime: load again.
+	ErrConflict = errors.New("written by somebody else in the meantime")
+	// ErrNotFound says that there is no such rollout.
+	ErrNotFound = errors.New("no such rollout")
+)
+
+// Status is where a rollout stands.
+type Status string
+
+// The statuses. A failed rollout can be retried; completed and superseded are final.
+const (
+	Running    Status = "running"
+	Failed     Status = "failed"
+	Completed  Status = "completed"
+	Superseded Status = "superseded" // it had failed, and a later deploy took its place
+)
+
+// Final reports whether nothing can happen to the rollout any more.
+func (s Status) Final() bool { return s == Completed || s == Superseded }
+
+// Kind is what a step does.
+type Kind string
+
+// The kinds.
+const (
+	Migration Kind = "migration" // a script's phase
+	Traffic   Kind = "traffic"   // a move of production traffic to the new version
+)
+
+// StepStatus is where a step stands.
+type StepStatus string
+
+// The statuses of a step.
+const (
+	StepPending StepStatus = "pending"
+	StepRunning StepStatus = "running"
+	StepDone    StepStatus = "done"
+	StepFailed  StepStatus = "failed"
+	StepSkipped StepStatus = "skipped" // had run before this rollout
+)
+
+// Step is a unit of the plan.
+type Step struct {
+	Number  int            `json:"number"` // from 1
+	ID      string         `json:"id"`     // "todo-search/offline", "todo-search/traffic", "todo-app/setup"
+	Kind    Kind           `json:"kind"`
+	Name    string         `json:"name"` // of the service, or of the app in phase setup
+	Version string         `json:"version"`
+	Phase   protocol.Phase `json:"phase,omitempty"` // of a migration
+	Needs   []int          `json:"needs,omitempty"` // steps to wait for, beside the barriers of the phases
+
+	Status   StepStatus            `json:"status"`
+	Attempt  int                   `json:"attempt,omitempty"` // from 1; 0 before the first
+	Started  time.Time             `json:"started,omitzero"`  // of the newest attempt
+	Ended    time.Time             `json:"ended,omitzero"`
+	Timeout  Duration              `json:"timeout,omitempty"`
+	Deadline time.Time             `json:"deadline,omitzero"`
+	Items    int64                 `json:"items,omitempty"`
+	Note     string                `json:"note,omitempty"`
+	Digest   string                `json:"digest,omitempty"`
+	Error    *protocol.ScriptError `json:"error,omitempty"`
+	Skipped  string                `json:"skipped,omitempty"` // why it was skipped
+
+	Instances int      `json:"instances,omitempty"` // of a traffic step: that must confirm
+	Replaces  *Replace `json:"replaces,omitempty"`  // of a traffic step: what it finds
+	Revision  uint64   `json:"revision,omitempty"`  // of a traffic step: of the route it wrote
+}
+
+// Replace is what a traffic step replaces: it may write the route only on top of this
+// revision.
+type Replace struct {
+	Revision uint64   `json:"revision"`         // 0: the service has no route
+	Online   []string `json:"online,omitempty"` // versions that serve
+}
+
+// Script is the script of a migration step.
+func (s Step) Script() protocol.Script {
+	return protocol.Script{Name: s.Name, Version: s.Version, Phase: s.Phase}
+}
+
+func (s Step) finished() bool { return s.Status == StepDone || s.Status == StepSkipped }
+
+// State is a rollout: its plan and how far it has come. It is a value; its slices are
+// never changed in place.
+type State struct {
+	ID      string    `json:"id"` // UUID v7
+	Release Release   `json:"release"`
+	Status  Status    `json:"status"`
+	Steps   []Step    `json:"steps"`
+	By      string    `json:"by,omitempty"` // who asked for it
+	Created time.Time `json:"created"`
+	Ended   time.Time `json:"ended,omitzero"` // when it failed or became final
+	Event   Event     `json:"event"`          // that led to this state
+}
+
+// EventType is what happened to a rollout.
+type EventType string
+
+// The events.
+const (
+	Created      EventType = "created"     // the plan was made, its first steps run
+	StepAnswered EventType = "step-done"   // a script has answered done
+	StepBroke    EventType = "step-failed" // a script has failed, timed out or lost its worker
+	Opened       EventType = "opened"      // the new version serves, and its instances have confirmed it
+	Retried      EventType = "retried"     // a person wants the failed steps tried again
+	Replaced     EventType = "superseded"  // a later deploy took the failed rollout's place
+)
+
+// Event is one thing that happened to a rollout.
+type Event struct {
+	Type     EventType        `json:"type"`
+	At       time.Time        `json:"at"`
+	Step     string           `json:"step,omitempty"`
+	Attempt  int              `json:"attempt,omitempty"`
+	Answer   *protocol.Answer `json:"answer,omitempty"`   // of StepAnswered and StepBroke
+	Named    bool             `json:"named,omitempty"`    // the answer came as the named message, so observers have seen it
+	Revision uint64           `json:"revision,omitempty"` // of Opened
+	By       string           `json:"by,omitempty"`       // of Retried and Replaced
+	Reason   string           `json:"reason,omitempty"`   // of Retried and Replaced
+}
+
+// What is the event as the journal names it: what became of the rollout where that
+// changed, else the event's own type.
+func (s State) What() string {
+	if s.Status == Completed || s.Status == Failed {
+		return string(s.Status)
+	}
+	return string(s.Event.Type)
+}
+
+// Step gives the step called id.
+func (s State) Step(id string) (Step, bool) {
+	i := slices.IndexFunc(s.Steps, func(step Step) bool { return step.ID == id })
+	if i < 0 {
+		return Step{}, false
+	}
+	return s.Steps[i], true
+}
+
+// Running lists the steps that run now.
+func (s State) Running() []Step {
+	var running []Step
+	for _, step := range s.Steps {
+		if step.Status == StepRunning {
+			running = append(running, step)
+		}
+	}
+	return running
+}
+
+// FailedSteps lists the steps whose newest attempt has failed.
+func (s State) FailedSteps() []Step {
+	var failed []Step
+	for _, step := range s.Steps {
+		if step.Status == StepFailed {
+			failed = append(failed, step)
+		}
+	}
+	return failed
+}
+
+// Apply is the state after e. An event that is about something over gives
+// [ErrStale]; the state is then unchanged.
+func (s State) Apply(e Event) (State, error) {
+	s.Steps = slices.Clone(s.Steps)
+	s.Event = e
+	switch e.Type {
+	case StepAnswered, StepBroke:
+		return s.applyAnswer(e)
+	case Opened:
+		return s.applyOpened(e)
+	case Retried:
+		return s.applyRetried(e)
+	case Replaced:
+		return s.applyReplaced(e)
+	}
+	return s, fmt.Errorf("rollout %s: unknown event %q", s.ID, e.Type)
+}
+
+// attempt finds the step that e is about, if that attempt of it runs.
+func (s State) attempt(e Event, kinds ...Kind) (*Step, error) {
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		if step.ID != e.Step || !slices.Contains(kinds, step.Kind) {
+			continue
+		}
+		if step.Status != StepRunning || step.Attempt != e.Attempt {
+			return nil, fmt.Errorf("%w: step %s is %s at attempt %d, not running at attempt %d",
+				ErrStale, e.Step, step.Status, step.Attempt, e.Attempt)
+		}
+		return step, nil
+	}
+	return nil, fmt.Errorf("%w: rollout %s has no step for %s called %q", ErrStale, s.ID, e.Type, e.Step)
+}
+
+func (s State) applyAnswer(e Event) (State, error) {
+	kinds := []Kind{Migration}
+	if e.Type == StepBroke {
+		kinds = append(kinds, Traffic)
+	}
+	step, err := s.attempt(e, kinds...)
+	if err != nil {
+		return s, err
+	}
+	answer := protocol.Answer{}
+	if e.Answer != nil {
+		answer = *e.Answer
+	}
+	step.Ended, step.Items, step.Note, step.Digest = e.At, answer.Items, answer.Note, answer.Digest
+	if e.Type == StepAnswered {
+		step.Status, step.Error = StepDone, nil
+		return s.advance(e.At), nil
+	}
+	step.Status, step.Error = StepFailed, answer.Error
+	if step.Error == nil {
+		step.Error = &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it gave no reason"}
+	}
+	return s.advance(e.At), nil
+}
+
+func (s State) applyOpened(e Event) (State, error) {
+	step, err := s.attempt(e, Traffic)
+	if err != nil {
+		return s, err
+	}
+	step.Status, step.Ended, step.Revision = StepDone, e.At, e.Revision
+	return s.advance(e.At), nil
+}
+
+func (s State) applyRetried(e Event) (State, error) {
+	if s.Status != Failed {
+		return s, fmt.Errorf("%w: rollout %s is %s, only a failed one can be retried", ErrStale, s.ID, s.Status)
+	}
+	s.Status, s.Ended = Running, time.Time{}
+	for i := range s.Steps {
+		if s.Steps[i].Status == StepFailed {
+			s.Steps[i].begin(e.At)
+		}
+	}
+	return s.advance(e.At), nil
+}
+
+func (s State) applyReplaced(e Event) (State, error) {
+	if s.Status != Failed {
+		return s, fmt.Errorf("%w: rollout %s is %s, only a failed one can be superseded", ErrStale, s.ID, s.Status)
+	}
+	s.Status, s.Ended = Superseded, e.At
+	return s, nil
+}
+
+// begin starts the next attempt of a step.
+func (s *Step) begin(at time.Time) {
+	s.Attempt++
+	s.Status, s.Started, s.Ended, s.Error = StepRunning, at, time.Time{}, nil
+	s.Items, s.Note, s.Digest = 0, "", ""
+	if s.Kind == Migration && s.Timeout > 0 {
+		s.Deadline = at.Add(time.Duration(s.Timeout))
+	}
+}
+
+// advance starts what may start, and ends the rollout when there is nothing left.
+// After a failure nothing new starts, but what runs may finish.
+func (s State) advance(at time.Time) State {
+	if len(s.FailedSteps()) > 0 {
+		if len(s.Running()) == 0 {
+			s.Status, s.Ended = Failed, at
+		}
+		return s
+	}
+	unfinished := false
+	for i := range s.Steps {
+		if s.Steps[i].Status == StepPending && s.ready(s.Steps[i]) {
+			s.Steps[i].begin(at)
+		}
+		unfinished = unfinished || !s.Steps[i].finished()
+	}
+	if !unfinished {
+		s.Status, s.Ended = Completed, at
+	}
+	return s
+}
+
+// ready reports whether everything that step waits for has finished.
+func (s State) ready(step Step) bool {
+	for _, n := range step.Needs {
+		if !s.Steps[n-1].finished() {
+			return false
+		}
+	}
+	for _, other := range s.Steps {
+		if other.stage() < step.stage() && !other.finished() {
+			return false
+		}
+	}
+	return true
+}
+
+// The stages that phases are barriers between. Traffic and online share one: a
+// service goes online when its own gate is open, not when all are.
+const (
+	stageBefore = iota
+	stageOffline
+	stageServe
+	stageSetup
+)
+
+func (s Step) stage() int {
+	switch {
+	case s.Kind == Traffic, s.Phase == protocol.Online:
+		return stageServe
+	case s.Phase == protocol.Before:
+		return stageBefore
+	case s.Phase == protocol.Offline:
+		return stageOffline
+	}
+	return stageSetup
+}
+
+// Late gives an event for each step whose deadline has passed at the time now.
+func (s State) Late(now time.Time) []Event {
+	var late []Event
+	for _, step := range s.Running() {
+		if !step.Deadline.IsZero() && !now.Before(step.Deadline) {
+			late = append(late, Event{
+				Type: StepBroke, At: now, Step: step.ID, Attempt: step.Attempt,
+				Answer: &protocol.Answer{Rollout: s.ID, Attempt: step.Attempt, Error: &protocol.ScriptError{
+					Code: protocol.CodeTimeout, Message: fmt.Sprintf("no answer within %s", time.Duration(step.Timeout)),
+				}},
+			})
+		}
+	}
+	return late
+}
+
+// Due is the earliest deadline of the steps that run; zero when none has one.
+func (s State) Due() time.Time {
+	var due time.Time
+	for _, step := range s.Running() {
+		if !step.Deadline.IsZero() && (due.IsZero() || step.Deadline.Before(due)) {
+			due = step.Deadline
+		}
+	}
+	return due
+}

@@ -1,0 +1,188 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Sighting is what has been observed of a running attempt. It is kept in memory only.
+type Sighting struct {
+	Sent    bool      `json:"sent,omitempty"`    // its start has reached somebody
+	Beat    time.Time `json:"beat,omitzero"`     // the last sign of life
+	Done    int64     `json:"done,omitempty"`    // of its progress
+	Total   int64     `json:"total,omitempty"`   // of its progress; 0: not known
+	Note    string    `json:"note,omitempty"`    // of its progress
+	Waiting string    `json:"waiting,omitempty"` // what it waits for
+}
+
+// Notice is what orchestrators tell each other and watchers about a running attempt.
+type Notice struct {
+	Rollout string `json:"rollout"`
+	Step    string `json:"step"`
+	Attempt int    `json:"attempt"`
+	Sent    bool   `json:"sent,omitempty"`
+	Waiting string `json:"waiting,omitempty"`
+}
+
+// sightings holds the open rollouts as the journal tells them, and what was observed
+// of their running attempts. It is safe for concurrent use.
+type sightings struct {
+	mu   sync.Mutex
+	open map[string]*sighted // by rollout
+}
+
+type sighted struct {
+	record  journal.Record
+	steps   map[string]*Sighting // by attempt
+	changed chan struct{}        // closed and replaced when the record is
+}
+
+func newSightings() *sightings { return &sightings{open: make(map[string]*sighted)} }
+
+func attemptKey(step string, attempt int) string { return fmt.Sprintf("%s#%d", step, attempt) }
+
+// track takes in the newest state of a rollout, and forgets one that is final.
+func (x *sightings) track(r journal.Record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	found := x.open[r.State.ID]
+	if found == nil {
+		found = &sighted{steps: make(map[string]*Sighting), changed: make(chan struct{})}
+		x.open[r.State.ID] = found
+	}
+	if r.Sequence > found.record.Sequence {
+		found.record = r
+		close(found.changed)
+		found.changed = make(chan struct{})
+	}
+	if r.State.Status.Final() {
+		delete(x.open, r.State.ID)
+	}
+}
+
+// newest is the newest known state of an open rollout.
+func (x *sightings) newest(id string) (journal.Record, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	found := x.open[id]
+	if found == nil {
+		return journal.Record{}, false
+	}
+	return found.record, true
+}
+
+// all lists the open rollouts.
+func (x *sightings) all() []journal.Record {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	records := make([]journal.Record, 0, len(x.open))
+	for _, s := range x.open {
+		records = append(records, s.record)
+	}
+	return records
+}
+
+// outdated gives a channel that is closed when something newer than the record
+// happens to its rollout; ok is false when that has happened already.
+func (x *sightings) outdated(r journal.Record) (_ <-chan struct{}, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	found := x.open[r.State.ID]
+	if found == nil || found.record.Sequence > r.Sequence {
+		return nil, false
+	}
+	return found.changed, true
+}
+
+// note changes what is known of an attempt of an open rollout.
+func (x *sightings) note(id, step string, attempt int, change func(*Sighting)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	found := x.open[id]
+	if found == nil {
+		return
+	}
+	key := attemptKey(step, attempt)
+	if found.steps[key] == nil {
+		found.steps[key] = &Sighting{}
+	}
+	change(found.steps[key])
+}
+
+// of gives what is known of an attempt.
+func (x *sightings) of(id, step string, attempt int) Sighting {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if found := x.open[id]; found != nil {
+		if s := found.steps[attemptKey(step, attempt)]; s != nil {
+			return *s
+		}
+	}
+	return Sighting{}
+}
+
+// tell makes a notice known here and everywhere.
+func (o *Orchestrator) tell(s rollout.State, n Notice) {
+	n.Rollout = s.ID
+	known := o.sight.of(n.Rollout, n.Step, n.Attempt)
+	if known.Sent == n.Sent && known.Waiting == n.Waiting {
+		return
+	}
+	o.take(n)
+	data, err := json.Marshal(n)
+	if err == nil {
+		err = o.nc.Publish(protocol.NoticeSubject(s.Release.App, s.ID), data)
+	}
+	if err != nil {
+		o.log.Debug("notice", zap.Error(err))
+	}
+	if n.Waiting != "" {
+		o.log.Info("waiting", zap.String("rollout", s.ID), zap.String("step", n.Step), zap.String("for", n.Waiting))
+	}
+}
+
+func (o *Orchestrator) take(n Notice) {
+	o.sight.note(n.Rollout, n.Step, n.Attempt, func(s *Sighting) {
+		s.Sent = s.Sent || n.Sent
+		s.Waiting = n.Waiting
+	})
+}
+
+func (o *Orchestrator) hearNotices(ctx context.Context) error {
+	sub, err := o.nc.Subscribe(protocol.AllNotices, func(m *nats.Msg) {
+		var n Notice
+		if json.Unmarshal(m.Data, &n) == nil {
+			o.take(n)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("listen to %s: %w", protocol.AllNotices, err)
+	}
+	<-ctx.Done()
+	_ = sub.Unsubscribe() // the connection may be gone
+	return nil
+}
+
+// heardProgress takes in a sign of life.
+func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
+	var p protocol.ProgressMessage
+	if json.Unmarshal(m.Data, &p) != nil {
+		return
+	}
+	o.sight.note(p.Rollout, step, p.Attempt, func(s *Sighting) {
+		s.Beat, s.Sent, s.Waiting = time.Now(), true, ""
+		if p.Done != nil {
+			s.Done, s.Total, s.Note = *p.Done, p.Total, p.Note
+		}
+	})
+}

@@ -1,0 +1,347 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// handle does one item of the queue.
+func (o *Orchestrator) handle(ctx context.Context, i journal.Item) error {
+	err := o.handleItem(ctx, i)
+	if err != nil && ctx.Err() == nil {
+		o.log.Warn("work interrupted, it comes again", zap.String("subject", i.Subject), zap.Error(err))
+	}
+	return err
+}
+
+func (o *Orchestrator) handleItem(ctx context.Context, i journal.Item) error {
+	if i.Record != nil {
+		return o.work(ctx, *i.Record)
+	}
+	if app, id, ok := protocol.ParseDueSubject(i.Subject); ok {
+		return o.due(ctx, app, id)
+	}
+	return o.reply(ctx, i)
+}
+
+// work tells the world of an event and then, if it is still the newest of its
+// rollout, does what its state asks for.
+func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
+	if err := o.announce(r); err != nil {
+		return err
+	}
+	newest, err := o.journal.Load(ctx, r.State.Release.App, r.State.ID)
+	if err != nil {
+		return err
+	}
+	if newest.Sequence != r.Sequence {
+		return nil // whoever has the newest item does what is left to do
+	}
+	if due := r.State.Due(); !due.IsZero() {
+		if err := o.journal.Remind(ctx, r.State, r.Sequence, due); err != nil && !errors.Is(err, rollout.ErrConflict) {
+			return err
+		}
+	}
+	if reached, _ := o.index.Reached(r.Sequence); !reached {
+		o.sight.track(r) // the follower has not come so far
+	}
+	doing, ctx := errgroup.WithContext(ctx)
+	for _, step := range r.State.Todo() {
+		doing.Go(func() error {
+			if step.Kind == rollout.Traffic {
+				return o.openRoute(ctx, r, step)
+			}
+			return o.sendStart(ctx, r, step)
+		})
+	}
+	return doing.Wait()
+}
+
+// due ends what is past its deadline. The timer is only a hint: the state decides.
+func (o *Orchestrator) due(ctx context.Context, app, id string) error {
+	for {
+		r, err := o.apply(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
+			if late := s.Late(time.Now().UTC()); len(late) > 0 {
+				return &late[0], nil
+			}
+			return nil, nil
+		})
+		if errors.Is(err, rollout.ErrStale) || errors.Is(err, rollout.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(r.State.Late(time.Now().UTC())) > 0 {
+			continue
+		}
+		if at := r.State.Due(); !at.IsZero() { // it went off early, or another step is due later
+			err = o.journal.Remind(ctx, r.State, r.Sequence, at)
+		}
+		if errors.Is(err, rollout.ErrConflict) {
+			return nil
+		}
+		return err
+	}
+}
+
+// announce publishes the named messages that the event calls for. Whoever repeats it
+// sends the same ids.
+func (o *Orchestrator) announce(r journal.Record) error {
+	all := r.State.Announcements()
+	for _, a := range all {
+		data, err := json.Marshal(a.Payload)
+		if err != nil {
+			return fmt.Errorf("announce %s: %w", a.Subject, err)
+		}
+		m := nats.NewMsg(a.Subject)
+		m.Data = data
+		address(m.Header, r.State, a.Step, a.Attempt, a.Key)
+		if a.Fact {
+			m.Header.Set(protocol.HeaderSequence, strconv.FormatUint(r.Sequence, 10))
+		}
+		if err := o.nc.PublishMsg(m); err != nil {
+			return fmt.Errorf("announce %s: %w", a.Subject, err)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return o.nc.FlushTimeout(flushTimeout)
+}
+
+// address writes the headers that every message about a step carries. The message id
+// is made of what the message is about, so that repeating it repeats the id.
+func address(h nats.Header, s rollout.State, step string, attempt int, key string) {
+	space, err := uuid.Parse(s.ID)
+	if err != nil {
+		space = uuid.NewSHA1(uuid.NameSpaceOID, []byte(s.ID))
+	}
+	id := uuid.NewSHA1(space, []byte(key))
+	h.Set(protocol.HeaderRollout, s.ID)
+	h.Set(protocol.HeaderMessageID, id.String())
+	if step != "" {
+		h.Set(protocol.HeaderStep, step)
+		h.Set(protocol.HeaderAttempt, strconv.Itoa(attempt))
+	}
+	trace := strings.ReplaceAll(space.String(), "-", "")
+	span := strings.ReplaceAll(id.String(), "-", "")[:16]
+	h.Set(protocol.HeaderTraceparent, "00-"+trace+"-"+span+"-01")
+}
+
+// sendStart sends the start of an attempt until somebody listens to it, or something
+// newer has happened to the rollout. One that is known to have arrived is not sent
+// again.
+func (o *Orchestrator) sendStart(ctx context.Context, r journal.Record, step rollout.Step) error {
+	if err := o.ears.open(r.State); err != nil {
+		return fmt.Errorf("listen to the answers of %s: %w", step.ID, err)
+	}
+	m, err := o.start(r.State, step)
+	if err != nil {
+		return err
+	}
+	for {
+		outdated, current := o.sight.outdated(r)
+		if !current || o.sight.of(r.State.ID, step.ID, step.Attempt).Sent {
+			return nil
+		}
+		heard, err := o.publishStart(m)
+		if err != nil {
+			return err
+		}
+		if heard {
+			o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Sent: true})
+			return nil
+		}
+		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "nobody listens to " + m.Subject})
+		select {
+		case <-time.After(o.cfg.Resend):
+		case <-outdated:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, error) {
+	m := nats.NewMsg(step.Script().Subject(protocol.Start))
+	m.Reply = protocol.AnswerSubject(s.ID, step.Number, step.Attempt, false)
+	data, err := json.Marshal(s.Start(step, int(o.cfg.Heartbeat/time.Second)))
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", m.Subject, err)
+	}
+	m.Data = data
+	address(m.Header, s, step.ID, step.Attempt, m.Subject+" "+strconv.Itoa(step.Attempt))
+	return m, nil
+}
+
+// publishStart publishes a start and reports whether anybody listens. NATS tells a
+// publisher that nobody does only on a plain subscription of the same connection to
+// the reply subject, and before the answer to its ping.
+func (o *Orchestrator) publishStart(m *nats.Msg) (heard bool, err error) {
+	sub, err := o.nc.SubscribeSync(m.Reply)
+	if err != nil {
+		return false, fmt.Errorf("send %s: %w", m.Subject, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
+	if err := o.nc.PublishMsg(m); err != nil {
+		return false, fmt.Errorf("send %s: %w", m.Subject, err)
+	}
+	if err := o.nc.FlushTimeout(flushTimeout); err != nil {
+		return false, fmt.Errorf("send %s: %w", m.Subject, err)
+	}
+	for {
+		pending, _, err := sub.Pending()
+		if err != nil || pending == 0 {
+			return true, nil
+		}
+		reply, err := sub.NextMsg(time.Second)
+		if errors.Is(err, nats.ErrNoResponders) || (err == nil && reply.Header.Get(protocol.HeaderStatus) == "503") {
+			return false, nil
+		}
+		if err != nil {
+			return true, nil
+		}
+	}
+}
+
+// awaitSlice is how long one wait for confirmations lasts before it is told what is
+// still missing.
+const awaitSlice = 2 * time.Second
+
+// openRoute opens the gate of a service: it writes the route and, once enough
+// instances have confirmed it, records that in the journal.
+func (o *Orchestrator) openRoute(ctx context.Context, r journal.Record, step rollout.Step) error {
+	order := gate.Order{Service: step.Name, Version: step.Version, Rollout: r.State.ID, Sequence: r.Sequence}
+	if step.Replaces != nil {
+		order.Replaces = step.Replaces.Revision
+	}
+	revision, err := o.gate.Open(ctx, order)
+	if errors.Is(err, rollout.ErrConflict) {
+		return o.record(ctx, r, rollout.Event{
+			Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt,
+			Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: "conflict", Message: err.Error()}},
+		})
+	}
+	if err != nil {
+		return err
+	}
+	for {
+		if _, current := o.sight.outdated(r); !current {
+			return nil
+		}
+		slice, cancel := context.WithTimeout(ctx, awaitSlice)
+		have, err := o.gate.Await(slice, step.Name, step.Version, revision, step.Instances)
+		cancel()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: fmt.Sprintf(
+			"%d of %d instances of %s %s have confirmed route revision %d", have, step.Instances, step.Name, step.Version, revision)})
+	}
+	o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt})
+	return o.record(ctx, r, rollout.Event{Type: rollout.Opened, Step: step.ID, Attempt: step.Attempt, Revision: revision})
+}
+
+// record makes an event of our own durable; one that has become stale is dropped.
+func (o *Orchestrator) record(ctx context.Context, r journal.Record, e rollout.Event) error {
+	_, err := o.apply(ctx, r.State.Release.App, r.State.ID, func(rollout.State) (*rollout.Event, error) {
+		e.At = time.Now().UTC()
+		return &e, nil
+	})
+	if errors.Is(err, rollout.ErrStale) {
+		return nil
+	}
+	return err
+}
+
+// watchHearts ends the attempts of workers whose signs of life have stopped coming.
+// What counts is what this orchestrator could have heard: from when it began to
+// listen, or found the bus again.
+func (o *Orchestrator) watchHearts(ctx context.Context) error {
+	connected := o.nc.StatusChanged(nats.CONNECTED)
+	tick := time.NewTicker(o.cfg.Heartbeat / 2)
+	defer tick.Stop()
+	since := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-connected:
+			since = time.Now()
+		case <-tick.C:
+			if !o.nc.IsConnected() {
+				continue
+			}
+			for _, r := range o.sight.all() {
+				o.checkHearts(ctx, r, since)
+			}
+		}
+	}
+}
+
+func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since time.Time) {
+	patience := protocol.HeartbeatsMissed * o.cfg.Heartbeat
+	for _, step := range r.State.Running() {
+		if step.Kind != rollout.Migration {
+			continue
+		}
+		seen := o.sight.of(r.State.ID, step.ID, step.Attempt)
+		last := latest(since, step.Started, seen.Beat)
+		if time.Since(last) <= patience || (seen.Beat.IsZero() && !o.claimed(ctx, r.State, step)) {
+			continue
+		}
+		o.log.Warn("worker taken for dead", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
+		err := o.record(ctx, r, rollout.Event{
+			Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt,
+			Answer: &protocol.Answer{Error: &protocol.ScriptError{
+				Code: protocol.CodeLost, Message: fmt.Sprintf("no sign of life for %s: the worker is taken for dead", patience),
+			}},
+		})
+		if err != nil {
+			o.log.Warn("worker's death not recorded, trying again", zap.Error(err))
+		}
+	}
+}
+
+// claimed reports whether a worker that promised signs of life has taken the attempt:
+// one whose promise was heard only by orchestrators that are gone.
+func (o *Orchestrator) claimed(ctx context.Context, s rollout.State, step rollout.Step) bool {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	_, err := o.claims.Get(ctx, protocol.ClaimKey(s.ID, step.ID, step.Attempt, false))
+	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		o.log.Debug("read claim", zap.Error(err))
+	}
+	return err == nil
+}
+
+func latest(times ...time.Time) time.Time {
+	var l time.Time
+	for _, t := range times {
+		if t.After(l) {
+			l = t
+		}
+	}
+	return l
+}
