@@ -4,8 +4,11 @@ package relaytest
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -69,19 +72,31 @@ func (b *Bus) Serve(s relay.Service) (stop func()) {
 		}
 	}
 	b.t.Cleanup(stop)
-	b.await(s.Name)
+	b.await(s)
 	return stop
 }
 
-// await blocks until the service answers NATS's own PING for micro services.
-func (b *Bus) await(service string) {
+// await blocks until an instance of the version tells all its messages; it answers
+// NATS's PING before it listens to them.
+func (b *Bus) await(s relay.Service) {
 	b.t.Helper()
 	nc := b.Connect().Conn()
+	inbox := nc.NewInbox()
+	answers, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	deadline := time.Now().Add(10 * time.Second)
 	for time.Now().Before(deadline) {
-		if _, err := nc.Request("$SRV.PING."+service, nil, 100*time.Millisecond); err == nil {
+		if err := nc.PublishRequest("$SRV.INFO."+s.Name, inbox, nil); err != nil {
+			b.t.Fatal(err)
+		}
+		var info micro.Info
+		m, err := answers.NextMsg(100 * time.Millisecond)
+		if err == nil && json.Unmarshal(m.Data, &info) == nil &&
+			info.Version == s.Version && len(info.Endpoints) == len(s.Handlers) {
 			return
 		}
 	}
-	b.t.Fatalf("service %s did not come up within 10 s", service)
+	b.t.Fatalf("service %s %s did not come up within 10 s", s.Name, s.Version)
 }

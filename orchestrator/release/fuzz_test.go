@@ -1,0 +1,122 @@
+package release_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// FuzzParse finds either a manifest that keeps what the package promises, or
+// problems that a person can find in the file.
+func FuzzParse(f *testing.F) {
+	for _, seed := range seeds(f) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		m, err := release.Parse("golive.yaml", []byte(text))
+		if err == nil {
+			checkManifest(t, m)
+			return
+		}
+		checkProblems(t, err, strings.Count(text, "\n")+strings.Count(text, "\r")+1)
+	})
+}
+
+func checkManifest(t *testing.T, m *release.Manifest) {
+	valid := protocol.ValidateName(m.App) == nil && protocol.ValidateVersion(m.Version) == nil &&
+		(m.Strategy == release.Parallel || m.Strategy == release.Downtime) && m.Data != "" &&
+		len(m.Services) <= release.MaxServices && filepath.IsAbs(m.Dir) && len(m.Digest()) == 64
+	if !valid {
+		t.Errorf("not valid: %+v", m)
+	}
+	checkCommand(t, m.Setup.Command)
+	known := map[string]bool{}
+	for _, s := range m.Services {
+		known[s.Name] = true
+		checkService(t, s)
+	}
+	for _, s := range m.Services {
+		for _, on := range s.DependsOn {
+			if !known[on] || on == s.Name {
+				t.Errorf("%s depends on %q", s.Name, on)
+			}
+		}
+	}
+}
+
+func checkService(t *testing.T, s release.Service) {
+	valid := protocol.ValidateName(s.Name) == nil && protocol.ValidateVersion(s.Version) == nil &&
+		s.Timeout >= 0 && s.Timeout <= 720*time.Hour && s.Instances >= 0 && s.Instances <= 1000 &&
+		(s.Setup == nil || len(s.Migrations) > 0)
+	if !valid {
+		t.Errorf("not valid: %+v", s)
+	}
+	for _, phase := range s.Migrations {
+		if phase.Validate() != nil || phase == protocol.Setup {
+			t.Errorf("phase %q", phase)
+		}
+	}
+	checkCommand(t, s.Run)
+	checkCommand(t, s.Setup)
+}
+
+func checkCommand(t *testing.T, command []string) {
+	if command != nil && len(command) == 0 {
+		t.Error("an empty command")
+	}
+	for _, word := range command {
+		if word == "" || strings.ContainsRune(word, 0) {
+			t.Errorf("a command with the word %q", word)
+		}
+	}
+}
+
+func checkProblems(t *testing.T, err error, lines int) {
+	var problems release.Errors
+	if !errors.As(err, &problems) || len(problems) == 0 {
+		t.Fatalf("no problems: %v", err)
+	}
+	before := 0
+	for _, p := range problems {
+		switch {
+		case p.Line < 1 || p.Line > lines || p.Column < 1 || p.File != "golive.yaml":
+			t.Errorf("nowhere in the %d lines of the file: %+v", lines, p)
+		case p.Line < before:
+			t.Errorf("not in the order of the lines: %v", err)
+		case p.Message == "" || strings.ContainsFunc(p.Error()+p.Hint, unicode.IsControl):
+			t.Errorf("not a line that can be read: %q", p.Error())
+		}
+		before = p.Line
+	}
+}
+
+// seeds are the manifests of the other tests.
+func seeds(f *testing.F) []string {
+	full, err := os.ReadFile("testdata/full/golive.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	seeds := []string{string(full), head}
+	transcripts, err := filepath.Glob("testdata/mistakes/*.txt")
+	if err != nil || len(transcripts) == 0 {
+		f.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range transcripts {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for c := range strings.SplitSeq(string(text), "\n====\n") {
+			manifest, _, _ := strings.Cut(c, "\n----")
+			seeds = append(seeds, manifest)
+		}
+	}
+	return seeds
+}

@@ -1,0 +1,49 @@
+package release
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one mistake in a manifest.
+type Problem struct {
+	File    string // as it was given to Load or Parse
+	Line    int    // from 1
+	Column  int    // from 1, in characters
+	Key     string // "services.todo-search.migrations[0]"; "" if it is about the file as a whole
+	Message string // what is wrong, and what would be right
+	Hint    string // what to do about it; may be ""
+}
+
+// Error is the problem in one line, such as
+//
+//	golive.yaml:7:5: services.todo-search.migrations[0]: unknown phase "onlin": valid are before, offline, online
+//
+// The hint is not part of it: a command line prints it on a line of its own.
+func (p Problem) Error() string {
+	if p.Key == "" {
+		return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s: %s", p.File, p.Line, p.Column, p.Key, p.Message)
+}
+
+// Errors are all mistakes of a manifest, in the order of its lines.
+type Errors []Problem
+
+// Error is a line for each problem.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, p := range e {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sort puts the problems in the order in which a reader of the file meets them.
+func (e Errors) sort() {
+	slices.SortStableFunc(e, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}

@@ -1,0 +1,78 @@
+// Package release reads golive.yaml, the manifest that says of which service
+// versions an app version consists and what has to run when it goes live.
+//
+// A [Manifest] that [Load] or [Parse] returns is valid through and through: names,
+// versions, phases, dependencies, limits. What is not valid comes back as [Errors],
+// all mistakes of the file at once, each with line, column, key and what is allowed.
+// No input, however odd, makes it panic or take long.
+//
+// It never runs a command, never looks whether a program exists, and reads no file
+// but the manifest.
+package release
+
+import (
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// FileName is how the manifest is called in its folder.
+const FileName = "golive.yaml"
+
+// DefaultData is where golive up keeps what it keeps, unless the manifest says otherwise.
+const DefaultData = ".golive"
+
+// Limits of a manifest.
+const (
+	MaxSize      = 1 << 20             // bytes of the file
+	MaxServices  = 500                 // services of one app
+	MaxInstances = 1000                // of one service
+	MaxTimeout   = 30 * 24 * time.Hour // of one script
+)
+
+// Manifest is one app version with all that its golive.yaml says. It is not to be
+// changed after it was read.
+type Manifest struct {
+	App      string
+	Version  string
+	Strategy Strategy
+	Services []Service // in the order of the file
+	Setup    Setup     // the app's own setup service
+	Data     string    // where golive up keeps what it keeps; relative to Dir unless absolute
+
+	Dir  string // absolute folder of the manifest, where its commands run
+	Path string // absolute path of the file that was read
+}
+
+// Strategy says what the previous version does while the new one is prepared.
+type Strategy string
+
+// The strategies.
+const (
+	Parallel Strategy = "parallel" // it serves until the new version is online
+	Downtime Strategy = "downtime" // it is under maintenance from the offline phase on
+)
+
+// Strategies lists the strategies, the default first.
+func Strategies() []Strategy { return []Strategy{Parallel, Downtime} }
+
+// Service is one service version of the app.
+type Service struct {
+	Name       string
+	Version    string
+	Run        []string         // how it is started, without a shell; nil: it is already running
+	Setup      []string         // how its setup service is started; nil: it is already running, or there is none
+	Migrations []protocol.Phase // the phases it has scripts for, in the order in which they run
+	DependsOn  []string         // other services of the manifest
+	Timeout    time.Duration    // of each of its scripts; 0: none
+	Instances  int              // that must be alive before it counts as online; 0: it takes no traffic over the relay
+}
+
+// Setup is the app's own setup service. The zero value says that the app has none.
+type Setup struct {
+	Command  []string // how it is started, without a shell
+	External bool     // it is already running
+}
+
+// Exists reports whether the app has a setup service.
+func (s Setup) Exists() bool { return s.External || len(s.Command) > 0 }

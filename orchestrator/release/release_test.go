@@ -1,0 +1,203 @@
+package release_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+func Example() {
+	_, err := release.Parse("golive.yaml", []byte(`
+app: todo-app
+version: 0.0.2
+services:
+  todo-search:
+    version: 0.0.1
+    setup: [go, run, ./todo-search/setup]
+    migrations: [onlin]
+`))
+	fmt.Println(err)
+	// Output:
+	// golive.yaml:8:18: services.todo-search.migrations[0]: unknown phase "onlin": valid are before, offline, online
+}
+
+func ExampleParse() {
+	manifest, err := release.Parse("golive.yaml", []byte(`
+app: todo-app
+version: 0.0.2
+services:
+  todos: {version: 0.0.1}
+  web: {version: 0.0.2, dependsOn: [todos]}
+`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, s := range manifest.Services {
+		fmt.Println(s.Name, s.Version, s.DependsOn)
+	}
+	// Output:
+	// todos 0.0.1 []
+	// web 0.0.2 [todos]
+}
+
+func TestEveryKeyIsRead(t *testing.T) {
+	folder, err := filepath.Abs("testdata/full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &release.Manifest{
+		App: "todo-app", Version: "0.0.2", Strategy: release.Downtime,
+		Services: []release.Service{{
+			Name: "todos", Version: "0.0.1", Instances: 1,
+			Run: []string{"go", "run", "./todos"},
+		}, {
+			Name: "todo-search", Version: "1.0.0-rc.1+build.5", Instances: 3,
+			Run:        []string{"sh", "-c", "go build ./todo-search\nexec ./todo-search\n"},
+			Setup:      []string{"go", "run", "./todo search/setup"},
+			Migrations: []protocol.Phase{protocol.Before, protocol.Online},
+			DependsOn:  []string{"todos"},
+			Timeout:    10 * time.Minute,
+		}, {
+			Name: "web", Version: "0.0.2", Instances: 0,
+			DependsOn: []string{"todos", "todo-search"},
+		}},
+		Setup: release.Setup{Command: []string{"go", "run", "./setup"}},
+		Data:  "../kept",
+		Dir:   folder, Path: filepath.Join(folder, "golive.yaml"),
+	}
+	for _, path := range []string{"testdata/full", "testdata/full/golive.yaml", "./testdata/../testdata/full/"} {
+		got, err := release.Load(path)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("Load(%q)\n got %+v, %v\nwant %+v", path, got, err, want)
+		}
+	}
+}
+
+func TestKeysHaveDefaults(t *testing.T) {
+	m := parse(t, "app: a\nversion: 1.0.0\nservices: {b: {version: 1.0.0}}\n")
+	if m.Strategy != release.Parallel || m.Data != ".golive" || m.Setup.Exists() {
+		t.Errorf("defaults of the app: %+v", m)
+	}
+	want := release.Service{Name: "b", Version: "1.0.0", Instances: 1}
+	if !reflect.DeepEqual(m.Services, []release.Service{want}) {
+		t.Errorf("defaults of a service: %+v", m.Services)
+	}
+}
+
+func TestSetupOfTheAppCanBeExternal(t *testing.T) {
+	m := parse(t, "app: a\nversion: 1.0.0\nsetup: external\n")
+	if !m.Setup.Exists() || !m.Setup.External || m.Setup.Command != nil {
+		t.Errorf("setup is %+v", m.Setup)
+	}
+}
+
+func TestTextIsReadAsEditorsSaveIt(t *testing.T) {
+	plain := parse(t, head)
+	for name, text := range map[string]string{
+		"byte order mark":         "\ufeff" + head,
+		"Windows line ends":       strings.ReplaceAll(head, "\n", "\r\n"),
+		"no line end at the end":  strings.TrimSuffix(head, "\n"),
+		"document start and end":  "---\n" + head + "...\n",
+		"comments all over":       "# one\n" + strings.ReplaceAll(head, "\n", " # two\n") + "# three\n",
+		"JSON":                    `{"app": "a", "version": "1.0.0"}`,
+		"as many blank lines":     strings.Repeat("\n", 100) + head + strings.Repeat(" \n", 100),
+		"empty collections":       head + "services: {}\n",
+		"comment behind document": "---\n" + head + "...\n# the end\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if m := parse(t, text); m.Digest() != plain.Digest() {
+				t.Errorf("read as %+v", m)
+			}
+		})
+	}
+}
+
+func TestPositionsCountCharacters(t *testing.T) {
+	for name, text := range map[string]string{
+		"letters of more bytes": "{app: a, version: 1.0.0, data: \"çé\", x: 1}",
+		"byte order mark":       "\ufeff{app: a, version: 1.0.0, data: \"..\", x: 1}",
+		"Windows line ends":     "{app: a,\r\nversion: 1.0.0,\r\n                                     x: 1}\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			problem := onlyProblem(t, text)
+			if problem.Column != 38 || problem.Key != "x" {
+				t.Errorf("got %v", problem)
+			}
+		})
+	}
+}
+
+func TestNotUTF8(t *testing.T) {
+	problem := onlyProblem(t, "app: a\nversion: 1.0.0\ndata: é\xff\n")
+	if problem.Line != 3 || problem.Column != 8 || !strings.Contains(problem.Message, "UTF-8") {
+		t.Errorf("got %v", problem)
+	}
+}
+
+func TestLoadSaysWhatIsMissing(t *testing.T) {
+	empty, other, folder := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "golive.yml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(folder, "golive.yaml"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path, want string
+		notExist   bool
+	}{
+		{empty, "there is no golive.yaml in the folder " + empty + ": write one there, or give the folder that holds it", true},
+		{other, "but a golive.yml: rename it to golive.yaml", true},
+		{filepath.Join(empty, "app"), "there is no file or folder " + filepath.Join(empty, "app") + ": give the folder that holds a golive.yaml", true},
+		{folder, "is a folder: the manifest is a file of that name", false},
+	} {
+		_, err := release.Load(c.path)
+		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, fs.ErrNotExist) != c.notExist {
+			t.Errorf("Load(%q): %v\nwant %s", c.path, err, c.want)
+		}
+	}
+}
+
+func TestLoadNamesTheFileAsGiven(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("golive.yaml", []byte("app: a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := release.Load(".")
+	if err == nil || !strings.HasPrefix(err.Error(), "golive.yaml:1:1: version: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// head is the smallest manifest.
+const head = "app: a\nversion: 1.0.0\n"
+
+func parse(t *testing.T, text string) *release.Manifest {
+	t.Helper()
+	m, err := release.Parse("golive.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return m
+}
+
+// onlyProblem is the one mistake of a manifest.
+func onlyProblem(t *testing.T, text string) release.Problem {
+	t.Helper()
+	_, err := release.Parse("golive.yaml", []byte(text))
+	var problems release.Errors
+	if !errors.As(err, &problems) || len(problems) != 1 {
+		t.Fatalf("want one problem, got %v", err)
+	}
+	return problems[0]
+}

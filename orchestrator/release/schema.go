@@ -1,0 +1,131 @@
+package release
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Schema is the JSON Schema of golive.yaml, from which editors show help. It cannot
+// say all that [Parse] checks: not that what is depended on exists, for one.
+func Schema() []byte {
+	reflector := jsonschema.Reflector{
+		Anonymous: true, ExpandedStruct: true,
+		Namer: func(t reflect.Type) string { return strings.TrimSuffix(t.Name(), "Shape") },
+	}
+	schema := reflector.Reflect(manifestShape{})
+	schema.Title = FileName
+	schema.Description = "A golive manifest: of which service versions an app version consists, and what has to run when it goes live."
+	text, _ := json.MarshalIndent(schema, "", "  ") // a schema always has a JSON form
+	return append(text, '\n')
+}
+
+// manifestShape is a manifest as it is written.
+type manifestShape struct {
+	App      nameShape               `json:"app" jsonschema_description:"Name of the app."`
+	Version  versionShape            `json:"version" jsonschema_description:"Version of the app."`
+	Strategy strategyShape           `json:"strategy,omitempty" jsonschema_description:"What the previous version does while this one is prepared. parallel: it serves until this one is online. downtime: it is under maintenance from the offline phase on."`
+	Services map[string]serviceShape `json:"services,omitempty" jsonschema_description:"The services of the app by their names."`
+	Setup    appSetupShape           `json:"setup,omitempty" jsonschema_description:"The app's own setup service: the command that starts it, or external for one that is already running. Leave it out if the app has none."`
+	Data     string                  `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
+}
+
+// JSONSchemaExtend adds what tags cannot say.
+func (manifestShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	if services, ok := s.Properties.Get("services"); ok {
+		services.MaxProperties = pointer(MaxServices)
+		services.PropertyNames = nameShape("").JSONSchema()
+	}
+}
+
+// serviceShape is a service as it is written.
+type serviceShape struct {
+	Version    versionShape `json:"version" jsonschema_description:"Version of the service."`
+	Run        commandShape `json:"run,omitempty" jsonschema_description:"Command with which golive up starts the service, in the folder of the manifest and without a shell. Leave it out if the service is already running."`
+	Setup      commandShape `json:"setup,omitempty" jsonschema_description:"Command that starts the setup service of this service. Leave it out if that is already running."`
+	Migrations []phaseShape `json:"migrations,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Phases that the setup service has scripts for. before: before anything changes. offline: the new version runs without production traffic. online: it serves."`
+	DependsOn  []nameShape  `json:"dependsOn,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Services of this manifest that go first."`
+	Timeout    timeoutShape `json:"timeout,omitempty" jsonschema_description:"How long each script may take, such as 90s, 10m or 1h30m, at most 720h. Leave it out for no limit."`
+	Instances  int          `json:"instances,omitempty" jsonschema:"default=1" jsonschema_description:"How many instances must be alive before the service counts as online. 0: it takes no traffic over the relay."`
+}
+
+// JSONSchemaExtend adds what tags cannot say.
+func (serviceShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.Description = "One service version."
+	s.DependentRequired = map[string][]string{"setup": {"migrations"}}
+	if instances, ok := s.Properties.Get("instances"); ok {
+		instances.Minimum, instances.Maximum = "0", json.Number(fmt.Sprint(MaxInstances))
+	}
+}
+
+type nameShape string
+
+func (nameShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "string", MaxLength: pointer(protocol.MaxName),
+		Pattern: `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`, Not: &jsonschema.Schema{Pattern: `^golive(-|$)`},
+	}
+}
+
+type versionShape string
+
+func (versionShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "string", MaxLength: pointer(protocol.MaxVersion),
+		Pattern: `^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
+			`(-(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*))*)?` +
+			`(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$`,
+	}
+}
+
+type strategyShape string
+
+func (strategyShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Enum: choices(Strategies()), Default: Parallel}
+}
+
+type phaseShape string
+
+func (phaseShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Enum: choices(protocol.ServicePhases())}
+}
+
+type timeoutShape string
+
+func (timeoutShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^\+?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$`}
+}
+
+type commandShape []string
+
+func (commandShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "array", MinItems: pointer(1),
+		Items: &jsonschema.Schema{Type: "string", MinLength: pointer(1)},
+	}
+}
+
+type appSetupShape struct{}
+
+func (appSetupShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+		commandShape(nil).JSONSchema(),
+		{Type: "string", Const: external},
+	}}
+}
+
+// choices are words as the values of an enum.
+func choices[T any](words []T) []any {
+	choices := make([]any, len(words))
+	for i, w := range words {
+		choices[i] = w
+	}
+	return choices
+}
+
+func pointer(n uint64) *uint64 { return &n }

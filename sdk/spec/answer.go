@@ -1,0 +1,101 @@
+package spec
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// claimed reads which run a named message is about. The reason says why it is not
+// about this one; it is empty when it is.
+func (c *conversation) claimed(m *nats.Msg) (a protocol.Answer, reason string) {
+	_ = json.Unmarshal(m.Data, &a) // the headers may say it all
+	if rollout := m.Header.Get(protocol.HeaderRollout); rollout != "" {
+		a.Rollout = rollout
+	}
+	if attempt := m.Header.Get(protocol.HeaderAttempt); attempt != "" {
+		n, err := strconv.Atoi(attempt)
+		if err != nil {
+			return a, fmt.Sprintf("its attempt is %q, which is no number", attempt)
+		}
+		a.Attempt = n
+	}
+	switch {
+	case a.Rollout == "":
+		return a, "it names no rollout; copy the headers Golive-Rollout and Golive-Attempt from the start"
+	case a.Rollout != c.start.Rollout:
+		return a, "it is about another rollout, " + a.Rollout
+	case a.Attempt == 0 && (c.start.Attempt > 1 || c.start.Revert):
+		return a, "it names no attempt; copy the header Golive-Attempt from the start"
+	case a.Attempt != 0 && a.Attempt != c.start.Attempt:
+		return a, fmt.Sprintf("it is about attempt %d, and attempt %d is under way", a.Attempt, c.start.Attempt)
+	}
+	a.Attempt = c.start.Attempt
+	return a, ""
+}
+
+// judge is the answer that a named message gives: its name decides.
+func judge(a protocol.Answer, m *nats.Msg, done bool) *protocol.Answer {
+	a.Done = done
+	switch {
+	case done:
+		a.Error = nil
+	case a.Error == nil:
+		reason := strings.TrimSpace(string(m.Data))
+		if reason == "" {
+			reason = "it does not say why"
+		}
+		a.Error = &protocol.ScriptError{Code: protocol.CodeFailed, Message: reason}
+	}
+	return &a
+}
+
+// judgeReply is the answer that a plain reply gives: done only if it says so.
+func (c *conversation) judgeReply(m *nats.Msg) *protocol.Answer {
+	a := protocol.Answer{Rollout: c.start.Rollout, Attempt: c.start.Attempt}
+	said := strings.TrimSpace(string(m.Data))
+	failure := m.Header.Get(protocol.HeaderError)
+	var read protocol.Answer
+	switch {
+	case failure != "":
+		said = failure
+	case json.Unmarshal(m.Data, &read) == nil && read.Done:
+		a.Items, a.Note, a.Digest, a.Done = read.Items, read.Note, read.Digest, true
+		return &a
+	case lastLine(string(m.Data)) == c.script.Subject(protocol.DoneVerb(c.start.Revert)):
+		a.Done = true
+		return &a
+	case said == "":
+		said = "the reply is empty; reply " + c.script.Subject(protocol.DoneVerb(c.start.Revert)) + ` or {"done": true}`
+	}
+	a.Error = &protocol.ScriptError{Code: protocol.CodeReply, Message: said}
+	return &a
+}
+
+// lastLine is the last line of text that is not empty.
+func lastLine(text string) string {
+	text = strings.TrimRight(text, "\r\n")
+	return text[strings.LastIndex(text, "\n")+1:]
+}
+
+// isNoResponders says whether m is NATS's word that nobody has got a message.
+func isNoResponders(m *nats.Msg) bool {
+	return m.Header.Get(protocol.HeaderStatus) == "503" && len(m.Data) == 0
+}
+
+// isNoAnswer says whether m, on a reply subject, comes from NATS itself.
+func isNoAnswer(m *nats.Msg) bool {
+	if m.Header.Get(protocol.HeaderStatus) != "" {
+		return true
+	}
+	var ack struct {
+		Stream string  `json:"stream"`
+		Seq    *uint64 `json:"seq"`
+	}
+	return json.Unmarshal(m.Data, &ack) == nil && ack.Stream != "" && ack.Seq != nil
+}

@@ -1,0 +1,228 @@
+package spec_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/sdk"
+	"github.com/golive-dev/golive/sdk/spec"
+)
+
+// todo is what the todos service holds.
+type todo struct {
+	Title string `json:"title"`
+	ID    int    `json:"id,omitempty"`
+}
+
+func doubles() []spec.Double {
+	return []spec.Double{
+		{Name: "todos", Version: "0.0.1", List: "list", Add: "create"},
+		{Name: "todos-search", Service: "todo-search", Version: "0.0.1", Add: "add", Remove: "remove", List: "all"},
+	}
+}
+
+// seedSetup is the setup service of the seed: it does nothing while offline, and fills
+// the search when it is online.
+func seedSetup() sdk.Setup {
+	return sdk.Setup{
+		Service: "todo-search", Version: "0.0.1",
+		Offline: func(context.Context, *sdk.Run) error { return nil },
+		Online:  fill,
+	}
+}
+
+func fill(ctx context.Context, run *sdk.Run) error {
+	var todos []json.RawMessage
+	if err := run.Request(ctx, "todos.list", nil, &todos); err != nil {
+		return err
+	}
+	for i, t := range todos {
+		if err := run.Send("todo-search.add", t); err != nil {
+			return err
+		}
+		run.Progress(int64(i+1), int64(len(todos)), "")
+	}
+	return nil
+}
+
+func seedSuite(setup sdk.Setup) spec.Suite {
+	return spec.Suite{Setup: setup, Features: []string{"testdata/todo-search.feature"}, Doubles: doubles()}
+}
+
+func TestTheScenarioOfTheSeed(t *testing.T) {
+	t.Parallel()
+	spec.Run(t, seedSuite(seedSetup()))
+}
+
+func TestSteps(t *testing.T) {
+	t.Parallel()
+	clear := func(ctx context.Context, run *sdk.Run) error {
+		return run.Request(ctx, "todo-search.remove", struct{}{}, nil)
+	}
+	suite := seedSuite(sdk.Setup{
+		Service: "todo-search", Version: "0.0.1",
+		Before: func(context.Context, *sdk.Run) error { return nil },
+		Offline: func(ctx context.Context, run *sdk.Run) error {
+			if err := clear(ctx, run); err != nil {
+				return err
+			}
+			return run.Request(ctx, "todo-search.add", map[string]string{"kind": "index"}, nil)
+		},
+		Online:        fill,
+		RevertOffline: clear,
+		RevertOnline:  func(context.Context, *sdk.Run) error { return nil },
+	})
+	suite.Features = []string{"testdata/steps.feature"}
+	suite.Doubles[0].Entry = func(row map[string]string) any {
+		id := 0
+		if row["id"] != "" {
+			id = int(row["id"][0] - '0')
+		}
+		return todo{row["title"], id}
+	}
+	spec.Run(t, suite)
+}
+
+func TestScriptsThatAreWrong(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		online sdk.Script
+		want   []string
+	}{
+		{"does nothing",
+			func(context.Context, *sdk.Run) error { return nil },
+			[]string{"the todos-search service holds other entries (- missing, + unexpected):\n" +
+				"      | TITLE |\n" +
+				"    - | one   |\n" +
+				"    - | two   |"}},
+		{"drops one and adds another",
+			func(ctx context.Context, run *sdk.Run) error {
+				return errors.Join(
+					run.Send("todo-search.add", todo{Title: "two"}),
+					run.Send("todo-search.add", todo{Title: "three "}))
+			},
+			[]string{"the todos-search service holds other entries",
+				"      | TITLE    |\n" +
+					"    - | one      |\n" +
+					"      | two      |\n" +
+					"    + | \"three \" |"}},
+		{"changes todos",
+			func(ctx context.Context, run *sdk.Run) error {
+				return errors.Join(fill(ctx, run), run.Send("todos.create", todo{Title: "three"}))
+			},
+			[]string{"the todos service holds other entries", "+ | three |"}},
+		{"panics",
+			func(context.Context, *sdk.Run) error { panic("out of paper") },
+			[]string{"todo-search 0.0.1 online: panic: panic: out of paper"}},
+		{"answers failed",
+			func(context.Context, *sdk.Run) error { return errors.New("the index is full") },
+			[]string{"todo-search 0.0.1 online: failed: the index is full"}},
+		{"never answers",
+			func(ctx context.Context, run *sdk.Run) error {
+				run.Progress(1, 2, "")
+				<-ctx.Done()
+				return ctx.Err()
+			},
+			[]string{"todo-search 0.0.1 online has not answered within 1s, though it has done 1 of 2: " +
+				"it has to send deployment-todo-search-0.0.1-online-done or deployment-todo-search-0.0.1-online-failed, or to reply to the start"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			setup := seedSetup()
+			setup.Online = test.online
+			suite := seedSuite(setup)
+			if test.name == "never answers" {
+				suite.Timeout = time.Second
+			}
+			var out strings.Builder
+			err := suite.Run(t.Context(), &out)
+			mustSay(t, err, append(test.want, "1 of 1 scenarios failed", "some todos exist (testdata/todo-search.feature)")...)
+			mustSay(t, errors.New(out.String()), "What the scripts heard and said:", "deployment-todo-search-0.0.1-online-start\n")
+		})
+	}
+}
+
+func TestSuitesThatAreWrong(t *testing.T) {
+	t.Parallel()
+	const todos = "Feature: f\n  Scenario: s\n    Given a todos service\n"
+	for _, test := range []struct {
+		name, feature string
+		change        func(*spec.Suite)
+		want          string
+	}{
+		{"without scenarios", "Feature: f\n", nil, "s.feature holds no scenario: write one, or leave it out of Features"},
+		{"with an empty scenario", "Feature: f\n  Scenario: s\n", nil, `scenario "s" of`},
+		{"with a feature that cannot be read", "Scenario", nil, "read features"},
+		{"with an unknown step", todos + "    When it rains\n", nil, "step is undefined: it rains: the documentation of sdk/spec lists the steps"},
+		{"with an unknown step first", "Feature: f\n  Scenario: s\n    Given it rains\n    And a todos service\n", nil, "step is undefined: it rains"},
+		{"with an unknown double", "Feature: f\n  Scenario: s\n    Given a users service\n", nil, "no double is called users: the suite has todos, todos-search"},
+		{"with a double named twice", todos + "    And a todos service\n", nil, "the todos service is in the scenario already"},
+		{"with a double that is not there", todos + "    Then the todos-search service contains no entries\n", nil, "the todos-search service is not in the scenario: say first, Given a todos-search service"},
+		{"with a double too late", todos + "    When the deployment script runs\n    Given a todos-search service\n", nil, "the todos-search service comes too late"},
+		{"with a column twice", todos + "    And a todos-search service with the entries:\n      | A | a |\n", nil, `the table has the column "a" twice`},
+		{"with entries where none may be", "Feature: f\n  Scenario: s\n    Given a todos service with the entries:\n      | TITLE |\n      | one |\n    Then the todos service contains no entries\n", nil, "the todos service holds 1 entries (+ unexpected):\n    + {\"title\":\"one\"}"},
+		{"with a failure that does not come", todos + "    And a todos-search service\n    When the deployment script runs\n    Then the deployment script fails with \"boom\"\n", nil, `no script has failed, and one was to fail with "boom"`},
+		{"with another failure", "Feature: f\n  Scenario: s\n    Given a todos-search service\n    When the deployment script runs\n    Then the deployment script fails with \"boom\"\n", nil, `it was to fail with "boom", and failed otherwise: todo-search 0.0.1 online: failed: request todos.list: nobody listens`},
+		{"with a failure that is expected of the next run", "Feature: f\n  Scenario: s\n    Given a todos-search service\n    When the deployment script runs\n    And the deployment script runs again\n    Then the deployment script fails with \"nobody\"\n", nil, `todo-search 0.0.1 online: failed: request todos.list: nobody listens`},
+		{"with a second run before the first", todos + "    When the deployment script runs again\n", nil, "no script has run yet"},
+		{"with a phase without script", todos + "    When the before migration runs\n", nil, "the setup service of todo-search 0.0.1 has no script for the phase before: it has [offline online]"},
+		{"with nothing to undo", todos + "    And a todos-search service\n    When the deployment script runs\n    And the deployment script is reverted\n", nil, "the setup service of todo-search 0.0.1 can undo nothing"},
+		{"with nothing done", todos + "    When the deployment script is reverted\n", nil, "no script has run yet"},
+
+		{"without features", todos, func(s *spec.Suite) { s.Features = nil }, "Features is empty"},
+		{"with a feature that is not there", todos, func(s *spec.Suite) { s.Features = []string{"none.feature"} }, `feature path "none.feature" is not available`},
+		{"without setup service", todos, func(s *spec.Suite) { s.Setup = sdk.Setup{} }, "there is no setup service: give Setup or Command"},
+		{"with two setup services", todos, func(s *spec.Suite) { s.Command = []string{"true"} }, "give them or Setup"},
+		{"without scripts", todos, func(s *spec.Suite) { s.Setup.Offline, s.Setup.Online = nil, nil }, "there is no phase to run"},
+		{"with two doubles of a name", todos, func(s *spec.Suite) { s.Doubles[0].Name = "todos-search" }, "two doubles are called todos-search"},
+		{"with a double of two words", todos, func(s *spec.Suite) { s.Doubles[0].Name = "the todos" }, "must be one word"},
+		{"with a double that answers nothing", todos, func(s *spec.Suite) { s.Doubles[0] = spec.Double{Name: "todos", Version: "0.0.1"} }, "double todos answers no message"},
+		{"with a double without version", todos, func(s *spec.Suite) { s.Doubles[0].Version = "" }, "double todos: version \"\" must not be empty"},
+		{"with a command that is not there", todos + "    When the deployment script runs\n", func(s *spec.Suite) { command(s, "golive-no-such-program") }, "start the setup service: exec: \"golive-no-such-program\": executable file not found in $PATH: correct Command and Dir"},
+		{"with a command that ends", todos + "    When the deployment script runs\n", func(s *spec.Suite) { command(s, "false") }, "nobody listens to deployment-todo-search-0.0.1-online-start: the setup service has ended, and shall listen until it is stopped: exit status 1"},
+		{"with a command that never listens", todos + "    When the deployment script runs\n", func(s *spec.Suite) { command(s, "cat"); s.Timeout = time.Second }, "nobody listens to deployment-todo-search-0.0.1-online-start: waited 1s"},
+		{"with a command for an unnamed service", todos, func(s *spec.Suite) { command(s, "cat"); s.Service = ""; s.Phases = []protocol.Phase{protocol.Setup} }, "Command holds scripts of nothing: name the Service or the App"},
+		{"with a phase of something else", todos, func(s *spec.Suite) { command(s, "cat"); s.Phases = []protocol.Phase{protocol.Setup} }, "setup is the phase of an app"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "s.feature")
+			if err := os.WriteFile(path, []byte(test.feature), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			suite := seedSuite(seedSetup())
+			suite.Features = []string{path}
+			if test.change != nil {
+				test.change(&suite)
+			}
+			mustSay(t, suite.Run(t.Context(), io.Discard), test.want)
+		})
+	}
+}
+
+func command(s *spec.Suite, args ...string) {
+	s.Setup, s.Command = sdk.Setup{}, args
+	s.Service, s.Version, s.Phases = "todo-search", "0.0.1", []protocol.Phase{protocol.Online}
+}
+
+// mustSay fails the test unless the error says all of that.
+func mustSay(t *testing.T, err error, want ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("got no error, want one that says %q", want)
+	}
+	for _, w := range want {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("got %q\nwant it to say %q", err.Error(), w)
+		}
+	}
+}
