@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/golive-dev/golive/orchestrator/process"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
+)
+
+// app is the processes of an app on this machine.
+type app struct {
+	manifest *release.Manifest
+	url      string // of the bus
+	creds    string
+	data     string // folder for the data of services
+	story    *story
+
+	mu       sync.Mutex
+	services []*program
+	setups   []*program
+	died     chan death
+	watching sync.WaitGroup
+}
+
+// program is a process with what it is for.
+type program struct {
+	*process.Process
+	label string
+	owner string // of a setup service: the name in the ids of its steps; empty for a service
+}
+
+// death is a program that has ended without being told to.
+type death struct {
+	program *program
+	err     error
+}
+
+func newApp(m *release.Manifest, url, creds, data string, s *story) *app {
+	a := &app{manifest: m, url: url, creds: creds, data: data, story: s, died: make(chan death, 16)}
+	for _, service := range m.Services {
+		label := service.Name
+		if service.Setup != nil {
+			label += " setup"
+		}
+		s.width = max(s.width, len(label))
+	}
+	if m.Setup.Command != nil {
+		s.width = max(s.width, len(m.App+" setup"))
+	}
+	return a
+}
+
+// startServices starts every service that the manifest gives a command for, as many
+// instances as must be alive.
+func (a *app) startServices() error {
+	for _, service := range a.manifest.Services {
+		for n := range max(service.Instances, 1) {
+			if service.Run == nil {
+				break
+			}
+			label := service.Name
+			if n > 0 {
+				label += "-" + strconv.Itoa(n+1)
+			}
+			p, err := a.start(label, "", service.Run, service.Name, service.Version)
+			if err != nil {
+				return err
+			}
+			a.mu.Lock()
+			a.services = append(a.services, p)
+			a.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// startSetups starts the setup services that have something left to do in s.
+func (a *app) startSetups(s rollout.State) error {
+	for _, service := range a.manifest.Services {
+		if service.Setup != nil && unfinished(s, service.Name) {
+			if err := a.startSetup(service.Name, service.Setup, service.Name, service.Version); err != nil {
+				return err
+			}
+		}
+	}
+	if a.manifest.Setup.Command != nil && unfinished(s, a.manifest.App) {
+		return a.startSetup(a.manifest.App, a.manifest.Setup.Command, "", a.manifest.Version)
+	}
+	return nil
+}
+
+func (a *app) startSetup(owner string, args []string, service, version string) error {
+	p, err := a.start(owner+" setup", owner, args, service, version)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.setups = append(a.setups, p)
+	return nil
+}
+
+// unfinished reports whether a script of owner has still to answer.
+func unfinished(s rollout.State, owner string) bool {
+	for _, step := range s.Steps {
+		if step.Kind == rollout.Migration && step.Name == owner &&
+			step.Status != rollout.StepDone && step.Status != rollout.StepSkipped {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *app) start(label, owner string, args []string, service, version string) (*program, error) {
+	data := filepath.Join(a.data, strings.ReplaceAll(label, " ", "-"))
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder of %s: %w", label, err)
+	}
+	env := []string{
+		relay.EnvURL + "=" + a.url, relay.EnvCredentials + "=" + a.creds,
+		"GOLIVE_APP=" + a.manifest.App, "GOLIVE_APP_VERSION=" + a.manifest.Version,
+		relay.EnvService + "=" + service, relay.EnvVersion + "=" + version, "GOLIVE_DATA_DIR=" + data,
+	}
+	a.story.say(plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
+	p, err := process.Start(process.Command{
+		Name: label, Args: args, Dir: a.manifest.Dir, Env: env,
+		Output: func(line string) { a.story.output(label, line) },
+	})
+	if err != nil {
+		return nil, &failure{code: codeFailed, exit: exitFailed, message: err.Error(),
+			hint: "see how " + label + " is started in " + a.manifest.Path}
+	}
+	started := &program{Process: p, label: label, owner: owner}
+	a.watching.Go(func() {
+		<-p.Done()
+		select {
+		case a.died <- death{program: started, err: p.Err()}:
+		default: // one death is enough to end everything
+		}
+	})
+	return started, nil
+}
+
+// stopSetups stops the setup services, all at once, and blocks until they are gone.
+func (a *app) stopSetups(ctx context.Context) error {
+	a.mu.Lock()
+	programs := a.setups
+	a.setups = nil
+	a.mu.Unlock()
+	return stopAll(ctx, programs)
+}
+
+// stop stops everything and blocks until it is gone.
+func (a *app) stop(ctx context.Context) error {
+	err := a.stopSetups(ctx)
+	a.mu.Lock()
+	programs := a.services
+	a.services = nil
+	a.mu.Unlock()
+	if e := stopAll(ctx, programs); err == nil {
+		err = e
+	}
+	a.watching.Wait()
+	return err
+}
+
+func stopAll(ctx context.Context, programs []*program) error {
+	errs := make([]error, len(programs))
+	var stopping sync.WaitGroup
+	for i, p := range programs {
+		stopping.Go(func() {
+			errs[i] = p.Stop(ctx)
+			<-p.Done()
+		})
+	}
+	stopping.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// running reports whether p is one that has not been stopped.
+func (a *app) running(p *program) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, other := range append(append([]*program(nil), a.services...), a.setups...) {
+		if other == p {
+			return true
+		}
+	}
+	return false
+}

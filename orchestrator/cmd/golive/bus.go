@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/relay"
+)
+
+// beacon is how a running `golive up` tells other commands of this user where its bus
+// is: a file in the user's cache folder for each data folder.
+type beacon struct {
+	URL  string `json:"url"`
+	Dir  string `json:"dir"`  // of the manifest
+	Cwd  string `json:"cwd"`  // where up was called
+	Data string `json:"data"` // folder of the bus
+	PID  int    `json:"pid"`
+}
+
+func beaconFolder(getenv func(string) string) string {
+	if cache := getenv("XDG_CACHE_HOME"); cache != "" {
+		return filepath.Join(cache, "golive", "up")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = filepath.Join(os.TempDir(), fmt.Sprintf("golive-%d", os.Getuid()))
+	}
+	return filepath.Join(cache, "golive", "up")
+}
+
+// light puts the beacon up; put takes it away again.
+func (b beacon) light(folder string) (put func(), err error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("tell other commands where the bus is: %w", err)
+	}
+	sum := sha256.Sum256([]byte(b.Data))
+	path := filepath.Join(folder, hex.EncodeToString(sum[:8])+".json")
+	data, err := json.Marshal(b)
+	if err == nil {
+		err = os.WriteFile(path, data, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tell other commands where the bus is: %w", err)
+	}
+	return func() { _ = os.Remove(path) }, nil
+}
+
+// beacons lists those whose bus answers.
+func beacons(folder string) []beacon {
+	paths, _ := filepath.Glob(filepath.Join(folder, "*.json"))
+	var lit []beacon
+	for _, path := range paths {
+		var b beacon
+		data, err := os.ReadFile(path)
+		if err != nil || json.Unmarshal(data, &b) != nil || !b.answers() {
+			continue
+		}
+		lit = append(lit, b)
+	}
+	return lit
+}
+
+func (b beacon) answers() bool {
+	u, err := url.Parse(b.URL)
+	if err != nil {
+		return false
+	}
+	conn, err := net.DialTimeout("tcp", u.Host, 500*time.Millisecond)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// near reports whether a command in dir means this bus.
+func (b beacon) near(dir string) bool {
+	inside := func(folder string) bool {
+		return dir == folder || strings.HasPrefix(dir, folder+string(filepath.Separator))
+	}
+	return dir == b.Cwd || inside(b.Dir)
+}
+
+// address is where the bus of the environment is: --nats, else the `golive up` that
+// runs for the folder dir or was called in this one.
+func (c *command) address(dir string) (string, error) {
+	if c.nats != "" {
+		return c.nats, nil
+	}
+	var near []beacon
+	for _, b := range beacons(beaconFolder(c.getenv)) {
+		if b.near(c.dir) || (dir != "" && b.near(c.absolute(dir))) {
+			near = append(near, b)
+		}
+	}
+	switch len(near) {
+	case 0:
+		return "", &failure{code: codeNoBus, exit: exitFailed,
+			message: "no bus is named, and no golive up runs for this folder",
+			hint:    "name one with --nats URL, or start the app: golive up DIR"}
+	case 1:
+		return near[0].URL, nil
+	}
+	var all []string
+	for _, b := range near {
+		all = append(all, fmt.Sprintf("%s (golive up of %s)", b.URL, b.Dir))
+	}
+	return "", &failure{code: codeNoBus, exit: exitFailed,
+		message: "several golive up run for this folder: " + strings.Join(all, ", "),
+		hint:    "name one with --nats URL"}
+}
+
+func (c *command) absolute(dir string) string {
+	if filepath.IsAbs(dir) {
+		return filepath.Clean(dir)
+	}
+	return filepath.Join(c.dir, dir)
+}
+
+// connectTimeout is how long a command waits for the bus.
+const connectTimeout = 5 * time.Second
+
+// connect reaches the bus at url, or says why not.
+func (c *command) connect(ctx context.Context, url string) (*relay.Relay, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	r, err := relay.Connect(ctx, relay.Config{URL: url, Credentials: c.creds, Name: "golive " + me(), Logger: c.logger()})
+	if err != nil {
+		return nil, &failure{code: codeNoBus, exit: exitFailed, message: err.Error(),
+			hint: "is a NATS server running there? name another one with --nats URL"}
+	}
+	return r, nil
+}
+
+// ask connects, has f ask the orchestrator, and disconnects.
+func ask[Out any](ctx context.Context, c *command, dir string, f func(context.Context, *orchestrator.Client) (Out, error)) (Out, error) {
+	var none Out
+	address, err := c.address(dir)
+	if err != nil {
+		return none, err
+	}
+	r, err := c.connect(ctx, address)
+	if err != nil {
+		return none, err
+	}
+	defer r.Close()
+	return f(ctx, orchestrator.NewClient(r.Conn()))
+}
+
+// logger writes to stderr with -v, and nothing but warnings without.
+func (c *command) logger() *zap.Logger {
+	level := zapcore.WarnLevel
+	if c.verbose {
+		level = zapcore.DebugLevel
+	}
+	return c.loggerFrom(level, false)
+}
+
+func (c *command) loggerFrom(level zapcore.Level, asJSON bool) *zap.Logger {
+	config := zapcore.EncoderConfig{
+		TimeKey: "time", LevelKey: "level", MessageKey: "message", LineEnding: "\n",
+		EncodeTime:  zapcore.TimeEncoderOfLayout("2006-01-02T15:04:05.000Z07:00"),
+		EncodeLevel: zapcore.LowercaseLevelEncoder, EncodeDuration: zapcore.StringDurationEncoder, ConsoleSeparator: " ",
+	}
+	encoder := zapcore.NewConsoleEncoder(config)
+	if asJSON {
+		encoder = zapcore.NewJSONEncoder(config)
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(c.err)), level))
+}

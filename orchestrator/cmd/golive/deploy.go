@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
+)
+
+type deployOptions struct {
+	wait time.Duration
+}
+
+func (c *command) deployCommand() *cobra.Command {
+	var o deployOptions
+	cmd := &cobra.Command{
+		Use:   "deploy [DIR]",
+		Short: "Roll the release in DIR out and follow it to its end",
+		Long: `deploy asks the orchestrators of an environment to roll out the release whose
+manifest, golive.yaml, is in DIR (default: this folder), and follows the rollout
+to its end. Services and setup services are started by you, not by deploy. The
+rollout goes on when deploy is stopped.`,
+		Example: `  golive deploy
+  golive deploy --nats nats://127.0.0.1:4222 --wait 10m examples/todo`,
+		Args: arguments(0, 1, "at most one folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) > 0 {
+				dir = args[0]
+			}
+			if o.wait < 0 {
+				return misused(cmd, "--wait must not be negative")
+			}
+			return c.deploy(cmd.Context(), dir, o)
+		},
+	}
+	cmd.Flags().DurationVar(&o.wait, "wait", 0, "give up following after this time, with exit code 4; 0: never")
+	return cmd
+}
+
+func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error {
+	m, err := c.load(dir)
+	if err != nil {
+		return err
+	}
+	address, err := c.address(dir)
+	if err != nil {
+		return err
+	}
+	r, err := c.connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me()}
+	begun, err := orchestrator.NewClient(r.Conn()).Deploy(ctx, q)
+	if err != nil {
+		return err
+	}
+	if o.wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.wait)
+		defer cancel()
+	}
+	return c.followTo(ctx, r, begun.State)
+}
+
+// followTo tells a rollout's story to its end; the answer is its last state.
+func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.State) error {
+	j, err := journal.Open(ctx, r.Conn(), 1)
+	if err != nil {
+		return err
+	}
+	f := follower{nc: r.Conn(), story: newStory(c.err, c.color)}
+	if c.output == "jsonl" {
+		f.each = func(rec journal.Record) error {
+			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
+		}
+	}
+	last, err := f.follow(ctx, j, begun.Release.App, begun.ID)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &failure{code: codeGaveUp, exit: exitGaveUp,
+			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
+			hint:    "see how far it is: golive show " + begun.ID}
+	}
+	if err != nil {
+		return err
+	}
+	if last.Status != rollout.Completed {
+		return failed(last)
+	}
+	if c.output == "jsonl" {
+		return nil
+	}
+	return c.print(last, func(w io.Writer) {
+		fmt.Fprintf(w, "%s %s is live (rollout %s)\n", last.Release.App, last.Release.Version, last.ID)
+	})
+}
+
+func (c *command) retryCommand() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:     "retry ROLLOUT",
+		Short:   "Try the failed steps of a rollout again, and follow it to its end",
+		Example: `  golive retry 0199c6d2-1a2b --reason "the disk was full"`,
+		Args:    arguments(1, 1, "the id of a rollout, or its beginning"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.retry(cmd.Context(), args[0], reason)
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the journal")
+	return cmd
+}
+
+func (c *command) retry(ctx context.Context, id, reason string) error {
+	address, err := c.address("")
+	if err != nil {
+		return err
+	}
+	r, err := c.connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, orchestrator.RolloutRequest{Rollout: id, By: me(), Reason: reason})
+	if err != nil {
+		return err
+	}
+	return c.followTo(ctx, r, begun.State)
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
+)
+
+// engine is an orchestrator with what it works on.
+type engine struct {
+	*orchestrator.Orchestrator
+	gate    *gate.Gate
+	journal *journal.Journal
+}
+
+// newEngine wires an orchestrator to a bus.
+func newEngine(ctx context.Context, r *relay.Relay, replicas int, log *zap.Logger) (*engine, error) {
+	nc := r.Conn()
+	j, err := journal.Open(ctx, nc, replicas)
+	if err != nil {
+		return nil, err
+	}
+	l, err := ledger.Open(ctx, nc, replicas)
+	if err != nil {
+		return nil, err
+	}
+	g, err := gate.New(ctx, nc, replicas)
+	if err != nil {
+		return nil, err
+	}
+	o, err := orchestrator.New(orchestrator.Config{
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Replicas: replicas, Version: Version, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &engine{Orchestrator: o, gate: g, journal: j}, nil
+}
+
+// start runs the engine until ctx ends; it returns once commands are answered. The
+// channel gives the one result.
+func (e *engine) start(ctx context.Context) (<-chan error, error) {
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	select {
+	case <-e.Ready():
+		return ended, nil
+	case err := <-ended:
+		if err == nil {
+			err = ctx.Err()
+		}
+		return nil, fmt.Errorf("start the orchestrator: %w", err)
+	}
+}
+
+// releaseOf is what a deploy request says of a manifest.
+func releaseOf(m *release.Manifest) rollout.Release {
+	r := rollout.Release{
+		App: m.App, Version: m.Version, Strategy: rollout.Strategy(m.Strategy),
+		Setup: m.Setup.Exists(), Digest: m.Digest(),
+	}
+	for _, s := range m.Services {
+		r.Services = append(r.Services, rollout.Service{
+			Name: s.Name, Version: s.Version, Migrations: s.Migrations, DependsOn: s.DependsOn,
+			Timeout: rollout.Duration(s.Timeout), Instances: s.Instances,
+		})
+	}
+	return r
+}

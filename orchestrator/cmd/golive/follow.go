@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// tellRunning is how often a line says that something still runs.
+const tellRunning = 10 * time.Second
+
+// follower follows one rollout to its end.
+type follower struct {
+	nc    *nats.Conn
+	story *story
+	each  func(journal.Record) error // called with every event; nil: not
+
+	mu       sync.Mutex
+	running  map[string]*pulse // by step
+	progress map[string]*nats.Subscription
+}
+
+var errEnded = errors.New("the rollout has ended")
+
+// follow tells a rollout's story from its beginning until it is no longer running,
+// and gives its last state. When ctx ends first it gives the state so far and the
+// error of ctx.
+func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id string) (rollout.State, error) {
+	f.running, f.progress = make(map[string]*pulse), make(map[string]*nats.Subscription)
+	subs, err := f.listen(app, id)
+	defer func() {
+		for _, s := range append(subs, mapValues(f.progress)...) {
+			_ = s.Unsubscribe() // the connection may be gone
+		}
+	}()
+	if err != nil {
+		return rollout.State{}, err
+	}
+	newest, err := j.Load(ctx, app, id)
+	if err != nil {
+		return rollout.State{}, err
+	}
+	done := make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() { f.tick(done) })
+	defer func() { close(done); ticking.Wait() }()
+
+	var last rollout.State
+	err = j.FollowSubject(ctx, protocol.RolloutSubject(app, id), 0, func(r journal.Record) error {
+		last = r.State
+		f.take(r)
+		if f.each != nil {
+			if err := f.each(r); err != nil {
+				return err
+			}
+		}
+		// A failure that was retried before we came is not the end.
+		if r.State.Status != rollout.Running && r.Sequence >= newest.Sequence {
+			return errEnded
+		}
+		return nil
+	})
+	if errors.Is(err, errEnded) {
+		return last, nil
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	return last, err
+}
+
+func mapValues[K comparable, V any](m map[K]V) []V {
+	all := make([]V, 0, len(m))
+	for _, v := range m {
+		all = append(all, v)
+	}
+	return all
+}
+
+func (f *follower) listen(app, id string) ([]*nats.Subscription, error) {
+	notices, err := f.nc.Subscribe(protocol.NoticeSubject(app, id), f.notice)
+	if err != nil {
+		return nil, fmt.Errorf("listen to the rollout: %w", err)
+	}
+	logs, err := f.nc.Subscribe(protocol.LogSubject(id), func(m *nats.Msg) {
+		var l protocol.LogLine
+		if json.Unmarshal(m.Data, &l) == nil {
+			f.story.output(l.Step, l.Text)
+		}
+	})
+	if err != nil {
+		return []*nats.Subscription{notices}, fmt.Errorf("listen to the rollout: %w", err)
+	}
+	return []*nats.Subscription{notices, logs}, nil
+}
+
+// take tells an event and keeps track of what runs.
+func (f *follower) take(r journal.Record) {
+	if r.State.Event.Type == rollout.Created {
+		f.story.plan(r.State)
+	}
+	f.story.tell(r.State)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := make(map[string]*pulse)
+	for _, step := range r.State.Running() {
+		now[step.ID] = &pulse{step: step.ID, since: step.Started}
+		if known := f.running[step.ID]; known != nil && known.since.Equal(step.Started) {
+			now[step.ID] = known
+		}
+		f.hearProgress(step)
+	}
+	f.running = now
+}
+
+// hearProgress listens to what a running script tells of itself.
+func (f *follower) hearProgress(step rollout.Step) {
+	if step.Kind != rollout.Migration || f.progress[step.ID] != nil {
+		return
+	}
+	sub, err := f.nc.Subscribe(step.Script().Subject(protocol.Progress), func(m *nats.Msg) {
+		var p protocol.ProgressMessage
+		if json.Unmarshal(m.Data, &p) != nil || p.Done == nil {
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if r := f.running[step.ID]; r != nil {
+			r.done, r.total, r.note, r.waiting = *p.Done, p.Total, p.Note, ""
+			if elapsed := time.Since(r.since).Seconds(); elapsed > 0 {
+				r.rate = float64(r.done) / elapsed
+			}
+		}
+	})
+	if err == nil { // else the story has no progress, which is no reason to end it
+		f.progress[step.ID] = sub
+	}
+}
+
+func (f *follower) notice(m *nats.Msg) {
+	var n orchestrator.Notice
+	if json.Unmarshal(m.Data, &n) != nil {
+		return
+	}
+	f.mu.Lock()
+	r := f.running[n.Step]
+	fresh := r != nil && r.waiting != n.Waiting
+	if fresh {
+		r.waiting = n.Waiting
+	}
+	f.mu.Unlock()
+	if fresh && n.Waiting != "" {
+		f.story.say(yellow, "…", "%s is waiting: %s", n.Step, n.Waiting)
+	}
+}
+
+// tick says what still runs.
+func (f *follower) tick(done <-chan struct{}) {
+	tick := time.NewTicker(tellRunning)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			f.mu.Lock()
+			var all []pulse
+			for _, p := range f.running {
+				all = append(all, *p)
+			}
+			f.mu.Unlock()
+			for _, p := range all {
+				f.story.running(p)
+			}
+		}
+	}
+}

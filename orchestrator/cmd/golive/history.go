@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+)
+
+func (c *command) historyCommand() *cobra.Command {
+	var q orchestrator.ListRequest
+	cmd := &cobra.Command{
+		Use:   "history [APP]",
+		Short: "The rollouts of this environment, newest first",
+		Example: `  golive history
+  golive history todo-app --limit 5`,
+		Args: arguments(0, 1, "at most one app"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.App = strings.Join(args, "")
+			return c.history(cmd.Context(), q)
+		},
+	}
+	cmd.Flags().IntVar(&q.Limit, "limit", 20, "how many, 1 to 100")
+	cmd.Flags().StringVar(&q.Before, "before", "", "only rollouts older than this one: the next page")
+	return cmd
+}
+
+func (c *command) history(ctx context.Context, q orchestrator.ListRequest) error {
+	page, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutList, error) {
+		return client.List(ctx, q)
+	})
+	if err != nil {
+		return err
+	}
+	if c.output == "jsonl" {
+		return c.print(page.Rollouts, nil)
+	}
+	return c.print(page, func(w io.Writer) {
+		if len(page.Rollouts) == 0 {
+			fmt.Fprintln(w, "There has been no rollout here yet.")
+			return
+		}
+		var rows [][]string
+		for _, r := range page.Rollouts {
+			rows = append(rows, []string{r.ID, r.Release.App, r.Release.Version, string(r.Status), ago(r.Created), lasted(r.State), orDash(r.By)})
+		}
+		columns(w, []string{"ROLLOUT", "APP", "VERSION", "STATUS", "BEGUN", "TOOK", "BY"}, rows)
+		if page.Next != "" {
+			fmt.Fprintf(w, "\nOlder ones: golive history --before %s\n", page.Next)
+		}
+	})
+}
+
+func lasted(r rollout.State) string {
+	if r.Ended.IsZero() {
+		return took(time.Since(r.Created))
+	}
+	return took(r.Ended.Sub(r.Created))
+}
+
+func (c *command) showCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ROLLOUT",
+		Short: "One rollout in full: its steps and all that has happened to it",
+		Example: `  golive show 0199c6d2-1a2b
+  golive show 0199c6d2-1a2b -o yaml`,
+		Args: arguments(1, 1, "the id of a rollout, or its beginning"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.show(cmd.Context(), args[0])
+		},
+	}
+}
+
+func (c *command) show(ctx context.Context, id string) error {
+	r, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutStory, error) {
+		return client.Show(ctx, orchestrator.RolloutRequest{Rollout: id})
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(r, func(w io.Writer) {
+		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
+			r.ID, r.Release.App, r.Release.Version, r.Status, ago(r.Created), orDash(r.By), lasted(r.State))
+		printSteps(w, r)
+		fmt.Fprintln(w)
+		for _, e := range r.Events {
+			fmt.Fprintf(w, "%s  %s\n", e.At.UTC().Format("2006-01-02 15:04:05.000"), tellEvent(e))
+		}
+	})
+}
+
+func printSteps(w io.Writer, r orchestrator.RolloutStory) {
+	var rows [][]string
+	for _, step := range r.Steps {
+		text := step.Skipped
+		if step.Error != nil {
+			text = step.Error.Error()
+		}
+		if seen := r.Sightings[step.ID]; seen.Waiting != "" {
+			text = "waiting: " + seen.Waiting
+		}
+		if text == "" {
+			text = step.Note
+		}
+		duration := "-"
+		if !step.Ended.IsZero() {
+			duration = took(step.Ended.Sub(step.Started))
+		}
+		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, step.Version, string(step.Status),
+			fmt.Sprint(step.Attempt), duration, fmt.Sprint(step.Items), orDash(text)})
+	}
+	columns(w, []string{"#", "STEP", "VERSION", "STATUS", "ATTEMPT", "TOOK", "ITEMS", "REMARK"}, rows)
+}
+
+// tellEvent is an event in a few words.
+func tellEvent(e orchestrator.StoryEvent) string {
+	text := string(e.Type)
+	if e.Step != "" {
+		text += " " + e.Step
+	}
+	if e.Attempt > 1 {
+		text += fmt.Sprintf(" (attempt %d)", e.Attempt)
+	}
+	if e.Answer != nil && e.Answer.Error != nil {
+		text += ": " + e.Answer.Error.Error()
+	}
+	if e.Type != rollout.Created {
+		text += because(e.Event)
+	}
+	if e.Status != rollout.Running {
+		text += ", rollout " + string(e.Status)
+	}
+	return text
+}

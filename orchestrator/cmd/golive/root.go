@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"os/user"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Version is golive's own; a release build sets it with -ldflags "-X main.Version=…".
+var Version = "0.1.0-dev"
+
+// Exit codes, as CLI.md defines them.
+const (
+	exitDone    = 0
+	exitFailed  = 1 // failed or aborted
+	exitMisused = 2
+	exitPending = 3 // changes are pending
+	exitGaveUp  = 4 // gave up waiting, the rollout goes on
+)
+
+// Codes of errors that the command line itself gives; those of the API stand in
+// package orchestrator.
+const (
+	codeMisused  = "misused"
+	codeFailed   = "failed"
+	codeManifest = "manifest"
+	codeNoBus    = "no_bus"
+	codeGaveUp   = "gave_up"
+)
+
+// failure is an error as a person sees it.
+type failure struct {
+	code    string
+	message string
+	hint    string
+	exit    int
+}
+
+func (f *failure) Error() string { return f.message }
+
+// streams is what a command reads from and writes to.
+type streams struct {
+	out, err io.Writer
+	color    bool // of err
+	dir      string
+	getenv   func(string) string
+}
+
+// terminal is the process's own streams.
+func terminal() streams {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "."
+	}
+	return streams{
+		out: os.Stdout, err: os.Stderr, dir: dir, getenv: os.Getenv,
+		color: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}
+}
+
+// options are the flags that every command has.
+type options struct {
+	nats    string
+	creds   string
+	output  string
+	paint   string
+	verbose bool
+}
+
+// command is one run of the command line.
+type command struct {
+	streams
+	options
+}
+
+// run executes args and gives the exit code.
+func run(ctx context.Context, s streams, args []string) int {
+	c := &command{streams: s}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	f := explain(err)
+	c.report(f)
+	return f.exit
+}
+
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "golive",
+		Short: "Brings a new version of a message-driven app live, together with work on its data",
+		Long: `golive brings a new version of a message-driven app live: it announces the
+version, runs what has to run before it may get traffic, opens the traffic
+gate, runs what is left while it serves, and remembers what has run.`,
+		Example: `  golive up examples/todo       run an app on this machine
+  golive deploy                 roll the release in this folder out
+  golive status                 what is online`,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: c.check,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return misused(cmd, err.Error())
+	})
+	flags := root.PersistentFlags()
+	flags.StringVar(&c.nats, "nats", "", "URL of the bus (environment: GOLIVE_NATS_URL)")
+	flags.StringVar(&c.creds, "creds", "", "NATS credentials file (environment: GOLIVE_NATS_CREDS)")
+	flags.StringVarP(&c.output, "output", "o", "table", "how to answer: table, json, yaml or jsonl")
+	flags.StringVar(&c.paint, "color", "auto", "auto, always or never")
+	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what the orchestrator and the relay do")
+	root.AddCommand(c.upCommand(), c.serveCommand(), c.deployCommand(), c.statusCommand(), c.historyCommand(),
+		c.showCommand(), c.routesCommand(), c.ledgerCommand(), c.retryCommand(), c.versionCommand())
+	return root
+}
+
+// check looks at the flags that every command has.
+func (c *command) check(cmd *cobra.Command, _ []string) error {
+	switch c.output {
+	case "table", "json", "yaml", "jsonl":
+	default:
+		given := c.output
+		c.output = "table"
+		return misused(cmd, fmt.Sprintf("unknown output %q: valid are table, json, yaml, jsonl", given))
+	}
+	switch c.paint {
+	case "auto":
+	case "always":
+		c.color = true
+	case "never":
+		c.color = false
+	default:
+		return misused(cmd, fmt.Sprintf("unknown color %q: valid are auto, always, never", c.paint))
+	}
+	if c.nats == "" {
+		c.nats = c.getenv("GOLIVE_NATS_URL")
+	}
+	if c.creds == "" {
+		c.creds = c.getenv("GOLIVE_NATS_CREDS")
+	}
+	return nil
+}
+
+func misused(cmd *cobra.Command, message string) error {
+	return &failure{code: codeMisused, message: message, hint: "see " + cmd.CommandPath() + " --help", exit: exitMisused}
+}
+
+// arguments takes up to most arguments, at least least.
+func arguments(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return misused(cmd, cmd.CommandPath()+" needs "+what)
+		case len(args) > most:
+			return misused(cmd, fmt.Sprintf("%s takes %s, not %d arguments", cmd.CommandPath(), what, len(args)))
+		}
+		return nil
+	}
+}
+
+// explain makes what a person sees of an error.
+func explain(err error) *failure {
+	f := &failure{code: codeFailed, message: err.Error(), exit: exitFailed}
+	var given *failure
+	var api *protocol.ServiceError
+	var manifest release.Errors
+	switch {
+	case errors.As(err, &given):
+		return given
+	case errors.As(err, &api):
+		f.code, f.hint = api.Code, api.Hint
+	case errors.As(err, &manifest):
+		f.code, f.exit = codeManifest, exitMisused
+		f.hint = hints(manifest)
+	case errors.Is(err, orchestrator.ErrNoOrchestrator):
+		f.code = codeNoBus
+		f.hint = "start one: golive serve, or golive up in the folder of an app"
+	case errors.Is(err, embedded.ErrDataInUse):
+		f.hint = "is golive up running there already? stop it, or choose another folder with --data"
+	case strings.HasPrefix(err.Error(), "unknown command"):
+		f.code, f.exit, f.hint = codeMisused, exitMisused, "see golive --help"
+		f.message, _, _ = strings.Cut(f.message, "\n")
+	}
+	return f
+}
+
+func hints(problems release.Errors) string {
+	var all []string
+	for _, p := range problems {
+		if p.Hint != "" {
+			all = append(all, fmt.Sprintf("line %d: %s", p.Line, p.Hint))
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// report prints a failure: as text on stderr, or as the answer.
+func (c *command) report(f *failure) {
+	if c.output == "json" || c.output == "yaml" || c.output == "jsonl" {
+		e := protocol.ServiceError{Code: f.code, Message: f.message, Hint: f.hint}
+		if c.print(map[string]any{"error": e}, nil) == nil {
+			return
+		}
+	}
+	for line := range strings.Lines(f.message) {
+		fmt.Fprintf(c.err, "golive: error: %s\n", strings.TrimRight(line, "\n"))
+	}
+	for line := range strings.Lines(f.hint) {
+		fmt.Fprintf(c.err, "golive: hint: %s\n", strings.TrimRight(line, "\n"))
+	}
+}
+
+// untilInterrupted is a context that ends with the first SIGINT or SIGTERM; a second
+// one ends what is then still being stopped (see atOnce).
+func untilInterrupted() (context.Context, context.CancelFunc) {
+	hard, kill := context.WithCancel(context.Background())
+	soft, cancel := context.WithCancel(context.WithValue(context.Background(), atOnceKey{}, hard))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { // ends with the process
+		<-signals
+		cancel()
+		<-signals
+		kill()
+	}()
+	return soft, func() { signal.Stop(signals); cancel(); kill() }
+}
+
+type atOnceKey struct{}
+
+// atOnce is a context for stopping things in: it ends when a person wants everything
+// to end at once.
+func atOnce(ctx context.Context) context.Context {
+	if hard, ok := ctx.Value(atOnceKey{}).(context.Context); ok {
+		return hard
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// me is who is recorded to have asked for something.
+func me() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		return name + "@" + host
+	}
+	return name
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/golive-dev/golive/relay"
+)
+
+type serveOptions struct {
+	replicas int
+	logs     string
+}
+
+func (c *command) serveCommand() *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run an orchestrator for the environment of a bus",
+		Long: `serve runs an orchestrator, and nothing else, against a NATS server or cluster
+with JetStream. Any number of them work side by side. It waits for the bus as
+long as that takes, and logs one line per event of a rollout to stderr.`,
+		Example: `  golive serve --nats nats://127.0.0.1:4222
+  golive serve --nats nats://n1:4222,nats://n2:4222,nats://n3:4222 --replicas 3`,
+		Args: arguments(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.replicas < 1 || o.replicas > 5 {
+				return misused(cmd, fmt.Sprintf("--replicas is %d, it must be from 1 to 5", o.replicas))
+			}
+			if o.logs != "text" && o.logs != "json" {
+				return misused(cmd, fmt.Sprintf("unknown log format %q: valid are text, json", o.logs))
+			}
+			return c.serve(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, when it is made for the first time: 3 in a cluster")
+	cmd.Flags().StringVar(&o.logs, "log-format", "text", "text or json")
+	return cmd
+}
+
+func (c *command) serve(ctx context.Context, o serveOptions) error {
+	url := c.nats
+	if url == "" {
+		url = nats.DefaultURL
+	}
+	level := zapcore.InfoLevel
+	if c.verbose {
+		level = zapcore.DebugLevel
+	}
+	log := c.loggerFrom(level, o.logs == "json")
+	r, err := relay.Connect(ctx, relay.Config{URL: url, Credentials: c.creds, Name: "golive serve", Logger: log})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer r.Close()
+	e, err := newEngine(ctx, r, o.replicas, log)
+	if err != nil {
+		return err
+	}
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	ended, err := e.start(working)
+	if err != nil {
+		return err
+	}
+	log.Info("orchestrator is ready")
+	return <-ended
+}

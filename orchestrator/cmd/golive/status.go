@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+)
+
+func (c *command) statusCommand() *cobra.Command {
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "status [APP]",
+		Short: "What is online, what is rolling out, what has not run yet",
+		Example: `  golive status
+  golive status todo-app -o json
+  golive status --check    exit code 3 when something is left to do`,
+		Args: arguments(0, 1, "at most one app"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.status(cmd.Context(), strings.Join(args, ""), check)
+		},
+	}
+	cmd.Flags().BoolVar(&check, "check", false, "exit with 3 when a rollout is not completed or a version not online")
+	return cmd
+}
+
+func (c *command) status(ctx context.Context, app string, check bool) error {
+	all, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) ([]orchestrator.AppStatus, error) {
+		return client.Status(ctx, orchestrator.AppRequest{App: app})
+	})
+	if err != nil {
+		return err
+	}
+	err = c.print(all, func(w io.Writer) {
+		if len(all) == 0 {
+			fmt.Fprintln(w, "No app has been rolled out here yet: golive deploy DIR")
+		}
+		for i, a := range all {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			printApp(w, a)
+		}
+	})
+	if err == nil && check && pending(all) {
+		return &failure{code: "pending", exit: exitPending, message: "something is left to do", hint: "golive status tells what"}
+	}
+	return err
+}
+
+func pending(all []orchestrator.AppStatus) bool {
+	for _, a := range all {
+		if a.Rollout.Status != rollout.Completed {
+			return true
+		}
+		for _, s := range a.Services {
+			if len(s.NotRun) > 0 || !slices.Contains(s.Online, s.Version) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func printApp(w io.Writer, a orchestrator.AppStatus) {
+	r := a.Rollout
+	at := r.Created
+	if !r.Ended.IsZero() {
+		at = r.Ended
+	}
+	fmt.Fprintf(w, "%s %s: rollout %s %s %s\n", a.App, a.Version, r.ID, r.Status, ago(at))
+	for _, step := range r.Running() {
+		text := ""
+		if seen := r.Sightings[step.ID]; seen.Waiting != "" {
+			text = ", waiting: " + seen.Waiting
+		} else if seen.Done > 0 {
+			text = fmt.Sprintf(", %d of %d done", seen.Done, seen.Total)
+		} else if step.Kind == rollout.Migration && seen.Beat.IsZero() && step.Deadline.IsZero() {
+			text = ", waiting, no sign of life, no timeout"
+		}
+		fmt.Fprintf(w, "  running: %s since %s%s\n", step.ID, ago(step.Started), text)
+	}
+	for _, step := range r.FailedSteps() {
+		fmt.Fprintf(w, "  failed: %s: %s\n", step.ID, step.Error)
+	}
+	var rows [][]string
+	for _, s := range a.Services {
+		rows = append(rows, []string{"  " + s.Service, s.Version, orDash(strings.Join(s.Online, ", ")), fmt.Sprint(s.Alive), orDash(strings.Join(s.NotRun, ", "))})
+	}
+	columns(w, []string{"  SERVICE", "VERSION", "ONLINE", "ALIVE", "NOT RUN"}, rows)
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// story tells a rollout on a terminal, one stable line per change. It is safe for
+// concurrent use.
+type story struct {
+	mu    sync.Mutex
+	w     io.Writer
+	color bool
+	width int // of the names before lines of processes
+	known map[string]rollout.Step
+}
+
+func newStory(w io.Writer, color bool) *story {
+	return &story{w: w, color: color, known: make(map[string]rollout.Step)}
+}
+
+// Colors of what a line says; the glyph and the words say the same.
+const (
+	plain  = ""
+	dim    = "\x1b[2m"
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	cyan   = "\x1b[36m"
+	reset  = "\x1b[0m"
+)
+
+func (s *story) paint(color, text string) string {
+	if !s.color || color == plain {
+		return text
+	}
+	return color + text + reset
+}
+
+func (s *story) say(color, glyph, format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.w, "%s\n", s.paint(color, glyph+" "+fmt.Sprintf(format, args...)))
+}
+
+// output shows a line of a process behind its name.
+func (s *story) output(name, line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.w, "%s %s\n", s.paint(cyan, fmt.Sprintf("%-*s |", s.width, name)), line)
+}
+
+// plan shows the steps of a rollout before they happen.
+func (s *story) plan(r rollout.State) {
+	s.say(plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, plural(len(r.Steps), "step"))
+	skipped := 0
+	for _, step := range r.Steps {
+		text := fmt.Sprintf("%2d. %s", step.Number, describeStep(step))
+		if waits := needs(r, step); waits != "" {
+			text += "  after " + waits
+		}
+		if step.Status == rollout.StepSkipped {
+			skipped++
+			s.say(dim, " ", "%s  skipped: %s", text, step.Skipped)
+			continue
+		}
+		s.say(plain, " ", "%s", text)
+	}
+	if scripts := countScripts(r); scripts > 0 && scripts == skipped {
+		s.say(green, "=", "every script has run in this environment: none is run again")
+	}
+}
+
+func countScripts(r rollout.State) int {
+	n := 0
+	for _, step := range r.Steps {
+		if step.Kind == rollout.Migration {
+			n++
+		}
+	}
+	return n
+}
+
+func describeStep(step rollout.Step) string {
+	if step.Kind == rollout.Traffic {
+		if step.Replaces != nil && len(step.Replaces.Online) > 0 && step.Replaces.Online[0] != step.Version {
+			return fmt.Sprintf("%-24s move traffic from %s to %s", step.ID, strings.Join(step.Replaces.Online, ", "), step.Version)
+		}
+		return fmt.Sprintf("%-24s bring %s online", step.ID, step.Version)
+	}
+	return fmt.Sprintf("%-24s run the %s script of %s", step.ID, step.Phase, step.Version)
+}
+
+func needs(r rollout.State, step rollout.Step) string {
+	var names []string
+	for _, n := range step.Needs {
+		names = append(names, r.Steps[n-1].ID)
+	}
+	return strings.Join(names, ", ")
+}
+
+// tell shows what has changed since the state told before.
+func (s *story) tell(r rollout.State) {
+	if r.Event.Type == rollout.Retried {
+		s.say(plain, "*", "tried again%s", because(r.Event))
+	}
+	for _, step := range r.Steps {
+		before := s.known[step.ID]
+		s.known[step.ID] = step
+		if before.Status == step.Status && before.Attempt == step.Attempt {
+			continue
+		}
+		s.change(step)
+	}
+	switch r.Status {
+	case rollout.Completed:
+		s.say(green, "✓", "%s %s is live: %s", r.Release.App, r.Release.Version, inTime(r))
+	case rollout.Failed:
+		s.say(red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, took(r.Ended.Sub(r.Created)))
+	case rollout.Superseded:
+		s.say(yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
+	}
+}
+
+func because(e rollout.Event) string {
+	text := ""
+	if e.By != "" {
+		text += " by " + e.By
+	}
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+func inTime(r rollout.State) string {
+	return "completed in " + took(r.Ended.Sub(r.Created))
+}
+
+func (s *story) change(step rollout.Step) {
+	duration := took(step.Ended.Sub(step.Started))
+	script := step.Script()
+	switch {
+	case step.Kind == rollout.Traffic && step.Status == rollout.StepRunning:
+		s.say(plain, "⇄", "%s: bringing %s online", step.ID, step.Version)
+	case step.Kind == rollout.Traffic && step.Status == rollout.StepDone:
+		s.say(green, "✓", "%s %s is online, confirmed by %s (%s)", step.Name, step.Version, plural(step.Instances, "instance"), duration)
+	case step.Status == rollout.StepRunning:
+		s.say(plain, "→", "%s%s", script.Subject(protocol.Start), attempt(step))
+	case step.Status == rollout.StepDone:
+		s.say(green, "←", "%s (%s%s%s)", script.Subject(protocol.Done), duration, items(step), note(step))
+	case step.Status == rollout.StepFailed && step.Kind == rollout.Traffic:
+		s.say(red, "✗", "%s could not be opened (%s): %s", step.ID, duration, step.Error)
+	case step.Status == rollout.StepFailed:
+		s.say(red, "✗", "%s (%s): %s", script.Subject(protocol.Failed), duration, step.Error)
+	}
+}
+
+func attempt(step rollout.Step) string {
+	if step.Attempt > 1 {
+		return fmt.Sprintf(" (attempt %d)", step.Attempt)
+	}
+	return ""
+}
+
+func items(step rollout.Step) string {
+	if step.Items == 0 {
+		return ""
+	}
+	return ", " + plural(int(step.Items), "item")
+}
+
+func note(step rollout.Step) string {
+	if step.Note == "" {
+		return ""
+	}
+	return ", " + step.Note
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// pulse is how far a running script is.
+type pulse struct {
+	step        string
+	done, total int64
+	rate        float64 // a second
+	note        string
+	waiting     string
+	since       time.Time
+}
+
+// running shows a running step on one line, in the form CLI.md gives.
+func (s *story) running(p pulse) {
+	text := fmt.Sprintf("state=running step=%s", p.step)
+	if p.waiting != "" {
+		s.say(yellow, "…", "%s waiting=%q for=%s", text, p.waiting, took(time.Since(p.since).Round(time.Second)))
+		return
+	}
+	if p.done > 0 || p.total > 0 {
+		text += fmt.Sprintf(" done=%d", p.done)
+	}
+	if p.total > 0 {
+		text += fmt.Sprintf(" total=%d", p.total)
+	}
+	if p.rate > 0 {
+		text += fmt.Sprintf(" rate=%.0f/s", p.rate)
+		if p.total > p.done {
+			text += fmt.Sprintf(" eta=%s", time.Duration(float64(p.total-p.done)/p.rate*float64(time.Second)).Round(time.Second))
+		}
+	}
+	s.say(dim, "…", "%s for=%s", text, took(time.Since(p.since).Round(time.Second)))
+}
