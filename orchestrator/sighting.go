@@ -37,8 +37,9 @@ type Notice struct {
 // sightings holds the open rollouts as the journal tells them, and what was observed
 // of their running attempts. It is safe for concurrent use.
 type sightings struct {
-	mu   sync.Mutex
-	open map[string]*sighted // by rollout
+	mu       sync.Mutex
+	followed uint64              // the sequence that the journal was followed to
+	open     map[string]*sighted // by rollout
 }
 
 type sighted struct {
@@ -51,10 +52,24 @@ func newSightings() *sightings { return &sightings{open: make(map[string]*sighte
 
 func attemptKey(step string, attempt int) string { return fmt.Sprintf("%s#%d", step, attempt) }
 
-// track takes in the newest state of a rollout, and forgets one that is final.
+// track takes in the journal's next event, and forgets a rollout that is final.
 func (x *sightings) track(r journal.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.followed = r.Sequence
+	x.set(r)
+}
+
+// meet takes in an event that whoever follows the journal may not have come to yet.
+func (x *sightings) meet(r journal.Record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if r.Sequence > x.followed {
+		x.set(r)
+	}
+}
+
+func (x *sightings) set(r journal.Record) {
 	found := x.open[r.State.ID]
 	if found == nil {
 		found = &sighted{steps: make(map[string]*Sighting), changed: make(chan struct{})}
@@ -104,12 +119,16 @@ func (x *sightings) outdated(r journal.Record) (_ <-chan struct{}, ok bool) {
 	return found.changed, true
 }
 
-// note changes what is known of an attempt of an open rollout.
+// note changes what is known of the newest attempt of a step, or of the one after it,
+// which may be heard of before the journal tells that it runs.
 func (x *sightings) note(id, step string, attempt int, change func(*Sighting)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	found := x.open[id]
 	if found == nil {
+		return
+	}
+	if newest, known := found.record.State.Step(step); !known || attempt < newest.Attempt || attempt > newest.Attempt+1 {
 		return
 	}
 	key := attemptKey(step, attempt)
@@ -135,8 +154,9 @@ func (x *sightings) of(id, step string, attempt int) Sighting {
 func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	n.Rollout = s.ID
 	known := o.sight.of(n.Rollout, n.Step, n.Attempt)
-	if known.Sent == n.Sent && known.Waiting == n.Waiting {
-		return
+	changed := known.Sent != n.Sent || known.Waiting != n.Waiting
+	if !changed && n.Waiting == "" {
+		return // a wait is told again and again, for those who have begun to listen meanwhile
 	}
 	o.take(n)
 	data, err := json.Marshal(n)
@@ -146,7 +166,7 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	if err != nil {
 		o.log.Debug("notice", zap.Error(err))
 	}
-	if n.Waiting != "" {
+	if changed && n.Waiting != "" {
 		o.log.Info("waiting", zap.String("rollout", s.ID), zap.String("step", n.Step), zap.String("for", n.Waiting))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,7 +21,7 @@ const (
 // it is the default one, or any that is free when that is taken.
 func listen(address string, log *zap.Logger) (net.Listener, error) {
 	if address != "" {
-		return listenOnLoopback(address)
+		return listenOn(address)
 	}
 	l, err := net.Listen("tcp", defaultAddress)
 	if err == nil {
@@ -30,13 +31,13 @@ func listen(address string, log *zap.Logger) (net.Listener, error) {
 	return net.Listen("tcp", freeAddress)
 }
 
-func listenOnLoopback(address string) (net.Listener, error) {
+func listenOn(address string) (net.Listener, error) {
 	a, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("WEB_LISTEN: %w: write it like %s", err, defaultAddress)
 	}
-	if !a.IP.IsLoopback() {
-		return nil, fmt.Errorf("WEB_LISTEN is %s, where others could reach it, and the app has no accounts: write it like %s", address, defaultAddress)
+	if !a.IP.IsLoopback() && os.Getenv("WEB_REMOTE") != "1" {
+		return nil, fmt.Errorf("WEB_LISTEN is %s, where others could reach it, and the app has no accounts: write it like %s, or set WEB_REMOTE=1 if something else keeps others out", address, defaultAddress)
 	}
 	return net.ListenTCP("tcp", a)
 }

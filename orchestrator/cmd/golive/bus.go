@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -135,9 +136,12 @@ const connectTimeout = 5 * time.Second
 
 // connect reaches the bus at url, or says why not.
 func (c *command) connect(ctx context.Context, url string) (*relay.Relay, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	trying, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	r, err := relay.Connect(ctx, relay.Config{URL: url, Credentials: c.creds, Name: "golive " + me(), Logger: c.logger()})
+	r, err := relay.Connect(trying, relay.Config{URL: url, Credentials: c.creds, Name: "golive " + me(), Logger: c.logger()})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: nobody answered within %s", err, connectTimeout)
+	}
 	if err != nil {
 		return nil, &failure{code: codeNoBus, exit: exitFailed, message: err.Error(),
 			hint: "is a NATS server running there? name another one with --nats URL"}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +18,10 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// tellRunning is how often a line says that something still runs.
-const tellRunning = 10 * time.Second
+const (
+	tellRunning = 10 * time.Second // how often a line says that something still runs
+	tellWaiting = 3 * time.Second  // how long something waits before a line says so: a program may just be starting
+)
 
 // follower follows one rollout to its end.
 type follower struct {
@@ -153,35 +157,48 @@ func (f *follower) notice(m *nats.Msg) {
 		return
 	}
 	f.mu.Lock()
-	r := f.running[n.Step]
-	fresh := r != nil && r.waiting != n.Waiting
-	if fresh {
+	defer f.mu.Unlock()
+	if r := f.running[n.Step]; r != nil {
 		r.waiting = n.Waiting
-	}
-	f.mu.Unlock()
-	if fresh && n.Waiting != "" {
-		f.story.say(yellow, "…", "%s is waiting: %s", n.Step, n.Waiting)
 	}
 }
 
-// tick says what still runs.
+// tick says what still runs, and soon when something waits.
 func (f *follower) tick(done <-chan struct{}) {
-	tick := time.NewTicker(tellRunning)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-done:
 			return
-		case <-tick.C:
-			f.mu.Lock()
-			var all []pulse
-			for _, p := range f.running {
-				all = append(all, *p)
-			}
-			f.mu.Unlock()
-			for _, p := range all {
+		case now := <-tick.C:
+			for _, p := range f.worthTelling(now) {
 				f.story.running(p)
 			}
 		}
 	}
+}
+
+// worthTelling lists what has run, or waited, for long enough to be told (again).
+func (f *follower) worthTelling(now time.Time) []pulse {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []pulse
+	for _, p := range f.running {
+		since := now.Sub(latest(p.since, p.told))
+		waits := p.waiting != "" && p.told.IsZero() && now.Sub(p.since) >= tellWaiting
+		if waits || since >= tellRunning {
+			p.told = now
+			all = append(all, *p)
+		}
+	}
+	slices.SortFunc(all, func(a, b pulse) int { return strings.Compare(a.step, b.step) })
+	return all
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -197,14 +197,18 @@ type pulse struct {
 	rate        float64 // a second
 	note        string
 	waiting     string
-	since       time.Time
+	since       time.Time // when the attempt began
+	told        time.Time // when a line last said that it runs
 }
 
 // running shows a running step on one line, in the form CLI.md gives.
 func (s *story) running(p pulse) {
 	text := fmt.Sprintf("state=running step=%s", p.step)
 	if p.waiting != "" {
-		s.say(yellow, "…", "%s waiting=%q for=%s", text, p.waiting, took(time.Since(p.since).Round(time.Second)))
+		s.say(yellow, "…", "state=waiting step=%s for=%s: %s", p.step, time.Since(p.since).Round(time.Second), p.waiting)
+		if script, found := strings.CutPrefix(p.waiting, "nobody listens to "); found {
+			s.say(yellow, " ", "start the setup service that answers %s, or give its command in golive.yaml (key setup)", script)
+		}
 		return
 	}
 	if p.done > 0 || p.total > 0 {
@@ -219,5 +223,5 @@ func (s *story) running(p pulse) {
 			text += fmt.Sprintf(" eta=%s", time.Duration(float64(p.total-p.done)/p.rate*float64(time.Second)).Round(time.Second))
 		}
 	}
-	s.say(dim, "…", "%s for=%s", text, took(time.Since(p.since).Round(time.Second)))
+	s.say(dim, "…", "%s for=%s", text, time.Since(p.since).Round(time.Second))
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
@@ -189,9 +190,6 @@ func (u *upRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := u.app.startSetups(begun); err != nil {
-		return err
-	}
 	last, err := u.follow(ctx, begun)
 	if e := u.app.stopSetups(atOnce(ctx)); e != nil {
 		return e
@@ -284,7 +282,7 @@ func (u *upRun) missing() []string {
 			}
 		}
 		if alive < s.Instances {
-			missing = append(missing, fmt.Sprintf("%s %s: %d of %s on the bus", s.Name, s.Version, alive, plural(s.Instances, "instance")))
+			missing = append(missing, fmt.Sprintf("%s %s to come up: %d of %d instances on the bus", s.Name, s.Version, alive, s.Instances))
 		}
 	}
 	return missing
@@ -343,7 +341,14 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State) (rollout.State,
 	}
 	results := make(chan result, 1)
 	go func() {
-		f := follower{nc: u.relay.Conn(), story: u.story}
+		started := false
+		f := follower{nc: u.relay.Conn(), story: u.story, each: func(journal.Record) error {
+			if started {
+				return nil
+			}
+			started = true // once, behind the plan
+			return u.app.startSetups(begun)
+		}}
 		last, err := f.follow(following, u.engine.journal, begun.Release.App, begun.ID)
 		results <- result{last, err}
 	}()

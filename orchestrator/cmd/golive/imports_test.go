@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/golive-dev/golive/"
+
+// TestImports keeps who may import whom: DESIGN's arrows, so that the listing of
+// folders stays the architecture. A package that is not listed here is an error.
+func TestImports(t *testing.T) {
+	adapters := []string{"orchestrator/rollout", "relay", "relay/protocol"}
+	allowed := map[string][]string{
+		"relay/protocol":          {},
+		"relay":                   {"relay/protocol"},
+		"relay/embedded":          {},
+		"relay/relaytest":         {"relay", "relay/embedded"},
+		"sdk":                     {"relay", "relay/protocol"},
+		"sdk/spec":                {"relay", "relay/protocol", "relay/embedded", "sdk"},
+		"orchestrator/release":    {"relay/protocol"},
+		"orchestrator/rollout":    {"relay/protocol"},
+		"orchestrator/process":    {},
+		"orchestrator/journal":    adapters,
+		"orchestrator/ledger":     adapters,
+		"orchestrator/gate":       adapters,
+		"orchestrator":            append(adapters, "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate"),
+		"orchestrator/cmd/golive": {"*"},
+	}
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		may, listed := allowed[name]
+		if strings.HasPrefix(name, "examples/") {
+			may, listed = []string{"relay", "relay/protocol", "sdk"}, true
+		}
+		if name == "features" {
+			continue // tests only
+		}
+		if !listed {
+			t.Errorf("%s is not listed: say here whom it may import", name)
+		}
+		for _, i := range p.Imports {
+			ours, found := strings.CutPrefix(i, module)
+			if !found {
+				checkOther(t, name, i)
+				continue
+			}
+			if !slices.Contains(may, ours) && !slices.Contains(may, "*") {
+				t.Errorf("%s imports %s", name, ours)
+			}
+		}
+	}
+}
+
+// checkOther keeps packages of others behind the one of ours that they belong to.
+func checkOther(t *testing.T, name, path string) {
+	t.Helper()
+	first, _, _ := strings.Cut(path, "/")
+	switch {
+	case name == "relay/protocol" && strings.Contains(first, "."):
+		t.Errorf("relay/protocol imports %s: it may import the standard library only", path)
+	case strings.HasPrefix(path, "github.com/nats-io/nats-server") && name != "relay/embedded":
+		t.Errorf("%s imports %s: only relay/embedded may", name, path)
+	case name == "orchestrator/rollout" && slices.Contains([]string{"context", "net", "net/http", "os", "sync", "math/rand", "math/rand/v2"}, path):
+		t.Errorf("orchestrator/rollout imports %s: it is pure", path)
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []goPackage
+	d := json.NewDecoder(strings.NewReader(string(out)))
+	for d.More() {
+		var p goPackage
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < 10 {
+		t.Fatalf("found only %d packages", len(all))
+	}
+	return all
+}
