@@ -150,7 +150,7 @@ func (s *story) change(step rollout.Step) {
 	case step.Kind == rollout.Traffic && step.Status == rollout.StepRunning:
 		s.say(plain, "⇄", "%s: bringing %s online", step.ID, step.Version)
 	case step.Kind == rollout.Traffic && step.Status == rollout.StepDone:
-		s.say(green, "✓", "%s %s is online, confirmed by %s (%s)", step.Name, step.Version, plural(step.Instances, "instance"), duration)
+		s.say(green, "✓", "%s %s is online%s (%s)", step.Name, step.Version, confirmedBy(step), duration)
 	case step.Status == rollout.StepRunning:
 		s.say(plain, "→", "%s%s", script.Subject(protocol.Start), attempt(step))
 	case step.Status == rollout.StepDone:
@@ -160,6 +160,13 @@ func (s *story) change(step rollout.Step) {
 	case step.Status == rollout.StepFailed:
 		s.say(red, "✗", "%s (%s): %s", script.Subject(protocol.Failed), duration, step.Error)
 	}
+}
+
+func confirmedBy(step rollout.Step) string {
+	if step.Instances == 0 {
+		return "" // it takes no traffic over the relay: the route is only recorded
+	}
+	return ", confirmed by " + plural(step.Instances, "instance")
 }
 
 func attempt(step rollout.Step) string {

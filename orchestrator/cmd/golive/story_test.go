@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden compares with a file in testdata.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs: run with -update and read the diff. Got:\n%s", path, got)
+	}
+}
+
+// teller drives a rollout by hand and tells it.
+type teller struct {
+	t     *testing.T
+	now   time.Time
+	state rollout.State
+	story *story
+}
+
+func (x *teller) event(e rollout.Event) {
+	x.t.Helper()
+	x.now = x.now.Add(1500 * time.Millisecond)
+	e.At = x.now
+	next, err := x.state.Apply(e)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.state = next
+	x.story.tell(next)
+}
+
+func TestStory(t *testing.T) {
+	var out bytes.Buffer
+	x := &teller{t: t, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), story: newStory(&out, false)}
+	release := rollout.Release{App: "todo-app", Version: "0.0.2", Strategy: rollout.Parallel, Setup: true, Services: []rollout.Service{
+		{Name: "todos", Version: "0.0.1", Instances: 1},
+		{Name: "todo-search", Version: "0.0.1", Instances: 2, DependsOn: []string{"todos"},
+			Migrations: []protocol.Phase{protocol.Before, protocol.Offline, protocol.Online}},
+	}}
+	facts := rollout.Facts{
+		Ran: func(s protocol.Script) (rollout.Ran, bool) {
+			return rollout.Ran{Rollout: "0199c6d2-0000-7000-8000-000000000000", At: x.now.Add(-time.Hour)}, s.Phase == protocol.Before
+		},
+		Routes: map[string]rollout.Replace{"todos": {Revision: 3, Online: []string{"0.0.0"}}},
+	}
+	state, err := rollout.Compile("0199c6d2-1a2b-7000-8000-000000000001", "ann@laptop", x.now, release, facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.state = state
+	x.story.plan(state)
+	x.story.tell(state)
+	x.event(rollout.Event{Type: rollout.StepBroke, Step: "todo-search/offline", Attempt: 1,
+		Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: "failed", Message: "the disk is full"}}})
+	x.event(rollout.Event{Type: rollout.Retried, By: "ann@laptop", Reason: "made room"})
+	x.event(rollout.Event{Type: rollout.StepAnswered, Step: "todo-search/offline", Attempt: 2,
+		Answer: &protocol.Answer{Done: true, Items: 1204, Note: "indexed"}})
+	x.event(rollout.Event{Type: rollout.Opened, Step: "todos/traffic", Attempt: 1, Revision: 4})
+	x.event(rollout.Event{Type: rollout.Opened, Step: "todo-search/traffic", Attempt: 1, Revision: 5})
+	x.event(rollout.Event{Type: rollout.StepAnswered, Step: "todo-search/online", Attempt: 1, Answer: &protocol.Answer{Done: true, Items: 1}})
+	x.event(rollout.Event{Type: rollout.StepAnswered, Step: "todo-app/setup", Attempt: 1, Answer: &protocol.Answer{Done: true}})
+	if x.state.Status != rollout.Completed {
+		t.Fatalf("rollout is %s", x.state.Status)
+	}
+	golden(t, "story.txt", out.Bytes())
+}
+
+func TestStorySaysWithoutColorWhatItSaysWithIt(t *testing.T) {
+	var plainOut, colored bytes.Buffer
+	for _, s := range []*story{newStory(&plainOut, false), newStory(&colored, true)} {
+		s.say(red, "✗", "it failed")
+		s.output("todos", "a line")
+	}
+	if got := bytes.Count(colored.Bytes(), []byte("\x1b")); got != 4 {
+		t.Errorf("%d escapes, want 4", got)
+	}
+	if bytes.Contains(plainOut.Bytes(), []byte("\x1b")) {
+		t.Error("escapes where no color was asked for")
+	}
+}
+
+func TestRunningLine(t *testing.T) {
+	var out bytes.Buffer
+	s := newStory(&out, false)
+	s.running(pulse{step: "todo-search/online", done: 512, total: 1204, rate: 310, since: time.Now()})
+	s.running(pulse{step: "todo-search/online", since: time.Now()})
+	s.running(pulse{step: "a/offline", waiting: "nobody listens to deployment-a-0.0.1-offline-start", since: time.Now()})
+	golden(t, "running.txt", out.Bytes())
+}
