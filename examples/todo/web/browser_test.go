@@ -36,7 +36,7 @@ func TestPageInABrowser(t *testing.T) {
 		chromedp.Click("#search", chromedp.ByID),
 		chromedp.WaitVisible("#results li"),
 		chromedp.Text("#results", &results, chromedp.ByID),
-		chromedp.FullScreenshot(&picture, 90),
+		chromedp.FullScreenshot(&picture, 100),
 	)
 	if err != nil {
 		t.Fatal(err)
