@@ -57,23 +57,28 @@ func judge(a protocol.Answer, m *nats.Msg, done bool) *protocol.Answer {
 
 // judgeReply is the answer that a plain reply gives: done only if it says so.
 func (c *conversation) judgeReply(m *nats.Msg) *protocol.Answer {
-	a := protocol.Answer{Rollout: c.start.Rollout, Attempt: c.start.Attempt}
-	said := strings.TrimSpace(string(m.Data))
-	failure := m.Header.Get(protocol.HeaderError)
-	var read protocol.Answer
-	switch {
-	case failure != "":
-		said = failure
-	case json.Unmarshal(m.Data, &read) == nil && read.Done:
-		a.Items, a.Note, a.Digest, a.Done = read.Items, read.Note, read.Digest, true
-		return &a
-	case lastLine(string(m.Data)) == c.script.Subject(protocol.DoneVerb(c.start.Revert)):
-		a.Done = true
-		return &a
-	case said == "":
-		said = "the reply is empty; reply " + c.script.Subject(protocol.DoneVerb(c.start.Revert)) + ` or {"done": true}`
+	doneName := c.script.Subject(protocol.DoneVerb(c.start.Revert))
+	text, failure := string(m.Data), m.Header.Get(protocol.HeaderError)
+	var a protocol.Answer
+	isJSON := json.Unmarshal(m.Data, &a) == nil
+	if !isJSON {
+		a = protocol.Answer{} // what could be read of it means nothing
 	}
-	a.Error = &protocol.ScriptError{Code: protocol.CodeReply, Message: said}
+	a.Rollout, a.Attempt = c.start.Rollout, c.start.Attempt
+	if failure == "" && (isJSON && a.Done || lastLine(text) == doneName) {
+		a.Done, a.Error = true, nil
+		return &a
+	}
+	a.Done = false
+	switch said := strings.TrimSpace(text); {
+	case failure != "":
+		a.Error = &protocol.ScriptError{Code: protocol.CodeReply, Message: failure}
+	case a.Error != nil: // it says in JSON what a failed message would
+	case said != "":
+		a.Error = &protocol.ScriptError{Code: protocol.CodeReply, Message: said}
+	default:
+		a.Error = &protocol.ScriptError{Code: protocol.CodeReply, Message: "the reply is empty; reply " + doneName + ` or {"done": true}`}
+	}
 	return &a
 }
 
@@ -96,6 +101,9 @@ func isNoAnswer(m *nats.Msg) bool {
 	var ack struct {
 		Stream string  `json:"stream"`
 		Seq    *uint64 `json:"seq"`
+		Error  struct {
+			Code int `json:"err_code"`
+		} `json:"error"`
 	}
-	return json.Unmarshal(m.Data, &ack) == nil && ack.Stream != "" && ack.Seq != nil
+	return json.Unmarshal(m.Data, &ack) == nil && (ack.Stream != "" && ack.Seq != nil || ack.Error.Code != 0)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay/protocol"
@@ -76,18 +77,25 @@ func Listen(ctx context.Context, nc *nats.Conn, scripts ...protocol.Script) (*Re
 	return r, nil
 }
 
+// subscribe hears everything over one channel, so that the order is kept. Of plain
+// replies it is a queue's only member: NATS tells only one other subscription of a
+// connection that nobody listens, which must be that of whoever has sent the start.
 func (r *Recording) subscribe() error {
-	subjects := []string{protocol.AllAnswers}
-	for subject := range r.scripts {
-		subjects = append(subjects, subject)
-	}
-	for _, subject := range subjects {
-		s, err := r.nc.ChanSubscribe(subject, r.heard) // one channel, so that the order is kept
+	keep := func(s *nats.Subscription, err error) error {
 		if err != nil {
 			r.unsubscribe()
-			return fmt.Errorf("listen to %s: %w", subject, err)
+			return fmt.Errorf("listen to scripts: %w", err)
 		}
 		r.subs = append(r.subs, s)
+		return nil
+	}
+	if err := keep(r.nc.ChanQueueSubscribe(protocol.AllAnswers, uuid.NewString(), r.heard)); err != nil {
+		return err
+	}
+	for subject := range r.scripts {
+		if err := keep(r.nc.ChanSubscribe(subject, r.heard)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

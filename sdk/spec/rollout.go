@@ -18,10 +18,15 @@ import (
 // has to be durable in a real rollout is held in memory. It is not safe for concurrent
 // use.
 type Rollout struct {
-	Relay   *relay.Relay          // required
-	Start   protocol.StartMessage // what all starts say: App and AppVersion, Service and Version unless it is the app's own setup; required. An empty Rollout is made
-	Phases  []protocol.Phase      // that there are scripts for
-	Reverts []protocol.Phase      // that can be undone
+	Relay *relay.Relay // required
+
+	// Start is what all starts say: App and AppVersion, and, but for the app's own
+	// setup, Service and Version are required. An empty Rollout is made, Phase, Revert
+	// and Attempt are those of each start.
+	Start protocol.StartMessage
+
+	Phases  []protocol.Phase // that there are scripts for; required
+	Reverts []protocol.Phase // that can be undone
 
 	Previous  string        // the version that serves until the new one is online, and after a revert; empty: none
 	Instances int           // of the service, whatever their versions, that must confirm each move of traffic
@@ -103,8 +108,7 @@ func (r *Rollout) Revert(ctx context.Context) error {
 	if len(r.Reverts) == 0 {
 		return fmt.Errorf("the setup service of %s can undo nothing: give it a script that reverts", r.name())
 	}
-	phases := append(protocol.ServicePhases(), protocol.Setup)
-	for _, p := range slices.Backward(phases) {
+	for _, p := range slices.Backward(phases()) {
 		if r.attempts[p] == 0 || !slices.Contains(r.Reverts, p) {
 			continue
 		}
@@ -195,5 +199,8 @@ func (r *Rollout) name() string {
 	}
 	return r.Start.App + " " + r.Start.AppVersion
 }
+
+// phases are all phases, in their order.
+func phases() []protocol.Phase { return append(protocol.ServicePhases(), protocol.Setup) }
 
 func newRolloutID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -54,7 +54,7 @@ func (s *scenario) register(sc *godog.ScenarioContext, failed func(error)) {
 	})
 
 	sc.Given(`^an? (\S+) service$`, s.aService)
-	sc.Given(`^an? (\S+) service with the entries:$`, s.aServiceWith)
+	sc.Given(`^an? (\S+) service with the (?:entries|documents):$`, s.aServiceWith)
 
 	sc.When(`^the deployment script runs( again)?$`, s.runScript)
 	sc.When(`^the (before|offline|online) migration runs$`, s.runMigration)
@@ -62,8 +62,8 @@ func (s *scenario) register(sc *godog.ScenarioContext, failed func(error)) {
 	sc.When(`^the deployment script is reverted$`, s.revert)
 
 	sc.Then(failStep.String(), s.failsWith)
-	sc.Then(`^(?:the|an?) (\S+) service (?:still )?(?:contains these entries|knows about these documents):$`, s.holds)
-	sc.Then(`^(?:the|an?) (\S+) service (?:still )?(?:contains no entries|knows about no documents)$`, s.holdsNothing)
+	sc.Then(`^(?:the|an?) (\S+) service (?:still )?(?:contains|knows about) these (?:entries|documents):$`, s.holds)
+	sc.Then(`^(?:the|an?) (\S+) service (?:still )?(?:contains|knows about) no (?:entries|documents)$`, s.holdsNothing)
 }
 
 func (s *scenario) begin(ctx context.Context) error {
@@ -217,9 +217,6 @@ func (s *scenario) newRollout() *Rollout {
 // dealt with all that it had sent before it answered. A script that fails is no error
 // when a step ahead asks for it.
 func (s *scenario) play(ctx context.Context, phases []protocol.Phase, revert bool, scripts func(context.Context) error) error {
-	if s.failure != nil {
-		return fmt.Errorf("the scripts have failed before: %w", s.failure)
-	}
 	if s.setup == nil {
 		started, err := s.suite.startSetup(ctx, s.bus, s.out)
 		if err != nil {
@@ -234,8 +231,8 @@ func (s *scenario) play(ctx context.Context, phases []protocol.Phase, revert boo
 	}
 	err := scripts(ctx)
 	for _, d := range s.doubles {
-		if err := d.settle(ctx, s.bus.relay.Conn()); err != nil {
-			return err
+		if settleErr := d.settle(context.WithoutCancel(ctx), s.bus.relay.Conn()); settleErr != nil {
+			return errors.Join(err, settleErr)
 		}
 	}
 	if answered := (*protocol.ScriptError)(nil); errors.As(err, &answered) && s.failureIsExpected() {

@@ -17,8 +17,10 @@ import (
 	"github.com/golive-dev/golive/relay"
 )
 
-// stopGrace is how long a setup service may take to end when it is told to.
-const stopGrace = 5 * time.Second
+const (
+	killAfter = 3 * time.Second // from SIGTERM to SIGKILL
+	stopGrace = 5 * time.Second // how long a setup service may take to end, whatever it is
+)
 
 // errEnded says that the setup service has ended by itself.
 var errEnded = errors.New("the setup service has ended, and shall listen until it is stopped")
@@ -90,13 +92,13 @@ func (s *setupService) whyEnded() error {
 // stop ends the setup service and blocks until it has ended, or has been given up.
 func (s *setupService) stop() error {
 	s.end()
-	grace := time.NewTimer(2 * stopGrace)
+	grace := time.NewTimer(stopGrace)
 	defer grace.Stop()
 	select {
 	case <-s.ended:
 		return nil // why it ended before, if it did, was told then
 	case <-grace.C:
-		return fmt.Errorf("the setup service has not ended within %s: its scripts must return soon after their context ends", 2*stopGrace)
+		return fmt.Errorf("the setup service has not ended within %s: its scripts must return soon after their context ends", stopGrace)
 	}
 }
 
@@ -110,7 +112,7 @@ func (s Suite) startCommand(ctx context.Context, b *bus, out io.Writer) (func() 
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that it can be ended with all it has started
 	cmd.Cancel = func() error { return signalGroup(cmd, syscall.SIGTERM) }
-	cmd.WaitDelay = stopGrace
+	cmd.WaitDelay = killAfter
 	if _, err := cmd.StdinPipe(); err != nil { // its end tells the program that we have died
 		return nil, err
 	}

@@ -21,7 +21,7 @@
 //	When the before|offline|online migration runs
 //	When the setup script runs
 //	When the deployment script is reverted
-//	Then the deployment script fails with "some of its error"
+//	Then the deployment script fails with "some of its error"  (or: the online migration, the setup script)
 //	Then the NAME service contains these entries:   (or: knows about these documents:)
 //	Then the NAME service contains no entries       (or: knows about no documents)
 //

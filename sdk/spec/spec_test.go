@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 	"github.com/golive-dev/golive/sdk/spec"
@@ -91,6 +94,32 @@ func TestSteps(t *testing.T) {
 	spec.Run(t, suite)
 }
 
+func TestAScriptMaySendWithoutWaiting(t *testing.T) {
+	t.Parallel()
+	var rows strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&rows, "      | todo %d |\n", i)
+	}
+	suite := seedSuite(seedSetup())
+	suite.Features = []string{feature(t, "Feature: f\n  Scenario: s\n"+
+		"    Given a todos service with the entries:\n      | TITLE |\n"+rows.String()+
+		"    And a todos-search service\n    When the deployment script runs\n"+
+		"    Then the todos-search service knows about these documents:\n      | TITLE |\n"+rows.String())}
+	if err := suite.Run(t.Context(), io.Discard); err != nil {
+		t.Error(err)
+	}
+}
+
+// feature is the path of a feature.
+func feature(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s.feature")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestScriptsThatAreWrong(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -123,6 +152,11 @@ func TestScriptsThatAreWrong(t *testing.T) {
 		{"panics",
 			func(context.Context, *sdk.Run) error { panic("out of paper") },
 			[]string{"todo-search 0.0.1 online: panic: panic: out of paper"}},
+		{"sends no entry",
+			func(ctx context.Context, run *sdk.Run) error {
+				return run.Request(ctx, "todo-search.add", []string{"one"}, nil)
+			},
+			[]string{"todo-search.add answered 400: add takes an entry: a JSON object"}},
 		{"answers failed",
 			func(context.Context, *sdk.Run) error { return errors.New("the index is full") },
 			[]string{"todo-search 0.0.1 online: failed: the index is full"}},
@@ -148,6 +182,75 @@ func TestScriptsThatAreWrong(t *testing.T) {
 			mustSay(t, err, append(test.want, "1 of 1 scenarios failed", "some todos exist (testdata/todo-search.feature)")...)
 			mustSay(t, errors.New(out.String()), "What the scripts heard and said:", "deployment-todo-search-0.0.1-online-start\n")
 		})
+	}
+}
+
+// A script that does not end with its context must not keep a test from ending.
+func TestAScriptThatDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	forever := make(chan struct{})
+	t.Cleanup(func() { close(forever) })
+	setup := seedSetup()
+	setup.Online = func(context.Context, *sdk.Run) error { <-forever; return nil }
+	suite := seedSuite(setup)
+	suite.Timeout = time.Second
+	mustSay(t, suite.Run(t.Context(), io.Discard), "todo-search 0.0.1 online has not answered within 1s",
+		"the setup service has not ended within 5s: its scripts must return soon after their context ends")
+}
+
+func TestADoubleAnswersTheMessagesOfItsAuthor(t *testing.T) {
+	t.Parallel()
+	setup := seedSetup()
+	setup.Online = func(ctx context.Context, run *sdk.Run) error {
+		var todos []todo
+		if err := run.Request(ctx, "todos.page", 1, &todos); err != nil {
+			return err
+		}
+		for _, t := range todos {
+			if err := run.Request(ctx, "todo-search.add", t, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	suite := seedSuite(setup)
+	suite.Doubles[0].Handlers = map[string]relay.Handler{
+		"page": relay.JSON(func(context.Context, int) ([]todo, error) { return []todo{{Title: "two"}, {Title: "one"}}, nil }),
+	}
+	if err := suite.Run(t.Context(), io.Discard); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHidden is run by TestRunFailsItsTest alone.
+func TestHidden(t *testing.T) {
+	suite := seedSuite(sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: func(context.Context, *sdk.Run) error { return nil }})
+	switch os.Getenv("GOLIVE_SPEC_HIDDEN") {
+	case "no scenario":
+		suite.Features = []string{feature(t, "Feature: f\n")}
+	case "unknown step":
+		suite.Features = []string{feature(t, "Feature: f\n  Scenario: s\n    Given it rains\n")}
+	case "failure":
+	default:
+		t.Skip("only for TestRunFailsItsTest")
+	}
+	spec.Run(t, suite)
+}
+
+func TestRunFailsItsTest(t *testing.T) {
+	t.Parallel()
+	for hidden, want := range map[string]string{
+		"no scenario":  "holds no scenario",
+		"unknown step": "step is undefined: it rains",
+		"failure":      "    - | one   |\n",
+	} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHidden$")
+		cmd.Env = append(os.Environ(), "GOLIVE_SPEC_HIDDEN="+hidden)
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Errorf("%s: the test passes", hidden)
+		}
+		mustSay(t, errors.New(string(out)), "--- FAIL: TestHidden", want)
 	}
 }
 
@@ -195,12 +298,8 @@ func TestSuitesThatAreWrong(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			path := filepath.Join(t.TempDir(), "s.feature")
-			if err := os.WriteFile(path, []byte(test.feature), 0o600); err != nil {
-				t.Fatal(err)
-			}
 			suite := seedSuite(seedSetup())
-			suite.Features = []string{path}
+			suite.Features = []string{feature(t, test.feature)}
 			if test.change != nil {
 				test.change(&suite)
 			}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -87,9 +88,6 @@ func complete(m *protocol.StartMessage) {
 	}
 }
 
-// stepNumbers are the steps of a rollout that has nothing but one setup service.
-var stepNumbers = map[protocol.Phase]int{protocol.Before: 1, protocol.Offline: 2, protocol.Online: 3, protocol.Setup: 4}
-
 // conversation is a start on its way to its answer.
 type conversation struct {
 	nc        *nats.Conn
@@ -146,7 +144,7 @@ func (c *conversation) hold(ctx context.Context) (protocol.Answer, error) {
 		case <-lost.C:
 			return protocol.Answer{}, c.lost()
 		case <-ctx.Done():
-			return protocol.Answer{}, c.gaveUp(context.Cause(ctx))
+			return protocol.Answer{}, c.gaveUp(ctx)
 		}
 	}
 }
@@ -269,7 +267,7 @@ func (c *conversation) flush(ctx context.Context) error {
 }
 
 func (c *conversation) replySubject() string {
-	return protocol.AnswerSubject(c.start.Rollout, stepNumbers[c.start.Phase], c.start.Attempt, c.start.Revert)
+	return protocol.AnswerSubject(c.start.Rollout, slices.Index(phases(), c.start.Phase)+1, c.start.Attempt, c.start.Revert)
 }
 
 func (c *conversation) patience() time.Duration {
@@ -291,11 +289,12 @@ func (c *conversation) lost() error {
 }
 
 // gaveUp says what was waited for.
-func (c *conversation) gaveUp(cause error) error {
-	if !errors.Is(cause, context.DeadlineExceeded) {
+func (c *conversation) gaveUp(ctx context.Context) error {
+	until, limited := ctx.Deadline()
+	if cause := context.Cause(ctx); !limited || !errors.Is(cause, context.DeadlineExceeded) {
 		return fmt.Errorf("%s has not answered: %w", c.step(), cause)
 	}
-	waited := time.Since(c.began).Round(100 * time.Millisecond)
+	waited := until.Sub(c.began).Round(100 * time.Millisecond)
 	if c.unheard {
 		return fmt.Errorf("%w to %s, sent %d times in %s: start the setup service, or leave the phase out of those that it has scripts for",
 			relay.ErrNobodyListens, c.script.Subject(protocol.StartVerb(c.start.Revert)), c.sent, waited)

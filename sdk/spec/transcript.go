@@ -15,8 +15,8 @@ import (
 // String is the recording as text that is the same whenever the same scripts did the
 // same: ids are numbered in the order in which they appear; instants, digests, traces
 // and the step's number in a reply subject are left out; JSON has its fields in order.
-// Of the progress that is told in a row the last is shown, once another message of the
-// script has followed, and none after the answer: their number is a matter of time.
+// Of the progress that a script tells in a row the last is shown, before what it says
+// next; bare signs of life are not, because their number is a matter of time.
 func (r *Recording) String() string {
 	t := transcript{ids: make(map[string]string)}
 	for _, m := range withoutBeats(r.Messages()) {
@@ -25,8 +25,8 @@ func (r *Recording) String() string {
 	return t.text.String()
 }
 
-// withoutBeats leaves of each run of progress messages the last that tells something,
-// else the last, and drops those that follow an answer.
+// withoutBeats leaves of the progress messages in a row the last that tells something,
+// and none that follows an answer.
 func withoutBeats(messages []Message) []Message {
 	var kept []Message
 	type state struct {
@@ -41,7 +41,7 @@ func withoutBeats(messages []Message) []Message {
 			scripts[m.Script] = s
 		}
 		if m.Name == m.Script.Subject(protocol.Progress) {
-			if s.running && (s.progress == nil || tells(m)) {
+			if s.running && tells(m) {
 				s.progress = &m
 			}
 			continue
