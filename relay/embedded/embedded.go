@@ -36,6 +36,9 @@ const (
 // startTimeout bounds how long a server may take to recover what is on its disk.
 const startTimeout = 60 * time.Second
 
+// readyPoll is how often a server that starts is looked at.
+const readyPoll = 50 * time.Millisecond
+
 // Config says where the server listens and keeps its data.
 type Config struct {
 	Data       string      // folder for everything it keeps, made when missing; required
@@ -133,20 +136,29 @@ func run(opts *server.Options, c Config) (*server.Server, error) {
 	}
 	ns.SetLoggerV2(log, false, false, false)
 	ns.Start()
-	ready := make(chan bool, 1)
-	go func() { ready <- ns.ReadyForConnections(startTimeout) }()
-	var failure string
-	select {
-	case ok := <-ready:
-		if ok && ns.JetStreamEnabled() {
-			return ns, nil
-		}
-		failure = fmt.Sprintf("not ready within %s", startTimeout)
-	case failure = <-log.fatal: // the server itself goes on half-started after this
+	if failure := awaitReady(ns, log.fatal); failure != "" {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+		return nil, fmt.Errorf("start embedded server on %s: %s", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)), failure)
 	}
-	ns.Shutdown()
-	ns.WaitForShutdown()
-	return nil, fmt.Errorf("start embedded server on %s: %s", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)), failure)
+	return ns, nil
+}
+
+// awaitReady blocks until clients can connect, or says why they never will. A server
+// goes on half-started after what it calls fatal.
+func awaitReady(ns *server.Server, fatal <-chan string) (failure string) {
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
+		ready := ns.ReadyForConnections(readyPoll)
+		select {
+		case failure := <-fatal:
+			return failure
+		default:
+		}
+		if ready && ns.JetStreamEnabled() {
+			return ""
+		}
+	}
+	return fmt.Sprintf("not ready within %s", startTimeout)
 }
 
 // URL is where clients of other processes connect.

@@ -40,10 +40,10 @@ func ValidateName(name string) error {
 	switch {
 	case name == "":
 		return broken("must not be empty")
-	case len(name) > MaxName:
-		return broken(fmt.Sprintf("is %d characters long, at most %d are allowed", len(name), MaxName))
 	case !nameChars.MatchString(name):
 		return broken("may hold only lower-case letters, digits and hyphens")
+	case len(name) > MaxName:
+		return broken(fmt.Sprintf("is %d characters long, at most %d are allowed", len(name), MaxName))
 	case name[0] < 'a' || name[0] > 'z':
 		return broken("must start with a letter")
 	case strings.HasSuffix(name, "-"):
@@ -63,12 +63,12 @@ func ValidateVersion(version string) error {
 	switch {
 	case version == "":
 		return broken("must not be empty")
-	case len(version) > MaxVersion:
-		return broken(fmt.Sprintf("is %d characters long, at most %d are allowed", len(version), MaxVersion))
 	case version[0] == 'v' || version[0] == 'V':
 		return broken("must not start with a v: write 1.0.0, not v1.0.0")
 	case !versionFormat.MatchString(version):
 		return broken("must be a SemVer 2.0 version such as 1.0.0 or 1.0.0-rc.1+build.5")
+	case len(version) > MaxVersion:
+		return broken(fmt.Sprintf("is %d characters long, at most %d are allowed", len(version), MaxVersion))
 	}
 	return nil
 }

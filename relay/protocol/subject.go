@@ -49,13 +49,17 @@ func AnswerSubject(rollout string, step, attempt int, revert bool) string {
 // ParseAnswerSubject takes an [AnswerSubject] apart; ok is false for anything else.
 func ParseAnswerSubject(subject string) (rollout string, step, attempt int, revert, ok bool) {
 	tokens := strings.Split(subject, ".")
-	if len(tokens) != 6 || tokens[0] != "golive" || tokens[1] != "answer" {
+	if len(tokens) != 6 || tokens[2] == "" {
 		return "", 0, 0, false, false
 	}
 	step, errStep := strconv.Atoi(tokens[3])
 	attempt, errAttempt := strconv.Atoi(tokens[4])
-	known := tokens[5] == direction(false) || tokens[5] == direction(true)
-	return tokens[2], step, attempt, tokens[5] == direction(true), errStep == nil && errAttempt == nil && known
+	revert = tokens[5] == direction(true)
+	if errStep != nil || errAttempt != nil || step < 1 || attempt < 1 ||
+		subject != AnswerSubject(tokens[2], step, attempt, revert) { // "01" and "+1" are numbers too
+		return "", 0, 0, false, false
+	}
+	return tokens[2], step, attempt, revert, true
 }
 
 // ClaimKey is the key under which an instance of a setup service claims an attempt.
@@ -95,20 +99,22 @@ func ConfirmSubject(service, instance string) string {
 
 // ParseConfirmSubject takes a [ConfirmSubject] apart; ok is false for anything else.
 func ParseConfirmSubject(subject string) (service, instance string, ok bool) {
-	tokens := strings.Split(subject, ".")
-	if len(tokens) != 4 || tokens[0] != "golive" || tokens[1] != "confirm" {
-		return "", "", false
-	}
-	return tokens[2], tokens[3], true
+	return parsePair("golive.confirm.", subject)
 }
 
 // ParseDueSubject takes a [DueSubject] apart; ok is false for anything else.
 func ParseDueSubject(subject string) (app, rollout string, ok bool) {
-	tokens := strings.Split(subject, ".")
-	if len(tokens) != 4 || tokens[0] != "golive" || tokens[1] != "due" {
+	return parsePair("golive.due.", subject)
+}
+
+// parsePair takes the two tokens behind a prefix apart.
+func parsePair(prefix, subject string) (first, second string, ok bool) {
+	rest, found := strings.CutPrefix(subject, prefix)
+	first, second, pair := strings.Cut(rest, ".")
+	if !found || !pair || first == "" || second == "" || strings.Contains(second, ".") {
 		return "", "", false
 	}
-	return tokens[2], tokens[3], true
+	return first, second, true
 }
 
 // AllConfirms matches the confirmations of all instances of all services.

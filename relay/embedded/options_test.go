@@ -1,0 +1,34 @@
+package embedded
+
+import "testing"
+
+func TestEveryWriteIsSyncedUnlessToldOtherwise(t *testing.T) {
+	for _, unsynced := range []bool{false, true} {
+		s, err := Start(Config{Data: t.TempDir(), Unsynced: unsynced})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if js := s.ns.JetStreamConfig(); js == nil || js.SyncAlways == unsynced {
+			t.Errorf("Unsynced is %t, and the server runs with %+v", unsynced, js)
+		}
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWhatTheServerIsToldByDefault(t *testing.T) {
+	o, err := options(Config{Data: "data"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Host != "127.0.0.1" || o.Port != -1 || o.StoreDir != "data/nats" {
+		t.Errorf("listens on %s:%d and stores in %s", o.Host, o.Port, o.StoreDir)
+	}
+	if !o.JetStream || !o.NoSigs || o.JetStreamLimits.DefaultMaxConsumers != -1 {
+		t.Errorf("JetStream %t, NoSigs %t, limit of consumers %d", o.JetStream, o.NoSigs, o.JetStreamLimits.DefaultMaxConsumers)
+	}
+	if o.MaxPayload != DefaultMaxPayload || o.JetStreamMaxStore != DefaultMaxStore || o.JetStreamMaxMemory != DefaultMaxMemory {
+		t.Errorf("limits: payload %d, store %d, memory %d", o.MaxPayload, o.JetStreamMaxStore, o.JetStreamMaxMemory)
+	}
+}
