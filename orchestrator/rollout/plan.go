@@ -78,7 +78,7 @@ func (p *planner) script(script protocol.Script) Step {
 
 // migration adds the step of a service's phase, if it has a script for it. Within a
 // phase a service waits for those it depends on, also by way of one that has no
-// script; its online script waits for its own gate and theirs, too.
+// script or whose script has run; its online script waits for its own gate and theirs, too.
 func (p *planner) migration(s Service, phase protocol.Phase) {
 	script := protocol.Script{Name: s.Name, Version: s.Version, Phase: phase}
 	var needs []int
@@ -95,6 +95,9 @@ func (p *planner) migration(s Service, phase protocol.Phase) {
 		step.Needs = p.need(step.Needs, trafficID(s.Name)) // which waits for the gates it depends on
 	}
 	p.add(step)
+	if step.Status == StepSkipped {
+		p.reach[step.ID] = step.Needs // it keeps nobody waiting, but what it would have waited for does
+	}
 }
 
 func (p *planner) traffic(s Service) {

@@ -187,10 +187,20 @@ func (s State) FailedSteps() []Step {
 }
 
 // Apply is the state after e. An event that is about something over gives
-// [ErrStale]; the state is then unchanged.
+// [ErrStale]. With an error the state is s, unchanged.
 func (s State) Apply(e Event) (State, error) {
-	s.Steps = slices.Clone(s.Steps)
-	s.Event = e
+	next := s
+	next.Steps = slices.Clone(s.Steps)
+	next.Event = e
+	next, err := next.apply(e)
+	if err != nil {
+		return s, err
+	}
+	return next, nil
+}
+
+// apply may change the steps in place.
+func (s State) apply(e Event) (State, error) {
 	switch e.Type {
 	case StepAnswered, StepBroke:
 		return s.applyAnswer(e)
@@ -211,9 +221,11 @@ func (s State) attempt(e Event, kinds ...Kind) (*Step, error) {
 		if step.ID != e.Step || !slices.Contains(kinds, step.Kind) {
 			continue
 		}
-		if step.Status != StepRunning || step.Attempt != e.Attempt {
-			return nil, fmt.Errorf("%w: step %s is %s at attempt %d, not running at attempt %d",
-				ErrStale, e.Step, step.Status, step.Attempt, e.Attempt)
+		if step.Status != StepRunning {
+			return nil, fmt.Errorf("%w: step %s is %s, it waits for nothing", ErrStale, e.Step, step.Status)
+		}
+		if step.Attempt != e.Attempt {
+			return nil, fmt.Errorf("%w: step %s runs at attempt %d, not at attempt %d", ErrStale, e.Step, step.Attempt, e.Attempt)
 		}
 		return step, nil
 	}

@@ -87,7 +87,7 @@ func (s State) answer() (Announcement, bool) {
 	if e.Answer != nil {
 		payload = *e.Answer
 	}
-	payload.Rollout, payload.Attempt, payload.Done = s.ID, e.Attempt, e.Type == StepAnswered
+	payload.Rollout, payload.Attempt, payload.Done, payload.Error = s.ID, e.Attempt, verb == protocol.Done, step.Error
 	return Announcement{
 		Subject: subject, Step: e.Step, Attempt: e.Attempt, Key: subject + " " + strconv.Itoa(e.Attempt), Payload: payload,
 	}, true

@@ -1,0 +1,397 @@
+package rollout_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Whatever the release and whatever happens in whatever order, the machine keeps its
+// promises, and the rollout can be brought to its end.
+func TestTheMachineKeepsItsPromises(t *testing.T) {
+	for _, size := range []int{10, 40, 100} {
+		t.Run(fmt.Sprintf("up to %d events", size), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				w := newWitness(t)
+				for range rapid.IntRange(0, size).Draw(t, "events") {
+					w.anything()
+				}
+				w.finish()
+			})
+		})
+	}
+}
+
+// witness drives one rollout and looks at everything that it does.
+type witness struct {
+	t       *rapid.T
+	now     time.Time
+	release rollout.Release
+	plan    requirements
+	state   rollout.State
+	last    rollout.Event   // that was accepted
+	success map[string]int  // how often a step has succeeded
+	told    map[string]bool // keys of announcements
+}
+
+func newWitness(t *rapid.T) *witness {
+	w := &witness{
+		t: t, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), release: drawRelease(t),
+		success: make(map[string]int), told: make(map[string]bool),
+	}
+	facts := drawFacts(t, w.release)
+	w.plan = newRequirements(w.release)
+	compile := func() rollout.State {
+		s, err := rollout.Compile("r1", "ada", w.now, w.release, facts)
+		if err != nil {
+			t.Fatalf("compile %+v: %v", w.release, err)
+		}
+		return s
+	}
+	w.state = compile()
+	if again := compile(); !reflect.DeepEqual(again, w.state) {
+		t.Fatalf("compiled %+v, then %+v", w.state, again)
+	}
+	w.look(rollout.State{Steps: make([]rollout.Step, len(w.state.Steps))})
+	return w
+}
+
+// drawRelease draws services that depend on each other without a circle.
+func drawRelease(t *rapid.T) rollout.Release {
+	names := []string{"a", "a-b", "b", "c", "d"}[:rapid.IntRange(0, 5).Draw(t, "services")]
+	r := rollout.Release{App: "a", Version: "1.0.0", Strategy: rollout.Parallel, Setup: len(names) == 0 || rapid.Bool().Draw(t, "setup")}
+	for n, name := range names {
+		s := rollout.Service{
+			Name: name, Version: rapid.SampledFrom([]string{"1.0.0", "1.0.0-b", "2.0.0+build"}).Draw(t, "version"),
+			Instances: rapid.IntRange(0, 3).Draw(t, "instances"),
+			Timeout:   rollout.Duration(rapid.SampledFrom([]time.Duration{0, 0, time.Minute, time.Hour}).Draw(t, "timeout")),
+		}
+		for _, phase := range protocol.ServicePhases() {
+			if rapid.Bool().Draw(t, "phase") {
+				s.Migrations = append(s.Migrations, phase)
+			}
+		}
+		for _, other := range names[:n] {
+			if rapid.Bool().Draw(t, "depends") {
+				s.DependsOn = append(s.DependsOn, other)
+			}
+		}
+		r.Services = append(r.Services, s)
+	}
+	r.Services = rapid.Permutation(r.Services).Draw(t, "order")
+	if len(r.Services) == 0 {
+		r.Services = nil
+	}
+	return r
+}
+
+func drawFacts(t *rapid.T, r rollout.Release) rollout.Facts {
+	ran := make(map[protocol.Script]bool)
+	add := func(s protocol.Script) { ran[s] = rapid.IntRange(0, 2).Draw(t, "ran") == 0 }
+	routes := make(map[string]rollout.Replace)
+	for _, s := range r.Services {
+		for _, phase := range protocol.ServicePhases() {
+			add(protocol.Script{Name: s.Name, Version: s.Version, Phase: phase})
+		}
+		if rapid.Bool().Draw(t, "route") {
+			routes[s.Name] = rollout.Replace{Revision: 7, Online: []string{"0.9.0"}}
+		}
+	}
+	add(protocol.Script{Name: r.App, Version: r.Version, Phase: protocol.Setup})
+	return rollout.Facts{Routes: routes, Ran: func(s protocol.Script) (rollout.Ran, bool) {
+		return rollout.Ran{Rollout: "r0"}, ran[s]
+	}}
+}
+
+// requirements are the steps that have to be finished before a step may start, by id,
+// as DESIGN.md tells it, and found another way than the planner finds them.
+type requirements map[string][]string
+
+func newRequirements(r rollout.Release) requirements {
+	need := make(requirements)
+	has := make(map[string]bool)
+	var all, befores, offlines []string
+	for _, s := range r.Services {
+		all = append(all, s.Name+"/traffic")
+		for _, phase := range s.Migrations {
+			id := s.Name + "/" + string(phase)
+			has[id] = true
+			all = append(all, id)
+			switch phase {
+			case protocol.Before:
+				befores = append(befores, id)
+			case protocol.Offline:
+				offlines = append(offlines, id)
+			}
+		}
+	}
+	for _, s := range r.Services {
+		traffic := s.Name + "/traffic"
+		need[traffic] = slices.Concat(befores, offlines)
+		need[s.Name+"/offline"] = slices.Clone(befores)
+		need[s.Name+"/online"] = []string{traffic}
+		for _, d := range closure(r, s.Name) {
+			need[traffic] = append(need[traffic], d+"/traffic")
+			need[s.Name+"/online"] = append(need[s.Name+"/online"], d+"/traffic")
+			for _, phase := range protocol.ServicePhases() {
+				if id := d + "/" + string(phase); has[id] {
+					need[s.Name+"/"+string(phase)] = append(need[s.Name+"/"+string(phase)], id)
+				}
+			}
+		}
+	}
+	need[r.App+"/setup"] = all
+	return need
+}
+
+// closure lists what a service depends on, also by way of others.
+func closure(r rollout.Release, name string) []string {
+	var found []string
+	for _, s := range r.Services {
+		if s.Name != name {
+			continue
+		}
+		for _, d := range s.DependsOn {
+			found = append(found, d)
+			found = append(found, closure(r, d)...)
+		}
+	}
+	return found
+}
+
+// anything lets something happen: what is expected, a repetition, something stale, or
+// the passing of time.
+func (w *witness) anything() {
+	switch rapid.IntRange(0, 9).Draw(w.t, "what") {
+	case 0, 1, 2, 3:
+		if todo := w.state.Todo(); len(todo) > 0 {
+			w.apply(w.outcome(rapid.SampledFrom(todo).Draw(w.t, "step"), rapid.IntRange(0, 2).Draw(w.t, "failed") == 0))
+		}
+	case 4:
+		if w.last.Type != "" {
+			w.apply(w.last)
+		}
+	case 5, 6:
+		w.apply(w.stray())
+	case 7:
+		w.pass(time.Duration(rapid.IntRange(1, 3600).Draw(w.t, "seconds")) * time.Second)
+	case 8:
+		w.apply(rollout.Event{Type: rollout.Retried, By: "ada"})
+	case 9:
+		if rapid.IntRange(0, 9).Draw(w.t, "superseded") == 0 {
+			w.apply(rollout.Event{Type: rollout.Replaced, By: "ada"})
+		}
+	}
+}
+
+// outcome is the event that a running step waits for.
+func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
+	e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Named: rapid.Bool().Draw(w.t, "named")}
+	switch {
+	case failed:
+		e.Type = rollout.StepBroke
+		if rapid.Bool().Draw(w.t, "reason") {
+			e.Answer = &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: "disk full"}}
+		}
+	case step.Kind == rollout.Traffic:
+		e.Type, e.Revision = rollout.Opened, 8
+	default:
+		e.Answer = &protocol.Answer{Done: true, Items: 12}
+	}
+	return e
+}
+
+// stray is an event about any step and attempt.
+func (w *witness) stray() rollout.Event {
+	ids := []string{"", "nobody/before"}
+	for _, step := range w.state.Steps {
+		ids = append(ids, step.ID)
+	}
+	return rollout.Event{
+		Type: rapid.SampledFrom([]rollout.EventType{
+			rollout.StepAnswered, rollout.StepBroke, rollout.Opened, rollout.Created, "unheard of",
+		}).Draw(w.t, "type"),
+		Step: rapid.SampledFrom(ids).Draw(w.t, "step"), Attempt: rapid.IntRange(0, 3).Draw(w.t, "attempt"),
+	}
+}
+
+// pass lets time pass and tells what is late.
+func (w *witness) pass(d time.Duration) {
+	due := w.state.Due()
+	if !due.IsZero() {
+		if early := w.state.Late(due.Add(-1)); len(early) > 0 {
+			w.t.Fatalf("due at %s, late before: %+v", due, early)
+		}
+		if len(w.state.Late(due)) == 0 {
+			w.t.Fatalf("due at %s, and nothing is late then", due)
+		}
+	}
+	w.now = w.now.Add(d)
+	late := w.state.Late(w.now)
+	if (len(late) > 0) != (!due.IsZero() && !w.now.Before(due)) {
+		w.t.Fatalf("at %s, due at %s, late are %+v", w.now, due, late)
+	}
+	for _, e := range late {
+		if !w.apply(e) {
+			w.t.Fatalf("late, but not taken: %+v", e)
+		}
+	}
+}
+
+// apply lets an event happen; true when it was accepted.
+func (w *witness) apply(e rollout.Event) bool {
+	e.At = w.now
+	before, copied := w.state, w.roundTrip(w.state)
+	after, err := before.Apply(e)
+	if !reflect.DeepEqual(before, copied) {
+		w.t.Fatalf("%+v changed the state that it was applied to", e)
+	}
+	elsewhere, errElsewhere := copied.Apply(e)
+	if !reflect.DeepEqual(elsewhere, after) || fmt.Sprint(err) != fmt.Sprint(errElsewhere) {
+		w.t.Fatalf("a state that was stored goes on as %+v (%v), want %+v (%v)", elsewhere, errElsewhere, after, err)
+	}
+	if err != nil {
+		known := e.Type == rollout.StepAnswered || e.Type == rollout.StepBroke || e.Type == rollout.Opened || e.Type == rollout.Retried || e.Type == rollout.Replaced
+		if errors.Is(err, rollout.ErrStale) != known || !reflect.DeepEqual(after, before) {
+			w.t.Fatalf("%+v: error %v, state %+v", e, err, after)
+		}
+		return false
+	}
+	if step, about := before.Step(e.Step); about && (step.Status != rollout.StepRunning || step.Attempt != e.Attempt) {
+		w.t.Fatalf("%+v was accepted when the step was %+v", e, step)
+	}
+	if e.Type == rollout.StepAnswered || e.Type == rollout.Opened {
+		w.success[e.Step]++
+	}
+	w.state, w.last = after, e
+	w.look(before)
+	return true
+}
+
+// roundTrip writes a state as JSON and reads it back, which must change nothing.
+func (w *witness) roundTrip(s rollout.State) rollout.State {
+	data, err := json.Marshal(s)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var back rollout.State
+	if err := json.Unmarshal(data, &back); err != nil {
+		w.t.Fatal(err)
+	}
+	if !reflect.DeepEqual(back, s) {
+		w.t.Fatalf("%s was read as %+v, want %+v", data, back, s)
+	}
+	return back
+}
+
+// look checks what must hold of every state, and of the way from the one before.
+func (w *witness) look(before rollout.State) {
+	finished := make(map[string]bool)
+	for _, step := range w.state.Steps {
+		finished[step.ID] = step.Status == rollout.StepDone || step.Status == rollout.StepSkipped
+	}
+	for n, step := range w.state.Steps {
+		w.lookAt(before.Steps[n], step, finished)
+	}
+	w.lookAtStatus(finished)
+	for _, a := range w.state.Announcements() {
+		if w.told[a.Key] || a.Subject == "" {
+			w.t.Fatalf("told twice under one key: %+v", a)
+		}
+		w.told[a.Key] = true
+	}
+}
+
+func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
+	if step.Attempt > before.Attempt { // it was started
+		for _, id := range w.plan[step.ID] {
+			if !finished[id] {
+				w.t.Fatalf("%s was started before %s had finished: %+v", step.ID, id, w.state.Steps)
+			}
+		}
+		if step.Attempt != before.Attempt+1 || finished[step.ID] {
+			w.t.Fatalf("%+v was started after %+v", step, before)
+		}
+	}
+	want := 0
+	if step.Status == rollout.StepDone {
+		want = 1
+	}
+	if w.success[step.ID] != want {
+		w.t.Fatalf("%s is %s and has succeeded %d times", step.ID, step.Status, w.success[step.ID])
+	}
+	if step.Status == rollout.StepSkipped && step.Attempt != 0 {
+		w.t.Fatalf("%s was skipped and run", step.ID)
+	}
+	if (step.Status == rollout.StepFailed) != (step.Error != nil) {
+		w.t.Fatalf("%s is %s with error %v", step.ID, step.Status, step.Error)
+	}
+}
+
+func (w *witness) lookAtStatus(finished map[string]bool) {
+	s := w.state
+	all := true
+	for _, yes := range finished {
+		all = all && yes
+	}
+	failed, todo := len(s.FailedSteps()) > 0, len(s.Todo()) > 0
+	want := map[rollout.Status]bool{
+		rollout.Running:    todo && !all,
+		rollout.Failed:     failed && !todo && !all,
+		rollout.Completed:  all && !todo,
+		rollout.Superseded: failed && !todo && !all,
+	}
+	if !want[s.Status] {
+		w.t.Fatalf("%s: all finished %t, failed %t, to do %t: %+v", s.Status, all, failed, todo, s.Steps)
+	}
+	if s.Ended.IsZero() != (s.Status == rollout.Running) {
+		w.t.Fatalf("%s, ended at %s", s.Status, s.Ended)
+	}
+}
+
+// finish brings the rollout to its end: from any state, success for all that is to do
+// completes it.
+func (w *witness) finish() {
+	for range 2*len(w.state.Steps) + 2 {
+		if w.state.Status.Final() {
+			return
+		}
+		if w.state.Status == rollout.Failed {
+			w.apply(rollout.Event{Type: rollout.Retried, By: "ada"})
+			continue
+		}
+		w.apply(w.outcome(w.state.Todo()[0], false))
+	}
+	if !w.state.Status.Final() {
+		w.t.Fatalf("it does not come to its end: %+v", w.state)
+	}
+}
+
+// A release comes over the wire: whatever it is, it is refused or can be planned.
+func FuzzRelease(f *testing.F) {
+	f.Add([]byte(`{"app":"todo-app","version":"0.0.2","strategy":"parallel","services":[{"name":"todos","version":"0.0.1","migrations":["before"],"dependsOn":["a"],"timeout":"1m","instances":1},{"name":"a","version":"1.0.0"}],"setup":true}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"downtime","setup":true}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0","dependsOn":["a"]}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var r rollout.Release
+		if json.Unmarshal(data, &r) != nil {
+			return
+		}
+		s, err := rollout.Compile("r1", "", time.Time{}, r, rollout.Facts{Ran: func(protocol.Script) (rollout.Ran, bool) { return rollout.Ran{}, false }})
+		if (err == nil) != (r.Validate() == nil) {
+			t.Fatalf("valid: %v, compiled: %v", r.Validate(), err)
+		}
+		if err == nil && len(s.Todo()) == 0 {
+			t.Fatalf("a plan with nothing to do: %+v", s)
+		}
+	})
+}

@@ -1,0 +1,506 @@
+package rollout_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+var update = flag.Bool("update", false, "write what came out into testdata/*.txt")
+
+// A transcript is a text of blocks: commands, a line of four hyphens, and what came of
+// them, up to an empty line. Commands:
+//
+//	release APP VERSION [setup] [downtime]      and, indented, its services:
+//	  NAME VERSION [PHASE,…] [after NAME,…] [timeout DURATION] [instances N]
+//	ran NAME/PHASE VERSION                      the environment's ledger holds it
+//	route NAME VERSION REVISION                 the environment's route
+//	deploy                                      makes the plan; shows all of it
+//	answer STEP done|failed [KEY=VALUE…]        attempt, items, note, code, error, retry, named
+//	open NAME [KEY=VALUE…]                      the gate is open: attempt, revision
+//	late +DURATION                              time passes, and what is late is told
+//	retry | supersede                           a person wants it
+//	show                                        shows all steps
+//
+// What came of a command is the rollout's status, the steps that have changed, what is
+// to do now, and what is told to the world.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := rewrite(string(before))
+			if err != nil {
+				t.Fatalf("%s:%v", file, err)
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(after), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if after != string(before) {
+				t.Errorf("%s is not what comes out: look at the difference after go test -update\n%s", file, difference(string(before), after))
+			}
+		})
+	}
+}
+
+// difference shows the first line that differs.
+func difference(before, after string) string {
+	was, is := strings.Split(before, "\n"), strings.Split(after, "\n")
+	for n := range min(len(was), len(is)) {
+		if was[n] != is[n] {
+			return fmt.Sprintf("line %d: %q, comes out as %q", n+1, was[n], is[n])
+		}
+	}
+	return fmt.Sprintf("%d lines, come out as %d", len(was), len(is))
+}
+
+// rewrite runs the commands of a transcript and gives it with what came of them.
+func rewrite(text string) (string, error) {
+	var out bytes.Buffer
+	w := &world{now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}
+	var commands []string
+	line, inOutput := 0, false
+	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+		line++
+		switch l := lines.Text(); {
+		case inOutput:
+			inOutput = strings.TrimSpace(l) != ""
+		case l == "----":
+			result, err := w.runAll(commands)
+			if err != nil {
+				return "", fmt.Errorf("%d: %w", line-len(commands), err)
+			}
+			fmt.Fprintf(&out, "----\n%s\n", result)
+			commands, inOutput = nil, true
+		case l == "" || strings.HasPrefix(l, "#"):
+			if len(commands) > 0 {
+				return "", fmt.Errorf("%d: commands without a line of four hyphens behind them", line)
+			}
+			fmt.Fprintln(&out, l)
+		default:
+			fmt.Fprintln(&out, l)
+			commands = append(commands, l)
+		}
+	}
+	if len(commands) > 0 {
+		return "", fmt.Errorf("%d: commands without a line of four hyphens behind them", line)
+	}
+	return strings.TrimRight(out.String(), "\n") + "\n", nil
+}
+
+// world is what the commands of a transcript work on.
+type world struct {
+	now     time.Time
+	release rollout.Release
+	ran     map[protocol.Script]rollout.Ran
+	routes  map[string]rollout.Replace
+	state   rollout.State
+}
+
+func (w *world) runAll(commands []string) (string, error) {
+	var out strings.Builder
+	for n := 0; n < len(commands); n++ {
+		head := n
+		for n+1 < len(commands) && strings.HasPrefix(commands[n+1], " ") {
+			n++
+		}
+		result, err := w.run(strings.Fields(commands[head]), commands[head+1:n+1])
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", commands[head], err)
+		}
+		out.WriteString(result)
+	}
+	if out.Len() == 0 {
+		return "ok\n", nil
+	}
+	return out.String(), nil
+}
+
+func (w *world) run(words, more []string) (string, error) {
+	name, args := words[0], words[1:]
+	if len(more) > 0 && name != "release" {
+		return "", errors.New("takes no indented lines")
+	}
+	switch name {
+	case "release":
+		return "", w.describe(args, more)
+	case "ran":
+		return "", w.remember(args)
+	case "route":
+		return "", w.routed(args)
+	case "deploy":
+		return w.deploy(args)
+	case "answer":
+		return w.answer(args)
+	case "open":
+		return w.open(args)
+	case "late":
+		return w.late(args)
+	case "retry":
+		return w.apply(rollout.Event{Type: rollout.Retried, By: "ada"}, args...)
+	case "supersede":
+		return w.apply(rollout.Event{Type: rollout.Replaced, By: "ada"}, args...)
+	case "show":
+		return w.show(rollout.State{}), none(args)
+	}
+	return "", errors.New("unknown command")
+}
+
+var errWords = errors.New("these words are not understood")
+
+func none(args []string) error {
+	if len(args) > 0 {
+		return errWords
+	}
+	return nil
+}
+
+func (w *world) describe(args, services []string) error {
+	if len(args) < 2 {
+		return errWords
+	}
+	*w = world{now: w.now, release: rollout.Release{App: args[0], Version: args[1], Strategy: rollout.Parallel}}
+	for _, word := range args[2:] {
+		switch word {
+		case "setup":
+			w.release.Setup = true
+		case "downtime":
+			w.release.Strategy = rollout.Downtime
+		default:
+			w.release.Strategy = rollout.Strategy(word)
+		}
+	}
+	for _, text := range services {
+		s, err := service(strings.Fields(text))
+		if err != nil {
+			return fmt.Errorf("%s: %w", text, err)
+		}
+		w.release.Services = append(w.release.Services, s)
+	}
+	return nil
+}
+
+func service(words []string) (rollout.Service, error) {
+	if len(words) < 2 {
+		return rollout.Service{}, errWords
+	}
+	s := rollout.Service{Name: words[0], Version: words[1], Instances: 1}
+	words = words[2:]
+	if len(words)%2 == 1 {
+		for _, phase := range strings.Split(words[0], ",") {
+			s.Migrations = append(s.Migrations, protocol.Phase(phase))
+		}
+		words = words[1:]
+	}
+	for ; len(words) > 0; words = words[2:] {
+		var err error
+		switch value := words[1]; words[0] {
+		case "after":
+			s.DependsOn = strings.Split(value, ",")
+		case "timeout":
+			err = s.Timeout.UnmarshalText([]byte(value))
+		case "instances":
+			s.Instances, err = strconv.Atoi(value)
+		default:
+			err = errWords
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func (w *world) remember(args []string) error {
+	if len(args) != 2 {
+		return errWords
+	}
+	name, phase, found := strings.Cut(args[0], "/")
+	if !found {
+		return errWords
+	}
+	if w.ran == nil {
+		w.ran = make(map[protocol.Script]rollout.Ran)
+	}
+	script := protocol.Script{Name: name, Version: args[1], Phase: protocol.Phase(phase)}
+	w.ran[script] = rollout.Ran{Rollout: "r0", At: w.now.Add(-24 * time.Hour)}
+	return script.Validate()
+}
+
+func (w *world) routed(args []string) error {
+	if len(args) != 3 {
+		return errWords
+	}
+	revision, err := strconv.ParseUint(args[2], 10, 64)
+	if w.routes == nil {
+		w.routes = make(map[string]rollout.Replace)
+	}
+	w.routes[args[0]] = rollout.Replace{Revision: revision, Online: []string{args[1]}}
+	return err
+}
+
+func (w *world) deploy(args []string) (string, error) {
+	if len(args) > 0 {
+		return "", errWords
+	}
+	facts := rollout.Facts{Routes: w.routes, Ran: func(s protocol.Script) (rollout.Ran, bool) {
+		ran, yes := w.ran[s]
+		return ran, yes
+	}}
+	state, err := rollout.Compile("r1", "ada", w.now, w.release, facts)
+	if err != nil {
+		return "refused: " + err.Error() + "\n", nil
+	}
+	w.state = state
+	return w.show(rollout.State{}), nil
+}
+
+func (w *world) answer(args []string) (string, error) {
+	if len(args) < 2 {
+		return "", errWords
+	}
+	e := rollout.Event{Type: rollout.StepAnswered, Step: args[0], Answer: &protocol.Answer{}}
+	switch args[1] {
+	case "done":
+	case "failed":
+		e.Type = rollout.StepBroke
+	default:
+		return "", errWords
+	}
+	return w.applyWith(e, args[2:])
+}
+
+func (w *world) open(args []string) (string, error) {
+	if len(args) < 1 {
+		return "", errWords
+	}
+	return w.applyWith(rollout.Event{Type: rollout.Opened, Step: args[0] + "/traffic"}, args[1:])
+}
+
+// applyWith applies an event with what KEY=VALUE pairs say of it; without an attempt
+// it is about the newest.
+func (w *world) applyWith(e rollout.Event, pairs []string) (string, error) {
+	step, _ := w.state.Step(e.Step)
+	e.Attempt = step.Attempt
+	for _, pair := range pairs {
+		key, value, _ := strings.Cut(pair, "=")
+		if err := set(&e, key, value); err != nil {
+			return "", fmt.Errorf("%s: %w", pair, err)
+		}
+	}
+	return w.apply(e)
+}
+
+func set(e *rollout.Event, key, value string) (err error) {
+	failure := func() *protocol.ScriptError {
+		if e.Answer.Error == nil {
+			e.Answer.Error = &protocol.ScriptError{}
+		}
+		return e.Answer.Error
+	}
+	switch {
+	case key == "attempt":
+		e.Attempt, err = strconv.Atoi(value)
+	case key == "revision" && e.Type == rollout.Opened:
+		e.Revision, err = strconv.ParseUint(value, 10, 64)
+	case e.Answer == nil:
+		err = errWords
+	case key == "items":
+		e.Answer.Items, err = strconv.ParseInt(value, 10, 64)
+	case key == "note":
+		e.Answer.Note = value
+	case key == "code":
+		failure().Code = value
+	case key == "error":
+		failure().Message = strings.ReplaceAll(value, "_", " ")
+	case key == "retry":
+		var retry bool
+		retry, err = strconv.ParseBool(value)
+		failure().Retry = &retry
+	case key == "named" && value == "":
+		e.Named = true
+	default:
+		err = errWords
+	}
+	return err
+}
+
+func (w *world) late(args []string) (string, error) {
+	if len(args) != 1 || !strings.HasPrefix(args[0], "+") {
+		return "", errWords
+	}
+	d, err := time.ParseDuration(args[0])
+	if err != nil {
+		return "", err
+	}
+	w.now = w.now.Add(d)
+	late := w.state.Late(w.now)
+	if len(late) == 0 {
+		return "nothing is late\n", nil
+	}
+	var out string
+	for _, e := range late {
+		result, err := w.apply(e)
+		if err != nil {
+			return "", err
+		}
+		out += result
+	}
+	return out, nil
+}
+
+func (w *world) apply(e rollout.Event, args ...string) (string, error) {
+	if w.state.ID == "" || len(args) > 0 {
+		return "", errWords
+	}
+	e.At = w.now
+	before := w.state
+	after, err := before.Apply(e)
+	if err != nil {
+		if !reflect.DeepEqual(after, before) {
+			return "", fmt.Errorf("the state was changed by an event that gave the error %w", err)
+		}
+		return err.Error() + "\n", nil
+	}
+	w.state = after
+	return w.show(before), nil
+}
+
+// show writes the state: the steps that are not as they were before, what to do, and
+// what to tell.
+func (w *world) show(before rollout.State) string {
+	var out strings.Builder
+	s := w.state
+	finished := 0
+	for _, step := range s.Steps {
+		if step.Status == rollout.StepDone || step.Status == rollout.StepSkipped {
+			finished++
+		}
+	}
+	fmt.Fprintf(&out, "%s (%s), %d of %d steps finished", s.Status, s.What(), finished, len(s.Steps))
+	if due := s.Due(); !due.IsZero() {
+		fmt.Fprintf(&out, ", due %s", due.Format(time.TimeOnly))
+	}
+	out.WriteString("\n")
+	for n, step := range s.Steps {
+		if before.ID == "" || !reflect.DeepEqual(step, before.Steps[n]) {
+			fmt.Fprintf(&out, "  %s\n", describeStep(step))
+		}
+	}
+	for _, step := range s.Todo() {
+		fmt.Fprintf(&out, "  to do: %s\n", describeTodo(s, step))
+	}
+	for _, a := range s.Announcements() {
+		fmt.Fprintf(&out, "  tell: %s\n", describeAnnouncement(a))
+	}
+	return out.String()
+}
+
+func describeStep(s rollout.Step) string {
+	text := fmt.Sprintf("%d %s %s", s.Number, s.ID, s.Status)
+	if s.Attempt > 0 {
+		text += fmt.Sprintf(" #%d", s.Attempt)
+	}
+	if len(s.Needs) > 0 && s.Status == rollout.StepPending {
+		text += fmt.Sprintf(" after %v", s.Needs)
+	}
+	if s.Skipped != "" {
+		text += ": " + s.Skipped
+	}
+	if s.Items > 0 {
+		text += fmt.Sprintf(", %d items", s.Items)
+	}
+	if s.Note != "" {
+		text += ", " + s.Note
+	}
+	if s.Error != nil {
+		text += ": " + s.Error.Error()
+	}
+	if s.Revision > 0 {
+		text += fmt.Sprintf(" at revision %d", s.Revision)
+	}
+	return text
+}
+
+func describeTodo(s rollout.State, step rollout.Step) string {
+	if step.Kind == rollout.Traffic {
+		return fmt.Sprintf("open %s %s with %d instances on revision %d, online %v",
+			step.Name, step.Version, step.Instances, step.Replaces.Revision, step.Replaces.Online)
+	}
+	m := s.Start(step, 5)
+	text := fmt.Sprintf("send %s #%d", m.Script().Subject(protocol.StartVerb(m.Revert)), m.Attempt)
+	if !m.Deadline.IsZero() {
+		text += " until " + m.Deadline.Format(time.TimeOnly)
+	}
+	return text
+}
+
+func describeAnnouncement(a rollout.Announcement) string {
+	text := a.Subject
+	if a.Fact {
+		text += ", a fact"
+	}
+	switch p := a.Payload.(type) {
+	case protocol.Answer:
+		text += fmt.Sprintf(" #%d", p.Attempt)
+		if p.Error != nil {
+			text += ": " + p.Error.Error()
+		}
+	case rollout.Outcome:
+		text += fmt.Sprintf(", final %t", p.Final)
+		if p.Error != nil {
+			text += fmt.Sprintf(": %s: %s", p.Step, p.Error)
+		}
+	}
+	return text
+}
+
+// The tool itself: what it does not understand must fail, or a transcript tells less
+// than it seems to.
+func TestWhatATranscriptCannotSay(t *testing.T) {
+	const release = "release todo-app 0.0.2\n  todos 0.0.1 before\n"
+	for text, why := range map[string]string{
+		"dploy\n----\n":                                            "1: dploy: unknown command",
+		"release todo-app\n----\n":                                 "1: release todo-app: these words are not understood",
+		"release todo-app 0.0.2\n  todos\n----\n":                  "1: release todo-app 0.0.2:   todos: these words are not understood",
+		"release todo-app 0.0.2\n  todos 0.0.1 before x y\n----\n": "1: release todo-app 0.0.2:   todos 0.0.1 before x y: these words are not understood",
+		"ran todos 0.0.1\n----\n":                                  "1: ran todos 0.0.1: these words are not understood",
+		"ran todos/later 0.0.1\n----\n":                            `1: ran todos/later 0.0.1: phase "later" is none of before, offline, online, setup`,
+		"deploy now\n----\n":                                       "1: deploy now: these words are not understood",
+		"retry\n----\n":                                            "1: retry: these words are not understood",
+		release + "deploy\n  x\n----\n":                            "1: deploy: takes no indented lines",
+		release + "deploy\nanswer todos/before\n----\n":            "1: answer todos/before: these words are not understood",
+		release + "deploy\nanswer todos/before perhaps\n----\n":    "1: answer todos/before perhaps: these words are not understood",
+		release + "deploy\nanswer todos/before done x=1\n----\n":   "1: answer todos/before done x=1: x=1: these words are not understood",
+		release + "deploy\nopen todos items=1\n----\n":             "1: open todos items=1: items=1: these words are not understood",
+		release + "deploy\nlate 10m\n----\n":                       "1: late 10m: these words are not understood",
+		release + "deploy\nretry now\n----\n":                      "1: retry now: these words are not understood",
+		"show\n\n----\n":                                           "2: commands without a line of four hyphens behind them",
+		"show\n":                                                   "1: commands without a line of four hyphens behind them",
+	} {
+		if _, err := rewrite(text); err == nil || err.Error() != why {
+			t.Errorf("%q: error %v, want %s", text, err, why)
+		}
+	}
+}
