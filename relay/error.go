@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -23,12 +24,15 @@ const (
 	CodeMaintenance = "503" // the service is under maintenance
 )
 
-// Error is an answer that is an error. A handler returns one to choose the code its
-// caller sees.
+// noReason stands for the message of an error that has none.
+const noReason = "it gave no reason"
+
+// Error is an answer that is an error. A handler returns one, or an error that wraps
+// one, to choose the code its caller sees.
 type Error struct {
 	Name       string        // of the message; set by the relay on the caller's side
 	Code       string        // "500" where the handler chose none
-	Message    string        //
+	Message    string        // what went wrong, as a sentence
 	RetryAfter time.Duration // when to try again; 0: not told
 }
 
@@ -49,7 +53,7 @@ func errorOf(name string, m *nats.Msg) error {
 	if message == "" && code == "" {
 		return nil
 	}
-	e := &Error{Name: name, Code: code, Message: message}
+	e := &Error{Name: name, Code: cmp.Or(code, CodeFailed), Message: cmp.Or(message, noReason)}
 	if s, err := strconv.Atoi(m.Header.Get(protocol.HeaderRetryAfter)); err == nil {
 		e.RetryAfter = time.Duration(s) * time.Second
 	}
@@ -66,19 +70,40 @@ func describe(err error, nc *nats.Conn) error {
 	return err
 }
 
-// redact takes passwords and tokens out of one or more URLs.
-func redact(urls string) string {
-	parts := strings.Split(urls, ",")
-	for i, p := range parts {
-		u, err := url.Parse(strings.TrimSpace(p))
-		if err != nil {
-			parts[i] = "(unreadable URL)"
+// parseURLs reads one or more URLs as NATS does. The error does not repeat them: they
+// may hold a password.
+func parseURLs(urls string) ([]*url.URL, error) {
+	var all []*url.URL
+	for _, text := range strings.Split(urls, ",") {
+		text = strings.TrimSpace(text)
+		if text == "" {
 			continue
 		}
-		if u.User != nil {
-			u.User = url.User("xxxxx")
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text
 		}
-		parts[i] = u.String()
+		u, err := url.Parse(text)
+		if err != nil || u.Hostname() == "" {
+			return nil, errors.New("the URL cannot be read: write nats://HOST:PORT, and in a password %40 for @, %2F for / and so on")
+		}
+		all = append(all, u)
 	}
-	return strings.Join(parts, ",")
+	return all, nil
+}
+
+// redact writes one or more URLs without user, password or token.
+func redact(urls string) string {
+	all, err := parseURLs(urls)
+	if err != nil {
+		return "(unreadable URL)"
+	}
+	texts := make([]string, len(all))
+	for i, u := range all {
+		shown := url.URL{Scheme: u.Scheme, Host: u.Host}
+		if u.User != nil {
+			shown.User = url.User("xxxxx")
+		}
+		texts[i] = shown.String()
+	}
+	return strings.Join(texts, ",")
 }

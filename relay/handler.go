@@ -1,12 +1,15 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
@@ -73,15 +76,17 @@ func respond(nc *nats.Conn, reply string, data []byte, failure error) error {
 	if failure == nil {
 		return nc.Publish(reply, data)
 	}
-	e := &Error{Code: CodeFailed, Message: failure.Error()}
+	e := Error{Code: CodeFailed}
 	if given := (*Error)(nil); errors.As(failure, &given) {
-		e = given
+		e.RetryAfter = given.RetryAfter
+		e.Code = cmp.Or(given.Code, CodeFailed)
 	}
+	e.Message = cmp.Or(oneLine(failure.Error()), noReason)
 	m := nats.NewMsg(reply)
 	m.Header.Set(protocol.HeaderErrorCode, e.Code)
-	m.Header.Set(protocol.HeaderError, oneLine(e.Message))
+	m.Header.Set(protocol.HeaderError, e.Message)
 	if e.RetryAfter > 0 {
-		m.Header.Set(protocol.HeaderRetryAfter, strconv.Itoa(int(e.RetryAfter.Seconds()+0.999)))
+		m.Header.Set(protocol.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}
 	return nc.PublishMsg(m)
 }
@@ -94,5 +99,5 @@ func oneLine(text string) string {
 			out[i] = ' '
 		}
 	}
-	return string(out)
+	return strings.TrimSpace(string(out))
 }

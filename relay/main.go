@@ -13,8 +13,8 @@ import (
 )
 
 // EnvSupervised is set to 1 by a parent that holds the other end of this process's
-// standard input and never writes to it: the end of that input is the end of the
-// parent.
+// standard input, a pipe, and never writes to it: the end of that input is the end of
+// the parent.
 const EnvSupervised = "GOLIVE_SUPERVISED"
 
 // Main runs s as a whole program: it connects as the environment says
@@ -57,10 +57,12 @@ func serveMain(ctx context.Context, log *zap.Logger, prepare func(context.Contex
 }
 
 // UntilStopped is a context that ends with SIGINT, with SIGTERM, and, when
-// GOLIVE_SUPERVISED is 1, with the end of standard input.
+// GOLIVE_SUPERVISED is 1 and standard input is a pipe, with the end of that. (A child
+// that inherits the variable from a supervised wrapper may have another input, which
+// says nothing about the parent.)
 func UntilStopped(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
-	if os.Getenv(EnvSupervised) != "1" {
+	if os.Getenv(EnvSupervised) != "1" || !isPipe(os.Stdin) {
 		return ctx, stop
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -69,6 +71,11 @@ func UntilStopped(parent context.Context) (context.Context, context.CancelFunc) 
 		cancel()
 	}()
 	return ctx, func() { cancel(); stop() }
+}
+
+func isPipe(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
 // StderrLogger writes one short line per entry to stderr, from level info on.

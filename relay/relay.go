@@ -10,8 +10,9 @@
 //
 // A connection is kept for ever: it is made when the bus comes up and made again
 // whenever it is lost. Handlers run concurrently; a panic in one is answered as an
-// error. The package never retries a request, because only the caller knows whether
-// it may be done twice.
+// error. An instance that is told to stop first answers the messages it has taken. The
+// package never retries a request, because only the caller knows whether it may be
+// done twice.
 package relay
 
 import (
@@ -71,8 +72,13 @@ type Relay struct {
 	timeout time.Duration
 }
 
+// refusalPoll is how often a connection that comes about slowly is asked whether it is
+// the server that does not want us.
+const refusalPoll = 100 * time.Millisecond
+
 // Connect blocks until the bus is reached, however long that takes, or until ctx
-// ends. A server older than [MinServer] or without JetStream is refused.
+// ends. The error tells at once when the server does not accept the credentials or is
+// older than [MinServer].
 func Connect(ctx context.Context, c Config) (*Relay, error) {
 	r := &Relay{log: c.Logger, timeout: c.RequestTimeout}
 	if r.log == nil {
@@ -82,8 +88,11 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 		r.timeout = DefaultRequestTimeout
 	}
 	url := c.URL
-	if url == "" {
+	if url == "" || c.Server != nil {
 		url = DefaultURL
+	}
+	if err := check(c, url); err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
 	connected := make(chan struct{}, 1)
 	nc, err := nats.Connect(url, r.options(c, connected)...)
@@ -95,11 +104,26 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 		nc.Close()
 		return nil, err
 	}
-	if err := checkServer(nc); err != nil {
+	if err := checkVersion(nc.ConnectedServerName(), nc.ConnectedServerVersion()); err != nil {
 		nc.Close()
-		return nil, err
+		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
 	return r, nil
+}
+
+// check finds what would keep a connection from ever coming about. NATS's own errors
+// repeat the URL, with its password.
+func check(c Config, urls string) error {
+	if _, err := parseURLs(urls); err != nil {
+		return err
+	}
+	if c.Credentials == "" {
+		return nil
+	}
+	if _, err := os.Stat(c.Credentials); err != nil {
+		return fmt.Errorf("credentials: %w", err)
+	}
+	return nil
 }
 
 func (r *Relay) options(c Config, connected chan<- struct{}) []nats.Option {
@@ -111,6 +135,7 @@ func (r *Relay) options(c Config, connected chan<- struct{}) []nats.Option {
 		nats.Name(name),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // once connected, also a refusal is waited out
 		nats.CustomReconnectDelay(func(int) time.Duration {
 			return 100*time.Millisecond + rand.N(150*time.Millisecond)
 		}),
@@ -122,7 +147,9 @@ func (r *Relay) options(c Config, connected chan<- struct{}) []nats.Option {
 			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			r.log.Warn("bus lost", zap.Error(err))
+			if err != nil { // nil: we have closed the connection ourselves
+				r.log.Warn("bus lost", zap.Error(err))
+			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			r.log.Info("bus found again", zap.String("server", nc.ConnectedServerName()))
@@ -150,26 +177,39 @@ func (r *Relay) awaitConnection(ctx context.Context, url string, connected <-cha
 		return nil
 	}
 	r.log.Info("waiting for the bus", zap.String("url", redact(url)))
-	select {
-	case <-connected:
-		return nil
-	case <-ctx.Done():
-		if err := r.nc.LastError(); err != nil {
-			return fmt.Errorf("connect to %s: %w (%w)", redact(url), err, ctx.Err())
+	poll := time.NewTicker(refusalPoll)
+	defer poll.Stop()
+	for {
+		select {
+		case <-connected:
+			return nil
+		case <-poll.C:
+			if err := r.nc.LastError(); refused(err) {
+				return fmt.Errorf("connect to %s: %w: correct its user and password, or the credentials file that %s names", redact(url), err, EnvCredentials)
+			}
+		case <-ctx.Done():
+			if err := r.nc.LastError(); err != nil {
+				return fmt.Errorf("connect to %s: %w (%w)", redact(url), err, ctx.Err())
+			}
+			return fmt.Errorf("connect to %s: %w", redact(url), ctx.Err())
 		}
-		return fmt.Errorf("connect to %s: %w", redact(url), ctx.Err())
 	}
 }
 
-func checkServer(nc *nats.Conn) error {
-	version := nc.ConnectedServerVersion()
+// refused reports whether err says that the server is there but does not let us in.
+func refused(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
+func checkVersion(server, version string) error {
 	found, err := semver.NewVersion(version)
 	if err != nil {
-		return fmt.Errorf("server %s tells no version that can be read: %q", nc.ConnectedServerName(), version)
+		return fmt.Errorf("server %s tells no version that can be read: %q", server, version)
 	}
 	if found.LessThan(semver.MustParse(MinServer)) {
 		return fmt.Errorf("server %s is nats-server %s, at least %s is needed: older ones sync and schedule differently",
-			nc.ConnectedServerName(), version, MinServer)
+			server, version, MinServer)
 	}
 	return nil
 }
@@ -182,14 +222,21 @@ func (r *Relay) Conn() *nats.Conn { return r.nc }
 func (r *Relay) Close() { r.nc.Close() }
 
 // Drain sends what is still waiting to be sent, then closes the connection. It
-// blocks until that is done or ctx ends.
+// blocks until that is done or ctx ends; without a deadline at most for the configured
+// time of a request.
 func (r *Relay) Drain(ctx context.Context) error {
 	ctx, cancel := r.withTimeout(ctx)
 	defer cancel()
-	err := r.nc.FlushWithContext(ctx)
-	r.nc.Close()
-	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		return fmt.Errorf("drain: %w", err)
+	defer r.nc.Close()
+	for !r.nc.IsClosed() {
+		err := r.nc.FlushWithContext(ctx)
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			continue // the bus was lost meanwhile: what is waiting is sent when it is found again
+		}
+		if err != nil {
+			return fmt.Errorf("drain: %w", err)
+		}
+		return nil
 	}
 	return nil
 }

@@ -19,48 +19,54 @@ import (
 // was made on has died (measured), so notifications are never all we go by.
 const rereadEvery = protocol.ConfirmEvery
 
+// routeTimeout bounds one reading of the route: an answer may be lost with the server.
+const routeTimeout = 2 * time.Second
+
 // followRoute keeps the instance's production subscriptions as the route says, and
-// confirms, until ctx ends; it then takes the instance off production.
-func (i *instance) followRoute(ctx context.Context) {
+// confirms, until ctx ends or the relay is closed, which is an error; it then takes the
+// instance off production.
+func (i *instance) followRoute(ctx context.Context) error {
 	defer i.unsubscribe()
-	again := i.relay.nc.StatusChanged(nats.CONNECTED)
+	nc := i.relay.nc
+	changed := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer nc.RemoveStatusListener(changed)
 	tick := time.NewTicker(rereadEvery)
 	defer tick.Stop()
+	var watch routeWatch
+	defer func() { watch.stop() }()
 	current := protocol.Confirmation{Version: i.service.Version, State: protocol.StateOffline}
-	var watch jetstream.KeyWatcher
-	for {
-		if watch == nil {
+	for !nc.IsClosed() {
+		if watch.updates == nil {
 			watch = i.watch(ctx)
 		}
 		current = i.reread(ctx, current)
 		select {
 		case <-ctx.Done():
-			stopWatch(watch)
-			return
-		case _, open := <-updates(watch):
+			return nil
+		case _, open := <-watch.updates:
 			if !open {
-				watch = nil
+				watch.stop()
 			}
 		case <-tick.C:
-		case <-again:
-			stopWatch(watch)
-			watch = nil
+		case <-changed:
+			watch.stop() // it may be blind now
 		}
 	}
+	return nats.ErrConnectionClosed
 }
 
 // reread acts on the route as its leader has it now, and confirms it.
 func (i *instance) reread(ctx context.Context, current protocol.Confirmation) protocol.Confirmation {
 	route, revision, err := i.route(ctx)
+	i.tellUnread(ctx, err)
 	if err != nil {
-		if ctx.Err() == nil {
-			i.log.Debug("read route", zap.Error(err))
-		}
 		return current
 	}
 	next := protocol.Confirmation{Revision: revision, Version: i.service.Version, State: route.State(i.service.Version)}
-	if err := i.act(next.State); err != nil {
-		i.log.Error("act on route", zap.Uint64("revision", revision), zap.Error(err))
+	if err := i.act(ctx, next.State); err != nil {
+		if ctx.Err() == nil {
+			i.log.Error("act on route", zap.Uint64("revision", revision), zap.Error(err))
+		}
 		return current
 	}
 	if next != current {
@@ -70,9 +76,17 @@ func (i *instance) reread(ctx context.Context, current protocol.Confirmation) pr
 	return next
 }
 
-func (i *instance) act(state protocol.VersionState) error {
+// tellUnread logs that the route cannot be read, once until it can be again.
+func (i *instance) tellUnread(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil && !i.unread {
+		i.log.Warn("route not read, acting on the one before", zap.Error(err))
+	}
+	i.unread = err != nil
+}
+
+func (i *instance) act(ctx context.Context, state protocol.VersionState) error {
 	if state == protocol.StateOnline {
-		return i.subscribe()
+		return i.subscribe(ctx)
 	}
 	i.unsubscribe()
 	return nil
@@ -91,7 +105,7 @@ func (i *instance) confirm(c protocol.Confirmation) {
 // route reads the service's route from the leader of the bucket. No bucket and no
 // key are both the zero route at revision 0.
 func (i *instance) route(ctx context.Context) (protocol.Route, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
 	defer cancel()
 	kv, err := i.routes(ctx)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -122,31 +136,33 @@ func (i *instance) routes(ctx context.Context) (jetstream.KeyValue, error) {
 	return js.KeyValue(ctx, protocol.RoutesBucket)
 }
 
-// watch notifies of changes of the route; nil when the bucket is not there yet.
-func (i *instance) watch(ctx context.Context) jetstream.KeyWatcher {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
+// routeWatch tells that a route has changed. The zero value tells nothing.
+type routeWatch struct {
+	updates <-chan jetstream.KeyValueEntry
+	cancel  context.CancelFunc
+}
+
+func (w *routeWatch) stop() {
+	if w.cancel != nil {
+		w.cancel() // NATS ends the subscription
+	}
+	*w = routeWatch{}
+}
+
+// watch watches the route until it is stopped or ctx ends. It gives the zero value when
+// the bucket is not there yet, or does not answer in time.
+func (i *instance) watch(ctx context.Context) routeWatch {
+	ctx, cancel := context.WithCancel(ctx)
+	tooLong := time.AfterFunc(routeTimeout, cancel)
 	kv, err := i.routes(ctx)
 	if err != nil {
-		return nil
+		cancel()
+		return routeWatch{}
 	}
-	w, err := kv.Watch(context.WithoutCancel(ctx), i.service.Name, jetstream.UpdatesOnly())
-	if err != nil {
-		i.log.Debug("watch route", zap.Error(err))
-		return nil
+	w, err := kv.Watch(ctx, i.service.Name, jetstream.UpdatesOnly())
+	if err != nil || !tooLong.Stop() {
+		cancel()
+		return routeWatch{}
 	}
-	return w
-}
-
-func updates(w jetstream.KeyWatcher) <-chan jetstream.KeyValueEntry {
-	if w == nil {
-		return nil
-	}
-	return w.Updates()
-}
-
-func stopWatch(w jetstream.KeyWatcher) {
-	if w != nil {
-		_ = w.Stop() // the connection may be gone; nothing is lost
-	}
+	return routeWatch{updates: w.Updates(), cancel: cancel}
 }

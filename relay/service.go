@@ -23,6 +23,9 @@ const (
 	DefaultDrainTimeout = 5 * time.Second
 )
 
+// flushTimeout bounds how long the server may take to get what was sent to it.
+const flushTimeout = 2 * time.Second
+
 // Service is one version of a service as this process runs it.
 type Service struct {
 	Name     string             // required
@@ -44,18 +47,26 @@ func (s *Service) check() error {
 	if len(s.Handlers) == 0 {
 		return fmt.Errorf("service %s %s: Handlers is empty: give a handler for each message", s.Name, s.Version)
 	}
-	for message := range s.Handlers {
+	for _, message := range slices.Sorted(maps.Keys(s.Handlers)) {
 		if err := protocol.ValidateMessage(message); err != nil {
 			return fmt.Errorf("service %s %s: %w", s.Name, s.Version, err)
 		}
+		if s.Handlers[message] == nil {
+			return fmt.Errorf("service %s %s: the handler of %s is nil: give a function", s.Name, s.Version, message)
+		}
+	}
+	if s.Concurrency < 0 || s.DrainTimeout < 0 {
+		return fmt.Errorf("service %s %s: Concurrency and DrainTimeout must not be negative: 0 is their default", s.Name, s.Version)
 	}
 	return nil
 }
 
 // Serve keeps an instance of s on the bus until ctx ends: at its private address
 // always, and on its production subjects while the route says so. It then takes no
-// more messages, lets those it has finish, and returns nil. An error means that the
-// service could not be registered. Serve may be called for several services at once.
+// more messages, answers those that it has, and returns nil; handlers that take longer
+// than the DrainTimeout find their context ended, and are waited for. An error means
+// that the service could not be registered, or that the relay was closed. Serve may be
+// called for several services at once.
 func (r *Relay) Serve(ctx context.Context, s Service) error {
 	if err := s.check(); err != nil {
 		return err
@@ -73,13 +84,16 @@ func (r *Relay) Serve(ctx context.Context, s Service) error {
 		slots: make(chan struct{}, s.Concurrency),
 		log:   r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
 	}
-	private, err := i.listenPrivately()
+	private, err := i.listenPrivately(ctx)
 	if err != nil {
 		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
 	}
-	i.followRoute(ctx)
+	err = i.followRoute(ctx)
 	_ = private.Stop() // only fails when already stopped
 	i.finish(abandon)
+	if err != nil {
+		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
+	}
 	return nil
 }
 
@@ -90,15 +104,20 @@ type instance struct {
 	id      string
 	ctx     context.Context // of handlers
 	slots   chan struct{}
-	busy    sync.WaitGroup
 	log     *zap.Logger
 
-	production []*nats.Subscription // only the goroutine of followRoute touches it
+	mu    sync.Mutex
+	busy  sync.WaitGroup // messages begun with
+	ended bool           // no message is begun with any more
+
+	// Only the goroutine of followRoute touches these.
+	production []*nats.Subscription
+	unread     bool // the route could not be read
 }
 
 // listenPrivately registers the instance as a NATS micro service whose endpoints are
 // its private address.
-func (i *instance) listenPrivately() (micro.Service, error) {
+func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 	metadata := map[string]string{"golive-instance": i.id}
 	maps.Copy(metadata, i.service.Metadata)
 	m, err := micro.AddService(i.relay.nc, micro.Config{
@@ -107,56 +126,124 @@ func (i *instance) listenPrivately() (micro.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, message := range slices.Sorted(maps.Keys(i.service.Handlers)) {
+	for message, name := range endpointNames(i.service.Handlers) {
 		to := protocol.PrivateSubject(i.service.Name, i.service.Version, message)
 		handler := micro.HandlerFunc(func(q micro.Request) {
 			i.handle(message, q.Data(), nats.Header(q.Headers()), q.Reply())
 		})
-		name := strings.ReplaceAll(message, ".", "-")
 		if err := m.AddEndpoint(name, handler, micro.WithEndpointSubject(to)); err != nil {
 			_ = m.Stop()
 			return nil, fmt.Errorf("listen to %s: %w", to, err)
 		}
 	}
-	if err := i.relay.nc.Flush(); err != nil {
+	if err := i.flush(ctx); err != nil && ctx.Err() == nil {
 		i.log.Warn("flush", zap.Error(err)) // the reconnect subscribes again
 	}
 	return m, nil
 }
 
+// endpointNames gives each message a name of its own that NATS allows for an endpoint:
+// one without dots.
+func endpointNames(handlers map[string]Handler) map[string]string {
+	names, taken := make(map[string]string, len(handlers)), make(map[string]bool)
+	for _, message := range slices.Sorted(maps.Keys(handlers)) {
+		name := strings.ReplaceAll(message, ".", "_")
+		for taken[name] {
+			name += "_"
+		}
+		names[message], taken[name] = name, true
+	}
+	return names
+}
+
+// flush blocks until the server has got what was sent to it, at most for flushTimeout.
+// On a closed relay there is nothing to flush.
+func (i *instance) flush(ctx context.Context) error {
+	if i.relay.nc.IsClosed() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	return i.relay.nc.FlushWithContext(ctx)
+}
+
 // handle answers one message in a goroutine of its own, as soon as a slot is free.
 func (i *instance) handle(message string, data []byte, header nats.Header, reply string) {
+	if !i.begin() {
+		i.respond(message, reply, nil, &Error{Code: CodeFailed, Message: "the instance was stopped before it could begin"})
+		return
+	}
 	i.slots <- struct{}{}
-	i.busy.Add(1)
 	go func() {
 		defer func() { <-i.slots; i.busy.Done() }()
 		m := &Message{Name: message, Data: data, Header: header}
 		answer, failure := call(i.ctx, i.service.Handlers[message], m, i.log)
-		if err := respond(i.relay.nc, reply, answer, failure); err != nil {
-			i.log.Error("answer", zap.String("message", message), zap.Error(describe(err, i.relay.nc)))
-			_ = respond(i.relay.nc, reply, nil, describe(err, i.relay.nc))
-		}
+		i.respond(message, reply, answer, failure)
 	}()
 }
 
-// finish waits for the handlers that run; those that take too long are told to end.
+// respond answers a message; an answer that cannot be sent is answered as an error.
+func (i *instance) respond(message, reply string, answer []byte, failure error) {
+	err := respond(i.relay.nc, reply, answer, failure)
+	if err == nil {
+		return
+	}
+	err = describe(err, i.relay.nc)
+	i.log.Error("answer", zap.String("message", message), zap.Error(err))
+	_ = respond(i.relay.nc, reply, nil, err) // it has been logged
+}
+
+// begin counts one more message, unless the instance takes none any more.
+func (i *instance) begin() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ended {
+		return false
+	}
+	i.busy.Add(1)
+	return true
+}
+
+func (i *instance) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ended = true
+}
+
+// finish waits for the messages that the instance has got before it left; handlers
+// that take too long are told to end.
 func (i *instance) finish(abandon context.CancelFunc) {
-	done := make(chan struct{})
-	go func() { defer close(done); i.busy.Wait() }()
-	select {
-	case <-done:
-	case <-time.After(i.service.DrainTimeout):
+	tooLong := time.AfterFunc(i.service.DrainTimeout, func() {
 		i.log.Warn("handlers did not finish in time, ending them", zap.Duration("after", i.service.DrainTimeout))
 		abandon()
-		<-done
-	}
-	if err := i.relay.nc.FlushTimeout(time.Second); err != nil {
+	})
+	defer tooLong.Stop()
+	i.awaitTaken()
+	i.end()
+	i.busy.Wait()
+	if err := i.flush(context.Background()); err != nil {
 		i.log.Warn("flush", zap.Error(err))
 	}
 }
 
+// awaitTaken blocks until every message that the server has sent to this instance has
+// been begun with, or handlers are told to end.
+func (i *instance) awaitTaken() {
+	if err := i.flush(i.ctx); err != nil {
+		i.log.Warn("flush", zap.Error(err)) // the bus is lost: what came before is all there is
+	}
+	taken := make(chan struct{})
+	if err := i.relay.nc.Barrier(func() { close(taken) }); err != nil {
+		return // the connection is closed: nothing can be answered
+	}
+	select {
+	case <-taken:
+	case <-i.ctx.Done():
+	}
+}
+
 // subscribe connects the instance to production traffic.
-func (i *instance) subscribe() error {
+func (i *instance) subscribe(ctx context.Context) error {
 	if i.production != nil {
 		return nil
 	}
@@ -171,14 +258,14 @@ func (i *instance) subscribe() error {
 		}
 		i.production = append(i.production, sub)
 	}
-	return i.relay.nc.Flush()
+	return i.flush(ctx)
 }
 
 // unsubscribe takes the instance off production traffic; what it has got already is
 // still answered.
 func (i *instance) unsubscribe() {
 	for _, sub := range i.production {
-		if err := sub.Drain(); err != nil {
+		if err := sub.Drain(); err != nil && !i.relay.nc.IsClosed() {
 			i.log.Warn("drain", zap.String("subject", sub.Subject), zap.Error(err))
 		}
 	}

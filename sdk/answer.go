@@ -39,10 +39,10 @@ func (a *attempt) address(h nats.Header, id uuid.UUID) {
 	}
 }
 
-// answer sends the answer until an orchestrator has acknowledged it or the program is
-// told to stop (stopping ends); the next instance then finds it in the claim.
-func (a *attempt) answer(ctx, stopping context.Context, answer protocol.Answer) {
-	m := a.message(&answer)
+// answer sends the answer until an orchestrator has acknowledged it, or ctx ends; it is
+// then found in the claim by the next instance.
+func (a *attempt) answer(ctx context.Context, answer *protocol.Answer) {
+	m := a.message(answer)
 	for told := false; ; told = true {
 		accepted, err := a.ask(ctx, m)
 		if err == nil {
@@ -54,10 +54,9 @@ func (a *attempt) answer(ctx, stopping context.Context, answer protocol.Answer) 
 		if !told {
 			a.worker.log.Warn("answer not acknowledged, sending it until it is", zap.String("message", m.Subject), zap.Error(err))
 		}
-		if cause := context.Cause(stopping); cause != nil && cause != errCancelled {
+		if !pause(ctx, retryPause) {
 			return
 		}
-		pause(ctx, retryPause)
 	}
 }
 
@@ -66,7 +65,7 @@ func (a *attempt) answer(ctx, stopping context.Context, answer protocol.Answer) 
 func (a *attempt) ask(ctx context.Context, m *nats.Msg) (protocol.Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	inbox := a.worker.nc.NewRespInbox()
+	inbox := a.worker.nc.NewInbox()
 	sub, err := a.worker.nc.SubscribeSync(inbox)
 	if err != nil {
 		return protocol.Accepted{}, err
@@ -99,18 +98,18 @@ func (a *attempt) beat(ctx context.Context, run *Run) {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	run.pulse(protocol.ProgressMessage{})
-	last, sent := time.Now(), run.told()
+	last, sent := time.Now(), 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			told := run.told()
-			if told == sent && now.Sub(last) < every/2 {
+			told, changes := run.told()
+			if changes == sent && now.Sub(last) < every/2 {
 				continue
 			}
 			run.pulse(told)
-			last, sent = now, told
+			last, sent = now, changes
 		}
 	}
 }

@@ -55,9 +55,17 @@ func (c *busCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	defer text.Free()
 	start := c.attempt.start
 	return c.attempt.worker.nc.Publish(protocol.LogSubject(start.Rollout), marshal(protocol.LogLine{
-		Step: start.Step, Attempt: start.Attempt, Time: e.Time.UTC(), Level: e.Level.String(),
+		Step: start.Step, Attempt: start.Attempt, Time: e.Time.UTC(), Level: levelName(e.Level),
 		Text: strings.TrimRight(text.String(), "\n"),
 	}))
+}
+
+// levelName is the level as the protocol knows it.
+func levelName(l zapcore.Level) string {
+	if l > zapcore.ErrorLevel {
+		l = zapcore.ErrorLevel
+	}
+	return l.String()
 }
 
 func (c *busCore) Sync() error { return nil }

@@ -25,6 +25,7 @@ type Run struct {
 
 	mu       sync.Mutex
 	progress protocol.ProgressMessage // the last one told
+	changes  int                      // of it
 }
 
 // Request is [relay.Relay.Request] from inside the script: a message to the service
@@ -73,11 +74,16 @@ func (r *Run) Send(name string, payload any, opts ...relay.Option) error {
 func (r *Run) Progress(done, total int64, note string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if p := r.progress; r.changes > 0 && *p.Done == done && p.Total == total && p.Note == note {
+		return
+	}
 	r.progress.Done, r.progress.Total, r.progress.Note = &done, total, note
+	r.changes++
 }
 
-func (r *Run) told() protocol.ProgressMessage {
+// told gives the progress that the script told last, and how often it has changed.
+func (r *Run) told() (protocol.ProgressMessage, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.progress
+	return r.progress, r.changes
 }

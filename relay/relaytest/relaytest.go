@@ -5,6 +5,7 @@ package relaytest
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 type Bus struct {
 	t      testing.TB
 	server *embedded.Server
+
+	mu  sync.Mutex
+	met map[string]bool // instances of services, by id
 }
 
 // Start starts a server for t. Writes are not synced to disk: a test that cares for
@@ -33,7 +37,7 @@ func Start(t testing.TB) *Bus {
 			t.Error(err)
 		}
 	})
-	return &Bus{t: t, server: s}
+	return &Bus{t: t, server: s, met: make(map[string]bool)}
 }
 
 // URL is the server's address.
@@ -42,9 +46,15 @@ func (b *Bus) URL() string { return b.server.URL() }
 // Connect gives a connection over TCP that is closed when the test ends.
 func (b *Bus) Connect() *relay.Relay {
 	b.t.Helper()
+	return b.ConnectTo(b.URL())
+}
+
+// ConnectTo is Connect by way of another URL, such as that of a [Cable].
+func (b *Bus) ConnectTo(url string) *relay.Relay {
+	b.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	r, err := relay.Connect(ctx, relay.Config{URL: b.URL(), Name: b.t.Name()})
+	r, err := relay.Connect(ctx, relay.Config{URL: url, Name: b.t.Name()})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -60,23 +70,18 @@ func (b *Bus) Serve(s relay.Service) (stop func()) {
 	r := b.Connect()
 	ended := make(chan error, 1)
 	go func() { ended <- r.Serve(ctx, s) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			b.t.Errorf("serve %s: %v", s.Name, err)
 		}
-	}
+	})
 	b.t.Cleanup(stop)
 	b.await(s)
 	return stop
 }
 
-// await blocks until an instance of the version tells all its messages; it answers
+// await blocks until a new instance of the version tells all its messages; it answers
 // NATS's PING before it listens to them.
 func (b *Bus) await(s relay.Service) {
 	b.t.Helper()
@@ -91,12 +96,26 @@ func (b *Bus) await(s relay.Service) {
 		if err := nc.PublishRequest("$SRV.INFO."+s.Name, inbox, nil); err != nil {
 			b.t.Fatal(err)
 		}
-		var info micro.Info
-		m, err := answers.NextMsg(100 * time.Millisecond)
-		if err == nil && json.Unmarshal(m.Data, &info) == nil &&
-			info.Version == s.Version && len(info.Endpoints) == len(s.Handlers) {
-			return
+		for {
+			m, err := answers.NextMsg(100 * time.Millisecond)
+			if err != nil {
+				break // that were all: ask again
+			}
+			var info micro.Info
+			if json.Unmarshal(m.Data, &info) == nil && info.Version == s.Version &&
+				len(info.Endpoints) == len(s.Handlers) && b.meet(info.ID) {
+				return
+			}
 		}
 	}
 	b.t.Fatalf("service %s %s did not come up within 10 s", s.Name, s.Version)
+}
+
+// meet reports whether an instance is seen for the first time.
+func (b *Bus) meet(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	fresh := !b.met[id]
+	b.met[id] = true
+	return fresh
 }

@@ -1,0 +1,66 @@
+package relay_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/relaytest"
+)
+
+func TestABucketIsReadFromItsLeader(t *testing.T) {
+	r := relaytest.Start(t).Connect()
+	ctx := within(t, patience)
+	kv, err := relay.OpenBucket(ctx, r.Conn(), relay.Bucket{Name: "test", MaxAge: time.Hour})
+	must(t, err)
+	js, err := jetstream.New(r.Conn())
+	must(t, err)
+	stream, err := js.Stream(ctx, "KV_test")
+	must(t, err)
+	c := stream.CachedInfo().Config
+	if c.AllowDirect || c.MaxAge != time.Hour || c.Replicas != 1 || c.MaxMsgsPerSubject != 1 || c.Storage != jetstream.FileStorage {
+		t.Errorf("the stream is %+v", c)
+	}
+	first, err := kv.Create(ctx, "a", []byte("1"))
+	must(t, err)
+	if _, err := kv.Create(ctx, "a", []byte("2")); err == nil {
+		t.Error("a key was created twice")
+	}
+	if _, err := kv.Update(ctx, "a", []byte("2"), first+1); err == nil {
+		t.Error("a key was written on a revision that it has not")
+	}
+	_, err = kv.Update(ctx, "a", []byte("2"), first)
+	must(t, err)
+	must(t, kv.Delete(ctx, "a"))
+	_, err = kv.Create(ctx, "a", []byte("3"))
+	must(t, err)
+}
+
+func TestManyCanOpenABucketAtOnce(t *testing.T) {
+	bus := relaytest.Start(t)
+	var opening sync.WaitGroup
+	for range 8 {
+		r := bus.Connect()
+		opening.Go(func() {
+			kv, err := relay.OpenBucket(within(t, patience), r.Conn(), relay.Bucket{Name: "test"})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := kv.Put(within(t, patience), "a", nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	opening.Wait()
+	again, err := relay.OpenBucket(within(t, patience), bus.Connect().Conn(), relay.Bucket{Name: "test"})
+	must(t, err)
+	entry, err := again.Get(within(t, patience), "a")
+	must(t, err)
+	if entry.Revision() != 8 {
+		t.Errorf("%d writes, want 8", entry.Revision())
+	}
+}

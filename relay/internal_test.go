@@ -1,0 +1,87 @@
+package relay
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestRedactNeverShowsAPassword(t *testing.T) {
+	for urls, want := range map[string]string{
+		"nats://127.0.0.1:4222":                          "nats://127.0.0.1:4222",
+		"nats://user:s3cret@host:4222":                   "nats://xxxxx@host:4222",
+		"nats://s3cret@host:4222":                        "nats://xxxxx@host:4222",
+		"user:s3cret@host:4222":                          "nats://xxxxx@host:4222",
+		"s3cret@host":                                    "nats://xxxxx@host",
+		"host:4222":                                      "nats://host:4222",
+		"127.0.0.1:4222":                                 "nats://127.0.0.1:4222",
+		"tls://user:s3cret@[::1]:4222":                   "tls://xxxxx@[::1]:4222",
+		"nats://a:s3cret@h1:1, nats://b:s3cret@h2:2,,":   "nats://xxxxx@h1:1,nats://xxxxx@h2:2",
+		"nats://host:4222/s3cret?token=s3cret#s3cret":    "nats://host:4222",
+		"nats://user:s3%40cret@host:4222":                "nats://xxxxx@host:4222",
+		"nats://user:s3@s3cret@host:4222":                "nats://xxxxx@host:4222",
+		"nats://user:s3/cret@host:4222":                  "(unreadable URL)",
+		"nats://user:s3%cret@host:4222":                  "(unreadable URL)",
+		"nats://user:s3 cret@host:4222":                  "(unreadable URL)",
+		"nats://user:s3cret@":                            "(unreadable URL)",
+		"nats://good:4222,nats://user:s3/cret@host:4222": "(unreadable URL)",
+		"nats://user:s3#cret@host:4222":                  "(unreadable URL)",
+		"nats://user:s3?cret@host:4222":                  "(unreadable URL)",
+		"nats://user:s3\ncret@host:4222":                 "(unreadable URL)",
+	} {
+		got := redact(urls)
+		if got != want {
+			t.Errorf("%q is shown as %q, want %q", urls, got, want)
+		}
+		if strings.Contains(got, "cret") {
+			t.Errorf("%q is shown as %q", urls, got)
+		}
+	}
+}
+
+func TestTheOldestServer(t *testing.T) {
+	for version, why := range map[string]string{
+		"2.15.0":      "",
+		"2.15.2":      "",
+		"2.16.0-RC.1": "",
+		"3.0.0":       "",
+		"2.15.0-RC.1": "server n1 is nats-server 2.15.0-RC.1, at least 2.15.0 is needed: older ones sync and schedule differently",
+		"2.14.99":     "server n1 is nats-server 2.14.99, at least 2.15.0 is needed: older ones sync and schedule differently",
+		"1.0.0":       "server n1 is nats-server 1.0.0, at least 2.15.0 is needed: older ones sync and schedule differently",
+		"":            `server n1 tells no version that can be read: ""`,
+		"latest":      `server n1 tells no version that can be read: "latest"`,
+	} {
+		err := checkVersion("n1", version)
+		if (err == nil && why != "") || (err != nil && err.Error() != why) {
+			t.Errorf("%s: %v, want %q", version, err, why)
+		}
+	}
+}
+
+func TestOnlyAPipeTiesUsToAParent(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	if !isPipe(read) {
+		t.Error("a pipe was not taken for one")
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if isPipe(null) || isPipe(file) {
+		t.Error("what is no pipe was taken for one")
+	}
+	null.Close()
+	file.Close()
+	if isPipe(file) {
+		t.Error("a closed input was taken for a pipe")
+	}
+}

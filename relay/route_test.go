@@ -1,0 +1,158 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
+)
+
+func TestAServiceIsInProductionWhileItsRouteSaysSo(t *testing.T) {
+	bus := relaytest.Start(t)
+	r := bus.Connect()
+	confirmed := listenToConfirmations(t, r, "todos")
+	bus.Serve(says("todos", "0.0.1", "old"))
+	confirmed.await(0, protocol.StateOffline)
+	if _, err := ask(t, r, "todos.say"); !errors.Is(err, relay.ErrNobodyListens) {
+		t.Errorf("without a route: %v", err)
+	}
+	steps := []struct {
+		versions string
+		state    protocol.VersionState
+	}{
+		{"", protocol.StateOffline},
+		{"0.0.2 online", protocol.StateOffline},
+		{"0.0.1 online", protocol.StateOnline},
+		{"0.0.1 online, 0.0.2 standby", protocol.StateOnline},
+		{"0.0.2 online", protocol.StateOffline},
+		{"0.0.2 online, 0.0.1 standby", protocol.StateStandby},
+		{"0.0.1 online", protocol.StateOnline},
+		{"0.0.1 fenced", protocol.StateFenced},
+		{"0.0.1 draining, 0.0.2 online", protocol.StateDraining},
+		{"0.0.1 online", protocol.StateOnline},
+		{"0.0.1 online", protocol.StateOnline},
+		{"", protocol.StateOffline},
+	}
+	for _, step := range steps {
+		revision := route(t, r, "todos", step.versions)
+		if got := confirmed.await(revision, step.state); got.Version != "0.0.1" || got.instance == "" {
+			t.Errorf("confirmed by %+v", got)
+		}
+		answer, err := ask(t, r, "todos.say")
+		if step.state == protocol.StateOnline && (answer != "old" || err != nil) {
+			t.Errorf("route %q: answer %q, error %v", step.versions, answer, err)
+		}
+		if step.state != protocol.StateOnline && !errors.Is(err, relay.ErrNobodyListens) {
+			t.Errorf("route %q: answer %q, error %v", step.versions, answer, err)
+		}
+		if answer, err := ask(t, r, "todos.say", relay.ToVersion("0.0.1")); answer != "old" || err != nil {
+			t.Errorf("route %q, privately: answer %q, error %v", step.versions, answer, err)
+		}
+	}
+}
+
+func TestARouteIsFollowedAtOnce(t *testing.T) {
+	bus := relaytest.Start(t)
+	r := bus.Connect()
+	confirmed := listenToConfirmations(t, r, "todos")
+	route(t, r, "todos", "")
+	bus.Serve(says("todos", "0.0.1", ""))
+	confirmed.await(route(t, r, "todos", "0.0.1 online"), protocol.StateOnline)
+	fastest := time.Hour
+	for range 5 {
+		for versions, state := range map[string]protocol.VersionState{"": protocol.StateOffline, "0.0.1 online": protocol.StateOnline} {
+			began := time.Now()
+			confirmed.await(route(t, r, "todos", versions), state)
+			fastest = min(fastest, time.Since(began))
+		}
+	}
+	if fastest > protocol.ConfirmEvery/4 {
+		t.Errorf("the fastest of ten changes was confirmed after %s: it was not told, it was found", fastest)
+	}
+}
+
+func TestMessagesOfFourTokensAreRouted(t *testing.T) {
+	bus := relaytest.Start(t)
+	r := bus.Connect()
+	confirmed := listenToConfirmations(t, r, "todos")
+	messages := []string{"a", "a.b", "a.b.c", "a.b.c.D_-4"}
+	handlers := make(map[string]relay.Handler)
+	for _, message := range messages {
+		handlers[message] = func(_ context.Context, m *relay.Message) (any, error) { return m.Name, nil }
+	}
+	bus.Serve(relay.Service{Name: "todos", Version: "0.0.1", Handlers: handlers})
+	confirmed.await(route(t, r, "todos", "0.0.1 online"), protocol.StateOnline)
+	for _, message := range messages {
+		if answer, err := ask(t, r, "todos."+message); answer != message || err != nil {
+			t.Errorf("%s in production: %q, %v", message, answer, err)
+		}
+		if answer, err := ask(t, r, "todos."+message, relay.ToVersion("0.0.1")); answer != message || err != nil {
+			t.Errorf("%s privately: %q, %v", message, answer, err)
+		}
+	}
+}
+
+func TestInstancesOfTwoVersionsFollowOneRoute(t *testing.T) {
+	bus := relaytest.Start(t)
+	r := bus.Connect()
+	confirmed := listenToConfirmations(t, r, "todos")
+	bus.Serve(says("todos", "0.0.1", "old"))
+	bus.Serve(says("todos", "0.0.2", "new"))
+	for _, online := range []string{"0.0.1", "0.0.2", "0.0.1"} {
+		revision := route(t, r, "todos", online+" online")
+		states := make(map[string]protocol.VersionState)
+		for len(states) < 2 {
+			c := receive(t, confirmed.heard, "confirmations of both")
+			if c.Revision == revision {
+				states[c.Version] = c.State
+			}
+		}
+		want := map[string]string{"0.0.1": "old", "0.0.2": "new"}[online]
+		for range 20 {
+			if answer, err := ask(t, r, "todos.say"); answer != want || err != nil {
+				t.Fatalf("%s is online, answer %q, error %v", online, answer, err)
+			}
+		}
+	}
+}
+
+func TestAConfirmationIsRepeatedWhileTheInstanceLives(t *testing.T) {
+	bus := relaytest.Start(t)
+	r := bus.Connect()
+	bus.Serve(says("todos", "0.0.1", ""))
+	confirmed := listenToConfirmations(t, r, "todos")
+	first := confirmed.await(0, protocol.StateOffline)
+	second := confirmed.await(0, protocol.StateOffline)
+	if first != second {
+		t.Errorf("confirmed %+v, then %+v", first, second)
+	}
+}
+
+func TestAnUnreadableRouteChangesNothing(t *testing.T) {
+	bus := relaytest.Start(t)
+	caller := bus.Connect()
+	confirmed := listenToConfirmations(t, caller, "todos")
+	book, log := newLogbook(t)
+	r, err := relay.Connect(t.Context(), relay.Config{URL: bus.URL(), Logger: log})
+	must(t, err)
+	defer r.Close()
+	it := serve(t, r, says("todos", "0.0.1", "still here"))
+	confirmed.await(route(t, caller, "todos", "0.0.1 online"), protocol.StateOnline)
+
+	ctx := within(t, patience)
+	kv, err := relay.OpenBucket(ctx, caller.Conn(), relay.Bucket{Name: protocol.RoutesBucket})
+	must(t, err)
+	_, err = kv.PutString(ctx, "todos", "{")
+	must(t, err)
+	book.await("route not read, acting on the one before")
+	if answer, err := ask(t, caller, "todos.say"); answer != "still here" || err != nil {
+		t.Errorf("answer %q, error %v", answer, err)
+	}
+	confirmed.await(route(t, caller, "todos", ""), protocol.StateOffline)
+	it.stop()
+	must(t, receive(t, it.ended, "the end of Serve"))
+}

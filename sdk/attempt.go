@@ -1,0 +1,248 @@
+package sdk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// attempt is one start on its way to its answer.
+type attempt struct {
+	worker *worker
+	job    job
+	start  protocol.StartMessage
+	header nats.Header // of the start
+	key    string      // of the claim; empty when started by hand
+}
+
+// rolloutID is what a rollout may be called: it becomes part of keys and subjects.
+var rolloutID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// read takes in the payload of a start. One by hand has none, or names no rollout.
+func (a *attempt) read(data []byte) error {
+	if data = bytes.TrimSpace(data); len(data) > 0 {
+		if err := json.Unmarshal(data, &a.start); err != nil {
+			return fmt.Errorf("its payload is not that of a start: %w", err)
+		}
+	}
+	script, s := a.job.script, a.start
+	switch {
+	case s.Rollout == "":
+		return nil
+	case !rolloutID.MatchString(s.Rollout):
+		return fmt.Errorf("its rollout %q is no id", s.Rollout)
+	case s.Script() != script || s.Step != script.Step() || s.Revert != a.job.revert:
+		return fmt.Errorf("its payload is for another script than its name: %s, step %q, revert %t", s.Script(), s.Step, s.Revert)
+	case s.Attempt < 1:
+		return fmt.Errorf("its attempt is %d, attempts count from 1", s.Attempt)
+	}
+	a.key = protocol.ClaimKey(s.Rollout, s.Step, s.Attempt, s.Revert)
+	return nil
+}
+
+// do claims, runs, remembers and answers, with signs of life from the first moment to
+// the acknowledged answer.
+func (a *attempt) do(ctx context.Context) {
+	script, end := context.WithCancelCause(ctx) // of the script: a cancel ends it, and nothing else
+	defer end(nil)
+	if !a.worker.enter(a.key, end) {
+		return // this very attempt is under way here; its signs of life are the answer
+	}
+	defer a.worker.leave(a.key)
+	run := a.newRun()
+	beating, stopBeating := context.WithCancel(ctx)
+	var heart sync.WaitGroup
+	heart.Go(func() { a.beat(beating, run) })
+	defer func() { stopBeating(); heart.Wait() }()
+	lasting, release := outlive(ctx, stopGrace)
+	defer release()
+
+	answer, err := a.outcome(ctx, lasting, script, run)
+	if err != nil {
+		a.worker.log.Info("not run here", zap.String("step", a.start.Step), zap.Int("attempt", a.start.Attempt), zap.Error(err))
+		return
+	}
+	a.answer(lasting, answer)
+}
+
+// outcome is the answer of the attempt: the one that is remembered, or that of running
+// it now. An error means that it is not for us to answer.
+func (a *attempt) outcome(ctx, lasting, script context.Context, run *Run) (*protocol.Answer, error) {
+	if answer, begun := a.worker.recall(a.key); answer != nil {
+		return answer, nil
+	} else if begun {
+		return nil, errBegun
+	}
+	revision, answer, err := a.claim(ctx)
+	if err != nil || answer != nil {
+		return answer, err
+	}
+	a.worker.keep(a.key, nil)
+	answer = a.runScript(script, run)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("told to stop before it had finished: %w", ctx.Err())
+	}
+	a.worker.keep(a.key, answer)
+	if told, changes := run.told(); changes > 0 {
+		run.pulse(told) // the last word on progress comes before the answer
+	}
+	a.remember(lasting, revision, *answer)
+	return answer, nil
+}
+
+// claim repeats until the bus answers.
+func (a *attempt) claim(ctx context.Context) (revision uint64, answer *protocol.Answer, err error) {
+	taken := false
+	err = a.untilDone(ctx, "claim the attempt", func(ctx context.Context) error {
+		revision, answer, err = a.worker.claims.take(ctx, a.key)
+		if taken = errors.Is(err, errTaken); taken {
+			return nil
+		}
+		return err
+	})
+	if taken {
+		return 0, nil, errTaken
+	}
+	return revision, answer, err
+}
+
+// remember repeats until the answer is durable. An orchestrator that has taken the
+// worker for dead refuses the answer later, so there is no harm in insisting.
+func (a *attempt) remember(ctx context.Context, revision uint64, answer protocol.Answer) {
+	ctx, cancel := context.WithTimeout(ctx, rememberTimeout)
+	defer cancel()
+	err := a.untilDone(ctx, "remember the answer", func(ctx context.Context) error {
+		return a.worker.claims.finish(ctx, a.key, revision, answer)
+	})
+	if err != nil {
+		a.worker.log.Warn("answer not remembered, only this process knows it", zap.String("step", a.start.Step), zap.Error(err))
+	}
+}
+
+// untilDone tries again while step fails and ctx has not ended.
+func (a *attempt) untilDone(ctx context.Context, doing string, step func(context.Context) error) error {
+	for told := false; ; told = true {
+		try, cancel := context.WithTimeout(ctx, answerTimeout)
+		err := step(try)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if !told && ctx.Err() == nil {
+			a.worker.log.Warn(doing+": trying again until it works", zap.String("step", a.start.Step), zap.Error(err))
+		}
+		if !pause(ctx, retryPause) {
+			return fmt.Errorf("%s: %w", doing, errors.Join(err, ctx.Err()))
+		}
+	}
+}
+
+// pause waits; false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// outlive gives a context that ends d after ctx has.
+func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		pause(longer, d)
+		cancel()
+	})
+	return longer, func() { stop(); cancel() }
+}
+
+// runScript runs the author's function, unless its time is over before it begins; what
+// went wrong stands in the answer.
+func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
+	if !a.start.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, a.start.Deadline)
+		defer cancel()
+	}
+	err := context.Cause(ctx)
+	if err == nil {
+		err = guard(ctx, a.job.do, run)
+	}
+	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest()}
+	if told, changes := run.told(); changes > 0 {
+		answer.Items, answer.Note = *told.Done, told.Note
+	}
+	if err == nil {
+		answer.Done = true
+		return answer
+	}
+	answer.Error = describe(ctx, err)
+	return answer
+}
+
+func guard(ctx context.Context, do Script, run *Run) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			run.Log.Error("script panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			err = &panicError{p}
+		}
+	}()
+	return do(ctx, run)
+}
+
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+func describe(ctx context.Context, err error) *protocol.ScriptError {
+	e := &protocol.ScriptError{Code: protocol.CodeFailed, Message: err.Error()}
+	switch {
+	case errors.As(err, new(*panicError)):
+		e.Code = protocol.CodePanic
+	case context.Cause(ctx) == errCancelled:
+		e.Code = protocol.CodeCancelled
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		e.Code = protocol.CodeTimeout
+	}
+	if errors.As(err, new(*permanentError)) {
+		no := false
+		e.Retry = &no
+	}
+	return e
+}
+
+// byHand runs a start that no rollout asked for: each time, unclaimed, and answered
+// with a named message that names no rollout.
+func (a *attempt) byHand(ctx context.Context, m *nats.Msg) {
+	script := a.job.script
+	a.start.Phase, a.start.Revert, a.start.Step = script.Phase, a.job.revert, script.Step()
+	if script.Phase == protocol.Setup {
+		a.start.App, a.start.AppVersion = script.Name, script.Version
+	} else {
+		a.start.Service, a.start.Version = script.Name, script.Version
+	}
+	a.worker.log.Info("started by hand", zap.String("message", m.Subject))
+	answer := a.runScript(ctx, a.newRun())
+	answer.Rollout, answer.Attempt = "", 0
+	message := a.message(answer)
+	if err := a.worker.nc.PublishMsg(message); err != nil {
+		a.worker.log.Error("answer", zap.Error(err))
+	}
+	if m.Reply != "" {
+		_ = a.worker.nc.Publish(m.Reply, message.Data) // the named message has been sent
+	}
+}

@@ -1,0 +1,229 @@
+package sdk_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/sdk"
+)
+
+// counting is a script that counts how often it was run, and fails when told to.
+func counting(runs *atomic.Int64, failure error) sdk.Script {
+	return func(_ context.Context, run *sdk.Run) error {
+		run.Progress(runs.Add(1), 0, "counted")
+		return failure
+	}
+}
+
+func TestARepeatedStartIsAnsweredFromMemory(t *testing.T) {
+	for name, failure := range map[string]error{"done": nil, "failed": errors.New("disk full")} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			var runs atomic.Int64
+			it := s.run(setup(counting(&runs, failure)))
+			m := start(protocol.Online, 1)
+			heard := s.accept(m)
+			s.send(m)
+			first := heard.next()
+
+			mustRepeat := func(when string) {
+				t.Helper()
+				again := s.sendUntilAnswered(m, heard)
+				if string(again.msg.Data) != string(first.msg.Data) || again.msg.Subject != first.msg.Subject {
+					t.Errorf("%s, answered %s on %s, at first %s", when, again.msg.Data, again.msg.Subject, first.msg.Data)
+				}
+				if a, b := again.msg.Header.Get(protocol.HeaderMessageID), first.msg.Header.Get(protocol.HeaderMessageID); a != b || a == "" {
+					t.Errorf("%s, the answer has the message id %s, at first %s", when, a, b)
+				}
+				if n := runs.Load(); n != 1 {
+					t.Errorf("%s, the script was run %d times", when, n)
+				}
+			}
+			mustRepeat("at once")
+			it.stop()
+			s.run(setup(counting(&runs, nil)))
+			mustRepeat("after a restart")
+
+			m.Attempt = 2
+			s.sendUntilAnswered(m, heard)
+			if n := runs.Load(); n != 2 {
+				t.Errorf("after the next attempt, %d runs", n)
+			}
+		})
+	}
+}
+
+// sendUntilAnswered repeats a start until the attempt is answered: while it is under
+// way, a repeated start is passed over.
+func (s *stage) sendUntilAnswered(m protocol.StartMessage, a *answers) heard {
+	s.t.Helper()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	deadline := time.After(patience)
+	for {
+		s.send(m)
+		select {
+		case h := <-a.heard:
+			if h.Attempt == m.Attempt {
+				return h
+			}
+		case <-again.C:
+		case <-deadline:
+			s.t.Fatal("a repeated start was not answered")
+		}
+	}
+}
+
+func TestAnAttemptOfAnotherInstanceIsNotRun(t *testing.T) {
+	s := newStage(t)
+	var runs atomic.Int64
+	m := start(protocol.Online, 1)
+	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.ClaimsBucket})
+	must(t, err)
+	_, err = kv.PutString(s.within(), protocol.ClaimKey(m.Rollout, m.Step, m.Attempt, false), `{"instance":"somebody else"}`)
+	must(t, err)
+	it := s.run(setup(counting(&runs, nil)))
+	heard := s.accept(m)
+	for range 3 {
+		if l := s.sendUntilLogged(m, it, "not run here"); l.fields != `{"step":"todo-search/online","attempt":1,"error":"another instance has claimed the attempt"}` {
+			t.Errorf("logged %s", l.fields)
+		}
+	}
+	m.Attempt = 2
+	s.send(m)
+	if h := heard.mustBeDone(); h.Attempt != 2 || runs.Load() != 1 {
+		t.Errorf("answered %s after %d runs", h.msg.Data, runs.Load())
+	}
+	heard.mustBeNone()
+}
+
+// sendUntilLogged is sendUntilAnswered for a start that is not answered.
+func (s *stage) sendUntilLogged(m protocol.StartMessage, it *running, message string) line {
+	s.t.Helper()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	deadline := time.After(patience)
+	for {
+		s.send(m)
+		select {
+		case l := <-it.lines:
+			if l.Message == message {
+				return l
+			}
+		case <-again.C:
+		case <-deadline:
+			s.t.Fatalf("%q was not logged", message)
+		}
+	}
+}
+
+func TestARepeatedStartNeverRunsAnAttemptTwice(t *testing.T) {
+	s := newStage(t)
+	var runs atomic.Int64
+	proceed := make(chan struct{})
+	begun := make(chan bool, 100)
+	script := func(context.Context, *sdk.Run) error {
+		runs.Add(1)
+		begun <- true
+		<-proceed
+		return nil
+	}
+	a, b := s.run(setup(script)), s.run(setup(script))
+	m := start(protocol.Online, 1)
+	heard := s.accept(m)
+	s.send(m)
+	receive(t, begun, "the script")
+	for range 20 {
+		s.send(m)
+	}
+	for passedOn := false; !passedOn; {
+		select {
+		case l := <-a.lines:
+			passedOn = l.Message == "not run here"
+		case l := <-b.lines:
+			passedOn = l.Message == "not run here"
+		case <-time.After(patience):
+			t.Fatal("the other instance got none of the starts")
+		}
+	}
+	close(proceed)
+	heard.mustBeDone()
+	if n := runs.Load(); n != 1 {
+		t.Errorf("the script was run %d times", n)
+	}
+}
+
+func TestAStartWaitsForTheBucketOfClaims(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	must(t, s.deleteClaims())
+	var runs atomic.Int64
+	it := s.run(setup(counting(&runs, nil)))
+	m := start(protocol.Online, 1)
+	heard, beats := s.accept(m), s.listen(m.Script().Subject(protocol.Progress))
+	s.send(m)
+	it.awaitLine("claim the attempt: trying again until it works")
+	for range 3 {
+		receive(t, beats, "a sign of life")
+	}
+	if n := runs.Load(); n != 0 {
+		t.Errorf("an attempt that is not claimed was run %d times", n)
+	}
+	s.makeClaims()
+	heard.mustBeDone()
+}
+
+func (s *stage) deleteClaims() error {
+	js, err := s.nc.JetStream()
+	if err != nil {
+		return err
+	}
+	return js.DeleteStream("KV_" + protocol.ClaimsBucket)
+}
+
+func TestAnAnswerThatCannotBeRememberedIsSentAllTheSame(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var runs atomic.Int64
+	proceed := make(chan struct{})
+	it := s.run(setup(func(context.Context, *sdk.Run) error {
+		runs.Add(1)
+		<-proceed
+		return nil
+	}))
+	m := start(protocol.Online, 1)
+	heard, beats := s.accept(m), s.listen(m.Script().Subject(protocol.Progress))
+	s.send(m)
+	receive(t, beats, "a sign of life")
+	s.awaitClaim(m)
+	must(t, s.deleteClaims())
+	close(proceed)
+	it.awaitLine("remember the answer: trying again until it works")
+	s.makeClaims() // anew: nothing is known of the attempt
+	it.stop()      // in place of the minute that it tries
+	if n := runs.Load(); n != 1 {
+		t.Errorf("the script was run %d times", n)
+	}
+	heard.mustBeDone()
+}
+
+// awaitClaim waits until the attempt is claimed.
+func (s *stage) awaitClaim(m protocol.StartMessage) {
+	s.t.Helper()
+	ctx := s.within()
+	kv, err := relay.OpenBucket(ctx, s.nc, relay.Bucket{Name: protocol.ClaimsBucket})
+	must(s.t, err)
+	w, err := kv.Watch(ctx, protocol.ClaimKey(m.Rollout, m.Step, m.Attempt, m.Revert))
+	must(s.t, err)
+	defer func() { must(s.t, w.Stop()) }()
+	for {
+		if entry := receive(s.t, w.Updates(), "the claim"); entry != nil {
+			return
+		}
+	}
+}
