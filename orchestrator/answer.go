@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
@@ -19,9 +20,9 @@ import (
 )
 
 const (
-	flushTimeout  = 5 * time.Second
-	applyTimeout  = 20 * time.Second // to make an answer durable: longer than an election
-	maxErrorBytes = 4 << 10          // of a plain reply that is kept as an error
+	flushTimeout = 5 * time.Second
+	applyTimeout = 20 * time.Second // to make an answer durable: longer than an election
+	maxTextBytes = 4 << 10          // of each text of an answer that is kept
 )
 
 // apply makes an event durable: it loads the newest state, applies what event makes
@@ -100,7 +101,7 @@ func (o *Orchestrator) acknowledge(m *nats.Msg, accepted bool, reason string) {
 func (o *Orchestrator) takeNamed(ctx context.Context, script protocol.Script, verb protocol.Verb, m *nats.Msg) error {
 	var answer protocol.Answer
 	if len(bytes.TrimSpace(m.Data)) > 0 && json.Unmarshal(m.Data, &answer) != nil {
-		answer = protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: clip(string(m.Data))}}
+		answer = protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: string(m.Data)}}
 	}
 	if id := m.Header.Get(protocol.HeaderRollout); id != "" {
 		answer.Rollout = id
@@ -108,25 +109,34 @@ func (o *Orchestrator) takeNamed(ctx context.Context, script protocol.Script, ve
 	if n, err := strconv.Atoi(m.Header.Get(protocol.HeaderAttempt)); err == nil {
 		answer.Attempt = n
 	}
-	found, open := o.sight.newest(answer.Rollout)
-	if !open {
-		return fmt.Errorf("%w: no rollout %q waits for it", rollout.ErrNotFound, answer.Rollout)
-	}
 	typ := rollout.StepAnswered
 	if verb == protocol.Failed {
 		typ = rollout.StepBroke
 	}
-	return o.settle(ctx, found, rollout.Event{Type: typ, Step: script.Step(), Attempt: answer.Attempt, Answer: &answer, Named: true})
+	e := rollout.Event{Type: typ, Attempt: answer.Attempt, Answer: clipped(answer), Named: true}
+	if id, err := uuid.Parse(answer.Rollout); err == nil && id.String() == answer.Rollout {
+		for _, app := range o.ears.apps(m.Subject) {
+			if err := o.settle(ctx, app, answer.Rollout, script, e); !errors.Is(err, rollout.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("%w waits for it: %q", rollout.ErrNotFound, answer.Rollout)
 }
 
-// settle makes one answer durable. Without an attempt it is about the first one.
-func (o *Orchestrator) settle(ctx context.Context, found journal.Record, e rollout.Event) error {
-	_, err := o.apply(ctx, found.State.Release.App, found.State.ID, func(s rollout.State) (*rollout.Event, error) {
-		step, _ := s.Step(e.Step)
+// settle makes an answer of a script durable. Without an attempt it is about the
+// first one.
+func (o *Orchestrator) settle(ctx context.Context, app, id string, script protocol.Script, e rollout.Event) error {
+	e.Step = script.Step()
+	_, err := o.apply(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
+		step, known := s.Step(e.Step)
+		if !known || step.Script() != script {
+			return nil, fmt.Errorf("%w: rollout %s has no step for %s", rollout.ErrStale, id, script)
+		}
 		if e.Attempt == 0 && step.Attempt == 1 {
 			e.Attempt = 1
 		}
-		if repeated(s, step, e) {
+		if repeated(step, e) {
 			return nil, nil
 		}
 		e.At = time.Now().UTC()
@@ -137,7 +147,7 @@ func (o *Orchestrator) settle(ctx context.Context, found journal.Record, e rollo
 
 // repeated reports whether e is the answer that the step has got already: the one who
 // sends it again has not heard that it was durable.
-func repeated(s rollout.State, step rollout.Step, e rollout.Event) bool {
+func repeated(step rollout.Step, e rollout.Event) bool {
 	if e.Attempt != step.Attempt {
 		return false
 	}
@@ -155,18 +165,17 @@ func (o *Orchestrator) reply(ctx context.Context, i journal.Item) error {
 		return err
 	}
 	found, open := o.sight.newest(id)
-	if !open || number < 1 || number > len(found.State.Steps) {
-		o.log.Warn("reply changes nothing: no rollout waits for it", zap.String("subject", i.Subject))
+	if !open || number < 1 || number > len(found.State.Steps) || found.State.Steps[number-1].Kind != rollout.Migration {
+		o.log.Warn("reply changes nothing: no script of an open rollout waits for it", zap.String("subject", i.Subject))
 		return nil
 	}
 	step := found.State.Steps[number-1]
-	e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: attempt}
 	answer := readReply(i, step.Script().Subject(protocol.Done))
-	e.Answer = &answer
+	e := rollout.Event{Type: rollout.StepAnswered, Attempt: attempt, Answer: clipped(answer)}
 	if !answer.Done {
 		e.Type = rollout.StepBroke
 	}
-	err := o.settle(ctx, found, e)
+	err := o.settle(ctx, found.State.Release.App, id, step.Script(), e)
 	if errors.Is(err, rollout.ErrStale) {
 		o.log.Warn("reply changes nothing", zap.String("subject", i.Subject), zap.Error(err))
 		return nil
@@ -213,7 +222,7 @@ func readReply(i journal.Item, doneName string) protocol.Answer {
 		return answer
 	}
 	if failure == "" {
-		failure = clip(text)
+		failure = text
 	}
 	if failure == "" {
 		failure = "an empty reply, which does not say done"
@@ -222,9 +231,21 @@ func readReply(i journal.Item, doneName string) protocol.Answer {
 	return answer
 }
 
+// clipped is an answer that the state of a rollout has room for, however long its
+// texts are.
+func clipped(a protocol.Answer) *protocol.Answer {
+	a.Note, a.Digest = clip(a.Note), clip(a.Digest)
+	if a.Error != nil {
+		e := *a.Error
+		e.Code, e.Message = clip(e.Code), clip(e.Message)
+		a.Error = &e
+	}
+	return &a
+}
+
 func clip(text string) string {
-	if len(text) <= maxErrorBytes {
+	if len(text) <= maxTextBytes {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxErrorBytes], "") + " …"
+	return strings.ToValidUTF8(text[:maxTextBytes], "") + " …"
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -48,7 +50,8 @@ type AppRequest struct {
 	App string `json:"app,omitempty"`
 }
 
-// ListRequest asks for a page of rollouts, newest first.
+// ListRequest asks for a page of rollouts, newest first. A page holds fewer than the
+// limit where they would not fit into one message.
 type ListRequest struct {
 	App    string `json:"app,omitempty"`    // empty: of all apps
 	Limit  int    `json:"limit,omitempty"`  // 1 to 100; 0: 20
@@ -122,23 +125,25 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}
+	var crew crew
+	defer crew.dismiss()
 	defer func() { _ = service.Stop() }() // the connection may be gone
 	endpoints := map[string]micro.Handler{
-		"deploy":  answer(ctx, o, o.deploy),
-		"retry":   answer(ctx, o, o.retry),
-		"show":    answer(ctx, o, o.show),
-		"list":    answer(ctx, o, o.list),
-		"status":  answer(ctx, o, o.status),
-		"routes":  answer(ctx, o, o.routes),
-		"ledger":  answer(ctx, o, o.ledger),
-		"version": answer(ctx, o, o.version),
+		"deploy":  answer(ctx, o, &crew, o.deploy),
+		"retry":   answer(ctx, o, &crew, o.retry),
+		"show":    answer(ctx, o, &crew, o.show),
+		"list":    answer(ctx, o, &crew, o.list),
+		"status":  answer(ctx, o, &crew, o.status),
+		"routes":  answer(ctx, o, &crew, o.routes),
+		"ledger":  answer(ctx, o, &crew, o.ledger),
+		"version": answer(ctx, o, &crew, o.version),
 	}
 	for name, handler := range endpoints {
 		if err := service.AddEndpoint(name, handler, micro.WithEndpointSubject(protocol.APISubject(name))); err != nil {
 			return fmt.Errorf("serve the API: %w", err)
 		}
 	}
-	if err := o.nc.FlushWithContext(ctx); err != nil && ctx.Err() == nil {
+	if err := o.nc.FlushTimeout(flushTimeout); err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}
 	close(o.ready)
@@ -146,31 +151,47 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 	return nil
 }
 
-// answer makes an endpoint of a function from a request to its result.
-func answer[In, Out any](ctx context.Context, o *Orchestrator, f func(context.Context, In) (Out, error)) micro.Handler {
+// answer makes an endpoint of a function from a request to its result. NATS calls an
+// endpoint for one request after the other; the crew lets none wait for another.
+func answer[In, Out any](ctx context.Context, o *Orchestrator, c *crew, f func(context.Context, In) (Out, error)) micro.Handler {
 	return micro.HandlerFunc(func(q micro.Request) {
-		ctx, cancel := context.WithTimeout(ctx, apiTimeout)
-		defer cancel()
-		var in In
-		var err error
-		if len(q.Data()) > 0 {
-			if e := json.Unmarshal(q.Data(), &in); e != nil {
-				err = refuse(CodeInvalid, "see the reference of the API for its fields", "the request is not JSON of the expected form: %v", e)
+		c.do(func() {
+			out, err := result(ctx, o, q.Data(), f)
+			if err != nil {
+				out, err = json.Marshal(map[string]*protocol.ServiceError{"error": describe(err)})
 			}
-		}
-		var out any
-		if err == nil {
-			if err = o.catchUp(ctx); err == nil {
-				out, err = f(ctx, in)
+			if err == nil {
+				err = q.Respond(out)
 			}
-		}
-		if err != nil {
-			out = map[string]*protocol.ServiceError{"error": describe(err)}
-		}
-		if err := q.RespondJSON(out); err != nil {
-			o.log.Warn("answer of the API not sent", zap.String("endpoint", q.Subject()), zap.Error(err))
-		}
+			if err != nil {
+				o.log.Warn("answer of the API not sent", zap.String("endpoint", q.Subject()), zap.Error(err))
+			}
+		})
 	})
+}
+
+// result does a command on what is known when it is asked for.
+func result[In, Out any](ctx context.Context, o *Orchestrator, request []byte, f func(context.Context, In) (Out, error)) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	var in In
+	if len(request) > 0 {
+		if err := json.Unmarshal(request, &in); err != nil {
+			return nil, refuse(CodeInvalid, "see the reference of the API for its fields", "the request is not JSON of the expected form: %v", err)
+		}
+	}
+	if err := o.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	out, err := f(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(out)
+	if err == nil && int64(len(data)) > o.nc.MaxPayload() {
+		return nil, refuse(CodeInvalid, "ask for less at a time, such as one app", "the answer is %d bytes long, the bus takes at most %d", len(data), o.nc.MaxPayload())
+	}
+	return data, err
 }
 
 func refuse(code, hint, format string, args ...any) error {
@@ -212,7 +233,7 @@ func (o *Orchestrator) find(ctx context.Context, prefix string) (journal.Ref, er
 	}
 	var found []journal.Ref
 	for _, ref := range refs {
-		if len(ref.ID) >= len(prefix) && ref.ID[:len(prefix)] == prefix {
+		if strings.HasPrefix(ref.ID, prefix) {
 			found = append(found, ref)
 		}
 	}
@@ -246,6 +267,7 @@ func (o *Orchestrator) show(ctx context.Context, q RolloutRequest) (RolloutStory
 const (
 	defaultPage = 20
 	maxPage     = 100
+	pageFrame   = 1 << 10 // bytes of a page beside its rollouts
 )
 
 func (o *Orchestrator) list(ctx context.Context, q ListRequest) (RolloutList, error) {
@@ -255,24 +277,32 @@ func (o *Orchestrator) list(ctx context.Context, q ListRequest) (RolloutList, er
 	if q.Limit < 1 || q.Limit > maxPage {
 		return RolloutList{}, refuse(CodeInvalid, "", "limit is %d, it must be from 1 to %d", q.Limit, maxPage)
 	}
+	if err := protocol.ValidateName(q.App); q.App != "" && err != nil {
+		return RolloutList{}, refuse(CodeInvalid, "golive status lists the apps", "app: %v", err)
+	}
 	refs, err := o.journal.List(ctx, q.App)
 	if err != nil {
 		return RolloutList{}, err
 	}
+	refs = slices.DeleteFunc(refs, func(ref journal.Ref) bool { return q.Before != "" && ref.ID >= q.Before })
 	page := RolloutList{Rollouts: []RolloutView{}}
+	room := o.nc.MaxPayload() - pageFrame
 	for _, ref := range refs {
-		if q.Before != "" && ref.ID >= q.Before {
-			continue
-		}
-		if len(page.Rollouts) == q.Limit {
-			page.Next = page.Rollouts[q.Limit-1].ID
-			break
-		}
 		r, err := o.journal.Load(ctx, ref.App, ref.ID)
 		if err != nil {
 			return RolloutList{}, err
 		}
-		page.Rollouts = append(page.Rollouts, o.view(r))
+		v := o.view(r)
+		data, err := json.Marshal(v)
+		if err != nil {
+			return RolloutList{}, fmt.Errorf("write rollout %s: %w", ref.ID, err)
+		}
+		room -= int64(len(data)) + 1
+		if n := len(page.Rollouts); n == q.Limit || (n > 0 && room < 0) {
+			page.Next = page.Rollouts[n-1].ID
+			break
+		}
+		page.Rollouts = append(page.Rollouts, v)
 	}
 	return page, nil
 }

@@ -40,6 +40,9 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest) (journal.Reco
 	if own, err := o.journal.Load(ctx, app, q.Rollout); !errors.Is(err, rollout.ErrNotFound) {
 		return own, err
 	}
+	if err := o.checkOwners(q.Release); err != nil {
+		return journal.Record{}, err
+	}
 	after, err := o.makeRoom(ctx, q)
 	if err != nil {
 		return journal.Record{}, err
@@ -98,13 +101,20 @@ func (o *Orchestrator) makeRoom(ctx context.Context, q DeployRequest) (uint64, e
 	return newest.Sequence, nil
 }
 
+// checkOwners refuses a release that holds another app's service.
+func (o *Orchestrator) checkOwners(r rollout.Release) error {
+	for _, s := range r.Services {
+		if owner := o.index.Owner(s.Name); owner != "" && owner != r.App {
+			return refuse(CodeInvalid, "choose another name for the service", "service %s belongs to app %s in this environment", s.Name, owner)
+		}
+	}
+	return nil
+}
+
 // facts collects what a plan of r depends on.
 func (o *Orchestrator) facts(ctx context.Context, r rollout.Release) (rollout.Facts, error) {
 	f := rollout.Facts{Ran: o.index.Ran, Routes: make(map[string]rollout.Replace)}
 	for _, s := range r.Services {
-		if owner := o.index.Owner(s.Name); owner != "" && owner != r.App {
-			return f, refuse(CodeInvalid, "choose another name for the service", "service %s belongs to app %s in this environment", s.Name, owner)
-		}
 		route, err := o.gate.Route(ctx, s.Name)
 		if err != nil {
 			return f, err

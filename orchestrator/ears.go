@@ -1,6 +1,8 @@
 package orchestrator
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -14,18 +16,19 @@ import (
 // one of them takes each.
 const answerQueue = "golive"
 
-// ears are the subscriptions to the answers and the progress of every running script
-// of every open rollout. It is safe for concurrent use.
+// ears are the subscriptions to the answers and the progress of all scripts of the
+// newest rollout of each app: also of those that do not run, whose answers have to be
+// refused, or they are sent again for ever. It is safe for concurrent use.
 type ears struct {
 	o    *Orchestrator
 	mu   sync.Mutex
 	subs map[string]*ear // by subject
-	busy sync.WaitGroup  // answers being taken
+	crew crew            // takes the answers
 }
 
 type ear struct {
-	sub   *nats.Subscription
-	users map[string]bool // rollouts
+	sub  *nats.Subscription
+	apps map[string]bool // whose newest rollouts have the script
 }
 
 func newEars(o *Orchestrator) *ears { return &ears{o: o, subs: make(map[string]*ear)} }
@@ -33,7 +36,7 @@ func newEars(o *Orchestrator) *ears { return &ears{o: o, subs: make(map[string]*
 // wanted lists what a rollout needs to be heard of.
 func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription, error) {
 	all := make(map[string]func(*Orchestrator) (*nats.Subscription, error))
-	for _, step := range s.Running() {
+	for _, step := range s.Steps {
 		if step.Kind != rollout.Migration {
 			continue
 		}
@@ -42,7 +45,7 @@ func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription,
 			subject := script.Subject(verb)
 			all[subject] = func(o *Orchestrator) (*nats.Subscription, error) {
 				return o.nc.QueueSubscribe(subject, answerQueue, func(m *nats.Msg) {
-					o.ears.busy.Go(func() { o.heardAnswer(script, verb, m) })
+					o.ears.crew.do(func() { o.heardAnswer(script, verb, m) })
 				})
 			}
 		}
@@ -54,7 +57,8 @@ func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription,
 	return all
 }
 
-// open makes sure that everything the rollout needs is heard, before it returns.
+// open makes sure that everything the rollout needs is heard before what is published
+// on the same connection from now on.
 func (e *ears) open(s rollout.State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -62,25 +66,21 @@ func (e *ears) open(s rollout.State) error {
 }
 
 func (e *ears) add(s rollout.State) error {
-	fresh := false
 	for subject, subscribe := range wanted(s) {
 		if e.subs[subject] == nil {
 			sub, err := subscribe(e.o)
 			if err != nil {
 				return err
 			}
-			e.subs[subject] = &ear{sub: sub, users: make(map[string]bool)}
-			fresh = true
+			e.subs[subject] = &ear{sub: sub, apps: make(map[string]bool)}
 		}
-		e.subs[subject].users[s.ID] = true
+		e.subs[subject].apps[s.Release.App] = true
 	}
-	if !fresh {
-		return nil
-	}
-	return e.o.nc.FlushTimeout(flushTimeout)
+	return nil
 }
 
-// adjust opens what the rollout needs and closes what it does not need any more.
+// adjust opens what the newest rollout of an app needs, and closes what only one
+// before it needed.
 func (e *ears) adjust(s rollout.State) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -89,20 +89,30 @@ func (e *ears) adjust(s rollout.State) {
 	}
 	need := wanted(s)
 	for subject, found := range e.subs {
-		if need[subject] != nil || !found.users[s.ID] {
+		if need[subject] != nil || !found.apps[s.Release.App] {
 			continue
 		}
-		delete(found.users, s.ID)
-		if len(found.users) == 0 {
+		delete(found.apps, s.Release.App)
+		if len(found.apps) == 0 {
 			_ = found.sub.Unsubscribe() // the connection may be gone
 			delete(e.subs, subject)
 		}
 	}
 }
 
+// apps lists those whose newest rollouts listen to subject.
+func (e *ears) apps(subject string) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if found := e.subs[subject]; found != nil {
+		return slices.Sorted(maps.Keys(found.apps))
+	}
+	return nil
+}
+
 // close ends all subscriptions and waits for the answers that are being taken.
 func (e *ears) close() {
-	defer e.busy.Wait()
+	defer e.crew.dismiss()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for subject, found := range e.subs {

@@ -12,6 +12,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,6 +103,13 @@ func (o *Orchestrator) Ready() <-chan struct{} { return o.ready }
 // called once. What is under way when it ends is gone on with by another
 // orchestrator, or by the next one.
 func (o *Orchestrator) Run(ctx context.Context) error {
+	if err := o.run(ctx); ctx.Err() == nil {
+		return err
+	}
+	return nil // what failed then was told to end
+}
+
+func (o *Orchestrator) run(ctx context.Context) error {
 	snapshot, err := o.store.Load(ctx)
 	if err != nil {
 		return err
@@ -117,59 +125,73 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	defer o.ears.close()
 
 	running, ctx := errgroup.WithContext(ctx)
+	running.Go(func() error { return o.watchBus(ctx) })
 	running.Go(func() error { return o.gate.Run(ctx) })
 	running.Go(func() error { return o.hearNotices(ctx) })
 	running.Go(func() error { return o.follow(ctx, snapshot.First()) })
-	if err := o.catchUp(ctx); err != nil {
-		return errors.Join(err, running.Wait())
-	}
-	running.Go(func() error { return o.persist(ctx, "work", func() error { return o.journal.Work(ctx, o.handle) }) })
-	running.Go(func() error { return o.watchHearts(ctx) })
-	running.Go(func() error { return o.saveLedger(ctx) })
-	running.Go(func() error { return o.serveAPI(ctx) })
-	err = running.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	running.Go(func() error {
+		if err := o.catchUp(ctx); err != nil {
+			return err
+		}
+		running.Go(func() error { return o.takeWork(ctx) })
+		running.Go(func() error { return o.watchHearts(ctx) })
+		running.Go(func() error { return o.saveLedger(ctx) })
+		running.Go(func() error { return o.serveAPI(ctx) })
 		return nil
-	}
-	return err
+	})
+	return running.Wait()
 }
 
-// persist repeats what must go on for as long as the orchestrator does: the bus may
-// be away for a while.
-func (o *Orchestrator) persist(ctx context.Context, what string, f func() error) error {
-	for {
-		err := f()
-		if ctx.Err() != nil {
-			return nil
-		}
-		o.log.Warn(what+" interrupted, going on", zap.Error(err))
-		if pause(ctx, time.Second) != nil {
+// watchBus ends the orchestrator when its connection is closed for good, as the client
+// does after it has been refused twice.
+func (o *Orchestrator) watchBus(ctx context.Context) error {
+	closed := o.nc.StatusChanged(nats.CLOSED)
+	defer o.nc.RemoveStatusListener(closed)
+	if !o.nc.IsClosed() {
+		select {
+		case <-closed:
+		case <-ctx.Done():
 			return nil
 		}
 	}
+	return fmt.Errorf("the connection to the bus is closed: %w", cmp.Or(o.nc.LastError(), nats.ErrConnectionClosed))
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// takeWork goes on for as long as the orchestrator does: the bus may be away for a
+// while.
+func (o *Orchestrator) takeWork(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := o.journal.Work(ctx, o.handle); err != nil {
+			o.log.Warn("work interrupted, going on", zap.Error(err))
+		}
+		pause(ctx, time.Second)
+	}
+	return nil
+}
+
+// pause waits, at most until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
 // follow keeps the index, the open rollouts and the ears up to date with the journal.
 func (o *Orchestrator) follow(ctx context.Context, after uint64) error {
-	return o.persist(ctx, "following the journal", func() error {
-		return o.journal.Follow(ctx, after, func(r journal.Record) error {
-			after = r.Sequence
+	o.sight.follow(after)
+	return o.journal.Follow(ctx, after, func(r journal.Record) error {
+		if r.State.ID == "" {
+			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", r.Sequence))
+		} else {
 			o.sight.track(r)
 			o.ears.adjust(r.State)
-			o.index.Apply(r.State, r.Sequence)
-			return nil
-		})
+		}
+		o.index.Apply(r.State, r.Sequence)
+		o.sight.follow(r.Sequence)
+		return nil
 	})
 }
 
@@ -184,16 +206,23 @@ func (o *Orchestrator) catchUp(ctx context.Context) error {
 
 func (o *Orchestrator) reach(ctx context.Context, sequence uint64) error {
 	for {
-		reached, grown := o.index.Reached(sequence)
+		reached, further := o.sight.reached(sequence)
 		if reached {
 			return nil
 		}
 		select {
-		case <-grown:
+		case <-further:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// flush blocks until the server has taken what was published.
+func (o *Orchestrator) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	return o.nc.FlushWithContext(ctx)
 }
 
 // saveEvery is how often the ledger's snapshot is written when it has grown.

@@ -38,8 +38,9 @@ type Notice struct {
 // of their running attempts. It is safe for concurrent use.
 type sightings struct {
 	mu       sync.Mutex
-	followed uint64              // the sequence that the journal was followed to
 	open     map[string]*sighted // by rollout
+	followed uint64              // the sequence that the journal was followed to
+	further  chan struct{}       // closed and replaced when it is followed further
 }
 
 type sighted struct {
@@ -48,7 +49,9 @@ type sighted struct {
 	changed chan struct{}        // closed and replaced when the record is
 }
 
-func newSightings() *sightings { return &sightings{open: make(map[string]*sighted)} }
+func newSightings() *sightings {
+	return &sightings{open: make(map[string]*sighted), further: make(chan struct{})}
+}
 
 func attemptKey(step string, attempt int) string { return fmt.Sprintf("%s#%d", step, attempt) }
 
@@ -56,8 +59,24 @@ func attemptKey(step string, attempt int) string { return fmt.Sprintf("%s#%d", s
 func (x *sightings) track(r journal.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.followed = r.Sequence
 	x.set(r)
+}
+
+// follow says that everything up to sequence has been taken in, here and elsewhere.
+func (x *sightings) follow(sequence uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.followed = sequence
+	close(x.further)
+	x.further = make(chan struct{})
+}
+
+// reached reports whether everything up to sequence has been taken in, and gives a
+// channel that is closed when more is.
+func (x *sightings) reached(sequence uint64) (bool, <-chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.followed >= sequence, x.further
 }
 
 // meet takes in an event that whoever follows the journal may not have come to yet.

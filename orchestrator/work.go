@@ -43,7 +43,7 @@ func (o *Orchestrator) handleItem(ctx context.Context, i journal.Item) error {
 // work tells the world of an event and then, if it is still the newest of its
 // rollout, does what its state asks for.
 func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
-	if err := o.announce(r); err != nil {
+	if err := o.announce(ctx, r); err != nil {
 		return err
 	}
 	newest, err := o.journal.Load(ctx, r.State.Release.App, r.State.ID)
@@ -58,9 +58,7 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
 			return err
 		}
 	}
-	if reached, _ := o.index.Reached(r.Sequence); !reached {
-		o.sight.track(r) // the follower has not come so far
-	}
+	o.sight.meet(r)
 	doing, ctx := errgroup.WithContext(ctx)
 	for _, step := range r.State.Todo() {
 		doing.Go(func() error {
@@ -103,7 +101,7 @@ func (o *Orchestrator) due(ctx context.Context, app, id string) error {
 
 // announce publishes the named messages that the event calls for. Whoever repeats it
 // sends the same ids.
-func (o *Orchestrator) announce(r journal.Record) error {
+func (o *Orchestrator) announce(ctx context.Context, r journal.Record) error {
 	all := r.State.Announcements()
 	for _, a := range all {
 		data, err := json.Marshal(a.Payload)
@@ -123,7 +121,7 @@ func (o *Orchestrator) announce(r journal.Record) error {
 	if len(all) == 0 {
 		return nil
 	}
-	return o.nc.FlushTimeout(flushTimeout)
+	return o.flush(ctx)
 }
 
 // address writes the headers that every message about a step carries. The message id
@@ -161,7 +159,7 @@ func (o *Orchestrator) sendStart(ctx context.Context, r journal.Record, step rol
 		if !current || o.sight.of(r.State.ID, step.ID, step.Attempt).Sent {
 			return nil
 		}
-		heard, err := o.publishStart(m)
+		heard, err := o.publishStart(ctx, m)
 		if err != nil {
 			return err
 		}
@@ -195,7 +193,7 @@ func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, err
 // publishStart publishes a start and reports whether anybody listens. NATS tells a
 // publisher that nobody does only on a plain subscription of the same connection to
 // the reply subject, and before the answer to its ping.
-func (o *Orchestrator) publishStart(m *nats.Msg) (heard bool, err error) {
+func (o *Orchestrator) publishStart(ctx context.Context, m *nats.Msg) (heard bool, err error) {
 	sub, err := o.nc.SubscribeSync(m.Reply)
 	if err != nil {
 		return false, fmt.Errorf("send %s: %w", m.Subject, err)
@@ -204,7 +202,7 @@ func (o *Orchestrator) publishStart(m *nats.Msg) (heard bool, err error) {
 	if err := o.nc.PublishMsg(m); err != nil {
 		return false, fmt.Errorf("send %s: %w", m.Subject, err)
 	}
-	if err := o.nc.FlushTimeout(flushTimeout); err != nil {
+	if err := o.flush(ctx); err != nil {
 		return false, fmt.Errorf("send %s: %w", m.Subject, err)
 	}
 	for {
@@ -276,26 +274,23 @@ func (o *Orchestrator) record(ctx context.Context, r journal.Record, e rollout.E
 }
 
 // watchHearts ends the attempts of workers whose signs of life have stopped coming.
-// What counts is what this orchestrator could have heard: from when it began to
-// listen, or found the bus again.
+// What counts is what this orchestrator could have heard: since it began to listen,
+// was connected, and was not itself stopped for a while.
 func (o *Orchestrator) watchHearts(ctx context.Context) error {
-	connected := o.nc.StatusChanged(nats.CONNECTED)
 	tick := time.NewTicker(o.cfg.Heartbeat / 2)
 	defer tick.Stop()
 	since := time.Now()
-	for {
+	for looked := since; ; looked = time.Now() {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-connected:
-			since = time.Now()
 		case <-tick.C:
-			if !o.nc.IsConnected() {
-				continue
-			}
-			for _, r := range o.sight.all() {
-				o.checkHearts(ctx, r, since)
-			}
+		}
+		if !o.nc.IsConnected() || time.Since(looked) > o.cfg.Heartbeat {
+			since = time.Now()
+		}
+		for _, r := range o.sight.all() {
+			o.checkHearts(ctx, r, since)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -79,7 +80,7 @@ func (g *Gate) Run(ctx context.Context) error {
 func (g *Gate) heard(m *nats.Msg) {
 	service, id, ok := protocol.ParseConfirmSubject(m.Subject)
 	var c protocol.Confirmation
-	if !ok || json.Unmarshal(m.Data, &c) != nil {
+	if !ok || json.Unmarshal(m.Data, &c) != nil || c.Version == "" {
 		return // not ours to understand: it confirms nothing
 	}
 	g.mu.Lock()
@@ -87,6 +88,7 @@ func (g *Gate) heard(m *nats.Msg) {
 	if g.instances[service] == nil {
 		g.instances[service] = make(map[string]Instance)
 	}
+	g.forget(service)
 	g.instances[service][id] = Instance{ID: id, Version: c.Version, State: c.State, Revision: c.Revision, Seen: time.Now()}
 	close(g.changed)
 	g.changed = make(chan struct{})
@@ -96,16 +98,15 @@ func (g *Gate) heard(m *nats.Msg) {
 func (g *Gate) Instances(service string) []Instance {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var alive []Instance
-	for id, i := range g.instances[service] {
-		if time.Since(i.Seen) > aliveFor {
-			delete(g.instances[service], id)
-			continue
-		}
-		alive = append(alive, i)
-	}
+	g.forget(service)
+	alive := slices.Collect(maps.Values(g.instances[service]))
 	slices.SortFunc(alive, func(a, b Instance) int { return strings.Compare(a.ID, b.ID) })
 	return alive
+}
+
+// forget drops the instances of a service that have not been heard of for too long.
+func (g *Gate) forget(service string) {
+	maps.DeleteFunc(g.instances[service], func(_ string, i Instance) bool { return time.Since(i.Seen) > aliveFor })
 }
 
 // Route reads the route of a service from the bucket's leader.
@@ -133,6 +134,9 @@ func (g *Gate) Routes(ctx context.Context) ([]Route, error) {
 	var names []string
 	for k := range keys.Keys() {
 		names = append(names, k)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("list routes: %w", err) // the list ends early without telling
 	}
 	slices.Sort(names)
 	routes := make([]Route, 0, len(names))
@@ -187,6 +191,9 @@ func (g *Gate) Seal(ctx context.Context, service, by string) error {
 			return err
 		}
 		found.Rollout = by
+		if found.Versions == nil {
+			found.Versions = []protocol.RouteVersion{} // not null on the wire
+		}
 		if _, err := g.write(ctx, found.Revision, found.Route); !errors.Is(err, rollout.ErrConflict) {
 			return err
 		}

@@ -12,43 +12,77 @@ import (
 
 // Follow calls each with every event from the one after sequence after on, in order,
 // until ctx ends. It survives the loss of the bus without missing or repeating one. An
-// error of each ends it.
+// error of each ends it. A message that is no event, because somebody has published
+// it by hand, comes with the zero State: whoever waits for its sequence sees it.
 func (j *Journal) Follow(ctx context.Context, after uint64, each func(Record) error) error {
-	return j.FollowSubject(ctx, protocol.AllRollouts, after, each)
+	return j.follow(ctx, protocol.AllRollouts, after, each)
 }
 
-// FollowSubject is [Journal.Follow] for the rollouts that match a subject.
+// FollowSubject is [Journal.Follow] for the rollouts that match a subject. What is no
+// event is left out.
 func (j *Journal) FollowSubject(ctx context.Context, subject string, after uint64, each func(Record) error) error {
-	consumer, err := j.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
-	})
-	if err != nil {
-		return fmt.Errorf("follow %s: %w", subject, err)
-	}
-	messages, err := consumer.Messages(jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
-	if err != nil {
-		return fmt.Errorf("follow %s: %w", subject, err)
-	}
-	defer messages.Stop()
-	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if ctx.Err() != nil {
+	return j.follow(ctx, subject, after, func(r Record) error {
+		if r.State.ID == "" {
 			return nil
 		}
+		return each(r)
+	})
+}
+
+// follow reads from one consumer until that is lost, then from the next. The client's
+// own ordered consumer does not end with ctx while the bus is away.
+func (j *Journal) follow(ctx context.Context, subject string, after uint64, each func(Record) error) error {
+	messages, err := j.messages(ctx, subject, after+1)
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("follow %s: %w", subject, err)
+	}
+	for ctx.Err() == nil {
+		if err == nil {
+			after, err = hand(ctx, messages, after, each)
+			messages.Stop()
+			if err != nil {
+				return err
+			}
+		}
+		if messages, err = j.messages(ctx, subject, after+1); err != nil {
+			_ = pause(ctx, followPause) // ends early with ctx, as the loop does
+		}
+	}
+	return nil
+}
+
+// messages gives what matches subject from sequence first on.
+func (j *Journal) messages(ctx context.Context, subject string, first uint64) (jetstream.MessagesContext, error) {
+	consumer, err := j.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return consumer.Messages(jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
+}
+
+// hand gives each the events of one consumer until that is lost, and gives back the
+// sequence that it has come to. The error is that of each.
+func hand(ctx context.Context, messages jetstream.MessagesContext, after uint64, each func(Record) error) (uint64, error) {
+	for delivered := uint64(1); ; delivered++ {
+		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
-			return fmt.Errorf("follow %s: %w", subject, err)
+			return after, nil
 		}
 		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("follow %s: %w", subject, err)
+		if err != nil || meta.Sequence.Consumer != delivered {
+			return after, nil // one before it was lost on the way
 		}
 		r, err := record(m.Data(), meta.Sequence.Stream)
 		if err != nil {
-			return err
+			r = Record{Sequence: meta.Sequence.Stream}
 		}
 		if err := each(r); err != nil {
-			return err
+			return after, err
 		}
+		after = meta.Sequence.Stream
 	}
 }
 
@@ -57,4 +91,5 @@ func (j *Journal) FollowSubject(ctx context.Context, subject string, after uint6
 const (
 	pullHeartbeat = 500 * time.Millisecond
 	pullExpiry    = 3 * time.Second
+	followPause   = 250 * time.Millisecond // before a lost consumer is asked for again
 )

@@ -221,8 +221,9 @@ func (j *Journal) List(ctx context.Context, app string) ([]Ref, error) {
 	}
 	refs := make([]Ref, 0, len(info.State.Subjects))
 	for subject := range info.State.Subjects {
-		tokens := strings.Split(subject, ".")
-		refs = append(refs, Ref{App: tokens[2], ID: tokens[3]})
+		if tokens := strings.Split(subject, "."); len(tokens) == 4 { // else somebody has published it by hand
+			refs = append(refs, Ref{App: tokens[2], ID: tokens[3]})
+		}
 	}
 	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(b.ID, a.ID) }) // ids begin with their time
 	return refs, nil

@@ -55,13 +55,20 @@ func (j *Journal) Work(ctx context.Context, handle func(context.Context, Item) e
 	defer messages.Stop()
 	var busy sync.WaitGroup
 	defer busy.Wait()
+	ctx, abandon := context.WithCancel(ctx)
+	defer abandon() // an item may take for ever, and comes again
 	for {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, jetstream.ErrNoHeartbeat):
-			continue // the leader is gone or busy; the next pull finds the new one
+			// The leader is gone or busy, and the next pull finds the new one; unless
+			// somebody has removed the consumer.
+			if _, err := j.stream.Consumer(ctx, queueName); errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return fmt.Errorf("take work: %w", err)
+			}
+			continue
 		case err != nil:
 			return fmt.Errorf("take work: %w", err)
 		}
@@ -147,7 +154,11 @@ func (j *Journal) Remind(ctx context.Context, s rollout.State, sequence uint64, 
 	_, err := j.js.PublishMsg(ctx, m,
 		jetstream.WithExpectLastSequenceForSubject(sequence, protocol.RolloutSubject(s.Release.App, s.ID)))
 	if isWrongSequence(err) {
-		return fmt.Errorf("set timer of rollout %s: %w", s.ID, rollout.ErrConflict)
+		// A cluster refuses so also where there is no conflict: the leader knows.
+		newest, readErr := j.Load(ctx, s.Release.App, s.ID)
+		if readErr == nil && newest.Sequence != sequence {
+			err = rollout.ErrConflict
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("set timer of rollout %s: %w", s.ID, err)

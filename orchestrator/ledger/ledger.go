@@ -41,7 +41,6 @@ func (e Entry) Script() protocol.Script {
 type Index struct {
 	mu      sync.RWMutex
 	content Snapshot
-	grown   chan struct{} // closed and replaced with every event
 }
 
 // Snapshot is the whole ledger as it is stored.
@@ -57,7 +56,7 @@ type Snapshot struct {
 func NewIndex(s Snapshot) *Index {
 	s.Entries = slices.Clone(s.Entries)
 	s.Owners, s.Newest, s.Open = copied(s.Owners), copied(s.Newest), copied(s.Open)
-	return &Index{content: s, grown: make(chan struct{})}
+	return &Index{content: s}
 }
 
 func copied[V any](m map[string]V) map[string]V {
@@ -80,7 +79,9 @@ func (x *Index) Apply(s rollout.State, sequence uint64) {
 		x.content.Open[s.ID] = sequence
 		x.content.Newest[s.Release.App] = s.ID
 		for _, service := range s.Release.Services {
-			x.content.Owners[service.Name] = s.Release.App
+			if x.content.Owners[service.Name] == "" { // of two that asked at once, the first has it
+				x.content.Owners[service.Name] = s.Release.App
+			}
 		}
 	case rollout.StepAnswered:
 		x.record(s)
@@ -93,8 +94,6 @@ func (x *Index) Apply(s rollout.State, sequence uint64) {
 	if s.Status.Final() {
 		delete(x.content.Open, s.ID)
 	}
-	close(x.grown)
-	x.grown = make(chan struct{})
 }
 
 func (x *Index) record(s rollout.State) {
@@ -177,14 +176,6 @@ func (x *Index) Apps() []string {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return slices.Sorted(maps.Keys(x.content.Newest))
-}
-
-// Reached reports whether the event at sequence has been taken in, and gives a
-// channel that is closed when the next one is.
-func (x *Index) Reached(sequence uint64) (bool, <-chan struct{}) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.content.Sequence >= sequence, x.grown
 }
 
 // First is the sequence after which events have to be read so that every rollout

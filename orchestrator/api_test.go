@@ -1,0 +1,172 @@
+package orchestrator_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// recorded is a release that takes no traffic over the relay: it completes at once.
+func recorded(app string) rollout.Release {
+	return rollout.Release{App: app, Version: "1.0.0", Strategy: rollout.Parallel, Services: []rollout.Service{
+		{Name: app + "-service", Version: "1.0.0"},
+	}}
+}
+
+func TestListComesInPages(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	var newestFirst []string
+	for i := range 23 {
+		newestFirst = append(newestFirst, e.deploy(recorded(fmt.Sprintf("app-%d", i))))
+	}
+	slices.Reverse(newestFirst)
+	for name, c := range map[string]struct {
+		q    orchestrator.ListRequest
+		want []string
+		next bool
+	}{
+		"by default":       {orchestrator.ListRequest{}, newestFirst[:20], true},
+		"of one":           {orchestrator.ListRequest{Limit: 1}, newestFirst[:1], true},
+		"as long as it is": {orchestrator.ListRequest{Limit: 23}, newestFirst, false},
+		"longer":           {orchestrator.ListRequest{Limit: 100}, newestFirst, false},
+		"the second":       {orchestrator.ListRequest{Limit: 20, Before: newestFirst[19]}, newestFirst[20:], false},
+		"behind the last":  {orchestrator.ListRequest{Before: newestFirst[22]}, nil, false},
+		"of an app":        {orchestrator.ListRequest{App: "app-0"}, newestFirst[22:], false},
+		"of no app":        {orchestrator.ListRequest{App: "app-99"}, nil, false},
+	} {
+		page, err := e.client.List(t.Context(), c.q)
+		e.must(err)
+		var got []string
+		for _, r := range page.Rollouts {
+			got = append(got, r.ID)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("a page %s holds %v, want %v", name, got, c.want)
+		}
+		if (page.Next != "") != c.next || (c.next && page.Next != got[len(got)-1]) {
+			t.Errorf("a page %s is followed by that before %q", name, page.Next)
+		}
+	}
+	for _, q := range []orchestrator.ListRequest{{Limit: -1}, {Limit: 101}, {App: "*"}, {App: "no app"}} {
+		_, err := e.client.List(t.Context(), q)
+		e.refused(err, orchestrator.CodeInvalid, "")
+	}
+}
+
+func TestPageFitsIntoAMessage(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	const rollouts = 5
+	var want []string
+	for i := range rollouts {
+		release := recorded(fmt.Sprintf("app-%d", i))
+		release.Digest = strings.Repeat("d", 300<<10)
+		want = append(want, e.deploy(release))
+	}
+	slices.Reverse(want)
+	var got []string
+	pages := 0
+	for q := (orchestrator.ListRequest{Limit: rollouts}); ; pages++ {
+		page, err := e.client.List(t.Context(), q)
+		e.must(err)
+		for _, r := range page.Rollouts {
+			got = append(got, r.ID)
+		}
+		if q.Before = page.Next; q.Before == "" {
+			break
+		}
+	}
+	if !slices.Equal(got, want) || pages == 0 {
+		t.Errorf("%d pages hold %v, want %v", pages+1, got, want)
+	}
+	_, err := e.client.Status(t.Context(), orchestrator.AppRequest{})
+	e.refused(err, orchestrator.CodeInvalid, "bytes long")
+	if _, err := e.client.Status(t.Context(), orchestrator.AppRequest{App: "app-0"}); err != nil {
+		t.Errorf("the status of one app: %v", err)
+	}
+}
+
+func TestRolloutIsNamedByAnyUniqueBeginning(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	one, other := e.deploy(recorded("one")), e.deploy(recorded("other"))
+	same := 0
+	for one[same] == other[same] {
+		same++
+	}
+	for _, name := range []string{one, one[:same+1]} {
+		if got := e.show(name).ID; got != one {
+			t.Errorf("%s gives rollout %s, want %s", name, got, one)
+		}
+	}
+	for name, code := range map[string]string{
+		one[:same]: orchestrator.CodeAmbiguous, one[:1]: orchestrator.CodeAmbiguous,
+		one + "0": orchestrator.CodeNotFound, "x": orchestrator.CodeNotFound, ">": orchestrator.CodeNotFound,
+		"": orchestrator.CodeInvalid,
+	} {
+		_, err := e.client.Show(t.Context(), orchestrator.RolloutRequest{Rollout: name})
+		e.refused(err, code, "")
+		_, err = e.client.Retry(t.Context(), orchestrator.RolloutRequest{Rollout: name})
+		e.refused(err, code, "")
+	}
+}
+
+func TestNobodyAnswersWithoutAnOrchestrator(t *testing.T) {
+	e := newEnvironment(t)
+	if _, err := e.client.Version(t.Context()); !errors.Is(err, orchestrator.ErrNoOrchestrator) {
+		t.Errorf("the error is %v, want ErrNoOrchestrator", err)
+	}
+}
+
+func TestRequestThatIsNoJSONIsRefused(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	m, err := e.nc.Request(protocol.APISubject("deploy"), []byte("{"), patience)
+	e.must(err)
+	var answer struct {
+		Error protocol.ServiceError `json:"error"`
+	}
+	e.must(json.Unmarshal(m.Data, &answer))
+	if answer.Error.Code != orchestrator.CodeInvalid || answer.Error.Hint == "" {
+		t.Errorf("the answer is %s", m.Data)
+	}
+}
+
+func TestStatusTellsWhatIsOnline(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.service("todo-search", "0.0.1")
+	all, err := e.client.Status(t.Context(), orchestrator.AppRequest{})
+	e.must(err)
+	if len(all) != 0 {
+		t.Errorf("the status of an empty environment is %+v", all)
+	}
+	id := e.deploy(search(protocol.Online))
+	e.running(id, "todo-search/online", 1)
+	all, err = e.client.Status(t.Context(), orchestrator.AppRequest{App: "todo-app"})
+	e.must(err)
+	s := all[0].Services[0]
+	if all[0].Rollout.ID != id || !slices.Equal(s.Online, []string{"0.0.1"}) || s.Alive != 1 || !slices.Equal(s.NotRun, []string{"online"}) {
+		t.Errorf("the status is %+v", all)
+	}
+	routes, err := e.client.Routes(t.Context())
+	e.must(err)
+	if len(routes) != 1 || routes[0].State("0.0.1") != protocol.StateOnline || len(routes[0].Instances) != 1 || routes[0].Rollout != id {
+		t.Errorf("the routes are %+v", routes)
+	}
+	_, err = e.client.Status(t.Context(), orchestrator.AppRequest{App: "shop"})
+	e.refused(err, orchestrator.CodeNotFound, "shop")
+	v, err := e.client.Version(t.Context())
+	e.must(err)
+	if v.Version == "" || v.Server == "" {
+		t.Errorf("the version is %+v", v)
+	}
+}
