@@ -45,6 +45,7 @@ func TestScriptThatFailsStopsTheRollout(t *testing.T) {
 }
 
 func TestScriptThatNeverAnswersTimesOut(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
 	heard := e.observe(offlineFailed)
@@ -63,6 +64,7 @@ func TestScriptThatNeverAnswersTimesOut(t *testing.T) {
 }
 
 func TestScriptIsCancelledAtItsDeadline(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
 	cancelled := make(chan error, 1)

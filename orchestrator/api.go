@@ -36,6 +36,7 @@ type DeployRequest struct {
 	Rollout string          `json:"rollout"`
 	Release rollout.Release `json:"release"`
 	By      string          `json:"by,omitempty"`
+	Replace bool            `json:"replace,omitempty"` // end a rollout of the app that is under way, instead of being refused
 }
 
 // RolloutRequest names a rollout by its id or any unique beginning of it.

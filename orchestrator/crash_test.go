@@ -138,6 +138,7 @@ func (e *environment) lost(id string) {
 }
 
 func TestDeadWorkerIsNoticed(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
 	e.orchestrate()
@@ -157,6 +158,7 @@ func TestDeadWorkerIsNoticed(t *testing.T) {
 // The new orchestrator has never heard a sign of life; the claim tells that there was
 // a worker who had promised them.
 func TestDeadWorkerIsNoticedByTheNextOrchestrator(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	stop := e.orchestrate()
 	begun, die := e.dyingWorker("todo-search")
@@ -170,6 +172,7 @@ func TestDeadWorkerIsNoticedByTheNextOrchestrator(t *testing.T) {
 
 // A setup service that never promised a sign of life is not taken for dead.
 func TestSilentWorkerIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
 	e.service("todo-search", "0.0.1")
@@ -240,6 +243,7 @@ func (s *server) environment(t *testing.T) *environment {
 }
 
 func TestServerRestartsUnderTheOrchestrator(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := s.environment(t)
 	e.orchestrate()
@@ -259,6 +263,7 @@ func TestServerRestartsUnderTheOrchestrator(t *testing.T) {
 }
 
 func TestOrchestratorStopsWhileTheBusIsAway(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := s.environment(t)
 	stop := e.orchestrate()

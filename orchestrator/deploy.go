@@ -67,7 +67,8 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest) (journal.Reco
 }
 
 // makeRoom gives the sequence of the app's newest event, after which a rollout can
-// begin. A failed rollout gives way: it is sealed off from its routes, then ended.
+// begin. A failed rollout gives way, and one under way if that was asked for: it is
+// sealed off from its routes, then ended.
 func (o *Orchestrator) makeRoom(ctx context.Context, q DeployRequest) (uint64, error) {
 	newest, err := o.journal.Newest(ctx, q.Release.App)
 	if errors.Is(err, rollout.ErrNotFound) {
@@ -77,11 +78,11 @@ func (o *Orchestrator) makeRoom(ctx context.Context, q DeployRequest) (uint64, e
 		return 0, err
 	}
 	s := newest.State
-	switch s.Status {
-	case rollout.Running:
-		return 0, refuse(CodeRolloutOpen, "golive show "+s.ID+" tells how far it is",
+	switch {
+	case s.Status == rollout.Running && !q.Replace:
+		return 0, refuse(CodeRolloutOpen, "golive show "+s.ID+" tells how far it is; golive deploy --replace takes its place",
 			"rollout %s of %s %s is under way: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version)
-	case rollout.Failed:
+	case !s.Status.Final():
 		for _, step := range s.Steps {
 			if step.Kind == rollout.Traffic && step.Status != rollout.StepDone {
 				if err := o.gate.Seal(ctx, step.Name, q.Rollout); err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -247,5 +248,47 @@ func TestAppsWithNamesAlikeGoSideBySide(t *testing.T) {
 		if ran != len(runs[i].runs) {
 			t.Errorf("the setup services of %s ran %v, more than their own", all[i].App, runs[i].runs)
 		}
+	}
+}
+
+// TestReplaceEndsARolloutUnderWay shows that a deploy that asks for it takes the place
+// of a rollout whose script still runs: the script is cancelled, and what it answers
+// then changes nothing.
+func TestReplaceEndsARolloutUnderWay(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.service("todo-search", "0.0.1")
+	began, cancelled := make(chan struct{}, 1), make(chan struct{}, 1)
+	stop := e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, _ *sdk.Run) error {
+		began <- struct{}{}
+		<-ctx.Done()
+		cancelled <- struct{}{}
+		return ctx.Err()
+	}})
+	first := e.deploy(search(protocol.Offline))
+	receive(t, began, "the first script begins")
+	second := newID(t)
+	request := orchestrator.DeployRequest{Rollout: second, Release: search(), By: "test"}
+	if _, err := e.client.Deploy(t.Context(), request); err == nil {
+		t.Fatal("a deploy was not refused while another rollout was under way")
+	}
+	request.Replace = true
+	_, err := e.client.Deploy(t.Context(), request)
+	e.must(err)
+	receive(t, cancelled, "the first script is cancelled")
+	stop()
+	e.awaitStatus(second, rollout.Completed)
+	story := e.awaitStatus(first, rollout.Superseded)
+	if got, want := steps(story.State), "todo-search/offline failed\ntodo-search/traffic pending\n"; got != want {
+		t.Errorf("steps are\n%swant\n%s", got, want)
+	}
+}
+
+func receive(t *testing.T, c <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("%s: not within %s", what, patience)
 	}
 }

@@ -146,6 +146,7 @@ func TestSetupServiceMayComeFirstOrLast(t *testing.T) {
 }
 
 func TestWaitingForInstancesIsShown(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
 	id := e.deploy(search())

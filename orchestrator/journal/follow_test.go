@@ -88,6 +88,7 @@ func TestFollowEndsWithTheErrorOfEach(t *testing.T) {
 }
 
 func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
+	t.Parallel()
 	config := embedded.Config{Data: t.TempDir(), Unsynced: true}
 	server, err := embedded.Start(config)
 	if err != nil {

@@ -90,8 +90,10 @@ func (j *Journal) Begin(ctx context.Context, s rollout.State, after uint64) (uin
 	return j.publish(ctx, s, after, protocol.AppRollouts(s.Release.App))
 }
 
-// maxTries bounds how often a publish without a clear answer is repeated.
-const maxTries = 5
+const (
+	maxTries   = 5               // how often a publish without a clear answer is repeated
+	ackTimeout = 5 * time.Second // for the answer to one: it may be lost although the event was stored
+)
 
 // publish stores one event. An error of the bus, and a refusal, do not tell whether
 // the event was stored (a cluster refuses with "wrong last sequence" also where there
@@ -102,7 +104,9 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, fi
 		return 0, err
 	}
 	for try := 1; ; try++ {
-		ack, err := j.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequenceForSubject(after, filter))
+		waiting, cancel := context.WithTimeout(ctx, ackTimeout)
+		ack, err := j.js.PublishMsg(waiting, m, jetstream.WithExpectLastSequenceForSubject(after, filter))
+		cancel()
 		if err == nil {
 			return ack.Sequence, nil
 		}

@@ -39,7 +39,7 @@ const (
 	Running    Status = "running"
 	Failed     Status = "failed"
 	Completed  Status = "completed"
-	Superseded Status = "superseded" // it had failed, and a later deploy took its place
+	Superseded Status = "superseded" // it had not completed, and a later deploy took its place
 )
 
 // Final reports whether nothing can happen to the rollout any more.
@@ -130,7 +130,7 @@ const (
 	StepBroke    EventType = "step-failed" // a script has failed, timed out or lost its worker
 	Opened       EventType = "opened"      // the new version serves, and its instances have confirmed it
 	Retried      EventType = "retried"     // a person wants the failed steps tried again
-	Replaced     EventType = "superseded"  // a later deploy took the failed rollout's place
+	Replaced     EventType = "superseded"  // a later deploy took the rollout's place; what ran is cancelled
 )
 
 // Event is one thing that happened to a rollout.
@@ -280,10 +280,16 @@ func (s State) applyRetried(e Event) (State, error) {
 }
 
 func (s State) applyReplaced(e Event) (State, error) {
-	if s.Status != Failed {
-		return s, fmt.Errorf("%w: rollout %s is %s, only a failed one can be superseded", ErrStale, s.ID, s.Status)
+	if s.Status.Final() {
+		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be superseded any more", ErrStale, s.ID, s.Status)
 	}
 	s.Status, s.Ended = Superseded, e.At
+	for i := range s.Steps {
+		if step := &s.Steps[i]; step.Status == StepRunning {
+			step.Status, step.Ended = StepFailed, e.At
+			step.Error = &protocol.ScriptError{Code: protocol.CodeCancelled, Message: "a later deploy took the rollout's place"}
+		}
+	}
 	return s, nil
 }
 

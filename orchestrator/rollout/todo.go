@@ -68,7 +68,25 @@ func (s State) Announcements() []Announcement {
 		}
 	}
 	about.Payload = outcome
-	return append(all, about)
+	return append(append(all, s.cancels()...), about)
+}
+
+// cancels are the messages to the scripts that were running when the rollout was
+// superseded.
+func (s State) cancels() []Announcement {
+	var all []Announcement
+	for _, step := range s.Steps {
+		cancelled := step.Error != nil && step.Error.Code == protocol.CodeCancelled && step.Ended.Equal(s.Event.At)
+		if s.Event.Type != Replaced || step.Kind != Migration || !cancelled {
+			continue
+		}
+		subject := step.Script().Subject(protocol.Cancel)
+		all = append(all, Announcement{
+			Subject: subject, Step: step.ID, Attempt: step.Attempt, Key: subject + " " + strconv.Itoa(step.Attempt),
+			Payload: protocol.Answer{Rollout: s.ID, Attempt: step.Attempt},
+		})
+	}
+	return all
 }
 
 // answer is the named message of an answer that did not come as one.

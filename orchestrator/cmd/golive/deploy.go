@@ -17,7 +17,8 @@ import (
 )
 
 type deployOptions struct {
-	wait time.Duration
+	wait    time.Duration
+	replace bool
 }
 
 func (c *command) deployCommand() *cobra.Command {
@@ -43,6 +44,7 @@ rollout goes on when deploy is stopped.`,
 			return c.deploy(cmd.Context(), dir, o)
 		},
 	}
+	cmd.Flags().BoolVar(&o.replace, "replace", false, "end a rollout of the app that is under way: its scripts are cancelled, its data stays")
 	cmd.Flags().DurationVar(&o.wait, "wait", 0, "give up following after this time, with exit code 4; 0: never")
 	return cmd
 }
@@ -65,7 +67,7 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	if err != nil {
 		return err
 	}
-	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me()}
+	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Replace: o.replace}
 	begun, err := orchestrator.NewClient(r.Conn()).Deploy(ctx, q)
 	if err != nil {
 		return err

@@ -317,13 +317,17 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 			u.story.say(plain, "*", "rollout %s had failed: trying it again", found.ID)
 			retried, err := u.client.Retry(ctx, orchestrator.RolloutRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
 			return retried.State, err
+		case found.Status == rollout.Running:
+			u.story.say(yellow, "*", "rollout %s of %s was under way, and golive.yaml has changed since: a new one takes its place", found.ID, found.Release.Version)
 		}
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return rollout.State{}, err
 	}
-	begun, err := u.client.Deploy(ctx, orchestrator.DeployRequest{Rollout: id.String(), Release: want, By: me()})
+	begun, err := u.client.Deploy(ctx, orchestrator.DeployRequest{
+		Rollout: id.String(), Release: want, By: me(), Replace: true,
+	})
 	return begun.State, err
 }
 

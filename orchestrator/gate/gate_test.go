@@ -1,0 +1,224 @@
+package gate_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
+)
+
+const patience = 20 * time.Second // of everything a test waits for
+
+// bench is a gate on a bus of its own, which hears its instances.
+type bench struct {
+	*gate.Gate
+	t  *testing.T
+	nc *nats.Conn
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	bus := relaytest.Start(t)
+	nc := bus.Connect().Conn()
+	g, err := gate.New(t.Context(), nc, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{Gate: g, t: t, nc: nc}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("gate: %v", err)
+		}
+	})
+	b.until("the gate listens", func() bool {
+		b.confirm("probe", "i0", protocol.Confirmation{Version: "0.0.0"})
+		return len(g.Instances("probe")) > 0
+	})
+	return b
+}
+
+func (b *bench) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) until(what string, ok func() bool) {
+	b.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); !ok(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			b.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
+func (b *bench) confirm(service, instance string, c protocol.Confirmation) {
+	b.t.Helper()
+	data, err := json.Marshal(c)
+	b.must(err)
+	b.must(b.nc.Publish(protocol.ConfirmSubject(service, instance), data))
+}
+
+func (b *bench) open(o gate.Order) uint64 {
+	b.t.Helper()
+	revision, err := b.Open(b.t.Context(), o)
+	b.must(err)
+	return revision
+}
+
+func (b *bench) route(service string) gate.Route {
+	b.t.Helper()
+	r, err := b.Route(b.t.Context(), service)
+	b.must(err)
+	return r
+}
+
+func TestServiceWithoutRoute(t *testing.T) {
+	b := newBench(t)
+	if r := b.route("todos"); r.Revision != 0 || r.Service != "todos" || len(r.Online()) != 0 {
+		t.Errorf("the route of a service without one is %+v", r)
+	}
+	routes, err := b.Routes(t.Context())
+	b.must(err)
+	if len(routes) != 0 {
+		t.Errorf("the routes are %+v, want none", routes)
+	}
+}
+
+func TestOpenWritesTheRoute(t *testing.T) {
+	b := newBench(t)
+	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1", Sequence: 7})
+	r := b.route("todos")
+	if r.Revision != first || r.Rollout != "r1" || r.Sequence != 7 || r.Since.IsZero() || !slices.Equal(r.Online(), []string{"1.0.0"}) {
+		t.Errorf("the route is %+v", r)
+	}
+	second := b.open(gate.Order{Service: "todos", Version: "2.0.0", Rollout: "r2", Sequence: 9, Replaces: first})
+	if r := b.route("todos"); r.Revision != second || second <= first || !slices.Equal(r.Online(), []string{"2.0.0"}) {
+		t.Errorf("the route is %+v at %d", r, second)
+	}
+}
+
+func TestOpenRepeatedFindsItsOwnWriting(t *testing.T) {
+	b := newBench(t)
+	o := gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1", Sequence: 7}
+	first := b.open(o)
+	for range 3 {
+		if again := b.open(o); again != first {
+			t.Errorf("repeated, it gives revision %d, want %d", again, first)
+		}
+	}
+	// A later rollout of a version that serves already has nothing to write.
+	if again := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r2", Replaces: first}); again != first {
+		t.Errorf("a version that serves is written again, as revision %d", again)
+	}
+}
+
+func TestOpenThatComesLateIsRefused(t *testing.T) {
+	b := newBench(t)
+	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1"})
+	second := b.open(gate.Order{Service: "todos", Version: "2.0.0", Rollout: "r2", Replaces: first})
+	for name, late := range map[string]gate.Order{
+		"on no route":       {Service: "todos", Version: "3.0.0", Rollout: "r3"},
+		"on an old route":   {Service: "todos", Version: "3.0.0", Rollout: "r3", Replaces: first},
+		"its own, replaced": {Service: "todos", Version: "1.0.0", Rollout: "r1"},
+		"on a later route":  {Service: "todos", Version: "3.0.0", Rollout: "r3", Replaces: second + 1},
+	} {
+		if _, err := b.Open(t.Context(), late); !errors.Is(err, rollout.ErrConflict) {
+			t.Errorf("an order %s gives %v, want ErrConflict", name, err)
+		}
+	}
+	if r := b.route("todos"); r.Revision != second {
+		t.Errorf("the route is at %d, want %d", r.Revision, second)
+	}
+}
+
+func TestSealKeepsTheRouteAndRefusesWhoComesLate(t *testing.T) {
+	b := newBench(t)
+	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1"})
+	for _, service := range []string{"todos", "new"} {
+		b.must(b.Seal(t.Context(), service, "r3"))
+		b.must(b.Seal(t.Context(), service, "r3"))
+	}
+	sealed := b.route("todos")
+	if sealed.Revision <= first || sealed.Rollout != "r3" || !slices.Equal(sealed.Online(), []string{"1.0.0"}) {
+		t.Errorf("the sealed route is %+v", sealed)
+	}
+	for _, late := range []gate.Order{
+		{Service: "todos", Version: "2.0.0", Rollout: "r2", Replaces: first},
+		{Service: "new", Version: "2.0.0", Rollout: "r2"},
+	} {
+		if _, err := b.Open(t.Context(), late); !errors.Is(err, rollout.ErrConflict) {
+			t.Errorf("opening %s late gives %v, want ErrConflict", late.Service, err)
+		}
+	}
+	b.open(gate.Order{Service: "todos", Version: "2.0.0", Rollout: "r3", Replaces: sealed.Revision})
+	routes, err := b.Routes(t.Context())
+	b.must(err)
+	if len(routes) != 2 || routes[0].Service != "new" || routes[1].Service != "todos" {
+		t.Errorf("the routes are %+v", routes)
+	}
+	data, err := json.Marshal(routes[0].Route)
+	b.must(err)
+	if want := `{"service":"new","rollout":"r3","versions":[]}`; string(data) != want {
+		t.Errorf("the route of a service that nobody serves is %s, want %s", data, want)
+	}
+}
+
+func TestAwaitCountsTheInstancesThatConfirm(t *testing.T) {
+	b := newBench(t)
+	revision := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1"})
+	online := protocol.Confirmation{Revision: revision, State: protocol.StateOnline, Version: "1.0.0"}
+	old, offline, other := online, online, online
+	old.Revision, offline.State, other.Version = revision-1, protocol.StateOffline, "0.9.0"
+	for instance, c := range map[string]protocol.Confirmation{"i1": online, "i2": old, "i3": offline, "i4": other} {
+		b.confirm("todos", instance, c)
+	}
+	b.confirm("other", "i5", online)
+	for _, unreadable := range []string{"", "null", "{", `{"revision": "x"}`, `{"revision": 99, "state": "online"}`} {
+		b.must(b.nc.Publish(protocol.ConfirmSubject("todos", "i6"), []byte(unreadable)))
+	}
+	b.must(b.nc.Publish("golive.confirm.todos", []byte(`{}`)))
+	b.must(b.nc.Publish("golive.confirm.todos.i7.more", []byte(`{}`)))
+	b.until("all that can be read was heard", func() bool { return len(b.Instances("todos")) == 4 && len(b.Instances("other")) == 1 })
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if have, err := b.Await(ctx, "todos", "1.0.0", revision, 2); have != 1 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%d instances have confirmed, %v, want 1 and the end of time", have, err)
+	}
+	result := make(chan int, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		have, _ := b.Await(ctx, "todos", "1.0.0", revision, 3) // an error shows in what it has
+		result <- have
+	}()
+	online.Revision++ // newer is good, too
+	b.confirm("todos", "i2", online)
+	b.confirm("todos", "i2", online) // which is still one
+	b.confirm("todos", "i3", online)
+	if have := <-result; have != 3 {
+		t.Errorf("%d instances have confirmed, want 3", have)
+	}
+	if have, err := b.Await(t.Context(), "nobody", "1.0.0", 1, 0); have != 0 || err != nil {
+		t.Errorf("awaiting nobody gives %d, %v", have, err)
+	}
+}
