@@ -92,7 +92,8 @@ func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.St
 			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
 		}
 	}
-	last, err := f.follow(ctx, j, begun.Release.App, begun.ID)
+	newest, err := f.follow(ctx, j, begun.Release.App, begun.ID)
+	last := newest.State
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &failure{code: codeGaveUp, exit: exitGaveUp,
 			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),

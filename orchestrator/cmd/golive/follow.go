@@ -27,6 +27,7 @@ const (
 type follower struct {
 	nc    *nats.Conn
 	story *story
+	after uint64                     // sequence of the event to go on from; 0: from the beginning
 	each  func(journal.Record) error // called with every event; nil: not
 
 	mu       sync.Mutex
@@ -36,10 +37,9 @@ type follower struct {
 
 var errEnded = errors.New("the rollout has ended")
 
-// follow tells a rollout's story from its beginning until it is no longer running,
-// and gives its last state. When ctx ends first it gives the state so far and the
-// error of ctx.
-func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id string) (rollout.State, error) {
+// follow tells a rollout's story until it is no longer running, and gives its last
+// event. When ctx ends first it gives the last one so far and the error of ctx.
+func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id string) (journal.Record, error) {
 	f.running, f.progress = make(map[string]*pulse), make(map[string]*nats.Subscription)
 	subs, err := f.listen(app, id)
 	defer func() {
@@ -48,20 +48,20 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 		}
 	}()
 	if err != nil {
-		return rollout.State{}, err
+		return journal.Record{}, err
 	}
 	newest, err := j.Load(ctx, app, id)
 	if err != nil {
-		return rollout.State{}, err
+		return journal.Record{}, err
 	}
 	done := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() { f.tick(done) })
 	defer func() { close(done); ticking.Wait() }()
 
-	var last rollout.State
-	err = j.FollowSubject(ctx, protocol.RolloutSubject(app, id), 0, func(r journal.Record) error {
-		last = r.State
+	var last journal.Record
+	err = j.FollowSubject(ctx, protocol.RolloutSubject(app, id), f.after, func(r journal.Record) error {
+		last = r
 		f.take(r)
 		if f.each != nil {
 			if err := f.each(r); err != nil {

@@ -48,9 +48,20 @@ type failure struct {
 	message string
 	hint    string
 	exit    int
+	told    bool // it has been reported already
 }
 
 func (f *failure) Error() string { return f.message }
+
+// told is a failure that is not to be reported a second time.
+func told(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := *explain(err)
+	f.told = true
+	return &f
+}
 
 // streams is what a command reads from and writes to.
 type streams struct {
@@ -99,7 +110,9 @@ func run(ctx context.Context, s streams, args []string) int {
 		return exitDone
 	}
 	f := explain(err)
-	c.report(f)
+	if !f.told {
+		c.report(f)
+	}
 	return f.exit
 }
 

@@ -8,12 +8,14 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/gate"
@@ -22,6 +24,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 type upOptions struct {
@@ -190,27 +193,38 @@ func (u *upRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, err := u.follow(ctx, begun)
-	if e := u.app.stopSetups(atOnce(ctx)); e != nil {
-		return e
+	for after := uint64(0); ; {
+		last, sequence, err := u.follow(ctx, begun, after)
+		if e := u.app.stopSetups(atOnce(ctx)); e != nil {
+			return e
+		}
+		if err != nil {
+			return interrupted(ctx, err, &last)
+		}
+		err = u.conclude(ctx, last)
+		if u.options.once {
+			return err
+		}
+		retried, e := u.stay(ctx, last, sequence)
+		if e != nil {
+			return e
+		}
+		if retried == nil {
+			return told(err)
+		}
+		begun, after = *retried, sequence
 	}
-	if err != nil {
-		return interrupted(ctx, err, &last)
+}
+
+// conclude says how the rollout has ended.
+func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
+	if last.Status == rollout.Completed {
+		return u.printOnline(ctx, last)
 	}
-	if last.Status != rollout.Completed {
-		err = failed(last)
-	} else if e := u.printOnline(ctx, last); e != nil {
-		return e
-	}
-	if u.options.once || u.output == "json" || u.output == "yaml" {
-		return err
-	}
-	if err != nil {
+	err := failed(last)
+	if !u.options.once {
 		u.report(explain(err))
 		u.story.say(plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
-	}
-	if e := u.stay(ctx); e != nil {
-		return e
 	}
 	return err
 }
@@ -334,19 +348,20 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 // lostWithin is how long a rollout may take to notice that a worker is dead.
 const lostWithin = 30 * time.Second
 
-// follow tells the rollout's story until it has ended, or something has ended without
-// which it cannot.
-func (u *upRun) follow(ctx context.Context, begun rollout.State) (rollout.State, error) {
+// follow tells the rollout's story, from behind an event on, until it has ended, or
+// something has ended without which it cannot. It gives the last state and its
+// sequence.
+func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (rollout.State, uint64, error) {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	type result struct {
-		state rollout.State
-		err   error
+		last journal.Record
+		err  error
 	}
 	results := make(chan result, 1)
 	go func() {
 		started := false
-		f := follower{nc: u.relay.Conn(), story: u.story, each: func(journal.Record) error {
+		f := follower{nc: u.relay.Conn(), story: u.story, after: after, each: func(journal.Record) error {
 			if started {
 				return nil
 			}
@@ -362,9 +377,9 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State) (rollout.State,
 		select {
 		case r := <-results:
 			if fatal != nil && r.err != nil {
-				return r.state, fatal
+				r.err = fatal
 			}
-			return r.state, r.err
+			return r.last.State, r.last.Sequence, r.err
 		case err := <-u.ended:
 			fatal = fmt.Errorf("the orchestrator has ended: %w", err)
 			stop()
@@ -406,19 +421,44 @@ func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) (tim
 	return 0, err
 }
 
-// stay blocks until a person ends it or a service ends by itself.
-func (u *upRun) stay(ctx context.Context) error {
+// stay blocks until a person ends it, a service ends by itself, or the rollout, which
+// stands as it does after sequence, is tried again: then it gives the state to go on
+// from.
+func (u *upRun) stay(ctx context.Context, last rollout.State, sequence uint64) (*rollout.State, error) {
+	watching, stop := context.WithCancel(ctx)
+	retried := make(chan rollout.State, 1)
+	var watch sync.WaitGroup
+	watch.Go(func() { u.awaitRetry(watching, last, sequence, retried) })
+	defer func() { stop(); watch.Wait() }()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return nil, nil
+		case s := <-retried:
+			return &s, nil
 		case err := <-u.ended:
-			return fmt.Errorf("the orchestrator has ended: %w", err)
+			return nil, fmt.Errorf("the orchestrator has ended: %w", err)
 		case d := <-u.app.died:
 			if u.app.running(d.program) {
-				return u.ruin(d)
+				return nil, u.ruin(d)
 			}
 		}
+	}
+}
+
+// awaitRetry waits for a failed rollout to be tried again, as golive retry does.
+func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uint64, retried chan<- rollout.State) {
+	if last.Status.Final() {
+		return
+	}
+	err := u.engine.journal.FollowSubject(ctx, protocol.RolloutSubject(last.Release.App, last.ID), sequence, func(r journal.Record) error {
+		if r.State.Status == rollout.Running {
+			retried <- r.State
+		}
+		return errEnded // whatever came first: a retry, or its end for good
+	})
+	if err != nil && !errors.Is(err, errEnded) {
+		u.logger().Warn("a retry of the rollout would not be noticed", zap.Error(err))
 	}
 }
 
