@@ -245,12 +245,15 @@ func interrupted(ctx context.Context, err error, last *rollout.State) error {
 // failed is what there is to say about a rollout that has not completed.
 func failed(s rollout.State) error {
 	f := &failure{code: codeFailed, exit: exitFailed,
-		message: fmt.Sprintf("rollout %s of %s %s is %s", s.ID, s.Release.App, s.Release.Version, s.Status)}
+		message: fmt.Sprintf("rollout %s of %s %s has not completed: it is %s", s.ID, s.Release.App, s.Release.Version, s.Status)}
+	if s.Status == rollout.Failed {
+		f.message = fmt.Sprintf("rollout %s of %s %s has failed", s.ID, s.Release.App, s.Release.Version)
+	}
 	for _, step := range s.FailedSteps() {
 		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
 	}
 	if s.Status == rollout.Failed {
-		f.hint = "correct the cause, then: golive retry " + s.ID + " (golive up does it by itself)"
+		f.hint = "correct the cause, then: golive retry " + s.ID + ", or golive up again"
 	}
 	return f
 }

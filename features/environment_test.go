@@ -1,0 +1,245 @@
+package features
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/cucumber/godog"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// bus is the NATS server of an environment.
+type bus struct {
+	server *embedded.Server
+	url    string
+}
+
+func (b *bus) stop() error {
+	if b == nil {
+		return nil
+	}
+	return b.server.Stop()
+}
+
+func (s *scenario) environmentSteps(sc *godog.ScenarioContext) {
+	sc.Step(`^an environment with a bus$`, s.startBus)
+	sc.Step(`^an environment with (one|two) orchestrators?$`, s.startEnvironment)
+	sc.Step(`^another orchestrator is started$`, s.startOrchestrator)
+	sc.Step(`^the (first|second) orchestrator is killed with SIGKILL$`, s.killOrchestrator)
+	sc.Step(`^the (first|second) orchestrator gets Ctrl-C$`, s.interruptOrchestrator)
+	sc.Step(`^the (first|second) orchestrator ends with code (\d+)$`, s.orchestratorEnds)
+	sc.Step(`^the bus goes away and comes back$`, s.restartBus)
+	sc.Step(`^somebody starts the programs of the app (\S+)$`, s.startPrograms)
+	sc.Step(`^somebody starts the setup service of (\S+) (\S+) with the scripts (.+)$`, s.startSetup)
+	sc.Step(`^the orchestrator logs "(.*)"$`, s.orchestratorLogs)
+	sc.Step(`^the rollout of (\S+) (\S+) (completes|fails)$`, s.awaitRollout)
+}
+
+func (s *scenario) startBus() error { return s.startBusAt(embedded.DefaultListen) }
+
+func (s *scenario) startBusAt(address string) error {
+	server, err := embedded.Start(embedded.Config{Data: filepath.Join(s.folder, "bus"), Listen: address, Unsynced: true})
+	if err != nil {
+		return err
+	}
+	s.bus = &bus{server, server.URL()}
+	return nil
+}
+
+// restartBus starts a bus where the one was that it stops, with its data.
+func (s *scenario) restartBus() error {
+	before := s.bus
+	s.bus = nil
+	if err := before.stop(); err != nil {
+		return err
+	}
+	return s.startBusAt(strings.TrimPrefix(before.url, "nats://"))
+}
+
+func (s *scenario) startEnvironment(ctx context.Context, orchestrators string) error {
+	if err := s.startBus(); err != nil {
+		return err
+	}
+	if err := s.startOrchestrator(ctx); err != nil || orchestrators == "one" {
+		return err
+	}
+	return s.startOrchestrator(ctx)
+}
+
+// startOrchestrator returns when it is at work.
+func (s *scenario) startOrchestrator(ctx context.Context) error {
+	t, err := s.open("golive serve", s.elsewhere())
+	if err != nil {
+		return err
+	}
+	s.orchestrators = append(s.orchestrators, t)
+	return t.err.await(ctx, t.ended, func(text string) string { return inOrder([]string{"… orchestrator is ready"}, text) })
+}
+
+func (s *scenario) orchestrator(which string) (*terminal, error) {
+	i := map[string]int{"first": 0, "second": 1}[which]
+	if i >= len(s.orchestrators) {
+		return nil, fmt.Errorf("there is no %s orchestrator", which)
+	}
+	return s.orchestrators[i], nil
+}
+
+func (s *scenario) killOrchestrator(ctx context.Context, which string) error {
+	t, err := s.orchestrator(which)
+	if err != nil {
+		return err
+	}
+	if err := t.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	return t.await(ctx)
+}
+
+func (s *scenario) interruptOrchestrator(which string) error {
+	t, err := s.orchestrator(which)
+	if err != nil {
+		return err
+	}
+	return t.cmd.Process.Signal(syscall.SIGINT)
+}
+
+func (s *scenario) orchestratorEnds(ctx context.Context, which string, code int) error {
+	t, err := s.orchestrator(which)
+	if err != nil {
+		return err
+	}
+	return t.endsWith(ctx, code)
+}
+
+// orchestratorLogs waits for a line of the newest orchestrator.
+func (s *scenario) orchestratorLogs(ctx context.Context, line string) error {
+	if len(s.orchestrators) == 0 {
+		return errors.New("there is no orchestrator")
+	}
+	t := s.orchestrators[len(s.orchestrators)-1]
+	return t.err.await(ctx, t.ended, func(text string) string { return inOrder([]string{line}, text) })
+}
+
+// startPrograms starts the services of an app and their setup services, as somebody
+// does who does not leave that to golive.
+func (s *scenario) startPrograms(ctx context.Context, name string) error {
+	a := s.apps[name]
+	if a == nil {
+		return fmt.Errorf("there is no app %s yet", name)
+	}
+	for _, one := range a.services {
+		run, err := runCommand(one.program)
+		if err != nil {
+			return err
+		}
+		setup, err := setupCommand(one.setup, one.phases)
+		if err != nil {
+			return err
+		}
+		for _, args := range [][]string{run, setup} {
+			if err := s.startProgram(ctx, a, one.name, one.version, args); err != nil {
+				return err
+			}
+		}
+	}
+	if a.setup == "" {
+		return nil
+	}
+	setup, err := setupCommand(a.setup, []string{"setup"})
+	if err != nil {
+		return err
+	}
+	return s.startProgram(ctx, a, "", a.version, setup)
+}
+
+func (s *scenario) startSetup(ctx context.Context, name, version, phases string) error {
+	args, err := setupCommand("", words(phases))
+	if err != nil {
+		return err
+	}
+	return s.startProgram(ctx, &app{}, name, version, args)
+}
+
+// startProgram returns when it has reported, which it does before it joins the bus.
+func (s *scenario) startProgram(ctx context.Context, a *app, service, version string, args []string) error {
+	if args == nil {
+		return nil // it runs already
+	}
+	url, err := s.addressOfBus()
+	if err != nil {
+		return err
+	}
+	line := strings.Join(args[2:], " ") + " of " + service + " " + version
+	t, err := s.launch(line, args, s.elsewhere(),
+		relay.EnvURL+"="+url, relay.EnvService+"="+service, relay.EnvVersion+"="+version, "GOLIVE_APP="+a.name)
+	if err != nil {
+		return err
+	}
+	s.others = append(s.others, t)
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	return s.board.await(ctx, func() string {
+		for _, p := range s.board.programs {
+			if p.PID == t.cmd.Process.Pid {
+				return ""
+			}
+		}
+		return line + " has not reported"
+	})
+}
+
+// awaitRollout blocks until the newest rollout of an app has ended, as a deployment
+// system sees it: in the stream of everything that happens.
+func (s *scenario) awaitRollout(ctx context.Context, name, version, how string) error {
+	want := map[string]string{"completes": "completed", "fails": "failed"}[how]
+	o, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	js, err := jetstream.New(o.nc)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	consumer, err := js.OrderedConsumer(ctx, protocol.Stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{protocol.AppRollouts(name)},
+	})
+	if err != nil {
+		return err
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	last := "not begun"
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("the rollout of %s %s is %s: %w", name, version, last, err)
+		}
+		var state struct {
+			Status  string
+			Release struct{ Version string }
+		}
+		if err := json.Unmarshal(m.Data(), &state); err != nil {
+			return err
+		}
+		if state.Release.Version != version {
+			continue
+		}
+		if last = state.Status; last == want {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package features
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/sdk"
+)
+
+// play is a program of an app under test: it plays a role and returns the exit code.
+func play(role string, args []string) int {
+	switch role {
+	case "service":
+		return playService()
+	case "setup":
+		return playSetup(args)
+	case "bare setup":
+		return playBareSetup(args)
+	case "stubborn":
+		return playStubborn(args)
+	case "quitter":
+		return playQuitter()
+	}
+	fmt.Fprintf(os.Stderr, "there is no role %q\n", role)
+	return 2
+}
+
+// report opens the line to the board, and keeps it open as long as the program lives.
+// A program whose scenario is over ends.
+func report(role string) {
+	line, err := net.Dial("tcp", os.Getenv(envBoard))
+	if err == nil {
+		err = json.NewEncoder(line).Encode(hello{Role: role, Name: myName(), Version: os.Getenv(relay.EnvVersion), PID: os.Getpid()})
+	}
+	in := bufio.NewReader(line)
+	if err == nil {
+		_, err = in.ReadString('\n') // now the board knows us
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "report to the board: %v\n", err)
+		os.Exit(4)
+	}
+	go func() { // ends with the process
+		word, _ := in.ReadString('\n') // without a word, the board is gone
+		if word == "end\n" {
+			fmt.Println("out of memory")
+			os.Exit(3)
+		}
+		os.Exit(0)
+	}()
+}
+
+// myName is the service whose program this is, or the app.
+func myName() string {
+	if service := os.Getenv(relay.EnvService); service != "" {
+		return service
+	}
+	return os.Getenv("GOLIVE_APP")
+}
+
+// playService answers which version it is.
+func playService() int {
+	report("service")
+	version := os.Getenv(relay.EnvVersion)
+	return relay.Main(relay.Service{
+		Name: os.Getenv(relay.EnvService), Version: version,
+		Handlers: map[string]relay.Handler{
+			"version": func(context.Context, *relay.Message) (any, error) { return version, nil },
+		},
+	})
+}
+
+// playSetup is a setup service that has scripts for some phases.
+func playSetup(phases []string) int {
+	report("setup service")
+	s := sdk.Setup{Version: os.Getenv(relay.EnvVersion)}
+	if s.Service = os.Getenv(relay.EnvService); s.Service == "" {
+		s.App = os.Getenv("GOLIVE_APP")
+	}
+	for _, phase := range phases {
+		script := obey(protocol.Script{Name: myName(), Version: s.Version, Phase: protocol.Phase(phase)})
+		switch protocol.Phase(phase) {
+		case protocol.Before:
+			s.Before = script
+		case protocol.Offline:
+			s.Offline = script
+		case protocol.Online:
+			s.Online = script
+		case protocol.Setup:
+			s.SetUp = script
+		}
+	}
+	return sdk.Main(s)
+}
+
+// obey is a script that does what the board says.
+func obey(script protocol.Script) sdk.Script {
+	return func(ctx context.Context, run *sdk.Run) error {
+		o, err := ask(ctx, script.String(), func(o order) {
+			if o.Print != "" {
+				fmt.Println(o.Print)
+			}
+			if o.Log != "" {
+				run.Log.Info(o.Log)
+			}
+			if o.Items > 0 {
+				run.Progress(o.Items, max(o.Items, o.Total), o.Note)
+			}
+		})
+		switch {
+		case err != nil:
+			return err
+		case o.Do == "fail":
+			return errors.New(o.Text)
+		case o.Do == "panic":
+			panic(o.Text)
+		}
+		return nil
+	}
+}
+
+// ask tells the board that a script has begun, does meanwhile what it may do before it
+// has the word to go on, and gives what it shall do in the end.
+func ask(ctx context.Context, script string, meanwhile func(order)) (order, error) {
+	var o order
+	line, err := new(net.Dialer).DialContext(ctx, "tcp", os.Getenv(envBoard))
+	if err != nil {
+		return o, err
+	}
+	defer line.Close()
+	defer context.AfterFunc(ctx, func() { _ = line.Close() })()
+	if err := json.NewEncoder(line).Encode(hello{Script: script}); err != nil {
+		return o, err
+	}
+	in := json.NewDecoder(line)
+	if err := in.Decode(&o); err != nil {
+		return o, errors.Join(err, context.Cause(ctx))
+	}
+	meanwhile(o)
+	if !o.Wait {
+		return o, nil
+	}
+	if err := in.Decode(&o); err != nil {
+		return o, errors.Join(err, context.Cause(ctx))
+	}
+	return o, nil
+}
+
+// playStubborn does not end when it is asked to, nor does the program it has forked.
+func playStubborn(args []string) int {
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	if slices.Contains(args, "child") {
+		report("child of a stubborn program")
+		select {}
+	}
+	child := exec.Command(os.Args[0], "-role", "stubborn", "child")
+	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	if err := child.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 4
+	}
+	report("stubborn program")
+	select {}
+}
+
+// playQuitter ends as soon as it has begun.
+func playQuitter() int {
+	report("quitter")
+	fmt.Println("there is no configuration")
+	return 3
+}

@@ -1,0 +1,108 @@
+package features
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cucumber/godog"
+)
+
+func (s *scenario) scriptSteps(sc *godog.ScenarioContext) {
+	const script = `^the (before|offline|online|setup) script of (\S+) (\S+) `
+	say := func(pattern string, o func(text string) []order) {
+		sc.Step(script+pattern+`$`, func(phase, name, version, text string) {
+			s.order(name+" "+version+" "+phase, o(text)...)
+		})
+	}
+	say(`fails with "(.*)"`, func(text string) []order { return []order{{Do: "fail", Text: text}} })
+	say(`fails the first time with "(.*)"`, func(text string) []order { return []order{{Do: "fail", Text: text}, {}} })
+	say(`panics with "(.*)"`, func(text string) []order { return []order{{Do: "panic", Text: text}} })
+	say(`prints "(.*)"`, func(text string) []order { return []order{{Print: text}} })
+	say(`logs "(.*)"`, func(text string) []order { return []order{{Log: text}} })
+	sc.Step(script+`deals with (\d+) items, "(.*)"$`, func(phase, name, version string, items int64, note string) {
+		s.order(name+" "+version+" "+phase, order{Items: items, Note: note})
+	})
+	sc.Step(script+`takes until I say so$`, func(phase, name, version string) {
+		s.order(name+" "+version+" "+phase, order{Wait: true})
+	})
+	sc.Step(script+`deals with (\d+) of (\d+) items and then takes until I say so$`, func(phase, name, version string, items, total int64) {
+		s.order(name+" "+version+" "+phase, order{Items: items, Total: total, Wait: true})
+	})
+	sc.Step(script+`deals the first time with (\d+) items and takes until I say so$`, func(phase, name, version string, items int64) {
+		s.order(name+" "+version+" "+phase, order{Items: items, Wait: true}, order{})
+	})
+	sc.Step(script+`has begun$`, func(ctx context.Context, phase, name, version string) error {
+		return s.awaitRun(ctx, name+" "+version+" "+phase, 1)
+	})
+	sc.Step(script+`has begun again$`, func(ctx context.Context, phase, name, version string) error {
+		return s.awaitRun(ctx, name+" "+version+" "+phase, 2)
+	})
+	sc.Step(`^I let the (before|offline|online|setup) script of (\S+) (\S+) end$`, func(phase, name, version string) {
+		s.release(name+" "+version+" "+phase, math.MaxInt)
+	})
+	sc.Step(`^I let the first run of the (before|offline|online|setup) script of (\S+) (\S+) end$`, func(phase, name, version string) {
+		s.release(name+" "+version+" "+phase, 1)
+	})
+	sc.Step(`^these scripts have run:$`, s.haveRun)
+	sc.Step(`^no script has run$`, func() error { return s.haveRun(nil) })
+}
+
+func (s *scenario) order(script string, o ...order) {
+	s.board.change(func() { s.board.orders[script] = o })
+}
+
+func (s *scenario) release(script string, runs int) {
+	s.board.change(func() { s.board.released[script] = runs })
+}
+
+// awaitRun blocks until a script has begun for so many times.
+func (s *scenario) awaitRun(ctx context.Context, script string, times int) error {
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	return s.board.await(ctx, func() string {
+		if n := count(s.board.runs, script); n < times {
+			return fmt.Sprintf("the script %s has begun %d times, not %d", script, n, times)
+		}
+		return ""
+	})
+}
+
+// haveRun compares how often each script has run with the table.
+func (s *scenario) haveRun(table *godog.Table) error {
+	want := make(map[string]int)
+	if table != nil {
+		for _, row := range table.Rows[1:] {
+			times, err := strconv.Atoi(row.Cells[1].Value)
+			if err != nil {
+				return fmt.Errorf("the table does not say how often: %w", err)
+			}
+			want[row.Cells[0].Value] = times
+		}
+	}
+	have := make(map[string]int)
+	s.board.mu.Lock()
+	for _, script := range s.board.runs {
+		have[script]++
+	}
+	s.board.mu.Unlock()
+	if !maps.Equal(have, want) {
+		return fmt.Errorf("these scripts have run:%s\nand these were to run:%s", times(have), times(want))
+	}
+	return nil
+}
+
+func times(runs map[string]int) string {
+	var b strings.Builder
+	for _, script := range slices.Sorted(maps.Keys(runs)) {
+		fmt.Fprintf(&b, "\n  %s: %d times", script, runs[script])
+	}
+	if len(runs) == 0 {
+		return " none"
+	}
+	return b.String()
+}

@@ -1,0 +1,35 @@
+Feature: the walk through the example
+
+  As somebody who has just heard of golive
+  I want the todo app to do what its README promises
+  So that I see in two minutes what a setup script is good for.
+
+  Scenario: the second version finds what the first one was told
+    Given the programs of the todo app were compiled before
+    When I start "golive up --data data" for version 0.0.1 of the todo app
+    Then the answer holds "todo-app 0.0.1 is online"
+    When I add these todos:
+      | Buy milk                  |
+      | Plan the milkshake party  |
+      | Water the plants          |
+    And I press Ctrl-C
+    Then it ends with code 0
+    When I start "golive up --data data" for version 0.0.2 of the todo app
+    Then the story tells "todo-search setup | info telling search about 3 todos"
+    And the story tells "todo-search setup | info search knows them all"
+    And the answer holds "todo-app 0.0.2 is online"
+    And searching for "milk" finds:
+      | Buy milk                 |
+      | Plan the milkshake party |
+    When I press Ctrl-C
+    Then it ends with code 0
+    When I start "golive up --once --data data" for version 0.0.2 of the todo app
+    Then it ends with code 0
+    And the story tells "= every script has run in this environment: none is run again"
+
+  Scenario: all of it at once, from nothing
+    Given the programs of the todo app were compiled before
+    When I start "golive up --once --data data" for version 0.0.2 of the todo app
+    Then it ends with code 0
+    And the story tells "✓ todo-app 0.0.2 is live: completed in <duration>"
+    And the answer holds "todo-app 0.0.2 is online"

@@ -1,0 +1,84 @@
+package features
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cucumber/godog"
+	"github.com/nats-io/nats.go"
+
+	"github.com/golive-dev/golive/relay"
+)
+
+// outside is whoever looks at the bus from outside.
+type outside struct {
+	url      string // that it is connected to
+	relay    *relay.Relay
+	nc       *nats.Conn
+	observed *observation // nil: it does not listen
+}
+
+// look connects to the bus, once.
+func (s *scenario) look(ctx context.Context) (*outside, error) {
+	url, err := s.addressOfBus()
+	if err != nil {
+		return nil, err
+	}
+	if s.outside != nil && s.outside.url == url {
+		return s.outside, nil
+	}
+	s.outside.stop()
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	r, err := relay.Connect(ctx, relay.Config{URL: url, Name: "somebody outside"})
+	if err != nil {
+		return nil, err
+	}
+	s.outside = &outside{url: url, relay: r, nc: r.Conn()}
+	return s.outside, nil
+}
+
+func (o *outside) stop() {
+	if o != nil {
+		o.relay.Close()
+	}
+}
+
+func (s *scenario) trafficSteps(sc *godog.ScenarioContext) {
+	sc.Step(`^(\S+) answers as version (\S+)$`, s.answersAs)
+	sc.Step(`^(\S+) does not answer$`, s.answersNot)
+	sc.Step(`^a visitor asks (\S+) for its version all the time$`, s.startVisitor)
+	sc.Step(`^the visitor has asked (\d+) times more$`, s.visitorAsks)
+	sc.Step(`^until the offline script of (\S+) (\S+) was done, the visitor had no answer from (\S+) (\S+)$`, s.promiseKept)
+	sc.Step(`^the visitor had no answer from (\S+) (\S+) at all$`, s.neverAnswered)
+	sc.Step(`^the last (\d+) answers that the visitor had are all from (\S+) (\S+)$`, s.lastAnswers)
+	sc.Step(`^the visitor gets answers from (\S+) (\S+)$`, s.answersCome)
+}
+
+func (s *scenario) answersAs(ctx context.Context, service, want string) error {
+	o, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	var version string
+	if err := o.relay.Request(ctx, service+".version", nil, &version); err != nil {
+		return err
+	}
+	if version != want {
+		return fmt.Errorf("%s answers as version %s", service, version)
+	}
+	return nil
+}
+
+func (s *scenario) answersNot(ctx context.Context, service string) error {
+	o, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	err = o.relay.Request(ctx, service+".version", nil, nil)
+	if !errors.Is(err, relay.ErrNobodyListens) {
+		return fmt.Errorf("%s is asked for its version, and the outcome is: %w", service, err)
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package features
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cucumber/godog"
+	"github.com/nats-io/nats.go"
+)
+
+func (s *scenario) wireSteps(sc *godog.ScenarioContext) {
+	sc.Step(`^somebody observes these messages:$`, s.observe)
+	sc.Step(`^these messages are observed, and no other:$`, s.observed)
+	sc.Step(`^somebody publishes "([^"]*)" by hand$`, s.publishByHand)
+}
+
+// observation is what was heard of some messages, in order.
+type observation struct {
+	arrived chan *nats.Msg
+	heard   []*nats.Msg
+}
+
+// observe listens. An observer of a start would keep NATS from saying that nobody runs
+// it, so it is not for starts.
+func (s *scenario) observe(ctx context.Context, names *godog.Table) error {
+	o, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	o.observed = &observation{arrived: make(chan *nats.Msg, 100)} // one channel: the order is kept
+	for _, row := range names.Rows {
+		if _, err := o.nc.ChanSubscribe(row.Cells[0].Value, o.observed.arrived); err != nil {
+			return err
+		}
+	}
+	return o.nc.FlushTimeout(patience)
+}
+
+// observed waits until so many messages were heard as the table has, and compares each
+// with its row: name, headers, and text in the payload.
+func (s *scenario) observed(ctx context.Context, table *godog.Table) error {
+	if s.outside == nil || s.outside.observed == nil {
+		return errors.New("nobody observes")
+	}
+	o := s.outside.observed
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	rows := table.Rows[1:]
+	for len(o.heard) < len(rows) {
+		select {
+		case m := <-o.arrived:
+			o.heard = append(o.heard, m)
+		case <-ctx.Done():
+			return fmt.Errorf("only %d messages were heard, %s: %w", len(o.heard), names(o.heard), context.Cause(ctx))
+		}
+	}
+	if err := s.outside.nc.FlushWithContext(ctx); err != nil { // what was published before is here now
+		return err
+	}
+	for len(o.arrived) > 0 {
+		o.heard = append(o.heard, <-o.arrived)
+	}
+	if len(o.heard) > len(rows) {
+		return fmt.Errorf("%d messages were heard: %s", len(o.heard), names(o.heard))
+	}
+	for i, row := range rows {
+		for j, cell := range row.Cells {
+			title := table.Rows[0].Cells[j].Value
+			if got := part(o.heard[i], title); !lineLike(cell.Value).MatchString(got) {
+				return fmt.Errorf("message %d of %s has the %s %q, not %q", i+1, names(o.heard), title, got, cell.Value)
+			}
+		}
+	}
+	return nil
+}
+
+// part is what a column of the table is about.
+func part(m *nats.Msg, title string) string {
+	switch title {
+	case "message":
+		return m.Subject
+	case "payload":
+		return string(m.Data)
+	}
+	return m.Header.Get(title)
+}
+
+func names(messages []*nats.Msg) string {
+	var all []string
+	for _, m := range messages {
+		all = append(all, m.Subject)
+	}
+	return fmt.Sprintf("%q", all)
+}
+
+// publishByHand publishes as a person does who tries a script out, again until somebody
+// listens, and returns when the script has answered.
+func (s *scenario) publishByHand(ctx context.Context, name string) error {
+	o, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := o.nc.RequestWithContext(ctx, name, nil)
+		if !errors.Is(err, nats.ErrNoResponders) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("nobody listens to %s: %w", name, context.Cause(ctx))
+		}
+	}
+}
