@@ -64,11 +64,11 @@ func TestListComesInPages(t *testing.T) {
 func TestPageFitsIntoAMessage(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
-	const rollouts = 3
+	const rollouts = 2
 	var want []string
 	for i := range rollouts {
 		release := recorded(fmt.Sprintf("app-%d", i))
-		release.Digest = strings.Repeat("d", 400<<10)
+		release.Digest = strings.Repeat("d", 600<<10)
 		want = append(want, e.deploy(release))
 	}
 	slices.Reverse(want)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -18,7 +20,7 @@ import (
 var doings = []string{protocol.AllRollouts, "$KV.golive-routes.>", protocol.AllNotices}
 
 func TestOrchestratorMayStopAtAnyPoint(t *testing.T) {
-	for n := 1; n <= 15; n += 2 {
+	for n := 1; n <= 16; n += 3 {
 		t.Run(fmt.Sprintf("after message %d", n), func(t *testing.T) {
 			t.Parallel()
 			e := newEnvironment(t)
@@ -29,7 +31,7 @@ func TestOrchestratorMayStopAtAnyPoint(t *testing.T) {
 }
 
 func TestOrchestratorMayDieBesideAnother(t *testing.T) {
-	for n := 2; n <= 14; n += 4 {
+	for n := 3; n <= 13; n += 5 {
 		t.Run(fmt.Sprintf("after message %d", n), func(t *testing.T) {
 			t.Parallel()
 			e := newEnvironment(t)
@@ -168,6 +170,33 @@ func TestDeadWorkerIsNoticedByTheNextOrchestrator(t *testing.T) {
 	die()
 	e.orchestrate()
 	e.lost(id)
+}
+
+// However long a start has waited for somebody: a worker that has just claimed it has
+// all the time there is to give its signs of life.
+func TestWorkerThatCameLateIsNotTakenForDeadAtOnce(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	id := e.deploy(search(protocol.Offline))
+	begun := time.Now()
+	e.until("the start has waited longer than signs of life may stay away", func() bool {
+		return time.Since(begun) > (protocol.HeartbeatsMissed+1)*heartbeat
+	})
+	js, err := jetstream.New(e.nc)
+	e.must(err)
+	claims, err := js.KeyValue(t.Context(), protocol.ClaimsBucket)
+	e.must(err)
+	claimed := time.Now()
+	_, err = claims.Create(t.Context(), protocol.ClaimKey(id, "todo-search/offline", 1, false), nil)
+	e.must(err)
+	step, _ := e.awaitStatus(id, rollout.Failed).Step("todo-search/offline")
+	if step.Error == nil || step.Error.Code != protocol.CodeLost {
+		t.Errorf("the step's error is %v, want code lost", step.Error)
+	}
+	if after := step.Ended.Sub(claimed); after < protocol.HeartbeatsMissed*heartbeat {
+		t.Errorf("the worker was taken for dead %s after its claim", after)
+	}
 }
 
 // A setup service that never promised a sign of life is not taken for dead.

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -251,9 +250,8 @@ func TestAppsWithNamesAlikeGoSideBySide(t *testing.T) {
 	}
 }
 
-// TestReplaceEndsARolloutUnderWay shows that a deploy that asks for it takes the place
-// of a rollout whose script still runs: the script is cancelled, and what it answers
-// then changes nothing.
+// A deploy that asks for it takes the place of a rollout whose script still runs: the
+// script is cancelled, and what it answers then changes nothing.
 func TestReplaceEndsARolloutUnderWay(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
@@ -266,7 +264,7 @@ func TestReplaceEndsARolloutUnderWay(t *testing.T) {
 		return ctx.Err()
 	}})
 	first := e.deploy(search(protocol.Offline))
-	receive(t, began, "the first script begins")
+	next(e, "the begin of the first script", began)
 	second := newID(t)
 	request := orchestrator.DeployRequest{Rollout: second, Release: search(), By: "test"}
 	if _, err := e.client.Deploy(t.Context(), request); err == nil {
@@ -275,20 +273,11 @@ func TestReplaceEndsARolloutUnderWay(t *testing.T) {
 	request.Replace = true
 	_, err := e.client.Deploy(t.Context(), request)
 	e.must(err)
-	receive(t, cancelled, "the first script is cancelled")
+	next(e, "the end of the first script's context", cancelled)
 	stop()
 	e.awaitStatus(second, rollout.Completed)
 	story := e.awaitStatus(first, rollout.Superseded)
 	if got, want := steps(story.State), "todo-search/offline failed\ntodo-search/traffic pending\n"; got != want {
 		t.Errorf("steps are\n%swant\n%s", got, want)
-	}
-}
-
-func receive(t *testing.T, c <-chan struct{}, what string) {
-	t.Helper()
-	select {
-	case <-c:
-	case <-time.After(patience):
-		t.Fatalf("%s: not within %s", what, patience)
 	}
 }

@@ -125,6 +125,28 @@ func TestStreamThatStoresTheStartIsNoAnswer(t *testing.T) {
 	}
 }
 
+// Who watches all messages, and a stream that stores them, cannot run a script.
+func TestWatchersAreNoSetupServices(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.service("todo-search", "0.0.1")
+	watcher := e.observe(">")
+	js, err := jetstream.New(e.nc)
+	e.must(err)
+	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVERYTHING", Subjects: []string{offlineStart}})
+	e.must(err)
+	id := e.deploy(search(protocol.Offline))
+	e.waiting(id, "todo-search/offline", offlineStart)
+	e.until("the watcher has seen the start a few times", func() bool { return len(watcher.heard(offlineStart)) >= 3 })
+	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: nothing})
+	e.awaitStatus(id, rollout.Completed)
+	for _, m := range watcher.heard(offlineStart) {
+		if len(ids([]*nats.Msg{m, watcher.heard(offlineStart)[0]})) != 1 || m.Header.Get(protocol.HeaderAttempt) != "1" {
+			t.Errorf("a repeated start has the headers %v", m.Header)
+		}
+	}
+}
+
 func TestSetupServiceMayComeFirstOrLast(t *testing.T) {
 	for name, last := range map[string]bool{"before the orchestrator": false, "after the start": true} {
 		t.Run(name, func(t *testing.T) {

@@ -192,8 +192,10 @@ func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, err
 
 // publishStart publishes a start and reports whether anybody listens. NATS tells a
 // publisher that nobody does only on a plain subscription of the same connection to
-// the reply subject, and before the answer to its ping.
+// the reply subject, and before the answer to its ping. Who begins to listen between
+// the probe and the start gets it again, rather than never.
 func (o *Orchestrator) publishStart(ctx context.Context, m *nats.Msg) (heard bool, err error) {
+	listened := o.listened(m.Subject)
 	sub, err := o.nc.SubscribeSync(m.Reply)
 	if err != nil {
 		return false, fmt.Errorf("send %s: %w", m.Subject, err)
@@ -208,14 +210,14 @@ func (o *Orchestrator) publishStart(ctx context.Context, m *nats.Msg) (heard boo
 	for {
 		pending, _, err := sub.Pending()
 		if err != nil || pending == 0 {
-			return true, nil
+			return listened, nil
 		}
 		reply, err := sub.NextMsg(time.Second)
 		if errors.Is(err, nats.ErrNoResponders) || (err == nil && reply.Header.Get(protocol.HeaderStatus) == "503") {
 			return false, nil
 		}
 		if err != nil {
-			return true, nil
+			return listened, nil
 		}
 	}
 }
@@ -235,7 +237,7 @@ func (o *Orchestrator) openRoute(ctx context.Context, r journal.Record, step rol
 	if errors.Is(err, rollout.ErrConflict) {
 		return o.record(ctx, r, rollout.Event{
 			Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt,
-			Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: "conflict", Message: err.Error()}},
+			Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: "conflict", Message: err.Error() + ": deploy again, which plans on the route as it is"}},
 		})
 	}
 	if err != nil {
@@ -298,12 +300,8 @@ func (o *Orchestrator) watchHearts(ctx context.Context) error {
 func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since time.Time) {
 	patience := protocol.HeartbeatsMissed * o.cfg.Heartbeat
 	for _, step := range r.State.Running() {
-		if step.Kind != rollout.Migration {
-			continue
-		}
-		seen := o.sight.of(r.State.ID, step.ID, step.Attempt)
-		last := latest(since, step.Started, seen.Beat)
-		if time.Since(last) <= patience || (seen.Beat.IsZero() && !o.claimed(ctx, r.State, step)) {
+		last := o.lastSign(ctx, r.State, step)
+		if last.IsZero() || time.Since(last) <= patience || time.Since(since) <= patience {
 			continue
 		}
 		o.log.Warn("worker taken for dead", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
@@ -319,8 +317,22 @@ func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since 
 	}
 }
 
-// claimed reports whether a worker that promised signs of life has taken the attempt:
-// one whose promise was heard only by orchestrators that are gone.
+// lastSign is when the running attempt of a script gave its last sign of life; zero
+// when it has given none. A claim that is found counts as one, given now: whoever took
+// it has promised more, which only orchestrators that are gone may have heard.
+func (o *Orchestrator) lastSign(ctx context.Context, s rollout.State, step rollout.Step) time.Time {
+	if step.Kind != rollout.Migration {
+		return time.Time{}
+	}
+	if o.sight.of(s.ID, step.ID, step.Attempt).Beat.IsZero() && o.claimed(ctx, s, step) {
+		o.sight.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) {
+			seen.Beat, seen.Sent, seen.Waiting = time.Now(), true, ""
+		})
+	}
+	return o.sight.of(s.ID, step.ID, step.Attempt).Beat
+}
+
+// claimed reports whether a worker has claimed the attempt.
 func (o *Orchestrator) claimed(ctx context.Context, s rollout.State, step rollout.Step) bool {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
@@ -329,14 +341,4 @@ func (o *Orchestrator) claimed(ctx context.Context, s rollout.State, step rollou
 		o.log.Debug("read claim", zap.Error(err))
 	}
 	return err == nil
-}
-
-func latest(times ...time.Time) time.Time {
-	var l time.Time
-	for _, t := range times {
-		if t.After(l) {
-			l = t
-		}
-	}
-	return l
 }

@@ -101,6 +101,7 @@ func TestWhatCanNeverConnectIsRefused(t *testing.T) {
 
 // A server restarts: the service must be back by itself, with the route as it is then.
 func TestAServiceOutlivesARestartOfTheServer(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	server := startServer(t, data, "")
 	fixed := address(server)
@@ -152,6 +153,7 @@ func changeElsewhere(t *testing.T, data, service, versions string) uint64 {
 // The connection is lost and found so fast that nobody notices: changes of that time
 // must be found all the same, and the watcher made anew.
 func TestARouteIsReadAgainAfterTheBusWasLost(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")
@@ -317,6 +319,7 @@ func TestAServerThatRefusesUsIsToldAtOnce(t *testing.T) {
 }
 
 func TestARefusalLaterOnIsWaitedOut(t *testing.T) {
+	t.Parallel()
 	p := pretend(t, goodServer, 0)
 	book, log := newLogbook(t)
 	r, err := relay.Connect(within(t, patience), relay.Config{URL: p.url(), Logger: log})

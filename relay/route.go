@@ -78,7 +78,7 @@ func (i *instance) reread(ctx context.Context, current protocol.Confirmation) pr
 
 // tellUnread logs that the route cannot be read, once until it can be again.
 func (i *instance) tellUnread(ctx context.Context, err error) {
-	if err != nil && ctx.Err() == nil && !i.unread {
+	if err != nil && ctx.Err() == nil && !i.unread && !i.relay.nc.IsClosed() {
 		i.log.Warn("route not read, acting on the one before", zap.Error(err))
 	}
 	i.unread = err != nil

@@ -121,6 +121,7 @@ func TestInstancesOfTwoVersionsFollowOneRoute(t *testing.T) {
 }
 
 func TestAConfirmationIsRepeatedWhileTheInstanceLives(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	bus.Serve(says("todos", "0.0.1", ""))

@@ -326,6 +326,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 }
 
 func TestServeEndsAlsoWhileTheBusIsStuck(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")

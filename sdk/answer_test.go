@@ -274,12 +274,16 @@ func TestAScriptThatIsBeingCancelledGivesSignsOfLife(t *testing.T) {
 
 func TestACancelCanOvertakeItsStart(t *testing.T) {
 	s := newStage(t)
+	r := s.Connect()
 	var runs atomic.Int64
-	it := s.run(setup(counting(&runs, nil)))
+	s.runOn(r, setup(counting(&runs, nil)))
 	m := start(protocol.Online, 1)
 	heard := s.accept(m)
 	s.cancel(m, "")
-	s.awaitHeard(it, m)
+	must(t, r.Conn().Flush()) // the cancel has come
+	dealtWith := make(chan bool)
+	must(t, r.Conn().Barrier(func() { close(dealtWith) }))
+	receive(t, dealtWith, "the end of the cancel")
 	s.send(m)
 	if h := heard.mustBeFailed(protocol.CodeCancelled); h.Error.Message != "cancelled by the orchestrator" {
 		t.Errorf("answered %s", h.msg.Data)
@@ -287,26 +291,6 @@ func TestACancelCanOvertakeItsStart(t *testing.T) {
 	if n := runs.Load(); n != 0 {
 		t.Errorf("a cancelled attempt was run %d times", n)
 	}
-}
-
-// awaitHeard blocks until the setup service has dealt with the cancels that were sent
-// before: its connection handles a barrier after them.
-func (s *stage) awaitHeard(it *running, m protocol.StartMessage) {
-	s.t.Helper()
-	other := m
-	other.Attempt = 99
-	other.Rollout = newID()
-	heard := s.accept(other)
-	defer heard.stop()
-	for ctx := s.within(); ctx.Err() == nil; {
-		other.Attempt++
-		s.cancel(other, "")
-		s.send(other)
-		if h := heard.next(); h.Error != nil { // the cancel was faster, and so were those before it
-			return
-		}
-	}
-	s.t.Fatal("cancels are not heard")
 }
 
 func TestAStopLeavesTheAttemptToTheOrchestrator(t *testing.T) {
@@ -333,6 +317,29 @@ func TestAStopLeavesTheAttemptToTheOrchestrator(t *testing.T) {
 	m.Attempt = 2
 	s.send(m)
 	heard.mustBeDone()
+}
+
+func TestStartsThatComeDuringAStopArePassedOn(t *testing.T) {
+	const starts = 20
+	s := newStage(t)
+	var runs, runsOfOther atomic.Int64
+	cable := s.Cable()
+	stopping := s.runOn(s.ConnectTo(cable.URL()), setup(counting(&runs, nil)))
+	s.run(setup(counting(&runsOfOther, nil)))
+	heard := s.accept(start(protocol.Online, 1))
+	cable.Hold() // the server does not hear of the stop yet
+	stopping.end()
+	for n := range starts {
+		s.send(start(protocol.Online, n+1))
+	}
+	cable.Release()
+	for range starts {
+		heard.mustBeDone()
+	}
+	stopping.awaitLine("start passed on")
+	if a, b := runs.Load(), runsOfOther.Load(); a != 0 || b != starts {
+		t.Errorf("the one that was stopped ran %d, the other %d of %d", a, b, starts)
+	}
 }
 
 func TestAStartThatCannotBeUnderstoodIsIgnored(t *testing.T) {

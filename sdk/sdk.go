@@ -87,8 +87,9 @@ func (s Setup) main(ctx context.Context) error {
 	return s.Run(ctx, r)
 }
 
-// Run answers the starts of s until ctx ends. It then ends the scripts that run,
-// waits for them and returns nil; their attempts are left to the orchestrator. An
+// Run answers the starts of s until ctx ends. It then passes on the starts that still
+// come, ends the scripts that run, waits for them and returns nil; their attempts are
+// left to the orchestrator. An
 // error means that s is not complete or could not listen. Run may be called for
 // several Setups on one relay.
 func (s Setup) Run(ctx context.Context, r *relay.Relay) error {

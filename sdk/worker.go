@@ -66,9 +66,7 @@ func newWorker(r *relay.Relay, log *zap.Logger) (*worker, error) {
 func (w *worker) run(ctx context.Context, jobs []job) error {
 	var subs []*nats.Subscription
 	defer func() {
-		for _, s := range subs {
-			_ = s.Unsubscribe() // the connection may be gone
-		}
+		w.leaveBus(subs)
 		w.end()
 		w.busy.Wait()
 	}()
@@ -81,9 +79,11 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 		}
 		subs = append(subs, s)
 		s, err = w.nc.QueueSubscribe(start, start, func(m *nats.Msg) {
-			if w.begin() {
-				go func() { defer w.busy.Done(); w.start(ctx, j, m) }()
+			if !w.begin(ctx) {
+				w.passOn(m)
+				return
 			}
+			go func() { defer w.busy.Done(); w.start(ctx, j, m) }()
 		})
 		if err != nil {
 			return fmt.Errorf("listen to %s: %w", start, err)
@@ -93,6 +93,36 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 	w.tellListening(ctx, jobs)
 	<-ctx.Done()
 	return nil
+}
+
+// leaveBus stops listening. When it returns the server sends no more starts, and those
+// that it had sent have been passed on, unless the bus is stuck.
+func (w *worker) leaveBus(subs []*nats.Subscription) {
+	for _, s := range subs {
+		_ = s.Drain() // the connection may be gone
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	if err := w.nc.FlushWithContext(ctx); err != nil {
+		return
+	}
+	dealtWith := make(chan struct{})
+	if err := w.nc.Barrier(func() { close(dealtWith) }); err != nil {
+		return
+	}
+	select {
+	case <-dealtWith:
+	case <-ctx.Done():
+	}
+}
+
+// passOn gives a start that came while we stop to another instance.
+func (w *worker) passOn(m *nats.Msg) {
+	w.log.Info("start passed on", zap.String("message", m.Subject))
+	on := &nats.Msg{Subject: m.Subject, Reply: m.Reply, Header: m.Header, Data: m.Data}
+	if err := w.nc.PublishMsg(on); err != nil {
+		w.log.Warn("start lost: told to stop, and nobody to pass it on to", zap.String("message", m.Subject), zap.Error(err))
+	}
 }
 
 // tellListening logs what is listened to, once the server knows of it.
@@ -107,11 +137,11 @@ func (w *worker) tellListening(ctx context.Context, jobs []job) {
 	}
 }
 
-// begin counts one more start, unless run has ended.
-func (w *worker) begin() bool {
+// begin counts one more start, unless run is told to end.
+func (w *worker) begin(ctx context.Context) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended {
+	if w.ended || ctx.Err() != nil {
 		return false
 	}
 	w.busy.Add(1)

@@ -86,10 +86,11 @@ func (x *Index) Apply(s rollout.State, sequence uint64) {
 	case rollout.StepAnswered:
 		x.record(s)
 	case rollout.Opened:
-		x.opened(s)
+		if step, known := s.Step(s.Event.Step); known {
+			x.opened(s, step)
+		}
 	case rollout.Replaced:
-		x.void(func(e Entry) bool { return e.Rollout == s.ID && preparing(e.Phase) },
-			"rollout "+s.ID+" did not complete")
+		x.replaced(s)
 	}
 	if s.Status.Final() {
 		delete(x.content.Open, s.ID)
@@ -111,13 +112,21 @@ func (x *Index) record(s rollout.State) {
 
 // opened voids what prepared the versions that are offline from now on: the version
 // that took over writes data that they have not seen.
-func (x *Index) opened(s rollout.State) {
-	step, known := s.Step(s.Event.Step)
-	if !known {
-		return
-	}
+func (x *Index) opened(s rollout.State, step rollout.Step) {
 	x.void(func(e Entry) bool { return e.Name == step.Name && e.Version != step.Version && preparing(e.Phase) },
 		"taken offline by rollout "+s.ID)
+}
+
+// replaced voids what prepared a rollout that did not complete. A gate that it was
+// opening may have been open for a while.
+func (x *Index) replaced(s rollout.State) {
+	x.void(func(e Entry) bool { return e.Rollout == s.ID && preparing(e.Phase) },
+		"rollout "+s.ID+" did not complete")
+	for _, step := range s.Steps {
+		if step.Kind == rollout.Traffic && step.Attempt > 0 {
+			x.opened(s, step)
+		}
+	}
 }
 
 func (x *Index) void(which func(Entry) bool, why string) {

@@ -156,6 +156,19 @@ func TestPreparationIsVoidOnceTheVersionIsOffline(t *testing.T) {
 	b.expect("2.0.0", "online")
 }
 
+// Nobody knows whether a gate was open that was being opened.
+func TestPreparationIsVoidWhenAnotherVersionMayHaveServed(t *testing.T) {
+	b := newBook(t)
+	b.begin("r1", "todo-app", "todos", "1.0.0")
+	b.goOn("r1", done, done, opened, done, done)
+	b.begin("r2", "todo-app", "todos", "2.0.0")
+	b.goOn("r2", done, superseded)
+	b.expect("1.0.0", "before offline online")
+	b.begin("r3", "todo-app", "todos", "2.0.0")
+	b.goOn("r3", done, done, superseded)
+	b.expect("1.0.0", "online")
+}
+
 func TestOtherServicesAreLeftAlone(t *testing.T) {
 	b := newBook(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")
