@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// upRun is the part of up for which everything is in place.
+type upRun struct {
+	*command
+	options upOptions
+	app     *app
+	engine  *engine
+	ended   <-chan error
+	relay   *relay.Relay
+	story   *story
+	client  *orchestrator.Client
+}
+
+func (u *upRun) run(ctx context.Context) error {
+	if err := u.app.startServices(); err != nil {
+		return err
+	}
+	if err := u.awaitServices(ctx); err != nil {
+		return interrupted(ctx, err, nil)
+	}
+	begun, err := u.begin(ctx)
+	if err != nil {
+		return err
+	}
+	for after := uint64(0); ; {
+		last, sequence, err := u.follow(ctx, begun, after)
+		if e := u.app.stopSetups(atOnce(ctx)); e != nil {
+			return e
+		}
+		if err != nil {
+			return interrupted(ctx, err, &last)
+		}
+		err = u.conclude(ctx, last)
+		if u.options.once {
+			return err
+		}
+		retried, e := u.stay(ctx, last, sequence)
+		if e != nil {
+			return e
+		}
+		if retried == nil {
+			return told(err)
+		}
+		begun, after = *retried, sequence
+	}
+}
+
+// conclude says how the rollout has ended.
+func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
+	if last.Status == rollout.Completed {
+		return u.printOnline(ctx, last)
+	}
+	err := failed(last)
+	if !u.options.once {
+		u.report(explain(err))
+		u.story.say(plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
+	}
+	return err
+}
+
+// interrupted is what is left to say when a person has ended up before the rollout.
+func interrupted(ctx context.Context, err error, last *rollout.State) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	f := &failure{code: codeGaveUp, exit: exitFailed, message: "stopped before the rollout had begun"}
+	if last != nil && last.ID != "" {
+		f.message = fmt.Sprintf("stopped while rollout %s was under way", last.ID)
+		f.hint = "run golive up again: it goes on where it was"
+	}
+	return f
+}
+
+// failed is what there is to say about a rollout that has not completed.
+func failed(s rollout.State) error {
+	f := &failure{code: codeFailed, exit: exitFailed,
+		message: fmt.Sprintf("rollout %s of %s %s has not completed: it is %s", s.ID, s.Release.App, s.Release.Version, s.Status)}
+	if s.Status == rollout.Failed {
+		f.message = fmt.Sprintf("rollout %s of %s %s has failed", s.ID, s.Release.App, s.Release.Version)
+	}
+	for _, step := range s.FailedSteps() {
+		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
+	}
+	if s.Status == rollout.Failed {
+		f.hint = "correct the cause, then: golive retry " + s.ID + ", or golive up again"
+	}
+	return f
+}
+
+// awaitServices blocks until what was started is on the bus.
+func (u *upRun) awaitServices(ctx context.Context) error {
+	tick := time.NewTicker(tellRunning)
+	defer tick.Stop()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		missing := u.missing()
+		if len(missing) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case d := <-u.app.died:
+			return u.ruin(d)
+		case err := <-u.ended:
+			return fmt.Errorf("the orchestrator has ended: %w", err)
+		case <-look.C:
+		case <-tick.C:
+			for _, what := range missing {
+				u.story.say(dim, "…", "waiting for %s", what)
+			}
+		}
+	}
+}
+
+// missing lists the services whose instances are not all there yet.
+func (u *upRun) missing() []string {
+	var missing []string
+	for _, s := range u.app.manifest.Services {
+		if s.Run == nil || s.Instances == 0 {
+			continue
+		}
+		alive := 0
+		for _, i := range u.engine.gate.Instances(s.Name) {
+			if i.Version == s.Version {
+				alive++
+			}
+		}
+		if alive < s.Instances {
+			missing = append(missing, fmt.Sprintf("%s %s to come up: %d of %d instances on the bus", s.Name, s.Version, alive, s.Instances))
+		}
+	}
+	return missing
+}
+
+// ruin is the error for a program that has ended too early.
+func (u *upRun) ruin(d death) error {
+	message := d.program.label + " has ended by itself"
+	if d.err != nil {
+		message = d.err.Error()
+	}
+	return &failure{code: codeFailed, exit: exitFailed, message: message,
+		hint: "its last lines are above; see how it is started in " + u.short(u.app.manifest.Path)}
+}
+
+// begin finds the rollout to follow: one of this very release that is under way or has
+// failed is gone on with, else a new one begins.
+func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
+	want := releaseOf(u.app.manifest)
+	page, err := u.client.List(ctx, orchestrator.ListRequest{App: want.App, Limit: 1})
+	if err != nil {
+		return rollout.State{}, err
+	}
+	if len(page.Rollouts) > 0 {
+		found := page.Rollouts[0]
+		same := found.Release.Version == want.Version && found.Release.Digest == want.Digest
+		switch {
+		case same && found.Status == rollout.Running:
+			u.story.say(plain, "*", "going on with rollout %s, which was under way", found.ID)
+			return found.State, nil
+		case same && found.Status == rollout.Failed:
+			u.story.say(plain, "*", "rollout %s had failed: trying it again", found.ID)
+			retried, err := u.client.Retry(ctx, orchestrator.RolloutRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
+			return retried.State, err
+		case found.Status == rollout.Running:
+			u.story.say(yellow, "*", "rollout %s of %s was under way, and golive.yaml has changed since: a new one takes its place", found.ID, found.Release.Version)
+		}
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return rollout.State{}, err
+	}
+	begun, err := u.client.Deploy(ctx, orchestrator.DeployRequest{
+		Rollout: id.String(), Release: want, By: me(), Replace: true,
+	})
+	return begun.State, err
+}
+
+// lostWithin is how long a rollout may take to notice that a worker is dead.
+const lostWithin = 30 * time.Second
+
+// follow tells the rollout's story, from behind an event on, until it has ended, or
+// something has ended without which it cannot. It gives the last state and its
+// sequence.
+func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (rollout.State, uint64, error) {
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	type result struct {
+		last journal.Record
+		err  error
+	}
+	results := make(chan result, 1)
+	go func() {
+		started := false
+		f := follower{nc: u.relay.Conn(), story: u.story, after: after, each: func(journal.Record) error {
+			if started {
+				return nil
+			}
+			started = true // once, behind the plan
+			return u.app.startSetups(begun)
+		}}
+		last, err := f.follow(following, u.engine.journal, begun.Release.App, begun.ID)
+		results <- result{last, err}
+	}()
+	var fatal error
+	var late <-chan time.Time
+	for {
+		select {
+		case r := <-results:
+			if fatal != nil && r.err != nil {
+				r.err = fatal
+			}
+			return r.last.State, r.last.Sequence, r.err
+		case err := <-u.ended:
+			fatal = fmt.Errorf("the orchestrator has ended: %w", err)
+			stop()
+		case <-late:
+			stop()
+		case d := <-u.app.died:
+			wait, err := u.consider(ctx, d, begun)
+			if err != nil && fatal == nil {
+				fatal = err
+				late = time.After(wait)
+			}
+		}
+	}
+}
+
+// consider decides what a death means for the rollout: nothing if the program's work
+// is done, else an error, after the time that the rollout takes to notice by itself.
+func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) (time.Duration, error) {
+	if !u.app.running(d.program) {
+		return 0, nil
+	}
+	err := u.ruin(d)
+	if d.program.owner == "" {
+		return 0, err
+	}
+	story, e := u.client.Show(ctx, orchestrator.RolloutRequest{Rollout: begun.ID})
+	if e != nil {
+		return 0, err
+	}
+	if !unfinished(story.State, d.program.owner) {
+		return 0, nil
+	}
+	u.story.say(red, "✗", "%s", err)
+	for _, step := range story.Running() {
+		if step.Name == d.program.owner && story.Sightings[step.ID].Sent {
+			return lostWithin, err
+		}
+	}
+	return 0, err
+}
+
+// stay blocks until a person ends it, a service ends by itself, or the rollout, which
+// stands as it does after sequence, is tried again: then it gives the state to go on
+// from.
+func (u *upRun) stay(ctx context.Context, last rollout.State, sequence uint64) (*rollout.State, error) {
+	watching, stop := context.WithCancel(ctx)
+	retried := make(chan rollout.State, 1)
+	var watch sync.WaitGroup
+	watch.Go(func() { u.awaitRetry(watching, last, sequence, retried) })
+	defer func() { stop(); watch.Wait() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case s := <-retried:
+			return &s, nil
+		case err := <-u.ended:
+			return nil, fmt.Errorf("the orchestrator has ended: %w", err)
+		case d := <-u.app.died:
+			if u.app.running(d.program) {
+				return nil, u.ruin(d)
+			}
+		}
+	}
+}
+
+// awaitRetry waits for a failed rollout to be tried again, as golive retry does.
+func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uint64, retried chan<- rollout.State) {
+	if last.Status.Final() {
+		return
+	}
+	err := u.engine.journal.FollowSubject(ctx, protocol.RolloutSubject(last.Release.App, last.ID), sequence, func(r journal.Record) error {
+		if r.State.Status == rollout.Running {
+			retried <- r.State
+		}
+		return errEnded // whatever came first: a retry, or its end for good
+	})
+	if err != nil && !errors.Is(err, errEnded) {
+		u.logger().Warn("a retry of the rollout would not be noticed", zap.Error(err))
+	}
+}
