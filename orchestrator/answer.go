@@ -103,12 +103,7 @@ func (o *Orchestrator) takeNamed(ctx context.Context, script protocol.Script, ve
 	if len(bytes.TrimSpace(m.Data)) > 0 && json.Unmarshal(m.Data, &answer) != nil {
 		answer = protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: string(m.Data)}}
 	}
-	if id := m.Header.Get(protocol.HeaderRollout); id != "" {
-		answer.Rollout = id
-	}
-	if n, err := strconv.Atoi(m.Header.Get(protocol.HeaderAttempt)); err == nil {
-		answer.Attempt = n
-	}
+	answer.Rollout, answer.Attempt = about(m, answer.Rollout, answer.Attempt)
 	typ := rollout.StepAnswered
 	if verb == protocol.Failed {
 		typ = rollout.StepBroke
@@ -122,6 +117,18 @@ func (o *Orchestrator) takeNamed(ctx context.Context, script protocol.Script, ve
 		}
 	}
 	return fmt.Errorf("%w waits for it: %q", rollout.ErrNotFound, answer.Rollout)
+}
+
+// about gives the rollout and the attempt that a message is about: its headers say so,
+// or else its payload.
+func about(m *nats.Msg, rollout string, attempt int) (string, int) {
+	if id := m.Header.Get(protocol.HeaderRollout); id != "" {
+		rollout = id
+	}
+	if n, err := strconv.Atoi(m.Header.Get(protocol.HeaderAttempt)); err == nil {
+		attempt = n
+	}
+	return rollout, attempt
 }
 
 // settle makes an answer of a script durable. Without an attempt it is about the
@@ -190,13 +197,14 @@ func noAnswer(i journal.Item) bool {
 		return true
 	}
 	var ack struct {
+		Done     bool   `json:"done"` // which no acknowledgement says
 		Stream   string `json:"stream"`
 		Sequence uint64 `json:"seq"`
 		Error    *struct {
 			ErrorCode int `json:"err_code"`
 		} `json:"error"`
 	}
-	if json.Unmarshal(i.Data, &ack) != nil {
+	if json.Unmarshal(i.Data, &ack) != nil || ack.Done {
 		return false
 	}
 	return (ack.Stream != "" && ack.Sequence > 0) || (ack.Error != nil && ack.Error.ErrorCode != 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -263,4 +264,41 @@ func TestSignsOfLifeAreShown(t *testing.T) {
 	})
 	close(goOn)
 	e.running(id, "todo-search/traffic", 1)
+}
+
+// A setup service without our SDK tells its progress with headers or in JSON.
+func TestSignOfLifeNamesItsAttempt(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	next(e, "the start", starts)
+	done := int64(0)
+	progress := func(rollout, payload string) {
+		t.Helper()
+		m := nats.NewMsg("deployment-todo-search-0.0.1-offline-progress")
+		m.Data = []byte(payload)
+		if rollout != "" {
+			m.Header.Set(protocol.HeaderRollout, rollout)
+			m.Header.Set(protocol.HeaderAttempt, "1")
+		}
+		e.must(e.nc.PublishMsg(m))
+	}
+	shown := func() orchestrator.Sighting {
+		return e.show(id).Sightings["todo-search/offline"]
+	}
+	for _, nobodys := range []string{"", "{", `{"attempt": 1, "done": 9}`, `{"rollout": "` + id + `", "attempt": 7, "done": 9}`} {
+		progress("", nobodys)
+	}
+	progress(newID(t), `{"done": 9}`)
+	progress(id, "")
+	e.until("a bare sign of life counts", func() bool { return !shown().Beat.IsZero() })
+	if got := shown(); got.Done != 0 {
+		t.Errorf("progress that names no running attempt is shown: %+v", got)
+	}
+	for _, payload := range []string{`{"rollout": "` + id + `", "done": %d}`, `{"rollout": "` + id + `", "attempt": 1, "done": %d}`} {
+		done++
+		progress("", fmt.Sprintf(payload, done))
+		e.until("the progress is shown", func() bool { return shown().Done == done })
+	}
 }

@@ -212,16 +212,17 @@ func (o *Orchestrator) hearNotices(ctx context.Context) error {
 	return nil
 }
 
-// heardProgress takes in a sign of life.
+// heardProgress takes in a sign of life. Without an attempt it is about the first one.
 func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 	var p protocol.ProgressMessage
-	if json.Unmarshal(m.Data, &p) != nil {
+	if len(m.Data) > 0 && json.Unmarshal(m.Data, &p) != nil {
 		return
 	}
-	o.sight.note(p.Rollout, step, p.Attempt, func(s *Sighting) {
+	p.Rollout, p.Attempt = about(m, p.Rollout, p.Attempt)
+	o.sight.note(p.Rollout, step, max(p.Attempt, 1), func(s *Sighting) {
 		s.Beat, s.Sent, s.Waiting = time.Now(), true, ""
 		if p.Done != nil {
-			s.Done, s.Total, s.Note = *p.Done, p.Total, p.Note
+			s.Done, s.Total, s.Note = *p.Done, p.Total, clip(p.Note)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/relay"
@@ -118,7 +119,7 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 		server, err = embedded.Start(config)
 		b.must(err)
 		t.Cleanup(func() { _ = server.Stop() })
-		b.must(r.Conn().FlushTimeout(patience))
+		b.until("the connection is back", func() bool { return r.Conn().FlushTimeout(time.Second) == nil })
 	}
 	second, err := b.Append(t.Context(), b.failed(s), first)
 	b.must(err)

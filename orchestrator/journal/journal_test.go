@@ -83,6 +83,20 @@ func (b *bench) within() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(b.t.Context(), patience)
 }
 
+// until blocks until ok holds.
+func (b *bench) until(what string, ok func() bool) {
+	b.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); !ok(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			b.t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
 func TestOfTwoAppendsOneWins(t *testing.T) {
 	b := newBench(t)
 	s, sequence := b.begin("todo-app")
