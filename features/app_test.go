@@ -201,7 +201,7 @@ func anyCommand(program string) ([]string, error) {
 func role(args ...string) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, errors.Join(errors.New("find the test binary"), err)
+		return nil, fmt.Errorf("find the test binary: %w", err)
 	}
 	return append([]string{self, "-role"}, args...), nil
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
-	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // bus is the NATS server of an environment.
@@ -201,30 +200,16 @@ func (s *scenario) startProgram(ctx context.Context, a *app, service, version st
 // system sees it: in the stream of everything that happens.
 func (s *scenario) awaitRollout(ctx context.Context, name, version, how string) error {
 	want := map[string]string{"completes": "completed", "fails": "failed"}[how]
-	o, err := s.look(ctx)
-	if err != nil {
-		return err
-	}
-	js, err := jetstream.New(o.nc)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := withPatience(ctx)
 	defer cancel()
-	consumer, err := js.OrderedConsumer(ctx, protocol.Stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{protocol.AppRollouts(name)},
-	})
+	events, err := s.events(ctx, name)
 	if err != nil {
 		return err
 	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
+	defer events.Stop()
 	last := "not begun"
 	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
+		m, err := events.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return fmt.Errorf("the rollout of %s %s is %s: %w", name, version, last, err)
 		}

@@ -151,7 +151,7 @@ var beginsWithTime = regexp.MustCompile(`^\d{4}-\d\d-\d\dT`)
 func compareFields(list string, have map[string]bool) error {
 	if *update {
 		text := strings.Join(slices.Sorted(maps.Keys(have)), "\n") + "\n"
-		return os.WriteFile(filepath.Join("testdata", list), []byte(text), 0o600)
+		return os.WriteFile(filepath.Join("testdata", list), []byte(text), 0o644)
 	}
 	want, err := listedFields(list)
 	if err != nil {

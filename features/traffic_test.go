@@ -6,44 +6,9 @@ import (
 	"fmt"
 
 	"github.com/cucumber/godog"
-	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay"
 )
-
-// outside is whoever looks at the bus from outside.
-type outside struct {
-	url      string // that it is connected to
-	relay    *relay.Relay
-	nc       *nats.Conn
-	observed *observation // nil: it does not listen
-}
-
-// look connects to the bus, once.
-func (s *scenario) look(ctx context.Context) (*outside, error) {
-	url, err := s.addressOfBus()
-	if err != nil {
-		return nil, err
-	}
-	if s.outside != nil && s.outside.url == url {
-		return s.outside, nil
-	}
-	s.outside.stop()
-	ctx, cancel := withPatience(ctx)
-	defer cancel()
-	r, err := relay.Connect(ctx, relay.Config{URL: url, Name: "somebody outside"})
-	if err != nil {
-		return nil, err
-	}
-	s.outside = &outside{url: url, relay: r, nc: r.Conn()}
-	return s.outside, nil
-}
-
-func (o *outside) stop() {
-	if o != nil {
-		o.relay.Close()
-	}
-}
 
 func (s *scenario) trafficSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^(\S+) answers as version (\S+)$`, s.answersAs)

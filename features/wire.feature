@@ -144,6 +144,59 @@ Feature: the wire
         | deployment-search-1.0.0-offline-done | <id>           | …"items":5…    |
         | shop-1.0.0-set-up                    | <id>           | …"final":true… |
 
+  Rule: a deployment system needs NATS alone
+
+    Background:
+      Given an environment with one orchestrator
+      And version 1.0.0 of the app shop, with these services:
+        | service | version | scripts |
+        | search  | 1.0.0   | offline |
+
+    Scenario: it asks for a rollout, asks again, and hears the end of the one
+      Given somebody observes these messages:
+        | shop-1.0.0-set-up |
+      And somebody starts the programs of the app shop
+      When somebody requests "golive.api.deploy" with:
+        """
+        {"rollout": "0199c6d2-1a2b-7000-8000-000000000001", "by": "ci", "release": {
+          "app": "shop", "version": "1.0.0", "strategy": "parallel", "setup": false,
+          "services": [{"name": "search", "version": "1.0.0", "migrations": ["offline"], "instances": 1}]}}
+        """
+      Then the reply is "{"id":"0199c6d2-1a2b-7000-8000-000000000001",…}"
+      When somebody requests "golive.api.deploy" with:
+        """
+        {"rollout": "0199c6d2-1a2b-7000-8000-000000000001", "by": "ci", "release": {
+          "app": "shop", "version": "1.0.0", "strategy": "parallel", "setup": false,
+          "services": [{"name": "search", "version": "1.0.0", "migrations": ["offline"], "instances": 1}]}}
+        """
+      Then the reply is "{"id":"0199c6d2-1a2b-7000-8000-000000000001",…}"
+      And these messages are observed, and no other:
+        | message           | Golive-Rollout                       | Golive-Sequence | payload        |
+        | shop-1.0.0-set-up | 0199c6d2-1a2b-7000-8000-000000000001 | <number>        | …"final":true… |
+      And the stream holds these events of the app shop:
+        | ce-type                     | ce-subject                           | ce-source         | ce-specversion | ce-time | ce-id |
+        | golive.rollout.created.v1   | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | <time>  | <id>  |
+        | golive.rollout.step-done.v1 | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | <time>  | <id>  |
+        | golive.rollout.completed.v1 | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | <time>  | <id>  |
+      And these scripts have run:
+        | script               | times |
+        | search 1.0.0 offline | 1     |
+
+    Scenario Outline: it is told what is wrong with its request
+      When somebody requests "golive.api.<command>" with:
+        """
+        <request>
+        """
+      Then the reply is "{"error":{"code":"<code>","message":"<message>…"…}}"
+
+      Examples:
+        | command | request                     | code      | message                              |
+        | deploy  | {"rollout": "1"}            | invalid   | rollout id \"1\" is no UUID v7     |
+        | deploy  | shop                        | invalid   | the request is not JSON              |
+        | show    | {"rollout": "0199c6d2"}     | not_found | there is no rollout 0199c6d2         |
+        | status  | {"app": "shop"}             | not_found | no version of an app \"shop\"      |
+        | list    | {"limit": 101}              | invalid   | limit is 101, it must be from 1 to 100 |
+
   Rule: names that look alike are told apart
 
     Background:

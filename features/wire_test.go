@@ -8,12 +8,16 @@ import (
 
 	"github.com/cucumber/godog"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func (s *scenario) wireSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^somebody observes these messages:$`, s.observe)
 	sc.Step(`^these messages are observed, and no other:$`, s.observed)
 	sc.Step(`^somebody publishes "([^"]*)" by hand$`, s.publishByHand)
+	sc.Step(`^somebody requests "([^"]*)" with:$`, s.request)
+	sc.Step(`^the reply is "(.*)"$`, s.replyIs)
+	sc.Step(`^the stream holds these events of the app (\S+):$`, s.holdsEvents)
 }
 
 // observation is what was heard of some messages, in order.
@@ -65,11 +69,16 @@ func (s *scenario) observed(ctx context.Context, table *godog.Table) error {
 	if len(o.heard) > len(rows) {
 		return fmt.Errorf("%d messages were heard: %s", len(o.heard), names(o.heard))
 	}
-	for i, row := range rows {
+	return compareMessages(o.heard, table)
+}
+
+// compareMessages compares each message with its row of the table.
+func compareMessages(messages []*nats.Msg, table *godog.Table) error {
+	for i, row := range table.Rows[1:] {
 		for j, cell := range row.Cells {
 			title := table.Rows[0].Cells[j].Value
-			if got := part(o.heard[i], title); !lineLike(cell.Value).MatchString(got) {
-				return fmt.Errorf("message %d of %s has the %s %q, not %q", i+1, names(o.heard), title, got, cell.Value)
+			if got := part(messages[i], title); !lineLike(cell.Value).MatchString(got) {
+				return fmt.Errorf("message %d of %s has the %s %q, not %q", i+1, names(messages), title, got, cell.Value)
 			}
 		}
 	}
@@ -117,4 +126,47 @@ func (s *scenario) publishByHand(ctx context.Context, name string) error {
 			return fmt.Errorf("nobody listens to %s: %w", name, context.Cause(ctx))
 		}
 	}
+}
+
+// request sends a request as a deployment system does, and keeps the reply.
+func (s *scenario) request(ctx context.Context, name string, payload *godog.DocString) error {
+	o, err := s.look(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	m, err := o.nc.RequestWithContext(ctx, name, []byte(payload.Content))
+	if err != nil {
+		return fmt.Errorf("request %s: %w", name, err)
+	}
+	o.reply = string(m.Data)
+	return nil
+}
+
+func (s *scenario) replyIs(expected string) error {
+	if s.outside == nil || !lineLike(expected).MatchString(s.outside.reply) {
+		return fmt.Errorf("the reply is %s", s.outside.reply)
+	}
+	return nil
+}
+
+// holdsEvents compares all events of an app that are kept, oldest first.
+func (s *scenario) holdsEvents(ctx context.Context, app string, table *godog.Table) error {
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	events, err := s.events(ctx, app)
+	if err != nil {
+		return err
+	}
+	defer events.Stop()
+	var kept []*nats.Msg
+	for range table.Rows[1:] {
+		m, err := events.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("only %d events are there: %w", len(kept), err)
+		}
+		kept = append(kept, &nats.Msg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()})
+	}
+	return compareMessages(kept, table)
 }
