@@ -86,7 +86,8 @@ Feature: rolling a release out into an environment
     And somebody starts the programs of the app shop
     When I start "golive deploy shop"
     And the offline script of search 1.0.0 has begun
-    And the bus goes away and comes back
+    Then the story tells "→ deployment-search-1.0.0-offline-start"
+    When the bus goes away and comes back
     And I let the offline script of search 1.0.0 end
     Then it ends with code 0
     And search answers as version 1.0.0
