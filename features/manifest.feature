@@ -31,7 +31,7 @@ Feature: mistakes in the manifest
       golive: error: shop/golive.yaml:8:18: services.search.migrations[0]: unknown phase "onlin": valid are before, offline, online
       golive: error: shop/golive.yaml:9:17: services.search.dependsOn[0]: unknown service "stok": valid are stock
       golive: error: shop/golive.yaml:10:3: services.stock.version: this key is required and missing
-      golive: error: shop/golive.yaml:11:5: services.stock.versoin: unknown key "versoin": valid are version, run, setup, migrations, dependsOn, timeout, instances
+      golive: error: shop/golive.yaml:11:5: services.stock.versoin: unknown key "versoin": valid are version, run, setup, migrations, dependsOn, timeout, instances, keepOnline
       golive: hint: line 3: did you mean parallel?
       golive: hint: line 7: write [go, run, ./search]
       golive: hint: line 8: did you mean online?
@@ -105,22 +105,4 @@ Feature: mistakes in the manifest
     And I am told:
       """
       golive: error: there is no golive.yaml in the folder …/home: write one there, or give the folder that holds it
-      """
-
-  Scenario: what this version of golive cannot do yet
-    Given the manifest of the app shop is:
-      """
-      app: shop
-      version: 1.0.0
-      strategy: downtime
-      services:
-        stock: {version: 1.0.0}
-      """
-    And an environment with one orchestrator
-    When I run "golive deploy shop"
-    Then it ends with code 1
-    And I am told:
-      """
-      golive: error: this version of golive cannot put a service under maintenance yet, which strategy downtime asks for
-      golive: hint: use strategy: parallel
       """

@@ -341,7 +341,11 @@ func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Servic
 		return s, err
 	}
 	s.Online = append(s.Online, route.Online()...)
-	for _, i := range o.gate.Instances(service.Name) {
+	instances, err := o.gate.Instances(ctx, service.Name)
+	if err != nil {
+		return s, err
+	}
+	for _, i := range instances {
 		if i.Version == service.Version {
 			s.Alive++
 		}
@@ -361,11 +365,11 @@ func (o *Orchestrator) routes(ctx context.Context, _ struct{}) ([]RouteStatus, e
 	}
 	all := []RouteStatus{}
 	for _, r := range routes {
-		s := RouteStatus{Route: r, Instances: o.gate.Instances(r.Service)}
-		if s.Instances == nil {
-			s.Instances = []gate.Instance{}
+		instances, err := o.gate.Instances(ctx, r.Service)
+		if err != nil {
+			return nil, err
 		}
-		all = append(all, s)
+		all = append(all, RouteStatus{Route: r, Instances: append([]gate.Instance{}, instances...)})
 	}
 	return all, nil
 }

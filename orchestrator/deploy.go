@@ -20,9 +20,6 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 	if err := q.Release.Validate(); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "correct golive.yaml", "%v", err)
 	}
-	if q.Release.Strategy == rollout.Downtime {
-		return RolloutView{}, refuse(CodeInvalid, "use strategy: parallel", "this version of golive cannot put a service under maintenance yet, which strategy downtime asks for")
-	}
 	for {
 		r, err := o.begin(ctx, q)
 		if errors.Is(err, rollout.ErrConflict) {
@@ -85,7 +82,7 @@ func (o *Orchestrator) makeRoom(ctx context.Context, q DeployRequest) (uint64, e
 	case !s.Status.Final():
 		for _, step := range s.Steps {
 			if step.Kind == rollout.Traffic && step.Status != rollout.StepDone {
-				if err := o.gate.Seal(ctx, step.Name, q.Rollout); err != nil {
+				if err := o.takeRoute(ctx, step, s, q.Rollout); err != nil {
 					return 0, err
 				}
 			}
@@ -100,6 +97,24 @@ func (o *Orchestrator) makeRoom(ctx context.Context, q DeployRequest) (uint64, e
 		return ended.Sequence, err
 	}
 	return newest.Sequence, nil
+}
+
+// takeRoute takes the route of a step that has not been finished away from its rollout,
+// and leads traffic that was on its way back to where it came from. A service under
+// maintenance stays so: what has run offline is not undone.
+func (o *Orchestrator) takeRoute(ctx context.Context, step rollout.Step, s rollout.State, by string) error {
+	if err := o.gate.Seal(ctx, step.Name, by); err != nil {
+		return err
+	}
+	route, err := o.gate.Route(ctx, step.Name)
+	if err != nil || route.Settled() {
+		return err
+	}
+	step.Back = true
+	order := backwards(s, step)
+	order.Rollout, order.Replaces = by, route.Revision
+	_, err = o.gate.Open(ctx, order)
+	return err
 }
 
 // checkOwners refuses a release that holds another app's service.

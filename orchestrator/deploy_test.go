@@ -190,8 +190,6 @@ func TestRefusedDeployLeavesTheFailedRolloutAlone(t *testing.T) {
 func TestDeployThatCannotBeUnderstoodIsRefused(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
-	downtime := search()
-	downtime.Strategy = rollout.Downtime
 	nameless := search()
 	nameless.App = "golive-app"
 	for name, c := range map[string]struct {
@@ -202,7 +200,6 @@ func TestDeployThatCannotBeUnderstoodIsRefused(t *testing.T) {
 		"no id":         {"", search(), "no UUID v7"},
 		"another UUID":  {"8f14e45f-ceea-467f-a8b5-1d1c1c0a0a0a", search(), "no UUID v7"},
 		"reserved name": {newID(t), nameless, "reserved"},
-		"downtime":      {newID(t), downtime, "maintenance"},
 	} {
 		_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: c.id, Release: c.release})
 		if err == nil {

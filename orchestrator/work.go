@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -61,10 +60,10 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
 	doing, ctx := errgroup.WithContext(ctx)
 	for _, step := range r.State.Todo() {
 		doing.Go(func() error {
-			if step.Kind == rollout.Traffic {
-				return o.openRoute(ctx, r, step)
+			if step.Kind == rollout.Migration {
+				return o.sendStart(ctx, r, step)
 			}
-			return o.sendStart(ctx, r, step)
+			return o.moveTraffic(ctx, r, step)
 		})
 	}
 	return doing.Wait()
@@ -219,47 +218,6 @@ func (o *Orchestrator) publishStart(ctx context.Context, m *nats.Msg) (heard boo
 			return listened, nil
 		}
 	}
-}
-
-// awaitSlice is how long one wait for confirmations lasts before it is told what is
-// still missing.
-const awaitSlice = 2 * time.Second
-
-// openRoute opens the gate of a service: it writes the route and, once enough
-// instances have confirmed it, records that in the journal.
-func (o *Orchestrator) openRoute(ctx context.Context, r journal.Record, step rollout.Step) error {
-	order := gate.Order{Service: step.Name, Version: step.Version, Rollout: r.State.ID, Sequence: r.Sequence}
-	if step.Replaces != nil {
-		order.Replaces = step.Replaces.Revision
-	}
-	revision, err := o.gate.Open(ctx, order)
-	if errors.Is(err, rollout.ErrConflict) {
-		return o.record(ctx, r, rollout.Event{
-			Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt,
-			Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: "conflict", Message: err.Error() + ": deploy again, which plans on the route as it is"}},
-		})
-	}
-	if err != nil {
-		return err
-	}
-	for {
-		if _, current := o.sight.outdated(r); !current {
-			return nil
-		}
-		slice, cancel := context.WithTimeout(ctx, awaitSlice)
-		have, err := o.gate.Await(slice, step.Name, step.Version, revision, step.Instances)
-		cancel()
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: fmt.Sprintf(
-			"%d of %d instances of %s %s have confirmed route revision %d", have, step.Instances, step.Name, step.Version, revision)})
-	}
-	o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt})
-	return o.record(ctx, r, rollout.Event{Type: rollout.Opened, Step: step.ID, Attempt: step.Attempt, Revision: revision})
 }
 
 // record makes an event of our own durable; one that has become stale is dropped.

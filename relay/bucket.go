@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Bucket describes a key-value bucket that golive keeps its state in.
@@ -15,6 +17,21 @@ type Bucket struct {
 	Name     string        // required
 	Replicas int           // 0 means 1
 	MaxAge   time.Duration // after which a key is forgotten; 0: never
+	TTL      bool          // a key may say itself when it is forgotten, in the header Nats-TTL
+}
+
+// OpenRoutes opens the buckets of routes and of leases and makes what is missing.
+// Instances of services look into both.
+//
+// Leases are kept on disk as routes are: a bucket in memory is gone with a restart of
+// its server, and then a gate would see nobody alive while everybody still serves.
+func OpenRoutes(ctx context.Context, nc *nats.Conn, replicas int) (routes, leases jetstream.KeyValue, err error) {
+	leases, err = OpenBucket(ctx, nc, Bucket{Name: protocol.LeasesBucket, Replicas: replicas, TTL: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	routes, err = OpenBucket(ctx, nc, Bucket{Name: protocol.RoutesBucket, Replicas: replicas})
+	return routes, leases, err
 }
 
 // OpenBucket opens b and makes it when it is missing. Reads of the bucket come from
@@ -33,7 +50,7 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, b Bucket) (jetstream.KeyValu
 	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: "KV_" + b.Name, Subjects: []string{"$KV." + b.Name + ".>"},
 		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DenyDelete: true, AllowRollup: true,
-		AllowDirect: false, MaxAge: b.MaxAge, Replicas: max(b.Replicas, 1), MaxMsgSize: -1,
+		AllowDirect: false, AllowMsgTTL: b.TTL, MaxAge: b.MaxAge, Replicas: max(b.Replicas, 1), MaxMsgSize: -1,
 	})
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return nil, fmt.Errorf("make bucket %s: %w", b.Name, err)

@@ -18,11 +18,29 @@ import (
 // none of those that run is online.
 var ErrNobodyListens = errors.New("nobody listens")
 
+// ErrMaintenance says that the service is under maintenance. The error is an *[Error]
+// too, whose RetryAfter tells when to try again; no handler has seen the request.
+var ErrMaintenance = errors.New(underMaintenance)
+
 // Codes of an [Error] that the relay itself gives.
 const (
 	CodeFailed      = "500" // the handler returned an error that is no *Error, or panicked
-	CodeMaintenance = "503" // the service is under maintenance
+	CodeUnavailable = "503" // nobody can answer now; with [Error.RetryAfter], the service is under maintenance
 )
+
+// underMaintenance is what a request to a service under maintenance is answered with.
+const underMaintenance = "under maintenance"
+
+// Answers to requests that no handler has seen. Trying again may help.
+var (
+	errNobodyOnline = &Error{Code: CodeUnavailable, Message: "no version of the service is online"}
+	errTooMany      = &Error{Code: CodeUnavailable, Message: "too many requests are held while traffic moves"}
+	errTooLong      = &Error{Code: CodeUnavailable, Message: "held for too long while traffic moves"}
+	errStopped      = &Error{Code: CodeFailed, Message: "the instance was stopped before it could begin"}
+)
+
+// errLapsed answers a request whose handler has run, but whose answer came too late.
+var errLapsed = &Error{Code: CodeFailed, Message: "the instance was cut off while it was at work, and another version has taken over"}
 
 // noReason stands for the message of an error that has none.
 const noReason = "it gave no reason"
@@ -42,6 +60,11 @@ func (e *Error) Error() string {
 		return e.Message
 	}
 	return e.Name + " answered " + e.Code + ": " + e.Message
+}
+
+// Is makes an answer that comes from maintenance an [ErrMaintenance].
+func (e *Error) Is(target error) bool {
+	return target == ErrMaintenance && e.Code == CodeUnavailable && e.Message == underMaintenance
 }
 
 func errorOf(name string, m *nats.Msg) error {

@@ -82,7 +82,7 @@ type confirmation struct {
 // does.
 func listenToConfirmations(t *testing.T, r *relay.Relay, service string) *confirmations {
 	t.Helper()
-	_, err := relay.OpenBucket(within(t, patience), r.Conn(), relay.Bucket{Name: protocol.RoutesBucket})
+	_, _, err := relay.OpenRoutes(within(t, patience), r.Conn(), 1)
 	must(t, err)
 	c := &confirmations{t: t, service: service, heard: make(chan confirmation, 1000)}
 	_, err = r.Conn().Subscribe(protocol.ConfirmSubject(service, "*"), func(m *nats.Msg) {

@@ -244,20 +244,30 @@ func (r *Relay) Drain(ctx context.Context) error {
 // An Option changes where one message goes.
 type Option func(*target)
 
-type target struct{ version string }
+type target struct {
+	version string
+	patient bool
+}
 
 // ToVersion sends the message to the private address of one version of its service,
 // whether or not that version is online.
 func ToVersion(version string) Option { return func(t *target) { t.version = version } }
 
-func subject(name string, opts []Option) (string, error) {
-	if len(opts) == 0 {
-		return name, nil
-	}
+// AwaitMaintenance makes a request wait while its service is under maintenance, for as
+// long as its context allows: it is sent again after the time that the service tells, and
+// at least once a second. It changes nothing for [Relay.Send].
+func AwaitMaintenance() Option { return func(t *target) { t.patient = true } }
+
+func targetOf(opts []Option) target {
 	var t target
 	for _, o := range opts {
 		o(&t)
 	}
+	return t
+}
+
+// subject is where a message goes.
+func (t target) subject(name string) (string, error) {
 	if t.version == "" {
 		return name, nil
 	}
@@ -274,7 +284,7 @@ func subject(name string, opts []Option) (string, error) {
 // Send publishes a message and does not wait for anybody to get it. Payload is sent
 // as it is when it is nil, a []byte or a json.RawMessage, and as JSON otherwise.
 func (r *Relay) Send(name string, payload any, opts ...Option) error {
-	to, err := subject(name, opts)
+	to, err := targetOf(opts).subject(name)
 	if err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
@@ -293,10 +303,12 @@ func (r *Relay) Send(name string, payload any, opts ...Option) error {
 // [Relay.Send]. The answer is stored in reply: nil drops it, *[]byte and
 // *json.RawMessage take it as it is, anything else takes it as JSON.
 //
-// The error is [ErrNobodyListens] at once when no instance is there, and an *[Error]
-// when the handler answered with one.
+// The error is [ErrNobodyListens] at once when no instance is there, [ErrMaintenance] when
+// the service is under maintenance (see [AwaitMaintenance]), and an *[Error] when the
+// handler answered with one.
 func (r *Relay) Request(ctx context.Context, name string, payload, reply any, opts ...Option) error {
-	to, err := subject(name, opts)
+	t := targetOf(opts)
+	to, err := t.subject(name)
 	if err != nil {
 		return fmt.Errorf("request %s: %w", name, err)
 	}
@@ -306,17 +318,43 @@ func (r *Relay) Request(ctx context.Context, name string, payload, reply any, op
 	}
 	ctx, cancel := r.withTimeout(ctx)
 	defer cancel()
-	m, err := r.nc.RequestWithContext(ctx, to, data)
-	if err != nil {
-		return fmt.Errorf("request %s: %w", name, describe(err, r.nc))
+	for {
+		m, err := r.nc.RequestWithContext(ctx, to, data)
+		if err != nil {
+			return fmt.Errorf("request %s: %w", name, describe(err, r.nc))
+		}
+		if err := errorOf(name, m); err != nil {
+			if t.patient && awaitMaintenance(ctx, err) {
+				continue
+			}
+			return err
+		}
+		if err := decode(m.Data, reply); err != nil {
+			return fmt.Errorf("answer to %s: %w", name, err)
+		}
+		return nil
 	}
-	if err := errorOf(name, m); err != nil {
-		return err
+}
+
+// maintenancePoll is how long a request waits at most before it is sent again: services
+// come back when they come back, not when they said.
+const maintenancePoll = time.Second
+
+// awaitMaintenance waits as a service under maintenance says. False: it is another error,
+// or there is no time left.
+func awaitMaintenance(ctx context.Context, err error) bool {
+	var answered *Error
+	if !errors.As(err, &answered) || !errors.Is(err, ErrMaintenance) {
+		return false
 	}
-	if err := decode(m.Data, reply); err != nil {
-		return fmt.Errorf("answer to %s: %w", name, err)
+	t := time.NewTimer(min(max(answered.RetryAfter, maintenancePoll/10), maintenancePoll))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
-	return nil
 }
 
 func (r *Relay) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {

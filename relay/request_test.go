@@ -128,7 +128,7 @@ func TestErrorsReachTheCaller(t *testing.T) {
 		"nothing":    {&relay.Error{}, relay.Error{Code: "500", Message: "it gave no reason"}},
 		"wrapped":    {fmt.Errorf("read todo: %w", &relay.Error{Code: "404", Message: "there is no todo 7"}), relay.Error{Code: "404", Message: "read todo: there is no todo 7"}},
 		"passed-on":  {remote, relay.Error{Code: "404", Message: "todos.get answered 404: there is no todo 7"}},
-		"later":      {&relay.Error{Code: relay.CodeMaintenance, Message: "under maintenance", RetryAfter: 1500 * time.Millisecond}, relay.Error{Code: "503", Message: "under maintenance", RetryAfter: 2 * time.Second}},
+		"later":      {&relay.Error{Code: relay.CodeUnavailable, Message: "under maintenance", RetryAfter: 1500 * time.Millisecond}, relay.Error{Code: "503", Message: "under maintenance", RetryAfter: 2 * time.Second}},
 		"lines":      {errors.New("one\r\ntwo\nthree\n"), relay.Error{Code: "500", Message: "one  two three"}},
 		"foreign":    {errors.New("größer als 1 GB"), relay.Error{Code: "500", Message: "größer als 1 GB"}},
 	}

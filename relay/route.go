@@ -22,9 +22,12 @@ const rereadEvery = protocol.ConfirmEvery
 // routeTimeout bounds one reading of the route: an answer may be lost with the server.
 const routeTimeout = 2 * time.Second
 
-// followRoute keeps the instance's production subscriptions as the route says, and
-// confirms, until ctx ends or the relay is closed, which is an error; it then takes the
-// instance off production.
+// followRoute makes the instance play its role, and confirms it, until ctx ends or the
+// relay is closed, which is an error; it then takes the instance off production.
+//
+// The lease comes first: the route is read only after it has been stored. So a gate that
+// has written a revision and then finds no lease of an instance knows that the instance
+// will read that revision, or a later one, before it answers anything.
 func (i *instance) followRoute(ctx context.Context) error {
 	defer i.unsubscribe()
 	nc := i.relay.nc
@@ -34,20 +37,33 @@ func (i *instance) followRoute(ctx context.Context) error {
 	defer tick.Stop()
 	var watch routeWatch
 	defer func() { watch.stop() }()
-	current := protocol.Confirmation{Version: i.service.Version, State: protocol.StateOffline}
+	var confirmed protocol.Confirmation
 	for !nc.IsClosed() {
-		if watch.updates == nil {
+		leased := i.traffic.leased.Load() > 0
+		if leased && watch.updates == nil {
 			watch = i.watch(ctx)
+			i.reread(ctx)
 		}
-		current = i.reread(ctx, current)
+		confirmed = i.confirmSettled(confirmed)
 		select {
 		case <-ctx.Done():
 			return nil
-		case _, open := <-watch.updates:
+		case l := <-i.leases:
+			i.renew(ctx, l)
+		case entry, open := <-watch.updates:
 			if !open {
 				watch.stop()
+			} else if entry != nil {
+				i.read(ctx, entry)
 			}
+		case <-i.traffic.busy.idle:
+		case <-i.drained:
 		case <-tick.C:
+			confirmed = protocol.Confirmation{} // once more: one may have been lost
+			if leased {
+				i.reread(ctx)
+			}
+			i.mayAnswer() // it is awake: if the lease has run out, it is renewed now
 		case <-changed:
 			watch.stop() // it may be blind now
 		}
@@ -55,25 +71,73 @@ func (i *instance) followRoute(ctx context.Context) error {
 	return nats.ErrConnectionClosed
 }
 
-// reread acts on the route as its leader has it now, and confirms it.
-func (i *instance) reread(ctx context.Context, current protocol.Confirmation) protocol.Confirmation {
+// renew takes a lease after one has run out, or the first. The route is read anew before
+// anything is answered: gates have stopped waiting for this instance.
+func (i *instance) renew(ctx context.Context, l lease) {
+	if !i.reread(ctx) {
+		return // the next tick asks for the next lease
+	}
+	i.traffic.leased.Store(l.until)
+	at := *i.traffic.role.Load()
+	at.over = make(chan struct{})
+	i.take(&at) // what was held for want of a lease goes on
+}
+
+// reread plays the role that the bucket's leader has now, and reports whether it could.
+func (i *instance) reread(ctx context.Context) bool {
 	route, revision, err := i.route(ctx)
 	i.tellUnread(ctx, err)
-	if err != nil {
-		return current
+	if err == nil {
+		err = i.play(ctx, route, revision)
 	}
-	next := protocol.Confirmation{Revision: revision, Version: i.service.Version, State: route.State(i.service.Version)}
-	if err := i.act(ctx, next.State); err != nil {
-		if ctx.Err() == nil {
-			i.log.Error("act on route", zap.Uint64("revision", revision), zap.Error(err))
+	return err == nil
+}
+
+// read plays the role that a watched entry gives. An unreadable one changes nothing.
+func (i *instance) read(ctx context.Context, entry jetstream.KeyValueEntry) {
+	route, err := readRoute(entry)
+	i.tellUnread(ctx, err)
+	if err == nil {
+		_ = i.play(ctx, route, entry.Revision()) // it has been logged, and the tick tries again
+	}
+}
+
+// play takes on the role that a revision of the route gives, unless it plays it or a
+// later one already.
+func (i *instance) play(ctx context.Context, route protocol.Route, revision uint64) error {
+	last := i.traffic.role.Load()
+	next := newRole(route, revision, i.service.Name, i.service.Version)
+	known := revision == last.revision && last.verdict == next.verdict
+	if revision < last.revision || known && (i.production != nil) == next.listed() {
+		return nil
+	}
+	if next.listed() {
+		if err := i.subscribe(ctx); err != nil {
+			if ctx.Err() == nil {
+				i.log.Error("act on route", zap.Uint64("revision", revision), zap.Error(err))
+			}
+			return err
 		}
-		return current
 	}
-	if next != current {
-		i.log.Info("route", zap.Uint64("revision", revision), zap.String("state", string(next.State)))
+	i.take(next)
+	if !next.listed() {
+		i.unsubscribe()
 	}
-	i.confirm(next)
-	return next
+	if next.state != last.state || revision != last.revision {
+		i.log.Info("route", zap.Uint64("revision", revision), zap.String("state", string(next.state)))
+	}
+	return nil
+}
+
+// confirmSettled confirms the role that the instance plays, once.
+func (i *instance) confirmSettled(last protocol.Confirmation) protocol.Confirmation {
+	at := i.traffic.role.Load()
+	c := protocol.Confirmation{Revision: at.revision, State: at.state, Version: i.service.Version}
+	if c == last || i.traffic.leased.Load() == 0 || !i.settled() {
+		return last
+	}
+	i.confirm(c)
+	return c
 }
 
 // tellUnread logs that the route cannot be read, once until it can be again.
@@ -82,14 +146,6 @@ func (i *instance) tellUnread(ctx context.Context, err error) {
 		i.log.Warn("route not read, acting on the one before", zap.Error(err))
 	}
 	i.unread = err != nil
-}
-
-func (i *instance) act(ctx context.Context, state protocol.VersionState) error {
-	if state == protocol.StateOnline {
-		return i.subscribe(ctx)
-	}
-	i.unsubscribe()
-	return nil
 }
 
 func (i *instance) confirm(c protocol.Confirmation) {
@@ -121,11 +177,20 @@ func (i *instance) route(ctx context.Context) (protocol.Route, uint64, error) {
 	if err != nil {
 		return protocol.Route{}, 0, err
 	}
+	route, err := readRoute(entry)
+	return route, entry.Revision(), err
+}
+
+// readRoute reads the value of an entry; one that was deleted is the zero route.
+func readRoute(entry jetstream.KeyValueEntry) (protocol.Route, error) {
 	var route protocol.Route
-	if err := json.Unmarshal(entry.Value(), &route); err != nil {
-		return protocol.Route{}, 0, fmt.Errorf("route of %s at revision %d: %w", i.service.Name, entry.Revision(), err)
+	if entry.Operation() != jetstream.KeyValuePut {
+		return route, nil
 	}
-	return route, entry.Revision(), nil
+	if err := json.Unmarshal(entry.Value(), &route); err != nil {
+		return route, fmt.Errorf("route of %s at revision %d: %w", entry.Key(), entry.Revision(), err)
+	}
+	return route, nil
 }
 
 func (i *instance) routes(ctx context.Context) (jetstream.KeyValue, error) {

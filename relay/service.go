@@ -1,12 +1,14 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +23,9 @@ import (
 const (
 	DefaultConcurrency  = 256
 	DefaultDrainTimeout = 5 * time.Second
+	DefaultMaxHeld      = 65_536
+	DefaultLease        = protocol.LeaseFor
+	MinLease            = 2 * time.Second
 )
 
 // flushTimeout bounds how long the server may take to get what was sent to it.
@@ -35,6 +40,15 @@ type Service struct {
 	Metadata     map[string]string // shown by `nats micro info`; the key url is shown by `golive up`
 	Concurrency  int               // how many messages are handled at once; 0: [DefaultConcurrency]
 	DrainTimeout time.Duration     // how long handlers may take to finish when Serve is told to stop; 0: [DefaultDrainTimeout]
+	MaxHeld      int               // how many production requests are held at most in a cutover, the next being answered with code 503; 0: [DefaultMaxHeld]
+	Lease        time.Duration     // how long the instance may answer production requests without hearing from the bus, in whole seconds, and a cutover waits for it when it hangs; 0: [DefaultLease], at least [MinLease]
+	Schemas      map[string]Schema // by message; shown by `nats micro info`
+}
+
+// Schema describes a message and its answer, as text or as the URL of one: usually
+// JSON Schema.
+type Schema struct {
+	Request, Response string
 }
 
 func (s *Service) check() error {
@@ -55,10 +69,27 @@ func (s *Service) check() error {
 			return fmt.Errorf("service %s %s: the handler of %s is nil: give a function", s.Name, s.Version, message)
 		}
 	}
-	if s.Concurrency < 0 || s.DrainTimeout < 0 {
-		return fmt.Errorf("service %s %s: Concurrency and DrainTimeout must not be negative: 0 is their default", s.Name, s.Version)
+	for _, message := range slices.Sorted(maps.Keys(s.Schemas)) {
+		if s.Handlers[message] == nil {
+			return fmt.Errorf("service %s %s: a schema is given for %s, which has no handler", s.Name, s.Version, message)
+		}
+	}
+	if s.Concurrency < 0 || s.DrainTimeout < 0 || s.MaxHeld < 0 {
+		return fmt.Errorf("service %s %s: Concurrency, DrainTimeout and MaxHeld must not be negative: 0 is their default", s.Name, s.Version)
+	}
+	if s.Lease != 0 && (s.Lease < MinLease || s.Lease%time.Second != 0) {
+		return fmt.Errorf("service %s %s: Lease is %s, it must be whole seconds and at least %s", s.Name, s.Version, s.Lease, MinLease)
 	}
 	return nil
+}
+
+// withDefaults fills in what was left at zero.
+func (s Service) withDefaults() Service {
+	s.Concurrency = cmp.Or(s.Concurrency, DefaultConcurrency)
+	s.DrainTimeout = cmp.Or(s.DrainTimeout, DefaultDrainTimeout)
+	s.MaxHeld = cmp.Or(s.MaxHeld, DefaultMaxHeld)
+	s.Lease = cmp.Or(s.Lease, DefaultLease)
+	return s
 }
 
 // Serve keeps an instance of s on the bus until ctx ends: at its private address
@@ -71,26 +102,22 @@ func (r *Relay) Serve(ctx context.Context, s Service) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if s.Concurrency == 0 {
-		s.Concurrency = DefaultConcurrency
-	}
-	if s.DrainTimeout == 0 {
-		s.DrainTimeout = DefaultDrainTimeout
-	}
 	handling, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	defer abandon()
-	i := &instance{
-		relay: r, service: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), ctx: handling,
-		slots: make(chan struct{}, s.Concurrency),
-		log:   r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
-	}
+	i := newInstance(handling, r, s.withDefaults())
 	private, err := i.listenPrivately(ctx)
 	if err != nil {
 		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
 	}
+	leaving, left := context.WithCancel(handling)
+	var keeping sync.WaitGroup
+	keeping.Go(func() { i.keepLease(leaving) })
 	err = i.followRoute(ctx)
 	_ = private.Stop() // only fails when already stopped
 	i.finish(abandon)
+	left()
+	keeping.Wait()
+	i.leave()
 	if err != nil {
 		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
 	}
@@ -106,13 +133,32 @@ type instance struct {
 	slots   chan struct{}
 	log     *zap.Logger
 
-	mu    sync.Mutex
-	busy  sync.WaitGroup // messages begun with
-	ended bool           // no message is begun with any more
+	private tally       // requests at the private address that are being answered
+	ended   atomic.Bool // none of them is begun with any more
+	traffic traffic
+	leases  chan lease // that have been stored
 
 	// Only the goroutine of followRoute touches these.
 	production []*nats.Subscription
 	unread     bool // the route could not be read
+
+	leaving atomic.Int64  // production subscriptions that are being left
+	drained chan struct{} // capacity 1: told when one has been left
+}
+
+func newInstance(ctx context.Context, r *Relay, s Service) *instance {
+	i := &instance{
+		relay: r, service: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), ctx: ctx,
+		slots:  make(chan struct{}, s.Concurrency),
+		log:    r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
+		leases: make(chan lease), drained: make(chan struct{}, 1),
+	}
+	i.private.init()
+	i.traffic.busy.init()
+	i.traffic.held.init()
+	i.traffic.lapsed = make(chan struct{}, 1)
+	i.take(&role{state: protocol.StateOffline, verdict: hold, over: make(chan struct{})})
+	return i
 }
 
 // listenPrivately registers the instance as a NATS micro service whose endpoints are
@@ -122,6 +168,7 @@ func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 	maps.Copy(metadata, i.service.Metadata)
 	m, err := micro.AddService(i.relay.nc, micro.Config{
 		Name: i.service.Name, Version: i.service.Version, Metadata: metadata, QueueGroup: i.service.Name,
+		StatsHandler: func(*micro.Endpoint) any { return i.stats() },
 	})
 	if err != nil {
 		return nil, err
@@ -129,9 +176,10 @@ func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 	for message, name := range endpointNames(i.service.Handlers) {
 		to := protocol.PrivateSubject(i.service.Name, i.service.Version, message)
 		handler := micro.HandlerFunc(func(q micro.Request) {
-			i.handle(message, q.Data(), nats.Header(q.Headers()), q.Reply())
+			i.receive(request{message, q.Data(), nats.Header(q.Headers()), q.Reply()})
 		})
-		if err := m.AddEndpoint(name, handler, micro.WithEndpointSubject(to)); err != nil {
+		err := m.AddEndpoint(name, handler, micro.WithEndpointSubject(to), micro.WithEndpointMetadata(i.service.metadata(message)))
+		if err != nil {
 			_ = m.Stop()
 			return nil, fmt.Errorf("listen to %s: %w", to, err)
 		}
@@ -140,6 +188,15 @@ func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 		i.log.Warn("flush", zap.Error(err)) // the reconnect subscribes again
 	}
 	return m, nil
+}
+
+// metadata is what an endpoint tells of itself beside its name.
+func (s *Service) metadata(message string) map[string]string {
+	m := map[string]string{"production": protocol.ProductionSubject(s.Name, message)}
+	if schema := s.Schemas[message]; schema != (Schema{}) {
+		m["request-schema"], m["response-schema"] = schema.Request, schema.Response
+	}
+	return m
 }
 
 // endpointNames gives each message a name of its own that NATS allows for an endpoint:
@@ -167,18 +224,24 @@ func (i *instance) flush(ctx context.Context) error {
 	return i.relay.nc.FlushWithContext(ctx)
 }
 
-// handle answers one message in a goroutine of its own, as soon as a slot is free.
-func (i *instance) handle(message string, data []byte, header nats.Header, reply string) {
-	if !i.begin() {
-		i.respond(message, reply, nil, &Error{Code: CodeFailed, Message: "the instance was stopped before it could begin"})
+// receive deals with a message at the private address: one that was forwarded there is a
+// production request, any other is answered whatever the route says.
+func (i *instance) receive(q request) {
+	if q.header.Get(protocol.HeaderForwarded) != "" {
+		i.produce(q)
+		return
+	}
+	i.private.begin()
+	if i.ended.Load() {
+		i.private.end()
+		i.respond(q.message, q.reply, nil, errStopped)
 		return
 	}
 	i.slots <- struct{}{}
 	go func() {
-		defer func() { <-i.slots; i.busy.Done() }()
-		m := &Message{Name: message, Data: data, Header: header}
-		answer, failure := call(i.ctx, i.service.Handlers[message], m, i.log)
-		i.respond(message, reply, answer, failure)
+		defer func() { <-i.slots; i.private.end() }()
+		data, failure := i.call(&q)
+		i.respond(q.message, q.reply, data, failure)
 	}()
 }
 
@@ -193,23 +256,6 @@ func (i *instance) respond(message, reply string, answer []byte, failure error) 
 	_ = respond(i.relay.nc, reply, nil, err) // it has been logged
 }
 
-// begin counts one more message, unless the instance takes none any more.
-func (i *instance) begin() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.ended {
-		return false
-	}
-	i.busy.Add(1)
-	return true
-}
-
-func (i *instance) end() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ended = true
-}
-
 // finish waits for the messages that the instance has got before it left; handlers
 // that take too long are told to end.
 func (i *instance) finish(abandon context.CancelFunc) {
@@ -219,8 +265,11 @@ func (i *instance) finish(abandon context.CancelFunc) {
 	})
 	defer tooLong.Stop()
 	i.awaitTaken()
-	i.end()
-	i.busy.Wait()
+	i.ended.Store(true)
+	i.take(i.traffic.role.Load().left()) // what is held is given back
+	i.traffic.held.wait()
+	i.private.wait()
+	i.traffic.busy.wait()
 	if err := i.flush(context.Background()); err != nil {
 		i.log.Warn("flush", zap.Error(err))
 	}
@@ -250,7 +299,7 @@ func (i *instance) subscribe(ctx context.Context) error {
 	for message := range i.service.Handlers {
 		to := protocol.ProductionSubject(i.service.Name, message)
 		sub, err := i.relay.nc.QueueSubscribe(to, i.service.Name, func(m *nats.Msg) {
-			i.handle(message, m.Data, m.Header, m.Reply)
+			i.produce(request{message, m.Data, m.Header, m.Reply})
 		})
 		if err != nil {
 			i.unsubscribe()
@@ -262,11 +311,19 @@ func (i *instance) subscribe(ctx context.Context) error {
 }
 
 // unsubscribe takes the instance off production traffic; what it has got already is
-// still answered.
+// still dealt with. Drained is told once it has been.
 func (i *instance) unsubscribe() {
 	for _, sub := range i.production {
-		if err := sub.Drain(); err != nil && !i.relay.nc.IsClosed() {
-			i.log.Warn("drain", zap.String("subject", sub.Subject), zap.Error(err))
+		i.leaving.Add(1)
+		sub.SetClosedHandler(func(string) {
+			i.leaving.Add(-1)
+			tell(i.drained)
+		})
+		if err := sub.Drain(); err != nil {
+			i.leaving.Add(-1)
+			if !i.relay.nc.IsClosed() {
+				i.log.Warn("drain", zap.String("subject", sub.Subject), zap.Error(err))
+			}
 		}
 	}
 	i.production = nil

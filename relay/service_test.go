@@ -41,11 +41,11 @@ func TestAServiceThatIsNotCompleteIsRefused(t *testing.T) {
 		},
 		{
 			relay.Service{Name: "todos", Version: "0.0.1", Handlers: say, Concurrency: -1},
-			"service todos 0.0.1: Concurrency and DrainTimeout must not be negative: 0 is their default",
+			"service todos 0.0.1: Concurrency, DrainTimeout and MaxHeld must not be negative: 0 is their default",
 		},
 		{
 			relay.Service{Name: "todos", Version: "0.0.1", Handlers: say, DrainTimeout: -1},
-			"service todos 0.0.1: Concurrency and DrainTimeout must not be negative: 0 is their default",
+			"service todos 0.0.1: Concurrency, DrainTimeout and MaxHeld must not be negative: 0 is their default",
 		},
 	}
 	for _, tt := range tests {

@@ -57,7 +57,7 @@ func newStage(t *testing.T) *stage {
 	s.r = s.Connect()
 	s.nc = s.r.Conn()
 	s.makeClaims()
-	_, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.RoutesBucket})
+	_, _, err := relay.OpenRoutes(s.within(), s.nc, 1)
 	must(t, err)
 	return s
 }

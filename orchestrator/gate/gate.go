@@ -1,10 +1,18 @@
-// Package gate decides which versions of a service get production traffic.
+// Package gate decides which versions of a service get production traffic, and moves it
+// from one to the next so that no request is lost, none fails, and none is answered by
+// a version that is not online.
 //
-// The route of a service is a key of the routes bucket; instances follow it and
-// confirm each revision (see package relay). Every write is conditional on the
-// revision before it, so that whoever comes late fails instead of opening a gate that
-// is no longer theirs to open. The gate does not know why a version may be opened:
-// the caller has made sure of that.
+// The route of a service is a key of the routes bucket; instances follow it and confirm
+// each revision (package relay tells how). [Gate.Open] leads a route to where it shall
+// be in steps ([course]): it writes one, waits until every instance that is alive has
+// confirmed it, and goes on from whatever route it then finds. So it can be repeated at
+// any point, by anybody, in either direction. An instance is alive while its lease is in
+// the leases bucket; one that hangs is waited for until its lease has run out by the
+// server's word, and by then it answers nothing before it has read the route.
+//
+// Every write is conditional on the revision before it, so that whoever comes late fails
+// instead of opening a gate that is no longer theirs to open. The gate does not know why
+// a version may be opened: the caller has made sure of that.
 package gate
 
 import (
@@ -12,7 +20,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -26,26 +33,31 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// aliveFor is how long an instance counts as alive after its last confirmation.
-const aliveFor = 3 * protocol.ConfirmEvery
+// DefaultPatience is how long an instance that is alive may take to confirm a step, and
+// how long requests may be held for want of instances of the new version: longer than a
+// lease, and than it takes a cluster to elect a leader.
+const DefaultPatience = 45 * time.Second
 
 // Gate is safe for concurrent use.
 type Gate struct {
-	nc *nats.Conn
-	kv jetstream.KeyValue
+	// Patience is how long a step may take; 0: [DefaultPatience]. It must not be changed
+	// once the gate is used.
+	Patience time.Duration
 
-	mu        sync.Mutex
-	instances map[string]map[string]Instance // by service and instance id
-	changed   chan struct{}                  // closed and replaced with every confirmation
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	kv     jetstream.KeyValue
+	leases jetstream.KeyValue
+
+	mu      sync.Mutex
+	heard   map[string]map[string]heard // by service and instance id
+	changed chan struct{}               // closed and replaced with every confirmation
 }
 
-// Instance is a running instance of a service as it last told.
-type Instance struct {
-	ID       string                `json:"id"`
-	Version  string                `json:"version"`
-	State    protocol.VersionState `json:"state"`    // that it acts on
-	Revision uint64                `json:"revision"` // of the route that it acts on
-	Seen     time.Time             `json:"seen"`
+// heard is the newest confirmation of an instance.
+type heard struct {
+	protocol.Confirmation
+	at time.Time
 }
 
 // Route is the entry of a service at a revision; revision 0 is a service without one.
@@ -55,58 +67,40 @@ type Route struct {
 	Since    time.Time `json:"since"` // when this revision was written
 }
 
-// New opens the routes of the environment that nc is connected to, and makes their
-// bucket with the given number of replicas when it is missing.
+// String writes the route for people.
+func (r Route) String() string {
+	var all []string
+	for _, v := range r.Versions {
+		all = append(all, v.Version+" "+string(v.State))
+	}
+	if r.Maintenance != nil {
+		all = append(all, "under maintenance")
+	}
+	if len(all) == 0 {
+		return "no version"
+	}
+	return strings.Join(all, ", ")
+}
+
+// Settled reports whether no traffic is on its way: every version that is listed is
+// online, or the service is under maintenance.
+func (r Route) Settled() bool { return len(r.Online()) == len(r.Versions) || r.Maintenance != nil }
+
+// New opens the routes and leases of the environment that nc is connected to, and makes
+// their buckets with the given number of replicas when they are missing.
 func New(ctx context.Context, nc *nats.Conn, replicas int) (*Gate, error) {
-	kv, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: protocol.RoutesBucket, Replicas: replicas})
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
-	return &Gate{nc: nc, kv: kv, instances: make(map[string]map[string]Instance), changed: make(chan struct{})}, nil
-}
-
-// Run listens to the confirmations of all instances until ctx ends. Without it no
-// instance counts as alive.
-func (g *Gate) Run(ctx context.Context) error {
-	sub, err := g.nc.Subscribe(protocol.AllConfirms, g.heard)
+	routes, leases, err := relay.OpenRoutes(ctx, nc, replicas)
 	if err != nil {
-		return fmt.Errorf("listen to %s: %w", protocol.AllConfirms, err)
+		return nil, err
 	}
-	<-ctx.Done()
-	_ = sub.Unsubscribe() // the connection may be gone
-	return nil
-}
-
-func (g *Gate) heard(m *nats.Msg) {
-	service, id, ok := protocol.ParseConfirmSubject(m.Subject)
-	var c protocol.Confirmation
-	if !ok || json.Unmarshal(m.Data, &c) != nil || c.Version == "" {
-		return // not ours to understand: it confirms nothing
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.instances[service] == nil {
-		g.instances[service] = make(map[string]Instance)
-	}
-	g.forget(service)
-	g.instances[service][id] = Instance{ID: id, Version: c.Version, State: c.State, Revision: c.Revision, Seen: time.Now()}
-	close(g.changed)
-	g.changed = make(chan struct{})
-}
-
-// Instances lists the instances of a service that are alive, by id.
-func (g *Gate) Instances(service string) []Instance {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.forget(service)
-	alive := slices.Collect(maps.Values(g.instances[service]))
-	slices.SortFunc(alive, func(a, b Instance) int { return strings.Compare(a.ID, b.ID) })
-	return alive
-}
-
-// forget drops the instances of a service that have not been heard of for too long.
-func (g *Gate) forget(service string) {
-	maps.DeleteFunc(g.instances[service], func(_ string, i Instance) bool { return time.Since(i.Seen) > aliveFor })
+	return &Gate{
+		nc: nc, js: js, kv: routes, leases: leases,
+		heard: make(map[string]map[string]heard), changed: make(chan struct{}),
+	}, nil
 }
 
 // Route reads the route of a service from the bucket's leader.
@@ -150,38 +144,6 @@ func (g *Gate) Routes(ctx context.Context) ([]Route, error) {
 	return routes, nil
 }
 
-// Order asks for a version of a service to be opened on behalf of a rollout.
-type Order struct {
-	Service, Version string
-	Rollout          string
-	Sequence         uint64 // of the journal's event that calls for it
-	Replaces         uint64 // the revision of the route that it may be written on; 0: none
-}
-
-// Open writes the route so that the ordered version serves, and gives its revision.
-// Repeated, it finds its own writing and gives that. A route that already lists the
-// version as the one online is left as it is. [rollout.ErrConflict] says that somebody
-// else has written the route since the order was made.
-func (g *Gate) Open(ctx context.Context, o Order) (uint64, error) {
-	found, err := g.Route(ctx, o.Service)
-	if err != nil {
-		return 0, err
-	}
-	online := found.Online()
-	settled := len(online) == 1 && online[0] == o.Version && len(found.Versions) == 1
-	if settled && (found.Rollout == o.Rollout || found.Revision == o.Replaces) {
-		return found.Revision, nil
-	}
-	if found.Revision != o.Replaces {
-		return 0, fmt.Errorf("open %s %s: the route is at revision %d of rollout %s, not at %d: %w",
-			o.Service, o.Version, found.Revision, found.Rollout, o.Replaces, rollout.ErrConflict)
-	}
-	return g.write(ctx, o.Replaces, protocol.Route{
-		Service: o.Service, Rollout: o.Rollout, Sequence: o.Sequence,
-		Versions: []protocol.RouteVersion{{Version: o.Version, State: protocol.StateOnline}},
-	})
-}
-
 // Seal writes the route as it is once more on behalf of a rollout, so that whoever
 // still wants to write on the revision before fails.
 func (g *Gate) Seal(ctx context.Context, service, by string) error {
@@ -219,28 +181,4 @@ func (g *Gate) write(ctx context.Context, on uint64, r protocol.Route) (uint64, 
 		return 0, fmt.Errorf("write route of %s on revision %d: %w", r.Service, on, rollout.ErrConflict)
 	}
 	return 0, fmt.Errorf("write route of %s: %w", r.Service, err)
-}
-
-// Await blocks until at least want instances of the version have confirmed a revision
-// not older than the given one as online, or ctx ends. It gives how many have.
-func (g *Gate) Await(ctx context.Context, service, version string, revision uint64, want int) (int, error) {
-	for {
-		g.mu.Lock()
-		changed := g.changed
-		g.mu.Unlock()
-		have := 0
-		for _, i := range g.Instances(service) {
-			if i.Version == version && i.Revision >= revision && i.State == protocol.StateOnline {
-				have++
-			}
-		}
-		if have >= want {
-			return have, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return have, ctx.Err()
-		}
-	}
 }

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -21,8 +23,30 @@ const patience = 20 * time.Second // of everything a test waits for
 // bench is a gate on a bus of its own, which hears its instances.
 type bench struct {
 	*gate.Gate
-	t  *testing.T
-	nc *nats.Conn
+	t   *testing.T
+	bus *relaytest.Bus
+	nc  *nats.Conn
+	js  jetstream.JetStream
+
+	caller  *relay.Relay
+	routes  <-chan jetstream.KeyValueEntry
+	written []gate.Route
+}
+
+func readRoute(t *testing.T, e jetstream.KeyValueEntry) gate.Route {
+	t.Helper()
+	r := gate.Route{Revision: e.Revision()}
+	if err := json.Unmarshal(e.Value(), &r.Route); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func mustConflict(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, rollout.ErrConflict) {
+		t.Errorf("error %v, want ErrConflict", err)
+	}
 }
 
 func newBench(t *testing.T) *bench {
@@ -33,7 +57,11 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{Gate: g, t: t, nc: nc}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{Gate: g, t: t, bus: bus, nc: nc, js: js, caller: bus.Connect()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(ctx) }()
@@ -43,9 +71,10 @@ func newBench(t *testing.T) *bench {
 			t.Errorf("gate: %v", err)
 		}
 	})
+	b.lease("probe", "0.0.0", "i0")
 	b.until("the gate listens", func() bool {
 		b.confirm("probe", "i0", protocol.Confirmation{Version: "0.0.0"})
-		return len(g.Instances("probe")) > 0
+		return len(b.instances("probe")) > 0 && !b.instances("probe")[0].Seen.IsZero()
 	})
 	return b
 }
@@ -77,11 +106,36 @@ func (b *bench) confirm(service, instance string, c protocol.Confirmation) {
 	b.must(b.nc.Publish(protocol.ConfirmSubject(service, instance), data))
 }
 
+// lease makes an instance count as alive until it is taken from it.
+func (b *bench) lease(service, version, id string) (end func()) {
+	b.t.Helper()
+	_, leases, err := relay.OpenRoutes(b.t.Context(), b.nc, 1)
+	b.must(err)
+	value, err := json.Marshal(protocol.Lease{Version: version, Host: "test", PID: 7})
+	b.must(err)
+	key := protocol.LeaseKey(service, version, id)
+	_, err = leases.Put(b.t.Context(), key, value)
+	b.must(err)
+	return func() {
+		b.t.Helper()
+		stream, err := b.js.Stream(b.t.Context(), "KV_"+protocol.LeasesBucket)
+		b.must(err)
+		b.must(stream.Purge(b.t.Context(), jetstream.WithPurgeSubject(protocol.KeySubject(protocol.LeasesBucket, key))))
+	}
+}
+
+func (b *bench) instances(service string) []gate.Instance {
+	b.t.Helper()
+	all, err := b.Instances(b.t.Context(), service)
+	b.must(err)
+	return all
+}
+
 func (b *bench) open(o gate.Order) uint64 {
 	b.t.Helper()
-	revision, err := b.Open(b.t.Context(), o)
+	moved, err := b.Open(b.t.Context(), o)
 	b.must(err)
-	return revision
+	return moved.Revision
 }
 
 func (b *bench) route(service string) gate.Route {
@@ -179,46 +233,5 @@ func TestSealKeepsTheRouteAndRefusesWhoComesLate(t *testing.T) {
 	b.must(err)
 	if want := `{"service":"new","rollout":"r3","versions":[]}`; string(data) != want {
 		t.Errorf("the route of a service that nobody serves is %s, want %s", data, want)
-	}
-}
-
-func TestAwaitCountsTheInstancesThatConfirm(t *testing.T) {
-	b := newBench(t)
-	revision := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1"})
-	online := protocol.Confirmation{Revision: revision, State: protocol.StateOnline, Version: "1.0.0"}
-	old, offline, other := online, online, online
-	old.Revision, offline.State, other.Version = revision-1, protocol.StateOffline, "0.9.0"
-	for instance, c := range map[string]protocol.Confirmation{"i1": online, "i2": old, "i3": offline, "i4": other} {
-		b.confirm("todos", instance, c)
-	}
-	b.confirm("other", "i5", online)
-	for _, unreadable := range []string{"", "null", "{", `{"revision": "x"}`, `{"revision": 99, "state": "online"}`} {
-		b.must(b.nc.Publish(protocol.ConfirmSubject("todos", "i6"), []byte(unreadable)))
-	}
-	b.must(b.nc.Publish("golive.confirm.todos", []byte(`{}`)))
-	b.must(b.nc.Publish("golive.confirm.todos.i7.more", []byte(`{}`)))
-	b.until("all that can be read was heard", func() bool { return len(b.Instances("todos")) == 4 && len(b.Instances("other")) == 1 })
-
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if have, err := b.Await(ctx, "todos", "1.0.0", revision, 2); have != 1 || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%d instances have confirmed, %v, want 1 and the end of time", have, err)
-	}
-	result := make(chan int, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		have, _ := b.Await(ctx, "todos", "1.0.0", revision, 3) // an error shows in what it has
-		result <- have
-	}()
-	online.Revision++ // newer is good, too
-	b.confirm("todos", "i2", online)
-	b.confirm("todos", "i2", online) // which is still one
-	b.confirm("todos", "i3", online)
-	if have := <-result; have != 3 {
-		t.Errorf("%d instances have confirmed, want 3", have)
-	}
-	if have, err := b.Await(t.Context(), "nobody", "1.0.0", 1, 0); have != 0 || err != nil {
-		t.Errorf("awaiting nobody gives %d, %v", have, err)
 	}
 }

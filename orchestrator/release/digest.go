@@ -13,7 +13,8 @@ import (
 
 // Digest identifies the release that the manifest describes, as SHA-256 in hex. It
 // does not depend on commands and folders, which belong to the host, nor on the
-// order of the file.
+// order of the file. A key that was added later counts only where it does not have
+// its default, so that the digests of older manifests stay what they were.
 func (m *Manifest) Digest() string {
 	type service struct {
 		Name       string           `json:"name"`
@@ -22,19 +23,25 @@ func (m *Manifest) Digest() string {
 		DependsOn  []string         `json:"dependsOn"`
 		Timeout    time.Duration    `json:"timeout"`
 		Instances  int              `json:"instances"`
+		KeepOnline []string         `json:"keepOnline,omitempty"`
 	}
 	canonical := struct {
-		App      string    `json:"app"`
-		Version  string    `json:"version"`
-		Strategy Strategy  `json:"strategy"`
-		Services []service `json:"services"`
-		Setup    bool      `json:"setup"`
+		App        string        `json:"app"`
+		Version    string        `json:"version"`
+		Strategy   Strategy      `json:"strategy"`
+		Services   []service     `json:"services"`
+		Setup      bool          `json:"setup"`
+		RetryAfter time.Duration `json:"retryAfter,omitempty"`
 	}{App: m.App, Version: m.Version, Strategy: m.Strategy, Setup: m.Setup.Exists()}
+	if m.RetryAfter != DefaultRetryAfter {
+		canonical.RetryAfter = m.RetryAfter
+	}
 	for _, s := range m.Services {
 		canonical.Services = append(canonical.Services, service{
 			Name: s.Name, Version: s.Version, Timeout: s.Timeout, Instances: s.Instances,
 			Migrations: append([]protocol.Phase{}, s.Migrations...),
 			DependsOn:  append([]string{}, slices.Sorted(slices.Values(s.DependsOn))...),
+			KeepOnline: slices.Sorted(slices.Values(s.KeepOnline)),
 		})
 	}
 	slices.SortFunc(canonical.Services, func(a, b service) int { return strings.Compare(a.Name, b.Name) })

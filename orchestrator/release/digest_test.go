@@ -2,6 +2,7 @@ package release_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -26,10 +27,11 @@ func TestDigestIsThatOfTheRelease(t *testing.T) {
 # Other order, other commands, other folder, other spelling.
 services:
   d: {version: "1.0.0", dependsOn: [c, b], run: [./d]}
-  c: {migrations: [offline], dependsOn: [b], version: 1.0.0, instances: 1}
+  c: {migrations: [offline], dependsOn: [b], version: 1.0.0, instances: 1, keepOnline: []}
   b: {version: 1.0.0, migrations: [before, online], timeout: 60m}
 setup: external
 data: elsewhere
+retryAfter: 5000ms
 strategy: parallel
 version: 1.0.0
 app: a
@@ -45,6 +47,7 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"app":        func(m *release.Manifest) { m.App = "x" },
 		"version":    func(m *release.Manifest) { m.Version = "2.0.0" },
 		"strategy":   func(m *release.Manifest) { m.Strategy = release.Downtime },
+		"retryAfter": func(m *release.Manifest) { m.RetryAfter = time.Minute },
 		"setup":      func(m *release.Manifest) { m.Setup = release.Setup{} },
 		"services":   func(m *release.Manifest) { m.Services = m.Services[:2] },
 		"name":       func(m *release.Manifest) { m.Services[2].Name = "x" },
@@ -53,6 +56,7 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"dependsOn":  func(m *release.Manifest) { m.Services[2].DependsOn = []string{"b"} },
 		"timeout":    func(m *release.Manifest) { m.Services[0].Timeout = 0 },
 		"instances":  func(m *release.Manifest) { m.Services[0].Instances = 0 },
+		"keepOnline": func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
 	} {
 		m := parse(t, digested)
 		change(m)
@@ -61,6 +65,16 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 			t.Errorf("a change of %s has the same digest as a change of %s", name, other)
 		}
 		seen[digest] = name
+	}
+}
+
+func TestDigestDoesNotDependOnTheOrderOfWhatStaysOnline(t *testing.T) {
+	first, other := parse(t, one("keepOnline: [0.0.1, 0.0.2]")), parse(t, one("keepOnline: [0.0.2, 0.0.1]"))
+	if first.Digest() != other.Digest() {
+		t.Error("it does")
+	}
+	if other.Services[0].KeepOnline[0] != "0.0.2" {
+		t.Errorf("the order has changed: %q", other.Services[0].KeepOnline)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ func FuzzParse(f *testing.F) {
 func checkManifest(t *testing.T, m *release.Manifest) {
 	valid := protocol.ValidateName(m.App) == nil && protocol.ValidateVersion(m.Version) == nil &&
 		(m.Strategy == release.Parallel || m.Strategy == release.Downtime) && m.Data != "" &&
+		m.RetryAfter >= time.Second && m.RetryAfter <= time.Hour && m.RetryAfter%time.Second == 0 &&
 		len(m.Services) <= release.MaxServices && filepath.IsAbs(m.Dir) && len(m.Digest()) == 64
 	if !valid {
 		t.Errorf("not valid: %+v", m)
@@ -54,13 +56,18 @@ func checkManifest(t *testing.T, m *release.Manifest) {
 func checkService(t *testing.T, s release.Service) {
 	valid := protocol.ValidateName(s.Name) == nil && protocol.ValidateVersion(s.Version) == nil &&
 		s.Timeout >= 0 && s.Timeout <= 720*time.Hour && s.Instances >= 0 && s.Instances <= 1000 &&
-		(s.Setup == nil || len(s.Migrations) > 0)
+		(s.Setup == nil || len(s.Migrations) > 0) && len(s.KeepOnline) <= 16
 	if !valid {
 		t.Errorf("not valid: %+v", s)
 	}
 	for _, phase := range s.Migrations {
 		if phase.Validate() != nil || phase == protocol.Setup {
 			t.Errorf("phase %q", phase)
+		}
+	}
+	for i, version := range s.KeepOnline {
+		if protocol.ValidateVersion(version) != nil || version == s.Version || slices.Contains(s.KeepOnline[:i], version) {
+			t.Errorf("%s stays online beside %s: %q", version, s.Version, s.KeepOnline)
 		}
 	}
 	checkCommand(t, s.Run)

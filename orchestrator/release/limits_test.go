@@ -27,6 +27,14 @@ func TestLimits(t *testing.T) {
 			`golive.yaml:6:14: services.b.timeout: a timeout is at most 720h (30 days), found "720h0m0.000000001s"`},
 		{"no timeout", one("timeout: 1ns"), one("timeout: 0s"),
 			`golive.yaml:6:14: services.b.timeout: a timeout must be longer than 0, found "0s"`},
+		{"keepOnline", one(keepOnline(release.MaxKeepOnline)), one(keepOnline(release.MaxKeepOnline + 1)),
+			"golive.yaml:6:136: services.b.keepOnline[16]: this is version 17: at most 16 are allowed"},
+		{"retryAfter", head + "retryAfter: 1h", head + "retryAfter: 1h0m1s",
+			`golive.yaml:3:13: retryAfter: a time to wait is at most 1h, found "1h0m1s"`},
+		{"little retryAfter", head + "retryAfter: 1s", head + "retryAfter: 999ms",
+			`golive.yaml:3:13: retryAfter: a time to wait is at least 1s, found "999ms"`},
+		{"whole seconds", head + "retryAfter: 2s", head + "retryAfter: 2s1ns",
+			`golive.yaml:3:13: retryAfter: a time to wait must be whole seconds, found "2s1ns"`},
 		{"name", named(63), named(64),
 			`golive.yaml:1:6: app: name "` + strings.Repeat("a", 64) + `" is 64 characters long, at most 63 are allowed`},
 		{"blank lines", head + "services:" + strings.Repeat("\n", 101) + "  {}\n", head + "services:" + strings.Repeat("\r", 102) + "  {}\n",
@@ -76,6 +84,15 @@ func named(length int) string {
 	return "app: " + strings.Repeat("a", length) + "\nversion: 1.0.0\n"
 }
 
+// keepOnline is a list of so many versions.
+func keepOnline(count int) string {
+	versions := make([]string, count)
+	for i := range versions {
+		versions[i] = fmt.Sprintf("0.0.%d", i)
+	}
+	return "keepOnline: [" + strings.Join(versions, ", ") + "]"
+}
+
 // words is a command of so many words.
 func words(count int) string {
 	return "run: [" + strings.Repeat("xx, ", count) + "]"
@@ -113,6 +130,7 @@ func TestWhatTheGuardsLetThroughIsReadInAShortTime(t *testing.T) {
 		"anchors":                strings.Repeat("&a\n", 49_000),
 		"aliases":                "[" + strings.Repeat("*a,", 33_000) + "]",
 		"stairs":                 stairs(1_400),
+		"versions":               "services: {b: {version: 1.0.0, keepOnline: [" + strings.Repeat("1.0.0,", 49_000) + "]}}",
 		"unknown services":       knot(release.MaxServices, 20, func(service, i int) int { return 10_000 + service*100 + i }),
 		"cycles":                 knot(release.MaxServices, 60, func(service, i int) int { return (service + i) % release.MaxServices }),
 	} {

@@ -32,7 +32,7 @@ func Parse(path string, data []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("find the folder of the manifest %s: %w", path, err)
 	}
 	r := &reader{file: path}
-	m := &Manifest{Strategy: Parallel, Data: DefaultData, Path: absolute, Dir: filepath.Dir(absolute)}
+	m := &Manifest{Strategy: Parallel, RetryAfter: DefaultRetryAfter, Data: DefaultData, Path: absolute, Dir: filepath.Dir(absolute)}
 	if root, ok := r.document(data); ok {
 		r.manifest(root, m)
 	}

@@ -16,6 +16,7 @@ func (r *reader) manifestFields(m *Manifest) []field {
 		{key: "app", required: "todo-app", read: func(v value) { m.App = r.name(v) }},
 		{key: "version", required: "0.0.1", read: func(v value) { m.Version = r.version(v) }},
 		{key: "strategy", read: func(v value) { m.Strategy = r.strategy(v) }},
+		{key: "retryAfter", read: func(v value) { m.RetryAfter = r.retryAfter(v) }},
 		{key: "services", read: func(v value) { m.Services = r.services(v) }},
 		{key: "setup", read: func(v value) { m.Setup = r.appSetup(v) }},
 		{key: "data", read: func(v value) { m.Data = r.folder(v) }},
@@ -63,6 +64,7 @@ func (r *reader) serviceFields(s *Service, wanted *[]dependency) []field {
 		{key: "dependsOn", read: func(v value) { s.DependsOn = r.dependsOn(v, s.Name, wanted) }},
 		{key: "timeout", read: func(v value) { s.Timeout = r.timeout(v) }},
 		{key: "instances", read: func(v value) { s.Instances = r.instances(v) }},
+		{key: "keepOnline", read: func(v value) { s.KeepOnline = r.keepOnline(v, s) }},
 	}
 }
 

@@ -22,12 +22,19 @@ const FileName = "golive.yaml"
 // DefaultData is where golive up keeps what it keeps, unless the manifest says otherwise.
 const DefaultData = ".golive"
 
+// DefaultRetryAfter is how long callers of a service under maintenance are told to
+// wait, unless the manifest says otherwise.
+const DefaultRetryAfter = 5 * time.Second
+
 // Limits of a manifest.
 const (
-	MaxSize      = 1 << 20             // bytes of the file
-	MaxServices  = 500                 // services of one app
-	MaxInstances = 1000                // of one service
-	MaxTimeout   = 30 * 24 * time.Hour // of one script
+	MaxSize       = 1 << 20             // bytes of the file
+	MaxServices   = 500                 // services of one app
+	MaxInstances  = 1000                // of one service
+	MaxKeepOnline = 16                  // versions that stay online beside a new one
+	MaxTimeout    = 30 * 24 * time.Hour // of one script
+	MinRetryAfter = time.Second         // that callers are told to wait at least
+	MaxRetryAfter = time.Hour           // that callers are told to wait at most
 )
 
 // Manifest is one app version with all that its golive.yaml says. It is not to be
@@ -39,6 +46,10 @@ type Manifest struct {
 	Services []Service // in the order of the file
 	Setup    Setup     // the app's own setup service
 	Data     string    // where golive up keeps what it keeps; relative to Dir unless absolute
+
+	// RetryAfter is what callers of a service under maintenance are told to wait
+	// before they try again, in whole seconds. It has an effect with [Downtime] only.
+	RetryAfter time.Duration
 
 	Dir  string // absolute folder of the manifest, where its commands run
 	Path string // absolute path of the file that was read
@@ -66,6 +77,7 @@ type Service struct {
 	DependsOn  []string         // other services of the manifest
 	Timeout    time.Duration    // of each of its scripts; 0: none
 	Instances  int              // that must be alive before it counts as online; 0: it takes no traffic over the relay
+	KeepOnline []string         // other versions of the service that stay online beside this one when it is opened
 }
 
 // Setup is the app's own setup service. The zero value says that the app has none.

@@ -56,7 +56,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &release.Manifest{
-		App: "todo-app", Version: "0.0.2", Strategy: release.Downtime,
+		App: "todo-app", Version: "0.0.2", Strategy: release.Downtime, RetryAfter: 90 * time.Second,
 		Services: []release.Service{{
 			Name: "todos", Version: "0.0.1", Instances: 1,
 			Run: []string{"go", "run", "./todos"},
@@ -69,7 +69,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 			Timeout:    10 * time.Minute,
 		}, {
 			Name: "web", Version: "0.0.2", Instances: 0,
-			DependsOn: []string{"todos", "todo-search"},
+			DependsOn:  []string{"todos", "todo-search"},
+			KeepOnline: []string{"0.0.1", "0.1.0-rc.1"},
 		}},
 		Setup: release.Setup{Command: []string{"go", "run", "./setup"}},
 		Data:  "../kept",
@@ -85,12 +86,29 @@ func TestEveryKeyIsRead(t *testing.T) {
 
 func TestKeysHaveDefaults(t *testing.T) {
 	m := parse(t, "app: a\nversion: 1.0.0\nservices: {b: {version: 1.0.0}}\n")
-	if m.Strategy != release.Parallel || m.Data != ".golive" || m.Setup.Exists() {
+	if m.Strategy != release.Parallel || m.RetryAfter != 5*time.Second || m.Data != ".golive" || m.Setup.Exists() {
 		t.Errorf("defaults of the app: %+v", m)
 	}
 	want := release.Service{Name: "b", Version: "1.0.0", Instances: 1}
 	if !reflect.DeepEqual(m.Services, []release.Service{want}) {
 		t.Errorf("defaults of a service: %+v", m.Services)
+	}
+}
+
+func TestRetryAfterIsReadWithEveryStrategy(t *testing.T) {
+	for _, strategy := range release.Strategies() {
+		for text, want := range map[string]time.Duration{"30s": 30 * time.Second, "2m": 2 * time.Minute, "1.5m": 90 * time.Second, "2000ms": 2 * time.Second} {
+			m := parse(t, head+"strategy: "+string(strategy)+"\nretryAfter: "+text+"\n")
+			if m.RetryAfter != want {
+				t.Errorf("%s with strategy %s is read as %v", text, strategy, m.RetryAfter)
+			}
+		}
+	}
+}
+
+func TestKeepOnlineCanBeEmpty(t *testing.T) {
+	if m := parse(t, one("keepOnline: []")); m.Services[0].KeepOnline != nil {
+		t.Errorf("got %q", m.Services[0].KeepOnline)
 	}
 }
 

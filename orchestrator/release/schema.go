@@ -27,12 +27,13 @@ func Schema() []byte {
 
 // manifestShape is a manifest as it is written.
 type manifestShape struct {
-	App      nameShape               `json:"app" jsonschema_description:"Name of the app."`
-	Version  versionShape            `json:"version" jsonschema_description:"Version of the app."`
-	Strategy strategyShape           `json:"strategy,omitempty" jsonschema_description:"What the previous version does while this one is prepared. parallel: it serves until this one is online. downtime: it is under maintenance from the offline phase on."`
-	Services map[string]serviceShape `json:"services,omitempty" jsonschema_description:"The services of the app by their names."`
-	Setup    appSetupShape           `json:"setup,omitempty" jsonschema_description:"The app's own setup service: the command that starts it, or external for one that is already running. Leave it out if the app has none."`
-	Data     string                  `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
+	App        nameShape               `json:"app" jsonschema_description:"Name of the app."`
+	Version    versionShape            `json:"version" jsonschema_description:"Version of the app."`
+	Strategy   strategyShape           `json:"strategy,omitempty" jsonschema_description:"What the previous version does while this one is prepared. parallel: it serves until this one is online. downtime: it is under maintenance from the offline phase on."`
+	RetryAfter retryAfterShape         `json:"retryAfter,omitempty" jsonschema_description:"What callers of a service under maintenance (strategy downtime) are told to wait before they try again, in whole seconds such as 30s or 2m, from 1s to 1h. It has no effect with strategy parallel."`
+	Services   map[string]serviceShape `json:"services,omitempty" jsonschema_description:"The services of the app by their names."`
+	Setup      appSetupShape           `json:"setup,omitempty" jsonschema_description:"The app's own setup service: the command that starts it, or external for one that is already running. Leave it out if the app has none."`
+	Data       string                  `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
@@ -45,13 +46,14 @@ func (manifestShape) JSONSchemaExtend(s *jsonschema.Schema) {
 
 // serviceShape is a service as it is written.
 type serviceShape struct {
-	Version    versionShape `json:"version" jsonschema_description:"Version of the service."`
-	Run        commandShape `json:"run,omitempty" jsonschema_description:"Command with which golive up starts the service, in the folder of the manifest and without a shell. Leave it out if the service is already running."`
-	Setup      commandShape `json:"setup,omitempty" jsonschema_description:"Command that starts the setup service of this service. Leave it out if that is already running."`
-	Migrations []phaseShape `json:"migrations,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Phases that the setup service has scripts for. before: before anything changes. offline: the new version runs without production traffic. online: it serves."`
-	DependsOn  []nameShape  `json:"dependsOn,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Services of this manifest that go first."`
-	Timeout    timeoutShape `json:"timeout,omitempty" jsonschema_description:"How long each script may take, such as 90s, 10m or 1h30m, at most 720h. Leave it out for no limit."`
-	Instances  int          `json:"instances,omitempty" jsonschema:"default=1" jsonschema_description:"How many instances must be alive before the service counts as online. 0: it takes no traffic over the relay."`
+	Version    versionShape   `json:"version" jsonschema_description:"Version of the service."`
+	Run        commandShape   `json:"run,omitempty" jsonschema_description:"Command with which golive up starts the service, in the folder of the manifest and without a shell. Leave it out if the service is already running."`
+	Setup      commandShape   `json:"setup,omitempty" jsonschema_description:"Command that starts the setup service of this service. Leave it out if that is already running."`
+	Migrations []phaseShape   `json:"migrations,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Phases that the setup service has scripts for. before: before anything changes. offline: the new version runs without production traffic. online: it serves."`
+	DependsOn  []nameShape    `json:"dependsOn,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Services of this manifest that go first."`
+	Timeout    timeoutShape   `json:"timeout,omitempty" jsonschema_description:"How long each script may take, such as 90s, 10m or 1h30m, at most 720h. Leave it out for no limit."`
+	Instances  int            `json:"instances,omitempty" jsonschema:"default=1" jsonschema_description:"How many instances must be alive before the service counts as online. 0: it takes no traffic over the relay."`
+	KeepOnline []versionShape `json:"keepOnline,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Other versions of this service, at most 16, that stay online beside this one when it is opened. Leave it out if only this one is to be online."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
@@ -60,6 +62,9 @@ func (serviceShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.DependentRequired = map[string][]string{"setup": {"migrations"}}
 	if instances, ok := s.Properties.Get("instances"); ok {
 		instances.Minimum, instances.Maximum = "0", json.Number(fmt.Sprint(MaxInstances))
+	}
+	if others, ok := s.Properties.Get("keepOnline"); ok {
+		others.MaxItems = pointer(MaxKeepOnline)
 	}
 }
 
@@ -98,8 +103,17 @@ func (phaseShape) JSONSchema() *jsonschema.Schema {
 type timeoutShape string
 
 func (timeoutShape) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: `^\+?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$`}
+	return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
 }
+
+type retryAfterShape string
+
+func (retryAfterShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Default: DefaultRetryAfter.String()}
+}
+
+// durationPattern is the form of what the parser takes for a duration.
+const durationPattern = `^\+?((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$`
 
 type commandShape []string
 

@@ -152,6 +152,26 @@ func (r *reader) phases(v value) []protocol.Phase {
 	return phases
 }
 
+// keepOnline reads which other versions of the service s stay online beside its own.
+func (r *reader) keepOnline(v value, s *Service) []string {
+	count := 0
+	return r.words(v, "a list of versions like [0.0.1]", func(item value, version string) {
+		at := begin(item.node)
+		if count++; count == MaxKeepOnline+1 {
+			r.report(at, item.key, "", "this is version %d: at most %d are allowed", count, MaxKeepOnline)
+		}
+		if err := protocol.ValidateVersion(version); err != nil {
+			r.breaks(at, item.key, err)
+			return
+		}
+		r.checks = append(r.checks, func() { // the service's version may stand below
+			if version == s.Version {
+				r.report(at, item.key, "remove it from the list", "%s is the service's own version, which is online anyway", quote(version))
+			}
+		})
+	})
+}
+
 // words reads a list of words, none twice. It is nil only if the list is empty.
 func (r *reader) words(v value, want string, check func(value, string)) []string {
 	items, ok := r.items(v, want)
@@ -182,20 +202,46 @@ func (r *reader) timeout(v value) time.Duration {
 		want    = "a duration like 90s, 10m or 1h30m"
 		noLimit = "leave the key out for no limit"
 	)
-	text, ok := r.text(v, want)
-	if !ok {
-		return 0
-	}
-	timeout, err := time.ParseDuration(text)
+	timeout, text, ok := r.duration(v, want, "the units are h, m, s and ms")
 	switch {
-	case err != nil:
-		r.report(begin(v.node), v.key, "the units are h, m, s and ms", "expected %s, found the text %s", want, quote(text))
+	case !ok:
 	case timeout <= 0:
 		r.report(begin(v.node), v.key, noLimit, "a timeout must be longer than 0, found %s", quote(text))
 	case timeout > MaxTimeout:
 		r.report(begin(v.node), v.key, noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
 	}
 	return timeout
+}
+
+// retryAfter reads how long callers are told to wait.
+func (r *reader) retryAfter(v value) time.Duration {
+	hint := fmt.Sprintf("leave the key out for %v", DefaultRetryAfter)
+	wait, text, ok := r.duration(v, "a duration of whole seconds like 30s or 2m", "the units are h, m and s")
+	switch {
+	case !ok:
+	case wait < MinRetryAfter:
+		r.report(begin(v.node), v.key, hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
+	case wait > MaxRetryAfter:
+		r.report(begin(v.node), v.key, hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
+	case wait%time.Second != 0:
+		up := fmt.Sprintf("write %ds", wait/time.Second+1)
+		r.report(begin(v.node), v.key, up, "a time to wait must be whole seconds, found %s", quote(text))
+	}
+	return wait
+}
+
+// duration reads a duration and the text it is written in.
+func (r *reader) duration(v value, want, units string) (time.Duration, string, bool) {
+	text, ok := r.text(v, want)
+	if !ok {
+		return 0, "", false
+	}
+	duration, err := time.ParseDuration(text)
+	if err != nil {
+		r.report(begin(v.node), v.key, units, "expected %s, found the text %s", want, quote(text))
+		return 0, "", false
+	}
+	return duration, text, true
 }
 
 // instances reads how many instances must be alive.

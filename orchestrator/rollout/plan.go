@@ -31,10 +31,16 @@ func Compile(id, by string, at time.Time, r Release, f Facts) (State, error) {
 		return State{}, err
 	}
 	p := planner{facts: f, reach: make(map[string][]int)}
-	for _, phase := range []protocol.Phase{protocol.Before, protocol.Offline} {
-		for _, s := range services {
-			p.migration(s, phase)
+	for _, s := range services {
+		p.migration(s, protocol.Before)
+	}
+	if r.Strategy == Downtime && p.changes(services) {
+		for _, s := range slices.Backward(services) {
+			p.maintenance(s, services)
 		}
+	}
+	for _, s := range services {
+		p.migration(s, protocol.Offline)
 	}
 	for _, s := range services {
 		p.traffic(s)
@@ -100,10 +106,44 @@ func (p *planner) migration(s Service, phase protocol.Phase) {
 	}
 }
 
+// changes reports whether there is anything that nobody may see half done: offline
+// scripts to run, or traffic to move.
+func (p *planner) changes(services []Service) bool {
+	for _, s := range services {
+		online := p.facts.Routes[s.Name].Online
+		if len(online) != 1 || online[0] != s.Version {
+			return true
+		}
+		script := protocol.Script{Name: s.Name, Version: s.Version, Phase: protocol.Offline}
+		if _, ran := p.facts.Ran(script); slices.Contains(s.Migrations, protocol.Offline) && !ran {
+			return true
+		}
+	}
+	return false
+}
+
+// maintenance adds the step that puts a service that serves under maintenance. Those that
+// depend on it go first: what they still have to do can be finished.
+func (p *planner) maintenance(s Service, all []Service) {
+	step := Step{ID: s.Name + "/maintenance", Kind: Maintenance, Name: s.Name, Version: s.Version, Status: StepPending}
+	for _, other := range all {
+		if slices.Contains(other.DependsOn, s.Name) {
+			step.Needs = p.need(step.Needs, other.Name+"/maintenance")
+		}
+	}
+	replace := p.facts.Routes[s.Name]
+	if len(replace.Online) == 0 {
+		p.reach[step.ID] = step.Needs
+		return
+	}
+	step.Replaces = &replace
+	p.add(step)
+}
+
 func (p *planner) traffic(s Service) {
 	step := Step{
 		ID: trafficID(s.Name), Kind: Traffic, Name: s.Name, Version: s.Version,
-		Status: StepPending, Instances: s.Instances,
+		Status: StepPending, Instances: s.Instances, Keep: s.KeepOnline,
 	}
 	replace := p.facts.Routes[s.Name]
 	step.Replaces = &replace

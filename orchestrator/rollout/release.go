@@ -11,13 +11,17 @@ import (
 // Release is one version of an app with what its manifest says of the rollout. It is
 // what a deploy request carries.
 type Release struct {
-	App      string    `json:"app"`
-	Version  string    `json:"version"`
-	Strategy Strategy  `json:"strategy"`
-	Services []Service `json:"services"`
-	Setup    bool      `json:"setup"`            // whether the app has a setup script of its own
-	Digest   string    `json:"digest,omitempty"` // of the manifest; tells two releases of one version apart
+	App        string    `json:"app"`
+	Version    string    `json:"version"`
+	Strategy   Strategy  `json:"strategy"`
+	Services   []Service `json:"services"`
+	Setup      bool      `json:"setup"`                // whether the app has a setup script of its own
+	RetryAfter Duration  `json:"retryAfter,omitempty"` // what callers are told under maintenance, in whole seconds; 0: [DefaultRetryAfter]
+	Digest     string    `json:"digest,omitempty"`     // of the manifest; tells two releases of one version apart
 }
+
+// DefaultRetryAfter is what callers of a service under maintenance are told to wait.
+const DefaultRetryAfter = 5 * time.Second
 
 // Strategy says what the previous version does during the offline phase.
 type Strategy string
@@ -34,8 +38,9 @@ type Service struct {
 	Version    string           `json:"version"`
 	Migrations []protocol.Phase `json:"migrations,omitempty"` // phases that it has scripts for
 	DependsOn  []string         `json:"dependsOn,omitempty"`
-	Timeout    Duration         `json:"timeout,omitempty"` // of each of its scripts; 0: none
-	Instances  int              `json:"instances"`         // that must confirm before it counts as online; 0: its route is only recorded
+	Timeout    Duration         `json:"timeout,omitempty"`    // of each of its scripts; 0: none
+	Instances  int              `json:"instances"`            // that must confirm before it counts as online; 0: its route is only recorded
+	KeepOnline []string         `json:"keepOnline,omitempty"` // versions that stay online beside this one
 }
 
 // Duration is a time.Duration that reads and writes itself as text: "1m30s".
@@ -61,6 +66,9 @@ func (r Release) Validate() error {
 	}
 	if r.Strategy != Parallel && r.Strategy != Downtime {
 		return fmt.Errorf("app %s: strategy %q is neither parallel nor downtime", r.App, r.Strategy)
+	}
+	if r.RetryAfter < 0 || time.Duration(r.RetryAfter)%time.Second != 0 {
+		return fmt.Errorf("app %s: retryAfter is %s, it must be whole seconds and not negative", r.App, time.Duration(r.RetryAfter))
 	}
 	seen := make(map[string]bool)
 	for _, s := range r.Services {
@@ -91,6 +99,14 @@ func (s Service) validate() error {
 	}
 	if s.Timeout < 0 {
 		return fmt.Errorf("timeout is %s, it must not be negative", time.Duration(s.Timeout))
+	}
+	for _, v := range s.KeepOnline {
+		if err := protocol.ValidateVersion(v); err != nil {
+			return fmt.Errorf("keepOnline: %w", err)
+		}
+		if v == s.Version {
+			return fmt.Errorf("keepOnline: %s is the version that goes online itself", v)
+		}
 	}
 	for _, p := range s.Migrations {
 		if !slices.Contains(protocol.ServicePhases(), p) {

@@ -50,8 +50,9 @@ type Kind string
 
 // The kinds.
 const (
-	Migration Kind = "migration" // a script's phase
-	Traffic   Kind = "traffic"   // a move of production traffic to the new version
+	Migration   Kind = "migration"   // a script's phase
+	Traffic     Kind = "traffic"     // a move of production traffic to the new version
+	Maintenance Kind = "maintenance" // every request to the service is answered with 503 until its traffic step
 )
 
 // StepStatus is where a step stands.
@@ -88,9 +89,13 @@ type Step struct {
 	Error    *protocol.ScriptError `json:"error,omitempty"`
 	Skipped  string                `json:"skipped,omitempty"` // why it was skipped
 
-	Instances int      `json:"instances,omitempty"` // of a traffic step: that must confirm
-	Replaces  *Replace `json:"replaces,omitempty"`  // of a traffic step: what it finds
-	Revision  uint64   `json:"revision,omitempty"`  // of a traffic step: of the route it wrote
+	// Of traffic and maintenance steps:
+	Instances int       `json:"instances,omitempty"`  // that must confirm
+	Keep      []string  `json:"keepOnline,omitempty"` // versions that stay online
+	Replaces  *Replace  `json:"replaces,omitempty"`   // what it finds
+	Revision  uint64    `json:"revision,omitempty"`   // of the route it wrote
+	Effective time.Time `json:"effective,omitzero"`   // when callers first saw it: an answer of the new version, or 503
+	Back      bool      `json:"back,omitempty"`       // it could not be finished, and the route is being led back
 }
 
 // Replace is what a traffic step replaces: it may write the route only on top of this
@@ -128,22 +133,25 @@ const (
 	Created      EventType = "created"     // the plan was made, its first steps run
 	StepAnswered EventType = "step-done"   // a script has answered done
 	StepBroke    EventType = "step-failed" // a script has failed, timed out or lost its worker
+	Closed       EventType = "closed"      // a service is under maintenance, and its instances have confirmed it
 	Opened       EventType = "opened"      // the new version serves, and its instances have confirmed it
+	TurnedBack   EventType = "turned-back" // a move of traffic could not be finished: the route is led back to the version before
 	Retried      EventType = "retried"     // a person wants the failed steps tried again
 	Replaced     EventType = "superseded"  // a later deploy took the rollout's place; what ran is cancelled
 )
 
 // Event is one thing that happened to a rollout.
 type Event struct {
-	Type     EventType        `json:"type"`
-	At       time.Time        `json:"at"`
-	Step     string           `json:"step,omitempty"`
-	Attempt  int              `json:"attempt,omitempty"`
-	Answer   *protocol.Answer `json:"answer,omitempty"`   // of StepAnswered and StepBroke
-	Named    bool             `json:"named,omitempty"`    // the answer came as the named message, so observers have seen it
-	Revision uint64           `json:"revision,omitempty"` // of Opened
-	By       string           `json:"by,omitempty"`       // of Retried and Replaced
-	Reason   string           `json:"reason,omitempty"`   // of Retried and Replaced
+	Type      EventType        `json:"type"`
+	At        time.Time        `json:"at"`
+	Step      string           `json:"step,omitempty"`
+	Attempt   int              `json:"attempt,omitempty"`
+	Answer    *protocol.Answer `json:"answer,omitempty"`   // of StepAnswered, StepBroke and TurnedBack
+	Named     bool             `json:"named,omitempty"`    // the answer came as the named message, so observers have seen it
+	Revision  uint64           `json:"revision,omitempty"` // of Opened and Closed
+	Effective time.Time        `json:"effective,omitzero"` // of Opened and Closed: when callers first saw it
+	By        string           `json:"by,omitempty"`       // of Retried and Replaced
+	Reason    string           `json:"reason,omitempty"`   // of Retried and Replaced
 }
 
 // What is the event as the journal names it: what became of the rollout where that
@@ -205,7 +213,11 @@ func (s State) apply(e Event) (State, error) {
 	case StepAnswered, StepBroke:
 		return s.applyAnswer(e)
 	case Opened:
-		return s.applyOpened(e)
+		return s.applyMoved(e, Traffic)
+	case Closed:
+		return s.applyMoved(e, Maintenance)
+	case TurnedBack:
+		return s.applyTurnedBack(e)
 	case Retried:
 		return s.applyRetried(e)
 	case Replaced:
@@ -235,7 +247,7 @@ func (s State) attempt(e Event, kinds ...Kind) (*Step, error) {
 func (s State) applyAnswer(e Event) (State, error) {
 	kinds := []Kind{Migration}
 	if e.Type == StepBroke {
-		kinds = append(kinds, Traffic)
+		kinds = append(kinds, Traffic, Maintenance)
 	}
 	step, err := s.attempt(e, kinds...)
 	if err != nil {
@@ -250,20 +262,41 @@ func (s State) applyAnswer(e Event) (State, error) {
 		step.Status, step.Error = StepDone, nil
 		return s.advance(e.At), nil
 	}
-	step.Status, step.Error = StepFailed, answer.Error
+	step.Status = StepFailed
+	if answer.Error != nil || !step.Back {
+		step.Error = answer.Error
+	}
 	if step.Error == nil {
 		step.Error = &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it gave no reason"}
 	}
 	return s.advance(e.At), nil
 }
 
-func (s State) applyOpened(e Event) (State, error) {
-	step, err := s.attempt(e, Traffic)
+func (s State) applyMoved(e Event, kind Kind) (State, error) {
+	step, err := s.attempt(e, kind)
 	if err != nil {
 		return s, err
 	}
-	step.Status, step.Ended, step.Revision = StepDone, e.At, e.Revision
+	if step.Back {
+		return s, fmt.Errorf("%w: step %s is being led back", ErrStale, e.Step)
+	}
+	step.Status, step.Ended, step.Revision, step.Effective = StepDone, e.At, e.Revision, e.Effective
 	return s.advance(e.At), nil
+}
+
+func (s State) applyTurnedBack(e Event) (State, error) {
+	step, err := s.attempt(e, Traffic, Maintenance)
+	if err != nil {
+		return s, err
+	}
+	if step.Back {
+		return s, fmt.Errorf("%w: step %s is being led back already", ErrStale, e.Step)
+	}
+	step.Back, step.Error = true, &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it could not be finished"}
+	if e.Answer != nil && e.Answer.Error != nil {
+		step.Error = e.Answer.Error
+	}
+	return s, nil
 }
 
 func (s State) applyRetried(e Event) (State, error) {
@@ -297,7 +330,7 @@ func (s State) applyReplaced(e Event) (State, error) {
 func (s *Step) begin(at time.Time) {
 	s.Attempt++
 	s.Status, s.Started, s.Ended, s.Error = StepRunning, at, time.Time{}, nil
-	s.Items, s.Note, s.Digest = 0, "", ""
+	s.Items, s.Note, s.Digest, s.Back = 0, "", "", false
 	if s.Kind == Migration && s.Timeout > 0 {
 		s.Deadline = at.Add(time.Duration(s.Timeout))
 	}
@@ -344,6 +377,7 @@ func (s State) ready(step Step) bool {
 // service goes online when its own gate is open, not when all are.
 const (
 	stageBefore = iota
+	stageMaintenance
 	stageOffline
 	stageServe
 	stageSetup
@@ -351,6 +385,8 @@ const (
 
 func (s Step) stage() int {
 	switch {
+	case s.Kind == Maintenance:
+		return stageMaintenance
 	case s.Kind == Traffic, s.Phase == protocol.Online:
 		return stageServe
 	case s.Phase == protocol.Before:

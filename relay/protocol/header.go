@@ -7,7 +7,7 @@ const (
 	HeaderAttempt   = "Golive-Attempt"    // decimal, from 1
 	HeaderMessageID = "Golive-Message-Id" // a UUID, the same whenever the same message is sent again
 	HeaderSequence  = "Golive-Sequence"   // only from the orchestrator: the sequence of a fact in the journal
-	HeaderForwarded = "Golive-Forwarded"  // a production request that one version forwarded to another
+	HeaderForwarded = "Golive-Forwarded"  // on a production request that one version forwarded to another: the revision of the route it did so under
 
 	HeaderTraceparent = "traceparent" // W3C trace context
 
@@ -15,6 +15,7 @@ const (
 	HeaderErrorCode  = "Nats-Service-Error-Code" // NATS's own: the code of an answer that is an error
 	HeaderError      = "Nats-Service-Error"      // NATS's own: the text of an answer that is an error
 	HeaderStatus     = "Status"                  // NATS's own: a message with it is no answer
+	HeaderTTL        = "Nats-TTL"                // NATS's own: after how long a stored message is forgotten
 )
 
 // HeartbeatsMissed is how many signs of life in a row may fail to come before a

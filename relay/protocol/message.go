@@ -120,13 +120,15 @@ type RouteVersion struct {
 // VersionState is what a version does with production requests.
 type VersionState string
 
-// The states of a version in a route.
+// The states of a version in a route, and the last one of an instance.
 const (
-	StateStandby  VersionState = "standby"  // forwards to the old version
+	StateStandby  VersionState = "standby"  // forwards to a version that is online; holds while none is
 	StateOnline   VersionState = "online"   // answers
-	StateFenced   VersionState = "fenced"   // forwards to the new version
+	StateFenced   VersionState = "fenced"   // holds what it gets, and finishes what it has
 	StateDraining VersionState = "draining" // leaves, forwarding late arrivals
 	StateOffline  VersionState = "offline"  // not listed: gets none
+
+	StateLeft VersionState = "left" // only of an instance: it has stopped and answers nothing any more
 )
 
 // Maintenance says that a service answers every request with 503 for now.
@@ -156,6 +158,21 @@ func (r Route) Online() []string {
 	}
 	return online
 }
+
+// Lease is the value under an instance's key of [LeasesBucket]: who it is, for people.
+type Lease struct {
+	Version string `json:"version"`
+	Host    string `json:"host,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+}
+
+// Durations of a lease. An instance answers production requests for LeaseFor after it
+// has sent the lease that was stored last, by its own monotonic clock: longer than a
+// cluster takes to elect a leader, so that an election alone stops nobody.
+const (
+	LeaseFor   = 20 * time.Second
+	RenewEvery = LeaseFor / 4
+)
 
 // Confirmation is what an instance publishes once it acts on a revision of its
 // service's route, and again every [ConfirmEvery] while it lives.

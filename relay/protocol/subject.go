@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -9,6 +10,7 @@ import (
 const (
 	Stream       = "GOLIVE"        // the journal, answers and timers
 	RoutesBucket = "golive-routes" // key: service
+	LeasesBucket = "golive-leases" // key: [LeaseKey]; which instances are alive
 	LedgerBucket = "golive-ledger" // the snapshot of the ledger
 	ClaimsBucket = "golive-claims" // key: [ClaimKey]; what setup services have begun and finished
 )
@@ -83,7 +85,7 @@ func ProductionSubject(service, message string) string { return service + "." + 
 // PrivateSubject is where one version of a service is reached whether or not it is
 // online.
 func PrivateSubject(service, version, message string) string {
-	return "golive.service." + service + "." + EncodeVersion(version) + "." + message
+	return PrivatePrefix(service, version) + message
 }
 
 // EncodeVersion writes a version as one token of a subject: "." becomes "_" and "+"
@@ -91,6 +93,31 @@ func PrivateSubject(service, version, message string) string {
 func EncodeVersion(version string) string {
 	return strings.NewReplacer(".", "_", "+", "=").Replace(version)
 }
+
+// PrivatePrefix is what the private subjects of one version begin with; the message
+// follows.
+func PrivatePrefix(service, version string) string {
+	return "golive.service." + service + "." + EncodeVersion(version) + "."
+}
+
+// LeaseKey is the key of an instance's lease. The version is encoded.
+func LeaseKey(service, version, instance string) string {
+	return service + "." + EncodeVersion(version) + "." + instance
+}
+
+// ParseLeaseKey takes a [LeaseKey] apart; ok is false for anything else. The version
+// stays encoded.
+func ParseLeaseKey(key string) (service, encodedVersion, instance string, ok bool) {
+	parts := strings.Split(key, ".")
+	if len(parts) != 3 || slices.Contains(parts, "") {
+		return "", "", "", false
+	}
+	return parts[0], parts[1], parts[2], true
+}
+
+// KeySubject is the subject that a key of a bucket is stored under. A lease is
+// published there with the header Nats-TTL, because a KV client cannot renew one.
+func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }
 
 // ConfirmSubject is where an instance confirms revisions of its service's route.
 func ConfirmSubject(service, instance string) string {

@@ -3,32 +3,23 @@ package spec
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // makeBuckets makes the buckets that services and setup services look into, where
 // they are missing.
 func makeBuckets(ctx context.Context, nc *nats.Conn) error {
-	js, err := jetstream.New(nc)
-	if err != nil {
+	if _, _, err := relay.OpenRoutes(ctx, nc, 1); err != nil {
 		return err
 	}
-	for _, name := range []string{protocol.RoutesBucket, protocol.ClaimsBucket} {
-		_, err := js.KeyValue(ctx, name)
-		if errors.Is(err, jetstream.ErrBucketNotFound) {
-			_, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.MemoryStorage})
-		}
-		if err != nil {
-			return fmt.Errorf("make bucket %s: %w", name, err)
-		}
-	}
-	return nil
+	_, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: protocol.ClaimsBucket})
+	return err
 }
 
 // moveTraffic writes a route and blocks until that many instances of its service

@@ -30,7 +30,7 @@ func explain(message string, err error) *problem {
 		return trouble(http.StatusGatewayTimeout, "takes too long to answer")
 	case !errors.As(err, &answered):
 		return trouble(http.StatusBadGateway, "cannot be asked")
-	case answered.Code == relay.CodeMaintenance:
+	case answered.Code == relay.CodeUnavailable:
 		return trouble(http.StatusServiceUnavailable, "is being worked on")
 	}
 	if code, err := strconv.Atoi(answered.Code); err == nil && code >= 400 && code < 500 {

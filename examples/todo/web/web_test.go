@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/golive-dev/golive/relay"
@@ -91,11 +90,7 @@ func serveOnline(t *testing.T, bus *relaytest.Bus, s relay.Service) (stop func()
 	if err != nil {
 		t.Fatal(err)
 	}
-	js, err := jetstream.New(client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	routes, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: protocol.RoutesBucket})
+	routes, _, err := relay.OpenRoutes(t.Context(), client, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +255,7 @@ func TestTodosAreDown(t *testing.T) {
 
 func TestTodosAreUnderMaintenanceOrBroken(t *testing.T) {
 	bus := relaytest.Start(t)
-	answer := &relay.Error{Code: relay.CodeMaintenance, Message: "under maintenance"}
+	answer := &relay.Error{Code: relay.CodeUnavailable, Message: "under maintenance"}
 	serveOnline(t, bus, relay.Service{Name: "todos", Version: "0.0.1", Handlers: map[string]relay.Handler{
 		"list":   func(context.Context, *relay.Message) (any, error) { return nil, answer },
 		"create": func(context.Context, *relay.Message) (any, error) { return nil, errors.New("disk full") },
@@ -286,7 +281,11 @@ func TestServeUntilStopped(t *testing.T) {
 	t.Setenv(relay.EnvURL, bus.URL())
 	t.Setenv(relay.EnvVersion, "0.0.1")
 	t.Setenv("WEB_LISTEN", "127.0.0.1:0")
-	online, err := bus.Connect().Conn().SubscribeSync(protocol.ConfirmSubject("web", "*"))
+	nc := bus.Connect().Conn()
+	if _, _, err := relay.OpenRoutes(t.Context(), nc, 1); err != nil {
+		t.Fatal(err)
+	}
+	online, err := nc.SubscribeSync(protocol.ConfirmSubject("web", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}

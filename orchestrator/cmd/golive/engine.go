@@ -66,12 +66,12 @@ func (e *engine) start(ctx context.Context) (<-chan error, error) {
 func releaseOf(m *release.Manifest) rollout.Release {
 	r := rollout.Release{
 		App: m.App, Version: m.Version, Strategy: rollout.Strategy(m.Strategy),
-		Setup: m.Setup.Exists(), Digest: m.Digest(),
+		RetryAfter: rollout.Duration(m.RetryAfter), Setup: m.Setup.Exists(), Digest: m.Digest(),
 	}
 	for _, s := range m.Services {
 		r.Services = append(r.Services, rollout.Service{
 			Name: s.Name, Version: s.Version, Migrations: s.Migrations, DependsOn: s.DependsOn,
-			Timeout: rollout.Duration(s.Timeout), Instances: s.Instances,
+			Timeout: rollout.Duration(s.Timeout), Instances: s.Instances, KeepOnline: s.KeepOnline,
 		})
 	}
 	return r

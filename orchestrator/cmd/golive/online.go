@@ -37,7 +37,11 @@ func (u *upRun) printOnline(ctx context.Context, last rollout.State) error {
 		Services: []onlineService{}}
 	urls := serviceURLs(ctx, u.relay.Conn())
 	for _, s := range last.Release.Services {
-		alive := slices.DeleteFunc(u.engine.gate.Instances(s.Name), func(i gate.Instance) bool { return i.Version != s.Version })
+		all, err := u.engine.gate.Instances(ctx, s.Name)
+		if err != nil {
+			return err
+		}
+		alive := slices.DeleteFunc(all, func(i gate.Instance) bool { return i.Version != s.Version })
 		o.Services = append(o.Services, onlineService{Service: s.Name, Version: s.Version, Instances: len(alive), URL: urls[s.Name+" "+s.Version]})
 	}
 	return u.print(o, func(w io.Writer) {

@@ -112,7 +112,10 @@ func (u *upRun) awaitServices(ctx context.Context) error {
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
 	for {
-		missing := u.missing()
+		missing, err := u.missing(ctx)
+		if err != nil {
+			return err
+		}
 		if len(missing) == 0 {
 			return nil
 		}
@@ -133,14 +136,18 @@ func (u *upRun) awaitServices(ctx context.Context) error {
 }
 
 // missing lists the services whose instances are not all there yet.
-func (u *upRun) missing() []string {
+func (u *upRun) missing(ctx context.Context) ([]string, error) {
 	var missing []string
 	for _, s := range u.app.manifest.Services {
 		if s.Run == nil || s.Instances == 0 {
 			continue
 		}
+		instances, err := u.engine.gate.Instances(ctx, s.Name)
+		if err != nil {
+			return nil, err
+		}
 		alive := 0
-		for _, i := range u.engine.gate.Instances(s.Name) {
+		for _, i := range instances {
 			if i.Version == s.Version {
 				alive++
 			}
@@ -149,7 +156,7 @@ func (u *upRun) missing() []string {
 			missing = append(missing, fmt.Sprintf("%s %s to come up: %d of %d instances on the bus", s.Name, s.Version, alive, s.Instances))
 		}
 	}
-	return missing
+	return missing, nil
 }
 
 // ruin is the error for a program that has ended too early.

@@ -1,0 +1,125 @@
+package gate
+
+import (
+	"slices"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// course says where the traffic of a service shall go. From any route it leads to that
+// in steps that are safe as long as each has been confirmed before the next is taken:
+// at no time may two versions answer unless both are meant to stay, and whoever leaves
+// does so after another has come.
+type course struct {
+	target      string                // the version that shall be online; empty: none
+	keep        []string              // versions that stay online beside it
+	maintenance *protocol.Maintenance // that the service shall be under; nil: none
+}
+
+// next is the route one step nearer to the end; there is none left when done. Alone says
+// that no instance of a version that has to leave is alive.
+//
+//	others online            target standby      others forward nothing yet, the target forwards to them
+//	others fenced            target standby      everybody holds
+//	others fenced            target online       the target answers, the others still hold
+//	others draining          target online       the others forward what they hold, and leave
+//	                         target online
+func (c course) next(found protocol.Route, alone bool) (next protocol.Route, done bool) {
+	next = found
+	next.Versions = slices.Clone(found.Versions)
+	switch {
+	case c.target == "":
+		next.Versions, next.Maintenance = []protocol.RouteVersion{}, nil
+		return next, len(found.Versions) == 0 && found.Maintenance == nil
+	case c.maintenance != nil && found.Maintenance == nil:
+		next.Maintenance = c.maintenance // nobody answers from now on: the states are free to change
+		return next, false
+	case c.maintenance != nil && found.State(c.target) != protocol.StateOnline:
+		c.open(&next)
+		return next, false
+	case c.maintenance == nil && (found.Maintenance != nil || found.State(c.target) != protocol.StateOnline):
+		c.approach(&next, alone)
+		return next, false
+	}
+	return next, c.clear(&next, alone)
+}
+
+// approach brings the target one step nearer to being online and the service out of
+// maintenance.
+func (c course) approach(r *protocol.Route, alone bool) {
+	listening := slices.Contains([]protocol.VersionState{protocol.StateStandby, protocol.StateFenced, protocol.StateOnline}, r.State(c.target))
+	leaving := c.leaving(*r, "")
+	switch {
+	case len(leaving) == 0:
+		c.open(r)
+	case !listening && !alone:
+		set(r, c.target, protocol.StateStandby)
+	case r.Maintenance == nil && (!listening || len(c.leaving(*r, protocol.StateOnline)) > 0):
+		set(r, c.target, protocol.StateStandby)
+		for _, v := range leaving {
+			set(r, v, protocol.StateFenced)
+		}
+	default:
+		c.open(r)
+		for _, v := range leaving {
+			set(r, v, protocol.StateFenced)
+		}
+		r.Maintenance = nil
+		return
+	}
+	if len(leaving) == 0 {
+		r.Maintenance = nil
+	}
+}
+
+// open puts the target and those that stay beside it online.
+func (c course) open(r *protocol.Route) {
+	set(r, c.target, protocol.StateOnline)
+	for _, v := range c.keep {
+		if r.State(v) != protocol.StateOffline {
+			set(r, v, protocol.StateOnline)
+		}
+	}
+}
+
+// clear takes those off the route that have to leave; done when nobody has to.
+func (c course) clear(r *protocol.Route, alone bool) (done bool) {
+	leaving := c.leaving(*r, "")
+	draining := c.leaving(*r, protocol.StateDraining)
+	if alone || len(draining) == len(leaving) {
+		r.Versions = slices.DeleteFunc(r.Versions, func(v protocol.RouteVersion) bool { return slices.Contains(leaving, v.Version) })
+		return len(leaving) == 0
+	}
+	for _, v := range leaving {
+		set(r, v, protocol.StateDraining)
+	}
+	return false
+}
+
+// leaving lists the versions that are on the route and have to leave it, in the given
+// state or, if that is empty, in any.
+func (c course) leaving(r protocol.Route, state protocol.VersionState) []string {
+	var leaving []string
+	for _, v := range r.Versions {
+		if v.Version != c.target && !slices.Contains(c.keep, v.Version) && (state == "" || v.State == state) {
+			leaving = append(leaving, v.Version)
+		}
+	}
+	return leaving
+}
+
+// set puts a version into a state, and on the route if it is not there.
+func set(r *protocol.Route, version string, state protocol.VersionState) {
+	for n := range r.Versions {
+		if r.Versions[n].Version == version {
+			r.Versions[n].State = state
+			return
+		}
+	}
+	r.Versions = append(r.Versions, protocol.RouteVersion{Version: version, State: state})
+}
+
+// holding reports whether requests to a route wait for its next revision.
+func holding(r protocol.Route) bool {
+	return r.Maintenance == nil && len(r.Versions) > 0 && len(r.Online()) == 0
+}

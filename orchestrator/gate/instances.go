@@ -1,0 +1,147 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Instance is a running instance of a service as it last told.
+type Instance struct {
+	ID       string                `json:"id"`
+	Version  string                `json:"version"`
+	Host     string                `json:"host,omitempty"`
+	PID      int                   `json:"pid,omitempty"`
+	State    protocol.VersionState `json:"state"`         // that it acts on; empty: not heard of yet
+	Revision uint64                `json:"revision"`      // of the route that it acts on
+	Seen     time.Time             `json:"seen,omitzero"` // when it last confirmed
+}
+
+// String names the instance for people.
+func (i Instance) String() string {
+	name := "instance " + i.ID[:min(8, len(i.ID))] + " of " + i.Version
+	if i.Host != "" {
+		name += fmt.Sprintf(" (%s, pid %d)", i.Host, i.PID)
+	}
+	return name
+}
+
+// forgetAfter is how long a confirmation is kept of an instance that is not heard of any
+// more; its lease decides whether it is alive.
+const forgetAfter = time.Minute
+
+// Run listens to the confirmations of all instances until ctx ends. Without it no step
+// of a cutover is ever confirmed.
+func (g *Gate) Run(ctx context.Context) error {
+	sub, err := g.nc.Subscribe(protocol.AllConfirms, g.hear)
+	if err != nil {
+		return fmt.Errorf("listen to %s: %w", protocol.AllConfirms, err)
+	}
+	<-ctx.Done()
+	_ = sub.Unsubscribe() // the connection may be gone
+	return nil
+}
+
+func (g *Gate) hear(m *nats.Msg) {
+	service, id, ok := protocol.ParseConfirmSubject(m.Subject)
+	var c protocol.Confirmation
+	if !ok || json.Unmarshal(m.Data, &c) != nil || c.Version == "" {
+		return // not ours to understand: it confirms nothing
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.heard[service] == nil {
+		g.heard[service] = make(map[string]heard)
+	}
+	if last := g.heard[service][id]; last.State == protocol.StateLeft || last.Revision > c.Revision {
+		return
+	}
+	maps.DeleteFunc(g.heard[service], func(_ string, h heard) bool { return time.Since(h.at) > forgetAfter })
+	g.heard[service][id] = heard{c, time.Now()}
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// listen gives what the instances of a service have confirmed, and a channel that is
+// closed with the next confirmation.
+func (g *Gate) listen(service string) (map[string]heard, <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.heard[service]), g.changed
+}
+
+// leaseholder is an instance that is alive.
+type leaseholder struct {
+	key, id        string
+	encodedVersion string
+}
+
+// alive lists the instances that hold a lease, from the leader of the bucket. A bucket
+// that is not there is an error: it does not say that nobody is alive.
+func (g *Gate) alive(ctx context.Context, service string) ([]leaseholder, error) {
+	stream, err := g.js.Stream(ctx, "KV_"+protocol.LeasesBucket)
+	if err != nil {
+		return nil, fmt.Errorf("list the instances of %s: %w", service, err)
+	}
+	prefix := protocol.KeySubject(protocol.LeasesBucket, "")
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+service+".>"))
+	if err != nil {
+		return nil, fmt.Errorf("list the instances of %s: %w", service, err)
+	}
+	var all []leaseholder
+	for subject := range info.State.Subjects {
+		key := strings.TrimPrefix(subject, prefix)
+		if _, version, id, ok := protocol.ParseLeaseKey(key); ok {
+			all = append(all, leaseholder{key, id, version})
+		}
+	}
+	return all, nil
+}
+
+// Instances lists the instances of a service that are alive, by version and id.
+func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error) {
+	holders, err := g.alive(ctx, service)
+	if err != nil {
+		return nil, err
+	}
+	confirmed, _ := g.listen(service)
+	var all []Instance
+	for _, h := range holders {
+		if confirmed[h.id].State == protocol.StateLeft {
+			continue
+		}
+		i, err := g.describe(ctx, h, confirmed[h.id])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, i)
+	}
+	slices.SortFunc(all, func(a, b Instance) int {
+		return strings.Compare(a.Version+" "+a.ID, b.Version+" "+b.ID)
+	})
+	return all, nil
+}
+
+// describe is what is known of an instance, from its lease and what it has confirmed.
+func (g *Gate) describe(ctx context.Context, l leaseholder, h heard) (Instance, error) {
+	i := Instance{ID: l.id, Version: h.Version, State: h.State, Revision: h.Revision, Seen: h.at}
+	entry, err := g.leases.Get(ctx, l.key)
+	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return i, fmt.Errorf("read lease %s: %w", l.key, err)
+	}
+	var lease protocol.Lease
+	if err == nil && json.Unmarshal(entry.Value(), &lease) == nil {
+		i.Version, i.Host, i.PID = lease.Version, lease.Host, lease.PID
+	}
+	return i, nil
+}

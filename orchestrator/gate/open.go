@@ -1,0 +1,325 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Order asks for the traffic of a service to be led somewhere on behalf of a rollout.
+type Order struct {
+	Service  string
+	Version  string   // that shall be online; empty: none
+	Keep     []string // versions that stay online beside it, if they are
+	Rollout  string
+	Sequence uint64 // of the journal's event that calls for it
+	Replaces uint64 // the revision of the route that it may be written on; 0: none
+
+	// Instances is how many of the version must be alive and confirm that they are
+	// online. Until that many stand by, the version before goes on serving.
+	Instances int
+
+	// RetryAfter, if it is not 0, puts the service under maintenance: the version stays
+	// on the route, and every request is answered at once with 503 and this time.
+	RetryAfter time.Duration
+
+	// Tell, if it is not nil, is called with what the order waits for, and with nothing
+	// when it goes on.
+	Tell func(waiting string)
+
+	settled bool // the route was as ordered before: nobody but the version's instances matters
+}
+
+// Moved is where an order has led to.
+type Moved struct {
+	Revision uint64    // of the route, confirmed by every instance that is alive
+	At       time.Time // when the first instance answered as ordered: online, or 503
+}
+
+// UnconfirmedError says that a step was not confirmed in time: the order cannot be
+// finished, and the route is left in the middle of it, where no request fails yet.
+// An order for the version before leads it back.
+type UnconfirmedError struct {
+	Service   string
+	Route     Route
+	Have      int // instances of the version that have confirmed
+	Want      int
+	Unready   []Instance // instances that are alive and have not confirmed
+	WaitedFor time.Duration
+}
+
+// Error names the step and those that keep it from being finished.
+func (e *UnconfirmedError) Error() string {
+	var who []string
+	for _, i := range e.Unready {
+		who = append(who, i.String())
+	}
+	why := fmt.Sprintf("%d of %d instances have confirmed", e.Have, e.Want)
+	if len(who) > 0 {
+		why = strings.Join(who, ", ") + " did not confirm"
+	}
+	return fmt.Sprintf("route revision %d of %s (%s) was not confirmed within %s: %s",
+		e.Route.Revision, e.Service, e.Route, e.WaitedFor, why)
+}
+
+// Open leads the route of a service to where the order says, and blocks until every
+// instance that is alive has confirmed that. Repeated, it goes on where the route is.
+//
+// [rollout.ErrConflict] says that somebody else has written the route since the order
+// was made, or that a later order of the same rollout has; [*UnconfirmedError] that a
+// step cannot be finished. While too few instances of the version stand by, and as long
+// as that harms nobody, it waits for them without limit.
+func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
+	if o.Tell == nil {
+		o.Tell = func(string) {}
+	}
+	var moved Moved
+	for known := uint64(0); ; { // the revision that is known to be confirmed
+		found, err := g.Route(ctx, o.Service)
+		if err != nil {
+			return moved, err
+		}
+		if !o.owns(found) && found.Revision != o.Replaces {
+			return moved, fmt.Errorf("move the traffic of %s to %q: the route is at revision %d of rollout %s, not at %d: %w",
+				o.Service, o.Version, found.Revision, found.Rollout, o.Replaces, rollout.ErrConflict)
+		}
+		alone, err := g.alone(ctx, o)
+		if err != nil {
+			return moved, err
+		}
+		next, done := o.course().next(found.Route, alone)
+		if found.Revision != known { // whoever wrote it may have died before it was confirmed
+			if err := g.find(ctx, o, found, done, &moved); err != nil {
+				return moved, err
+			}
+		}
+		if done {
+			moved.Revision = found.Revision
+			return moved, nil
+		}
+		next.Service, next.Rollout, next.Sequence = o.Service, o.Rollout, o.Sequence
+		known, err = g.write(ctx, found.Revision, next)
+		if errors.Is(err, rollout.ErrConflict) {
+			continue // another worker of the same rollout, or somebody whom the next look finds
+		}
+		if err != nil {
+			return moved, err
+		}
+		if err := g.confirmed(ctx, o, Route{Route: next, Revision: known}, &moved); err != nil {
+			return moved, err
+		}
+	}
+}
+
+// find blocks until a route that this call has not written is confirmed as far as it has
+// to be: one of the order's own like any step, one that was as ordered before by enough
+// instances, and one that is to be replaced not at all.
+func (g *Gate) find(ctx context.Context, o Order, found Route, done bool, moved *Moved) error {
+	switch {
+	case o.owns(found):
+		return g.confirmed(ctx, o, found, moved)
+	case done:
+		o.settled = true
+		return g.confirmed(ctx, o, found, moved)
+	}
+	return nil
+}
+
+// owns reports whether a route was written by this order, or by an earlier one of the
+// same rollout.
+func (o Order) owns(r Route) bool { return r.Rollout == o.Rollout && r.Sequence <= o.Sequence }
+
+// course is where the order leads to.
+func (o Order) course() course {
+	c := course{target: o.Version, keep: o.Keep}
+	if o.RetryAfter > 0 {
+		c.maintenance = &protocol.Maintenance{Since: time.Now().UTC(), RetryAfterSeconds: int(o.RetryAfter / time.Second)}
+	}
+	return c
+}
+
+// alone reports whether no instance is alive of a version that has to leave, and enough
+// are of the one that comes.
+func (g *Gate) alone(ctx context.Context, o Order) (bool, error) {
+	holders, err := g.alive(ctx, o.Service)
+	if err != nil {
+		return false, err
+	}
+	confirmed, _ := g.listen(o.Service)
+	coming := 0
+	for _, h := range holders {
+		switch {
+		case confirmed[h.id].State == protocol.StateLeft:
+		case !o.stays(h.encodedVersion):
+			return false, nil
+		case h.encodedVersion == protocol.EncodeVersion(o.Version):
+			coming++
+		}
+	}
+	return coming >= o.Instances, nil
+}
+
+func (o Order) stays(encodedVersion string) bool {
+	return encodedVersion == protocol.EncodeVersion(o.Version) ||
+		slices.ContainsFunc(o.Keep, func(v string) bool { return encodedVersion == protocol.EncodeVersion(v) })
+}
+
+// relist is how often the leases are looked at again while a step is not confirmed.
+const relist = 250 * time.Millisecond
+
+// tellAfter is how long a step may take before it is told what it waits for.
+const tellAfter = 2 * time.Second
+
+// confirmed blocks until a revision has been confirmed. The leases are listed after it
+// was written: whoever is not among them reads it before it answers anything.
+func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) error {
+	began, told := time.Now(), ""
+	holders, err := g.alive(ctx, o.Service)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(relist)
+	defer tick.Stop()
+	for {
+		confirmed, changed := g.listen(o.Service)
+		p := o.progress(at, holders, confirmed)
+		if moved.At.IsZero() && p.acting > 0 {
+			moved.At = time.Now().UTC()
+			if at.Maintenance != nil {
+				moved.At = at.Maintenance.Since
+			}
+		}
+		if p.ready() {
+			if told != "" {
+				o.Tell("")
+			}
+			return nil
+		}
+		waited := time.Since(began)
+		if patience := g.patience(); waited > patience && p.overdue() {
+			return g.unconfirmed(ctx, o, at, p, patience)
+		}
+		if waiting := p.String(); waited > tellAfter && waiting != told {
+			o.Tell(waiting)
+			told = waiting
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: nobody is given up
+				holders = found
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (g *Gate) patience() time.Duration {
+	if g.Patience > 0 {
+		return g.Patience
+	}
+	return DefaultPatience
+}
+
+func (g *Gate) unconfirmed(ctx context.Context, o Order, at Route, p progress, waited time.Duration) error {
+	e := &UnconfirmedError{Service: o.Service, Route: at, Have: p.have, Want: p.want, WaitedFor: waited}
+	confirmed, _ := g.listen(o.Service)
+	for _, h := range p.unready {
+		i, err := g.describe(ctx, h, confirmed[h.id])
+		if err != nil {
+			return err
+		}
+		e.Unready = append(e.Unready, i)
+	}
+	return e
+}
+
+// progress is how far the confirmation of a revision has come.
+type progress struct {
+	order    Order
+	revision Route
+	unready  []leaseholder // alive, and have not confirmed it
+	have     int           // instances of the ordered version that have
+	want     int
+	acting   int // instances that answer as ordered
+}
+
+func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]heard) progress {
+	p := progress{order: o, revision: at, want: o.Instances}
+	target := protocol.EncodeVersion(o.Version)
+	state := at.State(o.Version)
+	present := 0
+	for _, h := range holders {
+		c := confirmed[h.id]
+		if c.State == protocol.StateLeft {
+			continue
+		}
+		acts := c.Revision >= at.Revision
+		if !acts {
+			p.unready = append(p.unready, h)
+		}
+		if at.Maintenance != nil && acts {
+			p.acting++
+		}
+		if h.encodedVersion != target {
+			continue
+		}
+		present++
+		if acts && c.State == state {
+			p.have++
+		}
+	}
+	if at.Maintenance == nil && state == protocol.StateOnline {
+		p.acting = p.have
+	}
+	if (o.RetryAfter > 0) != (at.Maintenance != nil) {
+		p.acting = 0 // not yet as ordered
+	}
+	switch {
+	case o.Version == "" || o.RetryAfter > 0 || state == protocol.StateFenced || state == protocol.StateOffline || state == protocol.StateDraining:
+		p.want = 0
+	case p.want == 0 && state == protocol.StateOnline:
+		p.want = min(1, present)
+	}
+	return p
+}
+
+// taking reports whether the step is the one at which the version goes online while
+// others still hold what they have got. They may forward it to whoever has come online:
+// an instance that hangs keeps nobody waiting then.
+func (p progress) taking() bool {
+	return p.revision.State(p.order.Version) == protocol.StateOnline && p.order.RetryAfter == 0 &&
+		slices.ContainsFunc(p.revision.Versions, func(v protocol.RouteVersion) bool { return v.State == protocol.StateFenced })
+}
+
+func (p progress) ready() bool {
+	return p.have >= p.want && (len(p.unready) == 0 || p.taking() || p.order.settled)
+}
+
+// overdue reports whether waiting on would harm somebody, or be of no use: instances
+// that are alive do not confirm, or requests are held for too few.
+func (p progress) overdue() bool {
+	return len(p.unready) > 0 || p.taking() || holding(p.revision.Route) && p.revision.State(p.order.Version) != protocol.StateOffline
+}
+
+// String says what is waited for.
+func (p progress) String() string {
+	if p.have < p.want {
+		return fmt.Sprintf("%d of %d instances of %s %s have confirmed route revision %d",
+			p.have, p.want, p.order.Service, p.order.Version, p.revision.Revision)
+	}
+	ids := make([]string, len(p.unready))
+	for n, h := range p.unready {
+		ids[n] = h.id[:min(8, len(h.id))]
+	}
+	slices.Sort(ids)
+	return fmt.Sprintf("instance %s of %s, alive by its lease, has not confirmed route revision %d",
+		strings.Join(ids, ", "), p.order.Service, p.revision.Revision)
+}

@@ -1,0 +1,107 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// leaseTimeout bounds one renewal: its acknowledgement may be lost with the server.
+const leaseTimeout = 2 * time.Second
+
+// leaseRetry is how soon a renewal that failed is tried again.
+const leaseRetry = 500 * time.Millisecond
+
+// lease says until when the instance may answer production requests, on the clock of
+// now: counted from before the lease was sent, so it runs out here before it does on
+// the server.
+type lease struct{ until int64 }
+
+// keepLease stores the instance's lease until ctx ends. One that comes well before the
+// last runs out is taken at once; a later one is handed to followRoute, which reads the
+// route first.
+func (i *instance) keepLease(ctx context.Context) {
+	value := i.leaseValue()
+	for told := false; ctx.Err() == nil; {
+		sent := now()
+		err := i.storeLease(ctx, value, i.service.Lease)
+		if err != nil && !told && ctx.Err() == nil && !i.relay.nc.IsClosed() {
+			i.log.Warn("lease not stored, without one no production request is answered", zap.Error(err))
+		}
+		told = err != nil
+		if err != nil {
+			i.rest(ctx, leaseRetry, nil)
+			continue
+		}
+		next := lease{sent + int64(i.service.Lease)}
+		if now() < i.traffic.leased.Load()-int64(i.service.Lease/4) {
+			i.traffic.leased.Store(next.until)
+		} else {
+			select {
+			case i.leases <- next:
+			case <-ctx.Done():
+			}
+		}
+		i.rest(ctx, i.service.Lease/4, i.traffic.lapsed)
+	}
+}
+
+// rest waits, at most until ctx ends or a word is left.
+func (i *instance) rest(ctx context.Context, d time.Duration, word <-chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-word:
+	case <-ctx.Done():
+	}
+}
+
+func (i *instance) leaseValue() []byte {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	value, err := json.Marshal(protocol.Lease{Version: i.service.Version, Host: host, PID: os.Getpid()})
+	if err != nil {
+		return nil // a Lease can always be written
+	}
+	return value
+}
+
+// storeLease publishes the lease to its key's subject: the KV client cannot renew one.
+func (i *instance) storeLease(ctx context.Context, value []byte, last time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	js, err := jetstream.New(i.relay.nc)
+	if err != nil {
+		return err
+	}
+	key := protocol.LeaseKey(i.service.Name, i.service.Version, i.id)
+	_, err = js.PublishMsg(ctx, &nats.Msg{Subject: protocol.KeySubject(protocol.LeasesBucket, key), Data: value},
+		jetstream.WithMsgTTL(last), jetstream.WithRetryAttempts(0))
+	return err
+}
+
+// leave tells the gates that the instance is gone: they need not wait for it. It is no
+// loss when that does not arrive, the lease runs out by itself.
+func (i *instance) leave() {
+	if i.traffic.leased.Load() == 0 || i.relay.nc.IsClosed() {
+		return
+	}
+	i.confirm(protocol.Confirmation{
+		Revision: i.traffic.role.Load().revision, State: protocol.StateLeft, Version: i.service.Version,
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	if err := i.storeLease(ctx, nil, time.Second); err != nil {
+		i.log.Debug("lease not given back, it runs out", zap.Error(err))
+	}
+}

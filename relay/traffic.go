@@ -1,0 +1,316 @@
+package relay
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// holdFor is how long a request is held at most. A cutover takes milliseconds, and one
+// that loses an instance in the middle the time of a lease.
+const holdFor = time.Minute
+
+// request is a message on its way to its handler.
+type request struct {
+	message string
+	data    []byte
+	header  nats.Header // may be nil
+	reply   string
+}
+
+// verdict is what an instance does with a production request.
+type verdict int
+
+const (
+	answer   verdict = iota // with its handler
+	hold                    // until the instance has its next role
+	forward                 // to the private address of a version that is online
+	refuse                  // the service is under maintenance
+	nobody                  // no version is online
+	giveBack                // to the queue group: the instance is leaving
+)
+
+// role is what a revision of the route makes of an instance. It never changes: the
+// next revision makes the next role.
+type role struct {
+	revision  uint64
+	state     protocol.VersionState
+	verdict   verdict
+	forwardTo string        // what the private subjects begin with that requests are forwarded to
+	refusal   *Error        // what a request under maintenance is answered with
+	over      chan struct{} // closed once the instance has its next role
+}
+
+// newRole derives the role of a version from its service's route.
+func newRole(route protocol.Route, revision uint64, service, version string) *role {
+	r := &role{revision: revision, state: route.State(version), over: make(chan struct{})}
+	online := route.Online()
+	switch {
+	case route.Maintenance != nil:
+		r.verdict = refuse
+		r.refusal = &Error{
+			Code: CodeUnavailable, Message: underMaintenance,
+			RetryAfter: time.Duration(route.Maintenance.RetryAfterSeconds) * time.Second,
+		}
+	case r.state == protocol.StateOnline:
+		r.verdict = answer
+	case r.state == protocol.StateFenced, r.state == protocol.StateStandby && len(online) == 0:
+		r.verdict = hold
+	case len(online) > 0:
+		r.verdict, r.forwardTo = forward, protocol.PrivatePrefix(service, online[0])
+	default:
+		r.verdict = nobody
+	}
+	return r
+}
+
+// about is the verdict on one request. One that another instance has forwarded under
+// this revision or a later one is held: this instance is the one that is behind.
+func (r *role) about(q *request) verdict {
+	if r.verdict != forward || q.header == nil {
+		return r.verdict
+	}
+	if by, err := strconv.ParseUint(q.header.Get(protocol.HeaderForwarded), 10, 64); err == nil && by >= r.revision {
+		return hold
+	}
+	return forward
+}
+
+// listed reports whether the instance listens on its production subjects. One that is
+// draining has left them.
+func (r *role) listed() bool {
+	return r.state == protocol.StateStandby || r.state == protocol.StateFenced || r.state == protocol.StateOnline
+}
+
+// left is the role of an instance that is leaving.
+func (r *role) left() *role {
+	return &role{revision: r.revision, state: protocol.StateLeft, verdict: giveBack, over: make(chan struct{})}
+}
+
+// traffic is the part of an instance that every production request goes through.
+type traffic struct {
+	role   atomic.Pointer[role]
+	leased atomic.Int64  // until when the instance may answer, on the clock of now
+	lapsed chan struct{} // capacity 1: told when a request comes after that
+	busy   tally         // production requests that are being answered
+	held   tally         // production requests that wait for the next role
+
+	requests, forwarded, failed atomic.Int64 // ever, of production
+}
+
+// tally counts what is under way.
+type tally struct {
+	n       atomic.Int64
+	awaited atomic.Bool   // whether idle is told
+	idle    chan struct{} // capacity 1: told when n has fallen to 0
+}
+
+func (t *tally) init() { t.idle = make(chan struct{}, 1) }
+
+func (t *tally) begin() { t.n.Add(1) }
+
+func (t *tally) end() {
+	if t.n.Add(-1) == 0 && t.awaited.Load() {
+		tell(t.idle)
+	}
+}
+
+// wait blocks until nothing is under way. Only one may wait at a time.
+func (t *tally) wait() {
+	for t.awaited.Store(true); t.n.Load() > 0; {
+		<-t.idle
+	}
+}
+
+// tell leaves a word for whoever looks next; one is enough.
+func tell(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// began is what the clock of now counts from.
+var began = time.Now()
+
+// now is the time on a clock that nobody sets, in nanoseconds.
+func now() int64 { return int64(time.Since(began)) }
+
+// mayAnswer reports whether the instance's lease has not run out.
+func (i *instance) mayAnswer() bool {
+	if now() < i.traffic.leased.Load() {
+		return true
+	}
+	tell(i.traffic.lapsed)
+	return false
+}
+
+// produce deals with a production request, or one that was forwarded.
+func (i *instance) produce(q request) {
+	for {
+		at := i.traffic.role.Load()
+		v := at.about(&q)
+		if v == answer && !i.mayAnswer() {
+			v = hold
+		}
+		if v != answer {
+			i.deflect(q, v, at)
+			return
+		}
+		// Counted first and looked at again: whoever changes the role sees every
+		// request that goes on under the old one.
+		i.traffic.busy.begin()
+		if i.traffic.role.Load() != at {
+			i.traffic.busy.end()
+			continue
+		}
+		i.slots <- struct{}{}
+		go i.answerProduction(q)
+		return
+	}
+}
+
+// answerProduction runs the handler of a request that has a slot.
+func (i *instance) answerProduction(q request) {
+	defer func() { <-i.slots; i.traffic.busy.end() }()
+	i.traffic.requests.Add(1)
+	data, failure := i.call(&q)
+	if !i.mayAnswer() {
+		data, failure = i.afterLapse(data, failure)
+	}
+	if failure != nil {
+		i.traffic.failed.Add(1)
+	}
+	i.respond(q.message, q.reply, data, failure)
+}
+
+// afterLapse is the answer of a handler during which the lease has run out, as that of
+// a process that was stopped for a while: the one it gave if, by the route as it is now,
+// the version still answers, else an error.
+func (i *instance) afterLapse(data []byte, failure error) ([]byte, error) {
+	at := i.traffic.role.Load()
+	for ; !i.mayAnswer() && at.verdict != giveBack; at = i.traffic.role.Load() {
+		select {
+		case <-at.over:
+		case <-i.ctx.Done():
+			return nil, errLapsed
+		}
+	}
+	if at.verdict != answer {
+		return nil, errLapsed
+	}
+	return data, failure
+}
+
+// deflect deals with a production request that is not answered here and now.
+func (i *instance) deflect(q request, v verdict, at *role) {
+	switch v {
+	case hold:
+		i.hold(q, at)
+	case forward:
+		i.forward(q, at)
+	case refuse:
+		i.respond(q.message, q.reply, nil, at.refusal)
+	case nobody:
+		i.respond(q.message, q.reply, nil, errNobodyOnline)
+	case giveBack:
+		i.giveBack(q)
+	}
+}
+
+// hold keeps a request until the instance has its next role, and then decides anew.
+func (i *instance) hold(q request, at *role) {
+	i.traffic.held.begin()
+	if i.traffic.held.n.Load() > int64(i.service.MaxHeld) {
+		i.traffic.held.end()
+		i.respond(q.message, q.reply, nil, errTooMany)
+		return
+	}
+	go func() {
+		defer i.traffic.held.end()
+		tooLong := time.NewTimer(holdFor)
+		defer tooLong.Stop()
+		select {
+		case <-at.over:
+			i.produce(q)
+		case <-tooLong.C:
+			i.respond(q.message, q.reply, nil, errTooLong)
+		}
+	}()
+}
+
+// forward passes a request on to a version that is online, which answers the caller.
+func (i *instance) forward(q request, at *role) {
+	i.traffic.forwarded.Add(1)
+	m := &nats.Msg{Subject: at.forwardTo + q.message, Reply: q.reply, Data: q.data, Header: nats.Header{}}
+	for key, values := range q.header {
+		m.Header[key] = values
+	}
+	m.Header.Set(protocol.HeaderForwarded, strconv.FormatUint(at.revision, 10))
+	i.pass(m)
+}
+
+// giveBack has another instance of the queue group take a request.
+func (i *instance) giveBack(q request) {
+	m := &nats.Msg{Subject: protocol.ProductionSubject(i.service.Name, q.message), Reply: q.reply, Data: q.data, Header: nats.Header{}}
+	for key, values := range q.header {
+		if key != protocol.HeaderForwarded {
+			m.Header[key] = values
+		}
+	}
+	i.pass(m)
+}
+
+func (i *instance) pass(m *nats.Msg) {
+	if err := i.relay.nc.PublishMsg(m); err != nil {
+		i.log.Error("pass on", zap.String("subject", m.Subject), zap.Error(err))
+	}
+}
+
+// take gives the instance its next role; what was held under the one before goes on.
+func (i *instance) take(next *role) {
+	i.traffic.busy.awaited.Store(next.verdict != answer)
+	last := i.traffic.role.Swap(next)
+	if last != nil {
+		close(last.over)
+	}
+}
+
+// call runs the handler of a request.
+func (i *instance) call(q *request) ([]byte, error) {
+	return call(i.ctx, i.service.Handlers[q.message], &Message{Name: q.message, Data: q.data, Header: q.header}, i.log)
+}
+
+// trafficStats is what `nats micro stats` shows of an endpoint beside the requests at
+// its private address. Its counters are of the whole instance.
+type trafficStats struct {
+	State     protocol.VersionState `json:"state"`
+	Revision  uint64                `json:"revision"`
+	Requests  int64                 `json:"productionRequests"`
+	Errors    int64                 `json:"productionErrors"`
+	Forwarded int64                 `json:"forwarded"`
+	Held      int64                 `json:"held"`
+	Busy      int64                 `json:"busy"`
+}
+
+func (i *instance) stats() trafficStats {
+	at := i.traffic.role.Load()
+	return trafficStats{
+		State: at.state, Revision: at.revision, Requests: i.traffic.requests.Load(), Errors: i.traffic.failed.Load(),
+		Forwarded: i.traffic.forwarded.Load(), Held: i.traffic.held.n.Load(), Busy: i.traffic.busy.n.Load(),
+	}
+}
+
+// settled reports whether the instance does what its role says and nothing else any
+// more: only then does it confirm it.
+func (i *instance) settled() bool {
+	if i.traffic.role.Load().verdict == answer {
+		return true
+	}
+	return i.traffic.busy.n.Load() == 0 && (i.production != nil || i.leaving.Load() == 0)
+}
