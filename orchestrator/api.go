@@ -65,6 +65,8 @@ type RolloutView struct {
 	rollout.State
 	Sequence  uint64              `json:"sequence"`
 	Sightings map[string]Sighting `json:"sightings,omitempty"` // by step
+	Outages   []rollout.Outage    `json:"outages,omitempty"`   // services that were, or are, under maintenance
+	Downtime  rollout.Duration    `json:"downtime,omitempty"`  // of the app, so far
 }
 
 // RolloutStory is a rollout with everything that has happened to it, oldest first.
@@ -98,9 +100,11 @@ type AppStatus struct {
 type ServiceStatus struct {
 	Service string   `json:"service"`
 	Version string   `json:"version"`          // that the newest rollout brings
-	Online  []string `json:"online"`           // versions that serve
+	Online  []string `json:"online"`           // versions that serve, or would if it were not for the maintenance
 	Alive   int      `json:"alive"`            // instances of that version
 	NotRun  []string `json:"notRun,omitempty"` // phases whose scripts have not run
+
+	Maintenance *protocol.Maintenance `json:"maintenance,omitempty"`
 }
 
 // RouteStatus is a route with the instances that act on it.
@@ -213,7 +217,8 @@ func describe(err error) *protocol.ServiceError {
 }
 
 func (o *Orchestrator) view(r journal.Record) RolloutView {
-	v := RolloutView{State: r.State, Sequence: r.Sequence}
+	v := RolloutView{State: r.State, Sequence: r.Sequence, Outages: r.State.Outages()}
+	v.Downtime = rollout.Duration(r.State.Downtime(time.Now().UTC()).Round(time.Millisecond))
 	for _, step := range r.State.Running() {
 		if v.Sightings == nil {
 			v.Sightings = make(map[string]Sighting)
@@ -340,7 +345,7 @@ func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Servic
 	if err != nil {
 		return s, err
 	}
-	s.Online = append(s.Online, route.Online()...)
+	s.Online, s.Maintenance = append(s.Online, route.Online()...), route.Maintenance
 	instances, err := o.gate.Instances(ctx, service.Name)
 	if err != nil {
 		return s, err

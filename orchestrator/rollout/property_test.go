@@ -49,7 +49,7 @@ func newWitness(t *rapid.T) *witness {
 		success: make(map[string]int), told: make(map[string]bool),
 	}
 	facts := drawFacts(t, w.release)
-	w.plan = newRequirements(w.release)
+	w.plan = newRequirements(w.release, facts)
 	compile := func() rollout.State {
 		s, err := rollout.Compile("r1", "ada", w.now, w.release, facts)
 		if err != nil {
@@ -68,7 +68,7 @@ func newWitness(t *rapid.T) *witness {
 // drawRelease draws services that depend on each other without a circle.
 func drawRelease(t *rapid.T) rollout.Release {
 	names := []string{"a", "a-b", "b", "c", "d"}[:rapid.IntRange(0, 5).Draw(t, "services")]
-	r := rollout.Release{App: "a", Version: "1.0.0", Strategy: rollout.Parallel, Setup: len(names) == 0 || rapid.Bool().Draw(t, "setup")}
+	r := rollout.Release{App: "a", Version: "1.0.0", Strategy: rapid.SampledFrom([]rollout.Strategy{rollout.Parallel, rollout.Downtime}).Draw(t, "strategy"), Setup: len(names) == 0 || rapid.Bool().Draw(t, "setup")}
 	for n, name := range names {
 		s := rollout.Service{
 			Name: name, Version: rapid.SampledFrom([]string{"1.0.0", "1.0.0-b", "2.0.0+build"}).Draw(t, "version"),
@@ -116,10 +116,15 @@ func drawFacts(t *rapid.T, r rollout.Release) rollout.Facts {
 // as DESIGN.md tells it, and found another way than the planner finds them.
 type requirements map[string][]string
 
-func newRequirements(r rollout.Release) requirements {
+func newRequirements(r rollout.Release, f rollout.Facts) requirements {
 	need := make(requirements)
 	has := make(map[string]bool)
-	var all, befores, offlines []string
+	var all, befores, closings, offlines []string
+	for name := range f.Routes {
+		if r.Strategy == rollout.Downtime { // every route that is drawn has another version online
+			closings = append(closings, name+"/maintenance")
+		}
+	}
 	for _, s := range r.Services {
 		all = append(all, s.Name+"/traffic")
 		for _, phase := range s.Migrations {
@@ -136,10 +141,14 @@ func newRequirements(r rollout.Release) requirements {
 	}
 	for _, s := range r.Services {
 		traffic := s.Name + "/traffic"
-		need[traffic] = slices.Concat(befores, offlines)
-		need[s.Name+"/offline"] = slices.Clone(befores)
+		need[traffic] = slices.Concat(befores, closings, offlines)
+		need[s.Name+"/offline"] = slices.Concat(befores, closings)
+		need[s.Name+"/maintenance"] = append(need[s.Name+"/maintenance"], befores...)
 		need[s.Name+"/online"] = []string{traffic}
 		for _, d := range closure(r, s.Name) {
+			if slices.Contains(closings, s.Name+"/maintenance") {
+				need[d+"/maintenance"] = append(need[d+"/maintenance"], s.Name+"/maintenance")
+			}
 			need[traffic] = append(need[traffic], d+"/traffic")
 			need[s.Name+"/online"] = append(need[s.Name+"/online"], d+"/traffic")
 			for _, phase := range protocol.ServicePhases() {
@@ -149,7 +158,7 @@ func newRequirements(r rollout.Release) requirements {
 			}
 		}
 	}
-	need[r.App+"/setup"] = all
+	need[r.App+"/setup"] = append(all, closings...)
 	return need
 }
 
@@ -171,7 +180,7 @@ func closure(r rollout.Release, name string) []string {
 // anything lets something happen: what is expected, a repetition, something stale, or
 // the passing of time.
 func (w *witness) anything() {
-	switch rapid.IntRange(0, 9).Draw(w.t, "what") {
+	switch rapid.IntRange(0, 10).Draw(w.t, "what") {
 	case 0, 1, 2, 3:
 		if todo := w.state.Todo(); len(todo) > 0 {
 			w.apply(w.outcome(rapid.SampledFrom(todo).Draw(w.t, "step"), rapid.IntRange(0, 2).Draw(w.t, "failed") == 0))
@@ -190,6 +199,12 @@ func (w *witness) anything() {
 		if rapid.IntRange(0, 9).Draw(w.t, "superseded") == 0 {
 			w.apply(rollout.Event{Type: rollout.Replaced, By: "ada"})
 		}
+	case 10:
+		for _, step := range w.state.Todo() {
+			if step.Kind != rollout.Migration && w.apply(rollout.Event{Type: rollout.TurnedBack, Step: step.ID, Attempt: step.Attempt}) == step.Back {
+				w.t.Fatalf("turned back: %+v", step)
+			}
+		}
 	}
 }
 
@@ -197,13 +212,15 @@ func (w *witness) anything() {
 func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
 	e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Named: rapid.Bool().Draw(w.t, "named")}
 	switch {
-	case failed:
+	case failed || step.Back:
 		e.Type = rollout.StepBroke
 		if rapid.Bool().Draw(w.t, "reason") {
 			e.Answer = &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: "disk full"}}
 		}
 	case step.Kind == rollout.Traffic:
-		e.Type, e.Revision = rollout.Opened, 8
+		e.Type, e.Revision, e.Effective = rollout.Opened, 8, w.now
+	case step.Kind == rollout.Maintenance:
+		e.Type, e.Revision, e.Effective = rollout.Closed, 8, w.now
 	default:
 		e.Answer = &protocol.Answer{Done: true, Items: 12}
 	}
@@ -218,7 +235,7 @@ func (w *witness) stray() rollout.Event {
 	}
 	return rollout.Event{
 		Type: rapid.SampledFrom([]rollout.EventType{
-			rollout.StepAnswered, rollout.StepBroke, rollout.Opened, rollout.Created, "unheard of",
+			rollout.StepAnswered, rollout.StepBroke, rollout.Opened, rollout.Closed, rollout.TurnedBack, rollout.Created, "unheard of",
 		}).Draw(w.t, "type"),
 		Step: rapid.SampledFrom(ids).Draw(w.t, "step"), Attempt: rapid.IntRange(0, 3).Draw(w.t, "attempt"),
 	}
@@ -260,7 +277,7 @@ func (w *witness) apply(e rollout.Event) bool {
 		w.t.Fatalf("a state that was stored goes on as %+v (%v), want %+v (%v)", elsewhere, errElsewhere, after, err)
 	}
 	if err != nil {
-		known := e.Type == rollout.StepAnswered || e.Type == rollout.StepBroke || e.Type == rollout.Opened || e.Type == rollout.Retried || e.Type == rollout.Replaced
+		known := e.Type != rollout.Created && e.Type != "unheard of"
 		if errors.Is(err, rollout.ErrStale) != known || !reflect.DeepEqual(after, before) {
 			w.t.Fatalf("%+v: error %v, state %+v", e, err, after)
 		}
@@ -269,7 +286,7 @@ func (w *witness) apply(e rollout.Event) bool {
 	if step, about := before.Step(e.Step); about && (step.Status != rollout.StepRunning || step.Attempt != e.Attempt) {
 		w.t.Fatalf("%+v was accepted when the step was %+v", e, step)
 	}
-	if e.Type == rollout.StepAnswered || e.Type == rollout.Opened {
+	if e.Type == rollout.StepAnswered || e.Type == rollout.Opened || e.Type == rollout.Closed {
 		w.success[e.Step]++
 	}
 	w.state, w.last = after, e
@@ -332,7 +349,7 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 	if step.Status == rollout.StepSkipped && step.Attempt != 0 {
 		w.t.Fatalf("%s was skipped and run", step.ID)
 	}
-	if (step.Status == rollout.StepFailed) != (step.Error != nil) {
+	if (step.Status == rollout.StepFailed || step.Status == rollout.StepRunning && step.Back) != (step.Error != nil) {
 		w.t.Fatalf("%s is %s with error %v", step.ID, step.Status, step.Error)
 	}
 }

@@ -24,12 +24,16 @@ var update = flag.Bool("update", false, "write what came out into testdata/*.txt
 // them, up to an empty line. Commands:
 //
 //	release APP VERSION [setup] [downtime]      and, indented, its services:
-//	  NAME VERSION [PHASE,…] [after NAME,…] [timeout DURATION] [instances N]
+//	  NAME VERSION [PHASE,…] [after NAME,…] [timeout DURATION] [instances N] [keep VERSION,…]
 //	ran NAME/PHASE VERSION                      the environment's ledger holds it
 //	route NAME VERSION REVISION                 the environment's route
 //	deploy                                      makes the plan; shows all of it
 //	answer STEP done|failed [KEY=VALUE…]        attempt, items, note, code, error, retry, named
 //	open NAME [KEY=VALUE…]                      the gate is open: attempt, revision
+//	close NAME [KEY=VALUE…]                     the service is under maintenance: attempt, revision
+//	back STEP [KEY=VALUE…]                      the move cannot be finished: attempt, code, error
+//	after DURATION                              time passes
+//	downtime                                    shows who was under maintenance for how long
 //	late +DURATION                              time passes, and what is late is told
 //	retry | supersede                           a person wants it
 //	show                                        shows all steps
@@ -154,7 +158,15 @@ func (w *world) run(words, more []string) (string, error) {
 	case "answer":
 		return w.answer(args)
 	case "open":
-		return w.open(args)
+		return w.moved(rollout.Opened, "/traffic", args)
+	case "close":
+		return w.moved(rollout.Closed, "/maintenance", args)
+	case "back":
+		return w.back(args)
+	case "after":
+		return "", w.after(args)
+	case "downtime":
+		return w.downtime(), none(args)
 	case "late":
 		return w.late(args)
 	case "retry":
@@ -222,6 +234,8 @@ func service(words []string) (rollout.Service, error) {
 			err = s.Timeout.UnmarshalText([]byte(value))
 		case "instances":
 			s.Instances, err = strconv.Atoi(value)
+		case "keep":
+			s.KeepOnline = strings.Split(value, ",")
 		default:
 			err = errWords
 		}
@@ -291,11 +305,40 @@ func (w *world) answer(args []string) (string, error) {
 	return w.applyWith(e, args[2:])
 }
 
-func (w *world) open(args []string) (string, error) {
+func (w *world) moved(what rollout.EventType, suffix string, args []string) (string, error) {
 	if len(args) < 1 {
 		return "", errWords
 	}
-	return w.applyWith(rollout.Event{Type: rollout.Opened, Step: args[0] + "/traffic"}, args[1:])
+	return w.applyWith(rollout.Event{Type: what, Step: args[0] + suffix, Effective: w.now}, args[1:])
+}
+
+func (w *world) back(args []string) (string, error) {
+	if len(args) < 1 {
+		return "", errWords
+	}
+	return w.applyWith(rollout.Event{Type: rollout.TurnedBack, Step: args[0], Answer: &protocol.Answer{}}, args[1:])
+}
+
+func (w *world) after(args []string) error {
+	if len(args) != 1 {
+		return errWords
+	}
+	d, err := time.ParseDuration(args[0])
+	w.now = w.now.Add(d)
+	return err
+}
+
+func (w *world) downtime() string {
+	var out strings.Builder
+	for _, o := range w.state.Outages() {
+		if o.To.IsZero() {
+			fmt.Fprintf(&out, "%s is under maintenance for %s\n", o.Service, w.now.Sub(o.From))
+			continue
+		}
+		fmt.Fprintf(&out, "%s was under maintenance for %s\n", o.Service, o.To.Sub(o.From))
+	}
+	fmt.Fprintf(&out, "%s in all\n", w.state.Downtime(w.now))
+	return out.String()
 }
 
 // applyWith applies an event with what KEY=VALUE pairs say of it; without an attempt
@@ -322,7 +365,7 @@ func set(e *rollout.Event, key, value string) (err error) {
 	switch {
 	case key == "attempt":
 		e.Attempt, err = strconv.Atoi(value)
-	case key == "revision" && e.Type == rollout.Opened:
+	case key == "revision" && (e.Type == rollout.Opened || e.Type == rollout.Closed):
 		e.Revision, err = strconv.ParseUint(value, 10, 64)
 	case e.Answer == nil:
 		err = errWords
@@ -419,6 +462,9 @@ func (w *world) show(before rollout.State) string {
 
 func describeStep(s rollout.Step) string {
 	text := fmt.Sprintf("%d %s %s", s.Number, s.ID, s.Status)
+	if s.Back {
+		text += ", back,"
+	}
 	if s.Attempt > 0 {
 		text += fmt.Sprintf(" #%d", s.Attempt)
 	}
@@ -444,9 +490,14 @@ func describeStep(s rollout.Step) string {
 }
 
 func describeTodo(s rollout.State, step rollout.Step) string {
-	if step.Kind == rollout.Traffic {
+	switch {
+	case step.Kind != rollout.Migration && step.Back:
+		return fmt.Sprintf("put %v of %s back", step.Replaces.Online, step.Name) + retryAfter(s, step)
+	case step.Kind == rollout.Maintenance:
+		return fmt.Sprintf("close %s on revision %d, online %v", step.Name, step.Replaces.Revision, step.Replaces.Online) + retryAfter(s, step)
+	case step.Kind == rollout.Traffic:
 		return fmt.Sprintf("open %s %s with %d instances on revision %d, online %v",
-			step.Name, step.Version, step.Instances, step.Replaces.Revision, step.Replaces.Online)
+			step.Name, step.Version, step.Instances, step.Replaces.Revision, step.Replaces.Online) + beside(step)
 	}
 	m := s.Start(step, 5)
 	text := fmt.Sprintf("send %s #%d", m.Script().Subject(protocol.StartVerb(m.Revert)), m.Attempt)
@@ -454,6 +505,20 @@ func describeTodo(s rollout.State, step rollout.Step) string {
 		text += " until " + m.Deadline.Format(time.TimeOnly)
 	}
 	return text
+}
+
+func beside(step rollout.Step) string {
+	if len(step.Keep) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", beside %v", step.Keep)
+}
+
+func retryAfter(s rollout.State, step rollout.Step) string {
+	if after := s.RetryAfter(step); after > 0 {
+		return fmt.Sprintf(", callers are told to wait %s", after)
+	}
+	return ""
 }
 
 func describeAnnouncement(a rollout.Announcement) string {

@@ -1,5 +1,5 @@
-// Package embedded runs a NATS server with JetStream in this process. It is the only
-// importer of nats-server.
+// Package embedded runs a NATS server with JetStream in this process, alone or as one
+// of a cluster. It is the only importer of nats-server.
 //
 // Every write is synced to disk before it is acknowledged. A data folder belongs to
 // one server at a time: NATS itself does not notice a second one, so the package
@@ -46,18 +46,21 @@ type Config struct {
 	MaxStore   int64       // bytes of JetStream on disk; 0: [DefaultMaxStore]
 	MaxPayload int32       // bytes of one message; 0: [DefaultMaxPayload]
 	Unsynced   bool        // leave syncing to the operating system: acknowledged writes can be lost with the power
+	Cluster    *Cluster    // the servers it forms one bus with; nil: it is alone
 	Logger     *zap.Logger // of the server's own messages; nil means silence
 }
 
 // Server is a running server. It is safe for concurrent use.
 type Server struct {
 	ns   *server.Server
+	opts *server.Options
 	lock *flock.Flock
 	stop sync.Once
 }
 
-// Start returns once clients can connect and JetStream answers. The error is
-// [ErrDataInUse] when another process has the data folder.
+// Start returns once clients can connect and JetStream answers; in a cluster JetStream
+// answers when more than half of the servers are up, and Start does not wait for them.
+// The error is [ErrDataInUse] when another process has the data folder.
 func Start(c Config) (*Server, error) {
 	if c.Data == "" {
 		return nil, errors.New("start embedded server: Data is empty: name a folder")
@@ -77,21 +80,16 @@ func Start(c Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Server{ns: ns, lock: lock}, nil
+	return &Server{ns: ns, opts: opts, lock: lock}, nil
 }
 
 func options(c Config) (*server.Options, error) {
-	listen := c.Listen
-	if listen == "" {
-		listen = DefaultListen
+	if c.Listen == "" {
+		c.Listen = DefaultListen
 	}
-	host, portText, err := net.SplitHostPort(listen)
+	host, port, err := splitAddress("listen address", c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen address %q: %w: write HOST:PORT, such as 127.0.0.1:4222", listen, err)
-	}
-	port, err := strconv.Atoi(portText)
-	if err != nil || port < 0 || port > 65535 {
-		return nil, fmt.Errorf("listen address %q: port %q is no number from 0 to 65535", listen, portText)
+		return nil, err
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT
@@ -102,7 +100,7 @@ func options(c Config) (*server.Options, error) {
 	if c.MaxPayload == 0 {
 		c.MaxPayload = DefaultMaxPayload
 	}
-	return &server.Options{
+	opts := &server.Options{
 		ServerName: "golive", Host: host, Port: port,
 		JetStream: true, StoreDir: filepath.Join(c.Data, "nats"), SyncAlways: !c.Unsynced,
 		JetStreamMaxMemory: DefaultMaxMemory, JetStreamMaxStore: c.MaxStore,
@@ -110,7 +108,23 @@ func options(c Config) (*server.Options, error) {
 		JetStreamLimits:        server.JSLimitOpts{DefaultMaxConsumers: -1}, // every watcher of a route is a consumer; NATS stops at 1,000
 		MaxPayload:             c.MaxPayload,
 		NoSigs:                 true, // else the server ends the whole process on SIGINT
-	}, nil
+	}
+	if c.Cluster == nil {
+		return opts, nil
+	}
+	return opts, c.Cluster.addTo(opts)
+}
+
+func splitAddress(what, address string) (host string, port int, err error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, fmt.Errorf("%s %q: %w: write HOST:PORT, such as 127.0.0.1:4222", what, address, err)
+	}
+	port, err = strconv.Atoi(portText)
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("%s %q: port %q is no number from 0 to 65535", what, address, portText)
+	}
+	return host, port, nil
 }
 
 func lockFolder(data string) (*flock.Flock, error) {
@@ -170,9 +184,9 @@ func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn()
 
 var _ nats.InProcessConnProvider = (*Server)(nil)
 
-// Stop ends the server and gives the data folder free. It blocks until both are
-// done; further calls do nothing. Close the clients of this process first, or they
-// log that the bus is lost.
+// Stop ends the server and gives the data folder free; what it leads in a cluster is
+// handed over first. It blocks until all is done; further calls do nothing. Close the
+// clients of this process first, or they log that the bus is lost.
 func (s *Server) Stop() error {
 	var err error
 	s.stop.Do(func() {

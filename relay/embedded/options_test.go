@@ -32,3 +32,19 @@ func TestWhatTheServerIsToldByDefault(t *testing.T) {
 		t.Errorf("limits: payload %d, store %d, memory %d", o.MaxPayload, o.JetStreamMaxStore, o.JetStreamMaxMemory)
 	}
 }
+
+func TestWhatAServerOfAClusterIsTold(t *testing.T) {
+	o, err := options(Config{Data: "data", Cluster: &Cluster{Name: "test", Server: "one", Listen: "127.0.0.1:7001", Routes: []string{"127.0.0.1:7001", "[::1]:7002"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.ServerName != "one" || o.Cluster.Name != "test" || o.Cluster.Host != "127.0.0.1" || o.Cluster.Port != 7001 {
+		t.Errorf("server %s of cluster %s listens on %s:%d", o.ServerName, o.Cluster.Name, o.Cluster.Host, o.Cluster.Port)
+	}
+	if len(o.Routes) != 2 || o.Routes[1].String() != "nats-route://[::1]:7002" {
+		t.Errorf("routes are %v", o.Routes)
+	}
+	if !o.SyncAlways || !o.NoSigs || o.JetStreamLimits.DefaultMaxConsumers != -1 {
+		t.Errorf("SyncAlways %t, NoSigs %t, limit of consumers %d", o.SyncAlways, o.NoSigs, o.JetStreamLimits.DefaultMaxConsumers)
+	}
+}

@@ -1,5 +1,6 @@
 // Package relaytest gives a test a bus of its own: a server with JetStream on a
-// temporary folder and connections to it, all gone when the test ends.
+// temporary folder, or a cluster of them, and connections to it, all gone when the test
+// ends.
 package relaytest
 
 import (
@@ -52,13 +53,18 @@ func (b *Bus) Connect() *relay.Relay {
 // ConnectTo is Connect by way of another URL, such as that of a [Cable].
 func (b *Bus) ConnectTo(url string) *relay.Relay {
 	b.t.Helper()
+	return connect(b.t, url)
+}
+
+func connect(t testing.TB, url string) *relay.Relay {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	r, err := relay.Connect(ctx, relay.Config{URL: url, Name: b.t.Name()})
+	r, err := relay.Connect(ctx, relay.Config{URL: url, Name: t.Name()})
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	b.t.Cleanup(r.Close)
+	t.Cleanup(r.Close)
 	return r
 }
 

@@ -88,12 +88,31 @@ func (c *command) show(ctx context.Context, id string) error {
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
 			r.ID, r.Release.App, r.Release.Version, r.Status, ago(r.Created), orDash(r.By), lasted(r.State))
 		printSteps(w, r)
+		printOutages(w, r.RolloutView)
 		fmt.Fprintln(w)
 		for _, e := range r.Events {
-			fmt.Fprintf(w, "%s  %s\n", e.At.UTC().Format("2006-01-02 15:04:05.000"), tellEvent(e))
+			fmt.Fprintf(w, "%s  %s\n", clock(e.At), tellEvent(e))
 		}
 	})
 }
+
+// printOutages tells what callers saw of maintenance.
+func printOutages(w io.Writer, r orchestrator.RolloutView) {
+	if len(r.Outages) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\ndowntime %s\n", tellDowntime(r))
+	for _, o := range r.Outages {
+		to, lasted := "now", time.Since(o.From)
+		if !o.To.IsZero() {
+			to, lasted = clock(o.To), o.To.Sub(o.From)
+		}
+		fmt.Fprintf(w, "  %s under maintenance from %s to %s, %s\n", o.Service, clock(o.From), to, took(lasted))
+	}
+}
+
+// clock writes a time to the millisecond, in UTC.
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
 
 func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 	var rows [][]string

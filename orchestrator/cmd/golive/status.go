@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -86,12 +87,28 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 		}
 		fmt.Fprintf(w, "  running: %s since %s%s\n", step.ID, ago(step.Started), text)
 	}
+	if r.Downtime > 0 {
+		fmt.Fprintf(w, "  downtime: %s\n", tellDowntime(r))
+	}
 	for _, step := range r.FailedSteps() {
 		fmt.Fprintf(w, "  failed: %s: %s\n", step.ID, step.Error)
 	}
 	var rows [][]string
 	for _, s := range a.Services {
-		rows = append(rows, []string{"  " + s.Service, s.Version, orDash(strings.Join(s.Online, ", ")), fmt.Sprint(s.Alive), orDash(strings.Join(s.NotRun, ", "))})
+		online := orDash(strings.Join(s.Online, ", "))
+		if s.Maintenance != nil {
+			online += " (under maintenance)"
+		}
+		rows = append(rows, []string{"  " + s.Service, s.Version, online, fmt.Sprint(s.Alive), orDash(strings.Join(s.NotRun, ", "))})
 	}
 	columns(w, []string{"  SERVICE", "VERSION", "ONLINE", "ALIVE", "NOT RUN"}, rows)
+}
+
+// tellDowntime says how long the app was, or has been, under maintenance.
+func tellDowntime(r orchestrator.RolloutView) string {
+	text := took(time.Duration(r.Downtime))
+	if slices.ContainsFunc(r.Outages, func(o rollout.Outage) bool { return o.To.IsZero() }) {
+		text += " so far, under maintenance"
+	}
+	return text
 }

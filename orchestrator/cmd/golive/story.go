@@ -88,6 +88,9 @@ func countScripts(r rollout.State) int {
 }
 
 func describeStep(step rollout.Step) string {
+	if step.Kind == rollout.Maintenance {
+		return fmt.Sprintf("%-24s put %s under maintenance", step.ID, strings.Join(step.Replaces.Online, ", "))
+	}
 	if step.Kind == rollout.Traffic {
 		if step.Replaces != nil && len(step.Replaces.Online) > 0 && step.Replaces.Online[0] != step.Version {
 			return fmt.Sprintf("%-24s move traffic from %s to %s", step.ID, strings.Join(step.Replaces.Online, ", "), step.Version)
@@ -113,14 +116,13 @@ func (s *story) tell(r rollout.State) {
 	for _, step := range r.Steps {
 		before := s.known[step.ID]
 		s.known[step.ID] = step
-		if before.Status == step.Status && before.Attempt == step.Attempt {
-			continue
+		if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back {
+			s.change(step)
 		}
-		s.change(step)
 	}
 	switch r.Status {
 	case rollout.Completed:
-		s.say(green, "✓", "%s %s is live: %s", r.Release.App, r.Release.Version, inTime(r))
+		s.say(green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
 	case rollout.Failed:
 		s.say(red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, took(r.Ended.Sub(r.Created)))
 	case rollout.Superseded:
@@ -139,27 +141,64 @@ func because(e rollout.Event) string {
 	return text
 }
 
+func withDowntime(r rollout.State) string {
+	if down := r.Downtime(r.Ended); down > 0 {
+		return ", downtime " + took(down)
+	}
+	return ""
+}
+
 func inTime(r rollout.State) string {
 	return "completed in " + took(r.Ended.Sub(r.Created))
 }
 
 func (s *story) change(step rollout.Step) {
+	if step.Kind != rollout.Migration {
+		s.changeTraffic(step)
+		return
+	}
 	duration := took(step.Ended.Sub(step.Started))
 	script := step.Script()
-	switch {
-	case step.Kind == rollout.Traffic && step.Status == rollout.StepRunning:
-		s.say(plain, "⇄", "%s: bringing %s online", step.ID, step.Version)
-	case step.Kind == rollout.Traffic && step.Status == rollout.StepDone:
-		s.say(green, "✓", "%s %s is online%s (%s)", step.Name, step.Version, confirmedBy(step), duration)
-	case step.Status == rollout.StepRunning:
+	switch step.Status {
+	case rollout.StepRunning:
 		s.say(plain, "→", "%s%s", script.Subject(protocol.Start), attempt(step))
-	case step.Status == rollout.StepDone:
+	case rollout.StepDone:
 		s.say(green, "←", "%s (%s%s%s)", script.Subject(protocol.Done), duration, items(step), note(step))
-	case step.Status == rollout.StepFailed && step.Kind == rollout.Traffic:
-		s.say(red, "✗", "%s could not be opened (%s): %s", step.ID, duration, step.Error)
-	case step.Status == rollout.StepFailed:
+	case rollout.StepFailed:
 		s.say(red, "✗", "%s (%s): %s", script.Subject(protocol.Failed), duration, step.Error)
 	}
+}
+
+// changeTraffic shows a change of a step that moves traffic.
+func (s *story) changeTraffic(step rollout.Step) {
+	duration := took(step.Ended.Sub(step.Started))
+	closing := step.Kind == rollout.Maintenance
+	switch {
+	case step.Status == rollout.StepRunning && step.Back:
+		s.say(yellow, "⇄", "%s: %s: putting %s back", step.ID, step.Error, found(step))
+	case step.Status == rollout.StepRunning && closing:
+		s.say(plain, "⇄", "%s: putting %s under maintenance%s", step.ID, found(step), attempt(step))
+	case step.Status == rollout.StepRunning:
+		s.say(plain, "⇄", "%s: bringing %s online%s", step.ID, step.Version, attempt(step))
+	case step.Status == rollout.StepDone && closing:
+		s.say(green, "✓", "%s is under maintenance (%s)", step.Name, duration)
+	case step.Status == rollout.StepDone:
+		s.say(green, "✓", "%s %s is online%s (%s)", step.Name, step.Version, confirmedBy(step), duration)
+	case step.Status == rollout.StepFailed && step.Back:
+		s.say(red, "✗", "%s: %s is back (%s)", step.ID, found(step), duration)
+	case step.Status == rollout.StepFailed && closing:
+		s.say(red, "✗", "%s could not be put under maintenance (%s): %s", step.Name, duration, step.Error)
+	case step.Status == rollout.StepFailed:
+		s.say(red, "✗", "%s could not be opened (%s): %s", step.ID, duration, step.Error)
+	}
+}
+
+// found names what was online before a step that moves traffic.
+func found(step rollout.Step) string {
+	if step.Replaces == nil || len(step.Replaces.Online) == 0 {
+		return "no version"
+	}
+	return step.Name + " " + strings.Join(step.Replaces.Online, ", ")
 }
 
 func confirmedBy(step rollout.Step) string {
