@@ -259,6 +259,9 @@ func ToVersion(version string) Option { return func(t *target) { t.version = ver
 func AwaitMaintenance() Option { return func(t *target) { t.patient = true } }
 
 func targetOf(opts []Option) target {
+	if len(opts) == 0 {
+		return target{} // without a variable that options may keep
+	}
 	var t target
 	for _, o := range opts {
 		o(&t)

@@ -130,7 +130,7 @@ type instance struct {
 	service Service
 	id      string
 	ctx     context.Context // of handlers
-	slots   chan struct{}
+	crew    *crew
 	log     *zap.Logger
 
 	private tally       // requests at the private address that are being answered
@@ -149,10 +149,10 @@ type instance struct {
 func newInstance(ctx context.Context, r *Relay, s Service) *instance {
 	i := &instance{
 		relay: r, service: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), ctx: ctx,
-		slots:  make(chan struct{}, s.Concurrency),
 		log:    r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
 		leases: make(chan lease), drained: make(chan struct{}, 1),
 	}
+	i.crew = newCrew(s.Concurrency, i.answer)
 	i.private.init()
 	i.traffic.busy.init()
 	i.traffic.held.init()
@@ -176,7 +176,7 @@ func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 	for message, name := range endpointNames(i.service.Handlers) {
 		to := protocol.PrivateSubject(i.service.Name, i.service.Version, message)
 		handler := micro.HandlerFunc(func(q micro.Request) {
-			i.receive(request{message, q.Data(), nats.Header(q.Headers()), q.Reply()})
+			i.receive(request{message: message, data: q.Data(), header: nats.Header(q.Headers()), reply: q.Reply()})
 		})
 		err := m.AddEndpoint(name, handler, micro.WithEndpointSubject(to), micro.WithEndpointMetadata(i.service.metadata(message)))
 		if err != nil {
@@ -237,12 +237,8 @@ func (i *instance) receive(q request) {
 		i.respond(q.message, q.reply, nil, errStopped)
 		return
 	}
-	i.slots <- struct{}{}
-	go func() {
-		defer func() { <-i.slots; i.private.end() }()
-		data, failure := i.call(&q)
-		i.respond(q.message, q.reply, data, failure)
-	}()
+	q.private = true
+	i.crew.give(q)
 }
 
 // respond answers a message; an answer that cannot be sent is answered as an error.
@@ -270,6 +266,7 @@ func (i *instance) finish(abandon context.CancelFunc) {
 	i.traffic.held.wait()
 	i.private.wait()
 	i.traffic.busy.wait()
+	i.crew.end()
 	if err := i.flush(context.Background()); err != nil {
 		i.log.Warn("flush", zap.Error(err))
 	}
@@ -299,7 +296,7 @@ func (i *instance) subscribe(ctx context.Context) error {
 	for message := range i.service.Handlers {
 		to := protocol.ProductionSubject(i.service.Name, message)
 		sub, err := i.relay.nc.QueueSubscribe(to, i.service.Name, func(m *nats.Msg) {
-			i.produce(request{message, m.Data, m.Header, m.Reply})
+			i.produce(request{message: message, data: m.Data, header: m.Header, reply: m.Reply})
 		})
 		if err != nil {
 			i.unsubscribe()

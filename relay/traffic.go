@@ -21,6 +21,7 @@ type request struct {
 	data    []byte
 	header  nats.Header // may be nil
 	reply   string
+	private bool // answered whatever the route says
 }
 
 // verdict is what an instance does with a production request.
@@ -154,32 +155,36 @@ func (i *instance) mayAnswer() bool {
 func (i *instance) produce(q request) {
 	for {
 		at := i.traffic.role.Load()
-		v := at.about(&q)
-		if v == answer && !i.mayAnswer() {
-			v = hold
-		}
-		if v != answer {
+		if v := at.about(&q); v != answer {
 			i.deflect(q, v, at)
 			return
 		}
 		// Counted first and looked at again: whoever changes the role sees every
 		// request that goes on under the old one.
 		i.traffic.busy.begin()
-		if i.traffic.role.Load() != at {
-			i.traffic.busy.end()
-			continue
+		if i.traffic.role.Load() == at {
+			i.crew.give(q)
+			return
 		}
-		i.slots <- struct{}{}
-		go i.answerProduction(q)
-		return
+		i.traffic.busy.end()
 	}
 }
 
-// answerProduction runs the handler of a request that has a slot.
-func (i *instance) answerProduction(q request) {
-	defer func() { <-i.slots; i.traffic.busy.end() }()
+// answer runs the handler of a request.
+func (i *instance) answer(q *request) {
+	if q.private {
+		data, failure := i.call(q)
+		i.respond(q.message, q.reply, data, failure)
+		i.private.end()
+		return
+	}
+	defer i.traffic.busy.end()
+	if at := i.traffic.role.Load(); !i.mayAnswer() {
+		i.hold(*q, at)
+		return
+	}
 	i.traffic.requests.Add(1)
-	data, failure := i.call(&q)
+	data, failure := i.call(q)
 	if !i.mayAnswer() {
 		data, failure = i.afterLapse(data, failure)
 	}
