@@ -116,13 +116,50 @@ func (c *confirmations) await(revision uint64, state protocol.VersionState) conf
 	}
 }
 
+// awaitOther is await, for a service of which others have confirmed: revision 0 is any.
+func (c *confirmations) awaitOther(revision uint64, state protocol.VersionState) confirmation {
+	c.t.Helper()
+	for {
+		last := c.next()
+		if (revision == 0 || last.Revision == revision) && last.State == state {
+			return last
+		}
+	}
+}
+
+// awaitAny waits until an instance confirms a revision in whatever state.
+func (c *confirmations) awaitAny(revision uint64) confirmation {
+	c.t.Helper()
+	for {
+		if last := c.next(); last.Revision == revision {
+			return last
+		}
+	}
+}
+
+func (c *confirmations) next() confirmation {
+	c.t.Helper()
+	return receive(c.t, c.heard, "a confirmation")
+}
+
+// has reports whether a revision has been confirmed so far.
+func (c *confirmations) has(revision uint64) (confirmation, bool) {
+	for {
+		select {
+		case last := <-c.heard:
+			if last.Revision == revision {
+				return last, true
+			}
+		default:
+			return confirmation{}, false
+		}
+	}
+}
+
 // route writes the route of a service, "0.0.1 online, 0.0.2 standby", and gives its
 // revision.
 func route(t *testing.T, r *relay.Relay, service, versions string) uint64 {
 	t.Helper()
-	ctx := within(t, patience)
-	kv, err := relay.OpenBucket(ctx, r.Conn(), relay.Bucket{Name: protocol.RoutesBucket})
-	must(t, err)
 	route := protocol.Route{Service: service, Rollout: "test", Versions: []protocol.RouteVersion{}}
 	for text := range strings.SplitSeq(versions, ",") {
 		version, state, found := strings.Cut(strings.TrimSpace(text), " ")
@@ -130,9 +167,17 @@ func route(t *testing.T, r *relay.Relay, service, versions string) uint64 {
 			route.Versions = append(route.Versions, protocol.RouteVersion{Version: version, State: protocol.VersionState(state)})
 		}
 	}
+	return writeRoute(t, r, route)
+}
+
+func writeRoute(t *testing.T, r *relay.Relay, route protocol.Route) uint64 {
+	t.Helper()
+	ctx := within(t, patience)
+	kv, _, err := relay.OpenRoutes(ctx, r.Conn(), 1)
+	must(t, err)
 	data, err := json.Marshal(route)
 	must(t, err)
-	revision, err := kv.Put(ctx, service, data)
+	revision, err := kv.Put(ctx, route.Service, data)
 	must(t, err)
 	return revision
 }

@@ -1,18 +1,3 @@
-// Package relay is the bus client of an app's services and setup services: it
-// sends, requests and answers messages named "<service>.<message>" over NATS.
-//
-// A service is a [Service] value with a handler for each of its messages;
-// [Relay.Serve] keeps it on the bus. Each running instance always answers at the
-// private address of its version, and answers production requests only while the
-// gate's route for the service lists its version as online, so starting a new
-// version never gives it traffic. The instance follows its route by itself, confirms
-// each revision it acts on, and reads the route anew after every reconnect.
-//
-// A connection is kept for ever: it is made when the bus comes up and made again
-// whenever it is lost. Handlers run concurrently; a panic in one is answered as an
-// error. An instance that is told to stop first answers the messages it has taken. The
-// package never retries a request, because only the caller knows whether it may be
-// done twice.
 package relay
 
 import (

@@ -23,7 +23,7 @@ const patience = 20 * time.Second // of everything a test waits for
 // bench is a gate on a bus of its own, which hears its instances.
 type bench struct {
 	*gate.Gate
-	t   *testing.T
+	t   testing.TB
 	bus *relaytest.Bus
 	nc  *nats.Conn
 	js  jetstream.JetStream
@@ -33,7 +33,7 @@ type bench struct {
 	written []gate.Route
 }
 
-func readRoute(t *testing.T, e jetstream.KeyValueEntry) gate.Route {
+func readRoute(t testing.TB, e jetstream.KeyValueEntry) gate.Route {
 	t.Helper()
 	r := gate.Route{Revision: e.Revision()}
 	if err := json.Unmarshal(e.Value(), &r.Route); err != nil {
@@ -49,7 +49,7 @@ func mustConflict(t *testing.T, err error) {
 	}
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	bus := relaytest.Start(t)
 	nc := bus.Connect().Conn()
