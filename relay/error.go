@@ -31,9 +31,12 @@ const (
 // underMaintenance is what a request to a service under maintenance is answered with.
 const underMaintenance = "under maintenance"
 
+// nobodyOnline is what an instance answers that nobody should have asked.
+const nobodyOnline = "no version of the service is online"
+
 // Answers to requests that no handler has seen. Trying again may help.
 var (
-	errNobodyOnline = &Error{Code: CodeUnavailable, Message: "no version of the service is online"}
+	errNobodyOnline = &Error{Code: CodeUnavailable, Message: nobodyOnline}
 	errTooMany      = &Error{Code: CodeUnavailable, Message: "too many requests are held while traffic moves"}
 	errTooLong      = &Error{Code: CodeUnavailable, Message: "held for too long while traffic moves"}
 	errStopped      = &Error{Code: CodeFailed, Message: "the instance was stopped before it could begin"}
@@ -62,9 +65,16 @@ func (e *Error) Error() string {
 	return e.Name + " answered " + e.Code + ": " + e.Message
 }
 
-// Is makes an answer that comes from maintenance an [ErrMaintenance].
+// Is makes an answer that comes from maintenance an [ErrMaintenance], and one of an
+// instance that no version is online an [ErrNobodyListens].
 func (e *Error) Is(target error) bool {
-	return target == ErrMaintenance && e.Code == CodeUnavailable && e.Message == underMaintenance
+	switch target {
+	case ErrMaintenance:
+		return e.Code == CodeUnavailable && e.Message == underMaintenance
+	case ErrNobodyListens:
+		return e.Code == CodeUnavailable && e.Message == nobodyOnline
+	}
+	return false
 }
 
 func errorOf(name string, m *nats.Msg) error {

@@ -20,8 +20,9 @@ type Run struct {
 	// Log reaches the terminal of whoever follows the rollout.
 	Log *zap.Logger
 
-	relay *relay.Relay
-	pulse func(protocol.ProgressMessage) // publishes a progress message
+	relay  *relay.Relay
+	routes *routes
+	pulse  func(protocol.ProgressMessage) // publishes a progress message
 
 	mu       sync.Mutex
 	progress protocol.ProgressMessage // the last one told
@@ -30,41 +31,52 @@ type Run struct {
 
 // Request is [relay.Relay.Request] from inside the script: a message to the service
 // whose script this is goes to the version being set up; a message to another service
-// goes to production, or, where nobody is online there yet, to the version that this
-// rollout brings. An explicit [relay.ToVersion] overrules that.
+// goes to production if a version of it answers there (not under maintenance), else to
+// the version that this rollout brings. An explicit [relay.ToVersion] overrules that.
 func (r *Run) Request(ctx context.Context, name string, payload, reply any, opts ...relay.Option) error {
-	if len(opts) > 0 {
-		return r.relay.Request(ctx, name, payload, reply, opts...)
-	}
-	service, _, err := protocol.SplitMessage(name)
+	to, ours, err := r.version(ctx, name)
 	if err != nil {
 		return err
 	}
-	if service == r.Start.Service {
-		return r.relay.Request(ctx, name, payload, reply, relay.ToVersion(r.Start.Version))
+	err = r.relay.Request(ctx, name, payload, reply, append(to, opts...)...)
+	if ours == "" || to != nil || !errors.Is(err, relay.ErrNobodyListens) && !errors.Is(err, relay.ErrMaintenance) {
+		return err
 	}
-	err = r.relay.Request(ctx, name, payload, reply)
-	version, ours := r.Start.Services[service]
-	if ours && errors.Is(err, relay.ErrNobodyListens) {
-		return r.relay.Request(ctx, name, payload, reply, relay.ToVersion(version))
-	}
-	return err
+	r.routes.forget() // it has changed since, and no handler has seen the request
+	return r.relay.Request(ctx, name, payload, reply, append([]relay.Option{relay.ToVersion(ours)}, opts...)...)
 }
 
-// Send is [relay.Relay.Send] from inside the script. A message to the service whose
-// script this is goes to the version being set up, any other to production; nobody
-// tells whether it arrived, so prefer [Run.Request].
+// Send is [relay.Relay.Send] from inside the script, to where [Run.Request] would go;
+// nobody tells whether it arrived, so prefer that.
 func (r *Run) Send(name string, payload any, opts ...relay.Option) error {
-	if len(opts) == 0 {
-		service, _, err := protocol.SplitMessage(name)
-		if err != nil {
-			return err
-		}
-		if service == r.Start.Service {
-			opts = append(opts, relay.ToVersion(r.Start.Version))
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), routeTimeout)
+	defer cancel()
+	to, _, err := r.version(ctx, name)
+	if err != nil {
+		return err
 	}
-	return r.relay.Send(name, payload, opts...)
+	return r.relay.Send(name, payload, append(to, opts...)...)
+}
+
+// version says to which version a message goes: none is production. Ours is the version
+// that the rollout brings of another service; empty when it brings none.
+func (r *Run) version(ctx context.Context, name string) (to []relay.Option, ours string, err error) {
+	service, _, err := protocol.SplitMessage(name)
+	if err != nil {
+		return nil, "", err
+	}
+	if service == r.Start.Service {
+		return []relay.Option{relay.ToVersion(r.Start.Version)}, "", nil
+	}
+	ours = r.Start.Services[service]
+	if ours == "" {
+		return nil, "", nil
+	}
+	serves, err := r.routes.serves(ctx, service)
+	if err != nil || serves {
+		return nil, ours, err
+	}
+	return []relay.Option{relay.ToVersion(ours)}, ours, nil
 }
 
 // Progress tells how much is done of how much; total is 0 where it is not known, and

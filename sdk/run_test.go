@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -41,6 +42,29 @@ func (s *stage) online(name, version string) {
 		var c protocol.Confirmation
 		must(s.t, json.Unmarshal(receive(s.t, confirmed, "a confirmation").Data, &c))
 		if c.Version == version && c.State == protocol.StateOnline {
+			return
+		}
+	}
+}
+
+// maintain puts a service under maintenance, or ends that, and returns once it is seen.
+func (s *stage) maintain(name, version string, on bool) {
+	s.t.Helper()
+	kv, _, err := relay.OpenRoutes(s.within(), s.nc, 1)
+	must(s.t, err)
+	route := protocol.Route{Service: name, Versions: []protocol.RouteVersion{{Version: version, State: protocol.StateOnline}}}
+	if on {
+		route.Maintenance = &protocol.Maintenance{Since: time.Now(), RetryAfterSeconds: 60}
+	}
+	data, err := json.Marshal(route)
+	must(s.t, err)
+	confirmed := s.listen(protocol.ConfirmSubject(name, "*"))
+	revision, err := kv.Put(s.within(), name, data)
+	must(s.t, err)
+	for {
+		var c protocol.Confirmation
+		must(s.t, json.Unmarshal(receive(s.t, confirmed, "a confirmation").Data, &c))
+		if c.Version == version && c.Revision >= revision {
 			return
 		}
 	}
@@ -102,6 +126,38 @@ func TestWhereAScriptsRequestsGo(t *testing.T) {
 	mustAsk(mine, "todos.say", "todos 0.0.2") // the one that is online
 	mustAsk(apps, "todos.say", "todos 0.0.2")
 	mustAsk(apps, "todo-search.say", "todo-search 0.0.0") // an app's script has no service of its own
+	s.maintain("todos", "0.0.2", true)
+	mustAsk(mine, "todos.say", "todos 0.0.3") // nobody answers in production
+	mustAsk(mine, "todos.say", "todos 0.0.3", relay.AwaitMaintenance())
+	s.maintain("todos", "0.0.2", false)
+	mustAsk(mine, "todos.say", "todos 0.0.2")
+}
+
+// What was known of a route may be a second old: a request that nobody has seen goes
+// where it should have gone.
+func TestAScriptsRequestsFollowTheRoute(t *testing.T) {
+	s := newStage(t)
+	s.says("todos", "0.0.2", nil)
+	s.online("todos", "0.0.2")
+	s.says("todos", "0.0.3", nil)
+	var answers [3]string
+	if e := s.inScript(start(protocol.Online, 1), func(ctx context.Context, run *sdk.Run) error {
+		for n := range answers {
+			s.maintain("todos", "0.0.2", n == 1)
+			if err := run.Request(ctx, "todos.say", nil, &answers[n]); err != nil {
+				return err
+			}
+			if err := run.Send("todos.say", nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); e != nil {
+		t.Fatal(e)
+	}
+	if answers[0] != "todos 0.0.2" || answers[1] != "todos 0.0.3" {
+		t.Errorf("answered by %q", answers)
+	}
 }
 
 func TestWhereAScriptsMessagesGo(t *testing.T) {
