@@ -12,7 +12,7 @@ import (
 // does so after another has come.
 type course struct {
 	target      string                // the version that shall be online; empty: none
-	keep        []string              // versions that stay online beside it
+	keep        []string              // versions that stay online beside it, if they are: also one that was fenced and not relieved
 	maintenance *protocol.Maintenance // that the service shall be under; nil: none
 }
 
@@ -75,11 +75,17 @@ func (c course) approach(r *protocol.Route, alone bool) {
 // open puts the target and those that stay beside it online.
 func (c course) open(r *protocol.Route) {
 	set(r, c.target, protocol.StateOnline)
-	for _, v := range c.keep {
-		if r.State(v) != protocol.StateOffline {
-			set(r, v, protocol.StateOnline)
+	for _, v := range r.Versions {
+		if c.keeps(v) {
+			set(r, v.Version, protocol.StateOnline)
 		}
 	}
+}
+
+// keeps reports whether a version stays. One that only stood by, or was on its way out,
+// does not: nobody has said that it may answer now.
+func (c course) keeps(v protocol.RouteVersion) bool {
+	return slices.Contains(c.keep, v.Version) && (v.State == protocol.StateOnline || v.State == protocol.StateFenced)
 }
 
 // clear takes those off the route that have to leave; done when nobody has to.
@@ -87,8 +93,12 @@ func (c course) clear(r *protocol.Route, alone bool) (done bool) {
 	leaving := c.leaving(*r, "")
 	draining := c.leaving(*r, protocol.StateDraining)
 	if alone || len(draining) == len(leaving) {
+		fenced := slices.ContainsFunc(r.Versions, func(v protocol.RouteVersion) bool { return c.keeps(v) && v.State == protocol.StateFenced })
 		r.Versions = slices.DeleteFunc(r.Versions, func(v protocol.RouteVersion) bool { return slices.Contains(leaving, v.Version) })
-		return len(leaving) == 0
+		if len(leaving) == 0 {
+			c.open(r)
+		}
+		return len(leaving) == 0 && !fenced
 	}
 	for _, v := range leaving {
 		set(r, v, protocol.StateDraining)
@@ -101,7 +111,7 @@ func (c course) clear(r *protocol.Route, alone bool) (done bool) {
 func (c course) leaving(r protocol.Route, state protocol.VersionState) []string {
 	var leaving []string
 	for _, v := range r.Versions {
-		if v.Version != c.target && !slices.Contains(c.keep, v.Version) && (state == "" || v.State == state) {
+		if v.Version != c.target && !c.keeps(v) && (state == "" || v.State == state) {
 			leaving = append(leaving, v.Version)
 		}
 	}
