@@ -16,6 +16,7 @@ type app struct {
 	name, version string
 	services      []service
 	setup         string // the program that is its own setup service; empty: it has none
+	strategy      string
 }
 
 // service is one of its services.
@@ -25,6 +26,7 @@ type service struct {
 	dependsOn     []string
 	timeout       string
 	instances     string
+	keepOnline    []string
 	program       string // that it is; empty: one that answers which version it is
 	setup         string // that its setup service is; empty: one that does what the scenario says
 }
@@ -33,6 +35,7 @@ func (s *scenario) appSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^(?:version )?(\S+) of the app (\S+), with these services:$`, s.describeApp)
 	sc.Step(`^the app (\S+) has a setup script of its own$`, func(name string) error { return s.appSetup(name, "a setup service") })
 	sc.Step(`^the app (\S+) has a setup script of its own, whose setup service (.+)$`, s.appSetup)
+	sc.Step(`^the app (\S+) goes live with the strategy (parallel|downtime)$`, s.appStrategy)
 	sc.Step(`^the manifest of the app (\S+) is:$`, s.writeManifest)
 }
 
@@ -66,6 +69,8 @@ func (one *service) set(title, value string) error {
 		one.timeout = value
 	case "instances":
 		one.instances = value
+	case "keeps online":
+		one.keepOnline = words(value)
 	case "its program":
 		one.program = value
 	case "its setup service":
@@ -95,6 +100,15 @@ func (s *scenario) appSetup(name, program string) error {
 	return s.keepManifest(a)
 }
 
+func (s *scenario) appStrategy(name, strategy string) error {
+	a := s.apps[name]
+	if a == nil {
+		return fmt.Errorf("there is no app %s yet", name)
+	}
+	a.strategy = strategy
+	return s.keepManifest(a)
+}
+
 func (s *scenario) writeManifest(name string, text *godog.DocString) error {
 	return s.keep(name, text.Content)
 }
@@ -113,6 +127,9 @@ func (s *scenario) keep(name, manifest string) error {
 func (s *scenario) keepManifest(a *app) error {
 	var m strings.Builder
 	fmt.Fprintf(&m, "app: %s\nversion: %s\n", a.name, a.version)
+	if a.strategy != "" {
+		fmt.Fprintf(&m, "strategy: %s\nretryAfter: 3s\n", a.strategy)
+	}
 	if len(a.services) > 0 {
 		m.WriteString("services:\n")
 	}
@@ -129,6 +146,7 @@ func (s *scenario) keepManifest(a *app) error {
 		for _, field := range []struct{ key, value string }{
 			{"version", one.version}, {"run", inline(run)}, {"setup", inline(setup)}, {"migrations", inline(one.phases)},
 			{"dependsOn", inline(one.dependsOn)}, {"timeout", one.timeout}, {"instances", one.instances},
+			{"keepOnline", inline(one.keepOnline)},
 		} {
 			if field.value != "" {
 				fmt.Fprintf(&m, "    %s: %s\n", field.key, field.value)

@@ -2,26 +2,39 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator"
-	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 func (c *command) routesCommand() *cobra.Command {
-	return &cobra.Command{
+	watch := false
+	cmd := &cobra.Command{
 		Use:   "routes",
 		Short: "Which versions of each service get production traffic",
 		Example: `  golive routes
+  golive routes --watch
   golive routes -o json`,
 		Args: arguments(0, 0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.routes(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch {
+				return c.watchRoutes(cmd.Context())
+			}
+			return c.routes(cmd.Context())
+		},
 	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, and tell each change, until Ctrl-C")
+	return cmd
 }
 
 func (c *command) routes(ctx context.Context) error {
@@ -31,19 +44,25 @@ func (c *command) routes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.print(all, func(w io.Writer) {
-		if len(all) == 0 {
-			fmt.Fprintln(w, "No service has a route yet: none gets production traffic.")
-			return
-		}
-		var rows [][]string
-		for _, r := range all {
-			for _, v := range r.Versions {
-				rows = append(rows, []string{r.Service, v.Version, string(v.State), confirmed(r, v.Version, v.State), fmt.Sprint(r.Revision), ago(r.Since)})
+	return c.print(all, func(w io.Writer) { printRoutes(w, all) })
+}
+
+func printRoutes(w io.Writer, all []orchestrator.RouteStatus) {
+	if len(all) == 0 {
+		fmt.Fprintln(w, "No service has a route yet: none gets production traffic.")
+		return
+	}
+	var rows [][]string
+	for _, r := range all {
+		for _, v := range r.Versions {
+			state := string(v.State)
+			if r.Maintenance != nil {
+				state += ", under maintenance"
 			}
+			rows = append(rows, []string{r.Service, v.Version, state, confirmed(r, v.Version, v.State), fmt.Sprint(r.Revision), ago(r.Since)})
 		}
-		columns(w, []string{"SERVICE", "VERSION", "STATE", "CONFIRMED", "REVISION", "SINCE"}, rows)
-	})
+	}
+	columns(w, []string{"SERVICE", "VERSION", "STATE", "CONFIRMED", "REVISION", "SINCE"}, rows)
 }
 
 // confirmed tells how many of the version's live instances act on the revision.
@@ -61,39 +80,121 @@ func confirmed(r orchestrator.RouteStatus, version string, state protocol.Versio
 	return fmt.Sprintf("%d of %d", have, alive)
 }
 
-func (c *command) ledgerCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "ledger [APP]",
-		Short: "Which scripts have run in this environment",
-		Example: `  golive ledger
-  golive ledger todo-app -o json`,
-		Args: arguments(0, 1, "at most one app"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.ledger(cmd.Context(), strings.Join(args, ""))
-		},
-	}
-}
+// recount is how often a watch looks who has confirmed.
+const recount = 100 * time.Millisecond
 
-func (c *command) ledger(ctx context.Context, app string) error {
-	all, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) ([]ledger.Entry, error) {
-		return client.Ledger(ctx, orchestrator.AppRequest{App: app})
-	})
+// watchRoutes tells each revision of each route as it is written, and then how many of
+// the instances that are alive have confirmed it.
+func (c *command) watchRoutes(ctx context.Context) error {
+	if c.output == "json" || c.output == "yaml" {
+		return &failure{code: codeMisused, exit: exitMisused, message: "routes --watch has no end, so its answer is no " + c.output + " document",
+			hint: "use -o jsonl: one line for each change"}
+	}
+	address, err := c.address("")
 	if err != nil {
 		return err
 	}
-	return c.print(all, func(w io.Writer) {
-		if len(all) == 0 {
-			fmt.Fprintln(w, "No script has run here yet.")
-			return
-		}
-		var rows [][]string
-		for _, e := range all {
-			counts := "yes"
-			if e.Void != "" {
-				counts = "no: " + e.Void
+	r, err := c.connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := orchestrator.NewClient(r.Conn()).Routes(ctx); err != nil {
+		return err // nobody writes routes here
+	}
+	g, err := gate.New(ctx, r.Conn(), 1)
+	if err != nil {
+		return err
+	}
+	return c.tellRoutes(ctx, g)
+}
+
+func (c *command) tellRoutes(ctx context.Context, g *gate.Gate) error {
+	routes := make(chan gate.Route)
+	watching, ctx := errgroup.WithContext(ctx)
+	watching.Go(func() error { return g.Run(ctx) })
+	watching.Go(func() error {
+		return g.Follow(ctx, func(r gate.Route) error {
+			select {
+			case routes <- r:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
 			}
-			rows = append(rows, []string{e.Name, e.Version, string(e.Phase), ago(e.At), took(e.Duration), fmt.Sprint(e.Items), e.Rollout, counts})
-		}
-		columns(w, []string{"OF", "VERSION", "PHASE", "RAN", "TOOK", "ITEMS", "ROLLOUT", "COUNTS"}, rows)
+		})
 	})
+	watching.Go(func() error { return c.tellEach(ctx, g, routes) })
+	if err := watching.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (c *command) tellEach(ctx context.Context, g *gate.Gate, routes <-chan gate.Route) error {
+	newest := make(map[string]orchestrator.RouteStatus)
+	complete := time.Now().Add(2 * protocol.ConfirmEvery) // by then whoever confirms has been heard
+	tick := time.NewTicker(recount)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case r := <-routes:
+			newest[r.Service] = orchestrator.RouteStatus{Route: r, Instances: []gate.Instance{}}
+			if err := c.tellRoute(newest[r.Service], ""); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if err := c.tellCounts(ctx, g, newest, time.Now().After(complete)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// tellCounts tells of the services whose instances have come, gone or confirmed. At the
+// beginning it waits until it has heard of each.
+func (c *command) tellCounts(ctx context.Context, g *gate.Gate, newest map[string]orchestrator.RouteStatus, complete bool) error {
+	for service, before := range newest {
+		instances, err := g.Instances(ctx, service)
+		if err != nil {
+			return err
+		}
+		if !complete && slices.ContainsFunc(instances, func(i gate.Instance) bool { return i.Seen.IsZero() }) {
+			continue
+		}
+		now := orchestrator.RouteStatus{Route: before.Route, Instances: instances}
+		newest[service] = now
+		if slices.EqualFunc(before.Instances, instances, sameInstance) {
+			continue
+		}
+		have := 0
+		for _, i := range instances {
+			if i.Revision >= now.Revision {
+				have++
+			}
+		}
+		if err := c.tellRoute(now, fmt.Sprintf("confirmed by %d of %d instances", have, len(instances))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sameInstance(a, b gate.Instance) bool {
+	a.Seen, b.Seen = time.Time{}, time.Time{}
+	return a == b
+}
+
+// tellRoute tells a revision, or who has confirmed it.
+func (c *command) tellRoute(r orchestrator.RouteStatus, count string) error {
+	if c.output == "jsonl" {
+		return json.NewEncoder(c.out).Encode(r)
+	}
+	text := r.Route.String()
+	if count != "" {
+		text = count
+	}
+	_, err := fmt.Fprintf(c.out, "%s  %s revision %d: %s\n", time.Now().Format("15:04:05.000"), r.Service, r.Revision, text)
+	return err
 }

@@ -1,0 +1,67 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Follow calls told with the route of each service as it is now and with each revision
+// that is written, until ctx ends, which is no error, or told gives one. After a loss of
+// the bus it goes on with the newest; revisions between may be left out. It blocks.
+func (g *Gate) Follow(ctx context.Context, told func(Route) error) error {
+	changed := g.nc.StatusChanged(nats.CONNECTED)
+	defer g.nc.RemoveStatusListener(changed)
+	known := make(map[string]uint64)
+	for ctx.Err() == nil {
+		if err := g.followUntil(ctx, changed, known, told); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followUntil follows until the connection is a new one, after which a watcher made on
+// the one before may be blind.
+func (g *Gate) followUntil(ctx context.Context, changed <-chan nats.Status, known map[string]uint64, told func(Route) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w, err := g.kv.WatchAll(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("follow routes: %w", err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+			return nil
+		case entry, open := <-w.Updates():
+			if !open {
+				return nil
+			}
+			if entry == nil || entry.Revision() <= known[entry.Key()] {
+				continue // the end of what was there, or what we know
+			}
+			known[entry.Key()] = entry.Revision()
+			if err := told(routeOf(entry)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// routeOf reads an entry; one that cannot be read lists nothing.
+func routeOf(entry jetstream.KeyValueEntry) Route {
+	r := Route{Route: protocol.Route{Service: entry.Key()}, Revision: entry.Revision(), Since: entry.Created()}
+	_ = json.Unmarshal(entry.Value(), &r.Route) // the instances go by the one before, and say so in their logs
+	return r
+}
