@@ -46,7 +46,7 @@ Feature: moving production traffic
       3 search/traffic     2.0.0 done 1 <duration> 0 -
       downtime <duration>
       """
-    And the answer holds "search under maintenance from"
+    And the answer holds "search under maintenance from … to …"
     And the answer holds "… closed search/maintenance"
 
   Scenario: the story of a release with downtime

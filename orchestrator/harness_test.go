@@ -38,10 +38,13 @@ const (
 type environment struct {
 	t       *testing.T
 	connect func() *relay.Relay // a connection of its own, closed when the test ends
+	r       *relay.Relay
 	nc      *nats.Conn
 	client  *orchestrator.Client
 	log     *zap.Logger
 	logs    *observer.ObservedLogs // what all orchestrators have logged
+
+	gatePatience time.Duration // of orchestrators to be made; 0: the default
 }
 
 func newEnvironment(t *testing.T) *environment {
@@ -56,7 +59,8 @@ func environmentOn(t *testing.T, connect func() *relay.Relay) *environment {
 	e := &environment{t: t, connect: connect, logs: logs, log: shown.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return zapcore.NewTee(c, kept)
 	}))}
-	e.nc = connect().Conn()
+	e.r = connect()
+	e.nc = e.r.Conn()
 	e.client = orchestrator.NewClient(e.nc)
 	return e
 }
@@ -106,6 +110,7 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	e.must(err)
 	g, err := gate.New(ctx, nc, 1)
 	e.must(err)
+	g.Patience = e.gatePatience
 	o, err := orchestrator.New(orchestrator.Config{
 		Conn: nc, Journal: j, Ledger: l, Gate: g, Heartbeat: heartbeat, Resend: resend, Logger: e.log,
 	})
