@@ -29,6 +29,7 @@ type scenario struct {
 
 	bus     *bus     // of an environment; nil: golive up brings its own
 	visitor *visitor // nil: there is none
+	callers *callers // nil: there are none
 	outside *outside // whoever looks at the bus from outside; nil until that is needed
 	drift   *drift   // nil: the scenario is about something else
 }
@@ -53,6 +54,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.processSteps(sc)
 	s.environmentSteps(sc)
 	s.trafficSteps(sc)
+	s.callerSteps(sc)
 	s.wireSteps(sc)
 	s.driftSteps(sc)
 	s.todoSteps(sc)
@@ -83,6 +85,7 @@ func (s *scenario) elsewhere() string { return filepath.Join(s.folder, "elsewher
 func (s *scenario) end() error {
 	var errs []error
 	s.visitor.stop()
+	s.callers.stop()
 	s.outside.stop()
 	for _, t := range s.allTerminals() {
 		t.kill()

@@ -33,3 +33,23 @@ Feature: the walk through the example
     Then it ends with code 0
     And the story tells "✓ todo-app 0.0.2 is live: completed in <duration>"
     And the answer holds "todo-app 0.0.2 is online"
+
+  Scenario: what callers see of a release with downtime
+    Given the programs of the todo app were compiled before
+    When I start "golive up --data data" for version 0.0.1 of the todo app
+    Then the answer holds "todo-app 0.0.1 is online"
+    Given callers send todos.list all the time
+    And version 0.0.3 of the app todo-app, with these services:
+      | service | version | scripts | depends on | its program       |
+      | todos   | 0.0.1   |         |            | runs already      |
+      | web     | 0.0.2   | offline | todos      | the example's web |
+    And the app todo-app goes live with the strategy downtime
+    And the offline script of web 0.0.2 takes until I say so
+    When the callers have called for 2 seconds more
+    And I start "golive --nats BUS up todo-app"
+    And the offline script of web 0.0.2 has begun
+    And the callers have called for 3 seconds more
+    And I let the offline script of web 0.0.2 end
+    Then the rollout of todo-app 0.0.3 completes
+    When the callers have called for 2 seconds more
+    Then what the callers saw, second by second, agrees with the downtime that golive reports
