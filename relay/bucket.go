@@ -20,6 +20,10 @@ type Bucket struct {
 	TTL      bool          // a key may say itself when it is forgotten, in the header Nats-TTL
 }
 
+// maxWatchers of one bucket. A server's own default is 1,000, which is as many instances
+// as could follow their routes.
+const maxWatchers = 1_000_000
+
 // OpenRoutes opens the buckets of routes and of leases and makes what is missing.
 // Instances of services look into both.
 //
@@ -50,7 +54,7 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, b Bucket) (jetstream.KeyValu
 	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: "KV_" + b.Name, Subjects: []string{"$KV." + b.Name + ".>"},
 		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DenyDelete: true, AllowRollup: true,
-		AllowDirect: false, AllowMsgTTL: b.TTL, MaxAge: b.MaxAge, Replicas: max(b.Replicas, 1), MaxMsgSize: -1,
+		MaxConsumers: maxWatchers, AllowDirect: false, AllowMsgTTL: b.TTL, MaxAge: b.MaxAge, Replicas: max(b.Replicas, 1), MaxMsgSize: -1,
 	})
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return nil, fmt.Errorf("make bucket %s: %w", b.Name, err)
