@@ -63,7 +63,7 @@ func (i *instance) followRoute(ctx context.Context) error {
 			if leased {
 				i.reread(ctx)
 			}
-			i.mayAnswer() // it is awake: if the lease has run out, it is renewed now
+			i.mayAnswer(now()) // it is awake: if the lease has run out, it is renewed now
 		case <-changed:
 			watch.stop() // it may be blind now
 		}

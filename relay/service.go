@@ -131,7 +131,9 @@ type instance struct {
 	id      string
 	ctx     context.Context // of handlers
 	crew    *crew
-	log     *zap.Logger
+
+	endpoints map[string]*endpoint // by the name that NATS has for it
+	log       *zap.Logger
 
 	private tally       // requests at the private address that are being answered
 	ended   atomic.Bool // none of them is begun with any more
@@ -152,6 +154,7 @@ func newInstance(ctx context.Context, r *Relay, s Service) *instance {
 		log:    r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
 		leases: make(chan lease), drained: make(chan struct{}, 1),
 	}
+	i.endpoints = endpointsOf(s.Handlers)
 	i.crew = newCrew(s.Concurrency, i.answer)
 	i.private.init()
 	i.traffic.busy.init()
@@ -168,17 +171,17 @@ func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 	maps.Copy(metadata, i.service.Metadata)
 	m, err := micro.AddService(i.relay.nc, micro.Config{
 		Name: i.service.Name, Version: i.service.Version, Metadata: metadata, QueueGroup: i.service.Name,
-		StatsHandler: func(*micro.Endpoint) any { return i.stats() },
+		StatsHandler: func(e *micro.Endpoint) any { return i.stats(i.endpoints[e.Name]) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	for message, name := range endpointNames(i.service.Handlers) {
-		to := protocol.PrivateSubject(i.service.Name, i.service.Version, message)
+	for name, e := range i.endpoints {
+		to := protocol.PrivateSubject(i.service.Name, i.service.Version, e.message)
 		handler := micro.HandlerFunc(func(q micro.Request) {
-			i.receive(request{message: message, data: q.Data(), header: nats.Header(q.Headers()), reply: q.Reply()})
+			i.receive(request{to: e, data: q.Data(), header: nats.Header(q.Headers()), reply: q.Reply()})
 		})
-		err := m.AddEndpoint(name, handler, micro.WithEndpointSubject(to), micro.WithEndpointMetadata(i.service.metadata(message)))
+		err := m.AddEndpoint(name, handler, micro.WithEndpointSubject(to), micro.WithEndpointMetadata(i.service.metadata(e.message)))
 		if err != nil {
 			_ = m.Stop()
 			return nil, fmt.Errorf("listen to %s: %w", to, err)
@@ -199,18 +202,18 @@ func (s *Service) metadata(message string) map[string]string {
 	return m
 }
 
-// endpointNames gives each message a name of its own that NATS allows for an endpoint:
-// one without dots.
-func endpointNames(handlers map[string]Handler) map[string]string {
-	names, taken := make(map[string]string, len(handlers)), make(map[string]bool)
+// endpointsOf gives each message a name of its own that NATS allows for an endpoint: one
+// without dots.
+func endpointsOf(handlers map[string]Handler) map[string]*endpoint {
+	named := make(map[string]*endpoint, len(handlers))
 	for _, message := range slices.Sorted(maps.Keys(handlers)) {
 		name := strings.ReplaceAll(message, ".", "_")
-		for taken[name] {
+		for named[name] != nil {
 			name += "_"
 		}
-		names[message], taken[name] = name, true
+		named[name] = &endpoint{message: message, handler: handlers[message]}
 	}
-	return names
+	return named
 }
 
 // flush blocks until the server has got what was sent to it, at most for flushTimeout.
@@ -234,7 +237,7 @@ func (i *instance) receive(q request) {
 	i.private.begin()
 	if i.ended.Load() {
 		i.private.end()
-		i.respond(q.message, q.reply, nil, errStopped)
+		i.respond(&q, nil, errStopped)
 		return
 	}
 	q.private = true
@@ -242,14 +245,14 @@ func (i *instance) receive(q request) {
 }
 
 // respond answers a message; an answer that cannot be sent is answered as an error.
-func (i *instance) respond(message, reply string, answer []byte, failure error) {
-	err := respond(i.relay.nc, reply, answer, failure)
+func (i *instance) respond(q *request, answer []byte, failure error) {
+	err := respond(i.relay.nc, q.reply, answer, failure)
 	if err == nil {
 		return
 	}
 	err = describe(err, i.relay.nc)
-	i.log.Error("answer", zap.String("message", message), zap.Error(err))
-	_ = respond(i.relay.nc, reply, nil, err) // it has been logged
+	i.log.Error("answer", zap.String("message", q.to.message), zap.Error(err))
+	_ = respond(i.relay.nc, q.reply, nil, err) // it has been logged
 }
 
 // finish waits for the messages that the instance has got before it left; handlers
@@ -293,10 +296,10 @@ func (i *instance) subscribe(ctx context.Context) error {
 	if i.production != nil {
 		return nil
 	}
-	for message := range i.service.Handlers {
-		to := protocol.ProductionSubject(i.service.Name, message)
+	for _, e := range i.endpoints {
+		to := protocol.ProductionSubject(i.service.Name, e.message)
 		sub, err := i.relay.nc.QueueSubscribe(to, i.service.Name, func(m *nats.Msg) {
-			i.produce(request{message: message, data: m.Data, header: m.Header, reply: m.Reply})
+			i.produce(request{to: e, data: m.Data, header: m.Header, reply: m.Reply})
 		})
 		if err != nil {
 			i.unsubscribe()

@@ -15,9 +15,17 @@ import (
 // that loses an instance in the middle the time of a lease.
 const holdFor = time.Minute
 
+// endpoint is a message of a service, and what has come of its production requests.
+type endpoint struct {
+	message string
+	handler Handler
+
+	requests, failed, working atomic.Int64 // working: nanoseconds in the handler
+}
+
 // request is a message on its way to its handler.
 type request struct {
-	message string
+	to      *endpoint
 	data    []byte
 	header  nats.Header // may be nil
 	reply   string
@@ -101,7 +109,7 @@ type traffic struct {
 	busy   tally         // production requests that are being answered
 	held   tally         // production requests that wait for the next role
 
-	requests, forwarded, failed atomic.Int64 // ever, of production
+	forwarded atomic.Int64
 }
 
 // tally counts what is under way.
@@ -142,9 +150,9 @@ var began = time.Now()
 // now is the time on a clock that nobody sets, in nanoseconds.
 func now() int64 { return int64(time.Since(began)) }
 
-// mayAnswer reports whether the instance's lease has not run out.
-func (i *instance) mayAnswer() bool {
-	if now() < i.traffic.leased.Load() {
+// mayAnswer reports whether the instance's lease has not run out at the time given.
+func (i *instance) mayAnswer(at int64) bool {
+	if at < i.traffic.leased.Load() {
 		return true
 	}
 	tell(i.traffic.lapsed)
@@ -174,24 +182,27 @@ func (i *instance) produce(q request) {
 func (i *instance) answer(q *request) {
 	if q.private {
 		data, failure := i.call(q)
-		i.respond(q.message, q.reply, data, failure)
+		i.respond(q, data, failure)
 		i.private.end()
 		return
 	}
 	defer i.traffic.busy.end()
-	if at := i.traffic.role.Load(); !i.mayAnswer() {
+	begun := now()
+	if at := i.traffic.role.Load(); !i.mayAnswer(begun) {
 		i.hold(*q, at)
 		return
 	}
-	i.traffic.requests.Add(1)
 	data, failure := i.call(q)
-	if !i.mayAnswer() {
+	ended := now()
+	if !i.mayAnswer(ended) {
 		data, failure = i.afterLapse(data, failure)
 	}
+	q.to.requests.Add(1)
+	q.to.working.Add(ended - begun)
 	if failure != nil {
-		i.traffic.failed.Add(1)
+		q.to.failed.Add(1)
 	}
-	i.respond(q.message, q.reply, data, failure)
+	i.respond(q, data, failure)
 }
 
 // afterLapse is the answer of a handler during which the lease has run out, as that of
@@ -199,7 +210,7 @@ func (i *instance) answer(q *request) {
 // the version still answers, else an error.
 func (i *instance) afterLapse(data []byte, failure error) ([]byte, error) {
 	at := i.traffic.role.Load()
-	for ; !i.mayAnswer() && at.verdict != giveBack; at = i.traffic.role.Load() {
+	for ; !i.mayAnswer(now()) && at.verdict != giveBack; at = i.traffic.role.Load() {
 		select {
 		case <-at.over:
 		case <-i.ctx.Done():
@@ -220,9 +231,9 @@ func (i *instance) deflect(q request, v verdict, at *role) {
 	case forward:
 		i.forward(q, at)
 	case refuse:
-		i.respond(q.message, q.reply, nil, at.refusal)
+		i.respond(&q, nil, at.refusal)
 	case nobody:
-		i.respond(q.message, q.reply, nil, errNobodyOnline)
+		i.respond(&q, nil, errNobodyOnline)
 	case giveBack:
 		i.giveBack(q)
 	}
@@ -233,7 +244,7 @@ func (i *instance) hold(q request, at *role) {
 	i.traffic.held.begin()
 	if i.traffic.held.n.Load() > int64(i.service.MaxHeld) {
 		i.traffic.held.end()
-		i.respond(q.message, q.reply, nil, errTooMany)
+		i.respond(&q, nil, errTooMany)
 		return
 	}
 	go func() {
@@ -244,7 +255,7 @@ func (i *instance) hold(q request, at *role) {
 		case <-at.over:
 			i.produce(q)
 		case <-tooLong.C:
-			i.respond(q.message, q.reply, nil, errTooLong)
+			i.respond(&q, nil, errTooLong)
 		}
 	}()
 }
@@ -252,7 +263,7 @@ func (i *instance) hold(q request, at *role) {
 // forward passes a request on to a version that is online, which answers the caller.
 func (i *instance) forward(q request, at *role) {
 	i.traffic.forwarded.Add(1)
-	m := &nats.Msg{Subject: at.forwardTo + q.message, Reply: q.reply, Data: q.data, Header: nats.Header{}}
+	m := &nats.Msg{Subject: at.forwardTo + q.to.message, Reply: q.reply, Data: q.data, Header: nats.Header{}}
 	for key, values := range q.header {
 		m.Header[key] = values
 	}
@@ -262,7 +273,7 @@ func (i *instance) forward(q request, at *role) {
 
 // giveBack has another instance of the queue group take a request.
 func (i *instance) giveBack(q request) {
-	m := &nats.Msg{Subject: protocol.ProductionSubject(i.service.Name, q.message), Reply: q.reply, Data: q.data, Header: nats.Header{}}
+	m := &nats.Msg{Subject: protocol.ProductionSubject(i.service.Name, q.to.message), Reply: q.reply, Data: q.data, Header: nats.Header{}}
 	for key, values := range q.header {
 		if key != protocol.HeaderForwarded {
 			m.Header[key] = values
@@ -288,27 +299,32 @@ func (i *instance) take(next *role) {
 
 // call runs the handler of a request.
 func (i *instance) call(q *request) ([]byte, error) {
-	return call(i.ctx, i.service.Handlers[q.message], &Message{Name: q.message, Data: q.data, Header: q.header}, i.log)
+	return call(i.ctx, q.to.handler, &Message{Name: q.to.message, Data: q.data, Header: q.header}, i.log)
 }
 
 // trafficStats is what `nats micro stats` shows of an endpoint beside the requests at
-// its private address. Its counters are of the whole instance.
+// its private address. Forwarded, held and busy are of the whole instance.
 type trafficStats struct {
-	State     protocol.VersionState `json:"state"`
-	Revision  uint64                `json:"revision"`
-	Requests  int64                 `json:"productionRequests"`
-	Errors    int64                 `json:"productionErrors"`
-	Forwarded int64                 `json:"forwarded"`
-	Held      int64                 `json:"held"`
-	Busy      int64                 `json:"busy"`
+	State       protocol.VersionState `json:"state"`
+	Revision    uint64                `json:"revision"`
+	Requests    int64                 `json:"productionRequests"`
+	Errors      int64                 `json:"productionErrors"`
+	AverageTime time.Duration         `json:"productionAverageProcessingTime"` // in nanoseconds, as NATS's own
+	Forwarded   int64                 `json:"forwarded"`
+	Held        int64                 `json:"held"`
+	Busy        int64                 `json:"busy"`
 }
 
-func (i *instance) stats() trafficStats {
+func (i *instance) stats(e *endpoint) trafficStats {
 	at := i.traffic.role.Load()
-	return trafficStats{
-		State: at.state, Revision: at.revision, Requests: i.traffic.requests.Load(), Errors: i.traffic.failed.Load(),
+	s := trafficStats{
+		State: at.state, Revision: at.revision, Requests: e.requests.Load(), Errors: e.failed.Load(),
 		Forwarded: i.traffic.forwarded.Load(), Held: i.traffic.held.n.Load(), Busy: i.traffic.busy.n.Load(),
 	}
+	if s.Requests > 0 {
+		s.AverageTime = time.Duration(e.working.Load() / s.Requests)
+	}
+	return s
 }
 
 // settled reports whether the instance does what its role says and nothing else any

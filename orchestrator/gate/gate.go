@@ -45,9 +45,9 @@ type Gate struct {
 	Patience time.Duration
 
 	nc     *nats.Conn
-	js     jetstream.JetStream
 	kv     jetstream.KeyValue
 	leases jetstream.KeyValue
+	held   jetstream.Stream // of the leases
 
 	mu      sync.Mutex
 	heard   map[string]map[string]heard // by service and instance id
@@ -97,8 +97,12 @@ func New(ctx context.Context, nc *nats.Conn, replicas int) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
+	held, err := js.Stream(ctx, "KV_"+protocol.LeasesBucket)
+	if err != nil {
+		return nil, fmt.Errorf("open the leases: %w", err)
+	}
 	return &Gate{
-		nc: nc, js: js, kv: routes, leases: leases,
+		nc: nc, kv: routes, leases: leases, held: held,
 		heard: make(map[string]map[string]heard), changed: make(chan struct{}),
 	}, nil
 }

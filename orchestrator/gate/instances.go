@@ -89,12 +89,8 @@ type leaseholder struct {
 // alive lists the instances that hold a lease, from the leader of the bucket. A bucket
 // that is not there is an error: it does not say that nobody is alive.
 func (g *Gate) alive(ctx context.Context, service string) ([]leaseholder, error) {
-	stream, err := g.js.Stream(ctx, "KV_"+protocol.LeasesBucket)
-	if err != nil {
-		return nil, fmt.Errorf("list the instances of %s: %w", service, err)
-	}
 	prefix := protocol.KeySubject(protocol.LeasesBucket, "")
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+service+".>"))
+	info, err := g.held.Info(ctx, jetstream.WithSubjectFilter(prefix+service+".>"))
 	if err != nil {
 		return nil, fmt.Errorf("list the instances of %s: %w", service, err)
 	}
