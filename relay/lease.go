@@ -19,10 +19,16 @@ const leaseTimeout = 2 * time.Second
 // leaseRetry is how soon a renewal that failed is tried again.
 const leaseRetry = 500 * time.Millisecond
 
-// lease says until when the instance may answer production requests, on the clock of
-// now: counted from before the lease was sent, so it runs out here before it does on
-// the server.
-type lease struct{ until int64 }
+// lease says until when the instance may answer production requests: counted from before
+// the lease was sent, so it runs out here before it does on the server. Two clocks have
+// to agree: the monotonic one, which nobody sets, and the one on the wall, because the
+// monotonic one stands still while the machine is suspended.
+type lease struct{ until time.Time }
+
+// covers reports whether the lease has not run out; a nil one has.
+func (l *lease) covers(at time.Time) bool {
+	return l != nil && at.Before(l.until) && at.UnixNano() < l.until.UnixNano()
+}
 
 // keepLease stores the instance's lease until ctx ends. One that comes well before the
 // last runs out is taken at once; a later one is handed to followRoute, which reads the
@@ -30,7 +36,7 @@ type lease struct{ until int64 }
 func (i *instance) keepLease(ctx context.Context) {
 	value := i.leaseValue()
 	for told := false; ctx.Err() == nil; {
-		sent := now()
+		sent := time.Now()
 		err := i.storeLease(ctx, value, i.service.Lease)
 		if err != nil && !told && ctx.Err() == nil && !i.relay.nc.IsClosed() {
 			i.log.Warn("lease not stored, without one no production request is answered", zap.Error(err))
@@ -40,9 +46,9 @@ func (i *instance) keepLease(ctx context.Context) {
 			i.rest(ctx, leaseRetry, nil)
 			continue
 		}
-		next := lease{sent + int64(i.service.Lease)}
-		if now() < i.traffic.leased.Load()-int64(i.service.Lease/4) {
-			i.traffic.leased.Store(next.until)
+		next := &lease{sent.Add(i.service.Lease)}
+		if i.traffic.leased.Load().covers(time.Now().Add(i.service.Lease / 4)) {
+			i.traffic.leased.Store(next)
 		} else {
 			select {
 			case i.leases <- next:
@@ -93,7 +99,7 @@ func (i *instance) storeLease(ctx context.Context, value []byte, last time.Durat
 // leave tells the gates that the instance is gone: they need not wait for it. It is no
 // loss when that does not arrive, the lease runs out by itself.
 func (i *instance) leave() {
-	if i.traffic.leased.Load() == 0 || i.relay.nc.IsClosed() {
+	if i.traffic.leased.Load() == nil || i.relay.nc.IsClosed() {
 		return
 	}
 	i.confirm(protocol.Confirmation{

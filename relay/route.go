@@ -19,6 +19,13 @@ import (
 // was made on has died (measured), so notifications are never all we go by.
 const rereadEvery = protocol.ConfirmEvery
 
+// linger is how long an instance goes on listening, and forwards what it gets, after its
+// version has been taken off the route. A server chooses among the subscribers that it
+// saw when it took a request up: one that is held up for a moment between the two, or has
+// not heard yet of subscribers at other servers of its cluster, knows of the old version
+// alone, and tells the caller that nobody listens if that has gone.
+const linger = 200 * time.Millisecond
+
 // routeTimeout bounds one reading of the route: an answer may be lost with the server.
 const routeTimeout = 2 * time.Second
 
@@ -30,6 +37,8 @@ const routeTimeout = 2 * time.Second
 // will read that revision, or a later one, before it answers anything.
 func (i *instance) followRoute(ctx context.Context) error {
 	defer i.unsubscribe()
+	i.lingering = time.NewTimer(linger)
+	i.lingering.Stop()
 	nc := i.relay.nc
 	changed := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer nc.RemoveStatusListener(changed)
@@ -39,7 +48,7 @@ func (i *instance) followRoute(ctx context.Context) error {
 	defer func() { watch.stop() }()
 	var confirmed protocol.Confirmation
 	for !nc.IsClosed() {
-		leased := i.traffic.leased.Load() > 0
+		leased := i.traffic.leased.Load() != nil
 		if leased && watch.updates == nil {
 			watch = i.watch(ctx)
 			i.reread(ctx)
@@ -58,12 +67,16 @@ func (i *instance) followRoute(ctx context.Context) error {
 			}
 		case <-i.traffic.busy.idle:
 		case <-i.drained:
+		case <-i.lingering.C:
+			if !i.traffic.role.Load().listed() {
+				i.unsubscribe()
+			}
 		case <-tick.C:
 			confirmed = protocol.Confirmation{} // once more: one may have been lost
 			if leased {
 				i.reread(ctx)
 			}
-			i.mayAnswer(now()) // it is awake: if the lease has run out, it is renewed now
+			i.mayAnswer(time.Now()) // it is awake: if the lease has run out, it is renewed now
 		case <-changed:
 			watch.stop() // it may be blind now
 		}
@@ -73,11 +86,11 @@ func (i *instance) followRoute(ctx context.Context) error {
 
 // renew takes a lease after one has run out, or the first. The route is read anew before
 // anything is answered: gates have stopped waiting for this instance.
-func (i *instance) renew(ctx context.Context, l lease) {
+func (i *instance) renew(ctx context.Context, l *lease) {
 	if !i.reread(ctx) {
 		return // the next tick asks for the next lease
 	}
-	i.traffic.leased.Store(l.until)
+	i.traffic.leased.Store(l)
 	at := *i.traffic.role.Load()
 	at.over = make(chan struct{})
 	i.take(&at) // what was held for want of a lease goes on
@@ -108,7 +121,7 @@ func (i *instance) play(ctx context.Context, route protocol.Route, revision uint
 	last := i.traffic.role.Load()
 	next := newRole(route, revision, i.service.Name, i.service.Version)
 	known := revision == last.revision && last.verdict == next.verdict
-	if revision < last.revision || known && (i.production != nil) == next.listed() {
+	if revision < last.revision || known && (i.production != nil || !next.listed()) {
 		return nil
 	}
 	if next.listed() {
@@ -120,8 +133,8 @@ func (i *instance) play(ctx context.Context, route protocol.Route, revision uint
 		}
 	}
 	i.take(next)
-	if !next.listed() {
-		i.unsubscribe()
+	if last.listed() && !next.listed() {
+		i.lingering.Reset(linger)
 	}
 	if next.state != last.state || revision != last.revision {
 		i.log.Info("route", zap.Uint64("revision", revision), zap.String("state", string(next.state)))
@@ -133,7 +146,7 @@ func (i *instance) play(ctx context.Context, route protocol.Route, revision uint
 func (i *instance) confirmSettled(last protocol.Confirmation) protocol.Confirmation {
 	at := i.traffic.role.Load()
 	c := protocol.Confirmation{Revision: at.revision, State: at.state, Version: i.service.Version}
-	if c == last || i.traffic.leased.Load() == 0 || !i.settled() {
+	if c == last || i.traffic.leased.Load() == nil || !i.settled() {
 		return last
 	}
 	i.confirm(c)

@@ -138,11 +138,12 @@ type instance struct {
 	private tally       // requests at the private address that are being answered
 	ended   atomic.Bool // none of them is begun with any more
 	traffic traffic
-	leases  chan lease // that have been stored
+	leases  chan *lease // that have been stored
 
 	// Only the goroutine of followRoute touches these.
 	production []*nats.Subscription
-	unread     bool // the route could not be read
+	lingering  *time.Timer // after which production is left
+	unread     bool        // the route could not be read
 
 	leaving atomic.Int64  // production subscriptions that are being left
 	drained chan struct{} // capacity 1: told when one has been left
@@ -152,7 +153,7 @@ func newInstance(ctx context.Context, r *Relay, s Service) *instance {
 	i := &instance{
 		relay: r, service: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), ctx: ctx,
 		log:    r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
-		leases: make(chan lease), drained: make(chan struct{}, 1),
+		leases: make(chan *lease), drained: make(chan struct{}, 1),
 	}
 	i.endpoints = endpointsOf(s.Handlers)
 	i.crew = newCrew(s.Concurrency, i.answer)

@@ -78,16 +78,18 @@ func newRole(route protocol.Route, revision uint64, service, version string) *ro
 	return r
 }
 
-// about is the verdict on one request. One that another instance has forwarded under
-// this revision or a later one is held: this instance is the one that is behind.
+// about is the verdict on one request. One that another instance has forwarded under a
+// later revision is held, unless it can be answered: this instance is the one that is
+// behind. One that was forwarded under this very revision is not forwarded back.
 func (r *role) about(q *request) verdict {
-	if r.verdict != forward || q.header == nil {
+	if r.verdict == answer || r.verdict == giveBack || q.header == nil {
 		return r.verdict
 	}
-	if by, err := strconv.ParseUint(q.header.Get(protocol.HeaderForwarded), 10, 64); err == nil && by >= r.revision {
+	by, err := strconv.ParseUint(q.header.Get(protocol.HeaderForwarded), 10, 64)
+	if err == nil && (by > r.revision || by == r.revision && r.verdict == forward) {
 		return hold
 	}
-	return forward
+	return r.verdict
 }
 
 // listed reports whether the instance listens on its production subjects. One that is
@@ -104,10 +106,10 @@ func (r *role) left() *role {
 // traffic is the part of an instance that every production request goes through.
 type traffic struct {
 	role   atomic.Pointer[role]
-	leased atomic.Int64  // until when the instance may answer, on the clock of now
-	lapsed chan struct{} // capacity 1: told when a request comes after that
-	busy   tally         // production requests that are being answered
-	held   tally         // production requests that wait for the next role
+	leased atomic.Pointer[lease] // the newest; nil: none yet
+	lapsed chan struct{}         // capacity 1: told when a request comes after that
+	busy   tally                 // production requests that are being answered
+	held   tally                 // production requests that wait for the next role
 
 	forwarded atomic.Int64
 }
@@ -144,15 +146,9 @@ func tell(c chan<- struct{}) {
 	}
 }
 
-// began is what the clock of now counts from.
-var began = time.Now()
-
-// now is the time on a clock that nobody sets, in nanoseconds.
-func now() int64 { return int64(time.Since(began)) }
-
 // mayAnswer reports whether the instance's lease has not run out at the time given.
-func (i *instance) mayAnswer(at int64) bool {
-	if at < i.traffic.leased.Load() {
+func (i *instance) mayAnswer(at time.Time) bool {
+	if i.traffic.leased.Load().covers(at) {
 		return true
 	}
 	tell(i.traffic.lapsed)
@@ -187,18 +183,18 @@ func (i *instance) answer(q *request) {
 		return
 	}
 	defer i.traffic.busy.end()
-	begun := now()
+	begun := time.Now()
 	if at := i.traffic.role.Load(); !i.mayAnswer(begun) {
 		i.hold(*q, at)
 		return
 	}
 	data, failure := i.call(q)
-	ended := now()
+	ended := time.Now()
 	if !i.mayAnswer(ended) {
 		data, failure = i.afterLapse(data, failure)
 	}
 	q.to.requests.Add(1)
-	q.to.working.Add(ended - begun)
+	q.to.working.Add(int64(ended.Sub(begun)))
 	if failure != nil {
 		q.to.failed.Add(1)
 	}
@@ -210,7 +206,7 @@ func (i *instance) answer(q *request) {
 // the version still answers, else an error.
 func (i *instance) afterLapse(data []byte, failure error) ([]byte, error) {
 	at := i.traffic.role.Load()
-	for ; !i.mayAnswer(now()) && at.verdict != giveBack; at = i.traffic.role.Load() {
+	for ; !i.mayAnswer(time.Now()) && at.verdict != giveBack; at = i.traffic.role.Load() {
 		select {
 		case <-at.over:
 		case <-i.ctx.Done():
@@ -333,5 +329,6 @@ func (i *instance) settled() bool {
 	if i.traffic.role.Load().verdict == answer {
 		return true
 	}
-	return i.traffic.busy.n.Load() == 0 && (i.production != nil || i.leaving.Load() == 0)
+	left := i.production == nil && i.leaving.Load() == 0
+	return i.traffic.busy.n.Load() == 0 && (i.traffic.role.Load().listed() || left)
 }

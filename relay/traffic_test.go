@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/golive-dev/golive/relay"
@@ -319,17 +320,16 @@ func TestWithoutALeaseNothingIsAnswered(t *testing.T) {
 func awaitLeases(t *testing.T, r *relay.Relay, want int) {
 	t.Helper()
 	ctx := within(t, patience)
-	_, leases, err := relay.OpenRoutes(ctx, r.Conn(), 1)
+	js, err := jetstream.New(r.Conn())
 	must(t, err)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		found := 0
-		keys, err := leases.ListKeys(ctx)
+		stream, err := js.Stream(ctx, "KV_"+protocol.LeasesBucket)
 		must(t, err)
-		for range keys.Keys() {
-			found++
-		}
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(">"))
+		must(t, err)
+		found := len(info.State.Subjects)
 		if found == want {
 			return
 		}

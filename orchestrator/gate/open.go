@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,8 @@ type Order struct {
 	Instances int
 
 	// RetryAfter, if it is not 0, puts the service under maintenance: the version stays
-	// on the route, and every request is answered at once with 503 and this time.
+	// on the route, and every request is answered at once with 503 and this time, in
+	// whole seconds, rounded up.
 	RetryAfter time.Duration
 
 	// Tell, if it is not nil, is called with what the order waits for, and with nothing
@@ -139,7 +141,7 @@ func (o Order) owns(r Route) bool { return r.Rollout == o.Rollout && r.Sequence 
 func (o Order) course() course {
 	c := course{target: o.Version, keep: o.Keep}
 	if o.RetryAfter > 0 {
-		c.maintenance = &protocol.Maintenance{Since: time.Now().UTC(), RetryAfterSeconds: int(o.RetryAfter / time.Second)}
+		c.maintenance = &protocol.Maintenance{Since: time.Now().UTC(), RetryAfterSeconds: int(math.Ceil(o.RetryAfter.Seconds()))}
 	}
 	return c
 }
