@@ -52,8 +52,16 @@ func mustConflict(t *testing.T, err error) {
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	bus := relaytest.Start(t)
+	b := benchOn(t, bus, 1)
+	b.bus = bus
+	return b
+}
+
+// benchOn is a gate on any bus; the buckets have the given number of replicas.
+func benchOn(t *testing.T, bus interface{ Connect() *relay.Relay }, replicas int) *bench {
+	t.Helper()
 	nc := bus.Connect().Conn()
-	g, err := gate.New(t.Context(), nc, 1)
+	g, err := gate.New(t.Context(), nc, replicas)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +69,7 @@ func newBench(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{Gate: g, t: t, bus: bus, nc: nc, js: js, caller: bus.Connect()}
+	b := &bench{Gate: g, t: t, nc: nc, js: js, caller: bus.Connect()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(ctx) }()
