@@ -239,3 +239,22 @@ func some(all []string) string {
 	}
 	return strings.Join(all, "\n")
 }
+
+// holds lists when no version was certainly online: instances held requests.
+func (j *judge) holds() []span {
+	var all []span
+	for n := 0; n < len(j.written); n++ {
+		if e := j.written[n]; !e.unknown && len(e.Online()) > 0 {
+			continue
+		}
+		s := span{j.written[n].stored, math.MaxInt64}
+		for n++; n < len(j.written); n++ {
+			if e := j.written[n]; !e.unknown && len(e.Online()) > 0 {
+				s.to = e.stored
+				break
+			}
+		}
+		all = append(all, s)
+	}
+	return all
+}

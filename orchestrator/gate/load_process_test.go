@@ -1,0 +1,251 @@
+package gate_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/relaytest"
+)
+
+var seed = flag.Uint64("seed", 0, "what the moments are drawn from at which instances die; 0: another one each time")
+
+// shortLease is of instances that are stopped for longer.
+const shortLease = 2 * time.Second
+
+// breaker breaks the instances of a version, one at a time.
+type breaker struct {
+	*fleet
+	rnd     *rand.Rand
+	outages *outages
+	alive   func(pid int) bool // whether the instance of a process has confirmed something
+
+	kills, stops, starts atomic.Int64
+}
+
+// run breaks instances until ctx ends, in every way before it does so in one again. It
+// then leaves them all running.
+func (b *breaker) run(ctx context.Context) error {
+	ways := []func(context.Context, *process) error{
+		b.kill,
+		func(ctx context.Context, p *process) error { return b.stop(ctx, p, b.upTo(b.lease/2)) },
+		func(ctx context.Context, p *process) error { return b.stop(ctx, p, b.lease+b.upTo(b.lease)) },
+		func(ctx context.Context, p *process) error { return b.stopAndKill(ctx, p, b.upTo(2*b.lease)) },
+	}
+	for {
+		for _, n := range b.rnd.Perm(len(ways)) {
+			rest(ctx, b.upTo(time.Second))
+			if ctx.Err() != nil {
+				return nil
+			}
+			which := b.rnd.IntN(instancesEach)
+			p := b.at(which)
+			if err := ways[n](ctx, p); err != nil {
+				return err
+			}
+			if err := b.restore(ctx, which, p); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (b *breaker) upTo(d time.Duration) time.Duration {
+	return time.Duration(b.rnd.Int64N(int64(d))) + time.Millisecond
+}
+
+// rest waits, at most until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (b *breaker) kill(_ context.Context, p *process) error {
+	from := time.Now().UnixNano()
+	b.kills.Add(1)
+	p.kill()
+	b.outages.add(outage{pid: p.Process.Pid, from: from, to: time.Now().UnixNano() + noticed})
+	return nil
+}
+
+func (b *breaker) stop(ctx context.Context, p *process, d time.Duration) error {
+	from := time.Now().UnixNano()
+	b.stops.Add(1)
+	if err := p.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	rest(ctx, d)
+	if err := p.Process.Signal(syscall.SIGCONT); err != nil {
+		return fmt.Errorf("wake: %w", err)
+	}
+	b.outages.add(outage{pid: p.Process.Pid, from: from, to: time.Now().UnixNano(), woke: true})
+	return nil
+}
+
+func (b *breaker) stopAndKill(ctx context.Context, p *process, d time.Duration) error {
+	from := time.Now().UnixNano()
+	b.stops.Add(1)
+	if err := p.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	rest(ctx, d)
+	b.kills.Add(1)
+	p.kill()
+	b.outages.add(outage{pid: p.Process.Pid, from: from, to: time.Now().UnixNano() + noticed})
+	return nil
+}
+
+// restore blocks until an instance in the place of a broken one takes part.
+func (b *breaker) restore(ctx context.Context, which int, p *process) error {
+	select {
+	case <-p.ended:
+	default:
+		return nil
+	}
+	p, err := b.start(which)
+	if err != nil {
+		return err
+	}
+	b.starts.Add(1)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); ; {
+		select {
+		case <-tick.C:
+			if b.alive(p.Process.Pid) {
+				return nil
+			}
+		case <-ctx.Done():
+			return nil
+		case <-deadline:
+			return fmt.Errorf("an instance of %s that was started did not come up:\n%s", b.version, p.stderr.String())
+		}
+	}
+}
+
+// mover leads traffic back and forth as the orchestrator does: an order that cannot be
+// finished is followed by one for the version before.
+type mover struct {
+	gates      []*gate.Gate
+	rnd        *rand.Rand
+	at         string // the version that is online
+	revision   uint64
+	moves      int
+	turnedBack int
+}
+
+func (m *mover) move(ctx context.Context, to string) error {
+	g := m.gates[m.rnd.IntN(len(m.gates))]
+	m.moves++
+	order := gate.Order{Service: "todos", Version: to, Rollout: fmt.Sprintf("r%d", m.moves), Sequence: 1, Replaces: m.revision, Instances: instancesEach - 1}
+	moved, err := g.Open(ctx, order)
+	var stuck *gate.UnconfirmedError
+	if !errors.As(err, &stuck) {
+		m.at, m.revision = to, moved.Revision
+		return err
+	}
+	m.turnedBack++
+	order.Version, order.Sequence, order.Instances = m.at, 2, 0
+	for errors.As(err, &stuck) {
+		moved, err = g.Open(ctx, order)
+	}
+	m.revision = moved.Revision
+	return err
+}
+
+func TestCutoverWhileInstancesDie(t *testing.T) {
+	s := cmp.Or(*seed, rand.Uint64())
+	t.Logf("-seed %d", s)
+	bus := relaytest.Start(t)
+	patient, impatient := benchOn(t, bus, 1), benchOn(t, bus, 1)
+	impatient.Patience = shortLease * 2 / 3
+	o := &outages{}
+	j := &judge{t: t, stopped: o.stopped}
+	j.watch(bus.Connect())
+	fleets := []*fleet{newFleet(t, bus.URL(), "1.0.0", shortLease), newFleet(t, bus.URL(), "2.0.0", shortLease)}
+	m := &mover{gates: []*gate.Gate{patient.Gate, impatient.Gate}, rnd: rand.New(rand.NewPCG(s, 0)), at: "1.0.0"}
+	m.revision = patient.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r0", Instances: instancesEach})
+	l := &load{t: t, callers: callersOn(t, []string{bus.URL()}, 6), rate: 2000, most: 40_000, timeout: patience}
+	l.begin()
+	l.await(500)
+
+	breaking := breakAll(t, patient, fleets, o, s)
+	n := cmp.Or(*cutovers, 12)
+	for range n {
+		to := fleets[0].version
+		if to == m.at {
+			to = fleets[1].version
+		}
+		patient.must(m.move(t.Context(), to))
+		l.await(1 + m.rnd.Int64N(1000))
+	}
+	done := breaking()
+	l.await(500)
+	calls := l.finish()
+	j.await(m.revision)
+	res := result{cutovers: n, wrong: j.wrong(calls), more: fmt.Sprintf("; %d turned back, %s", m.turnedBack, done)}
+	res.sort(calls, o.excuse(j.holds()))
+	res.verdict(t, l, j)
+}
+
+// breakAll breaks instances of all versions until it is told to end.
+func breakAll(t *testing.T, b *bench, fleets []*fleet, o *outages, seed uint64) (end func() string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	var all []*breaker
+	for n, f := range fleets {
+		br := &breaker{fleet: f, rnd: rand.New(rand.NewPCG(seed, uint64(n)+1)), outages: o, alive: func(pid int) bool { return b.takesPart(ctx, pid) }}
+		all = append(all, br)
+		running.Go(func() {
+			if err := br.run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	stop := sync.OnceFunc(func() { cancel(); running.Wait() })
+	t.Cleanup(stop)
+	return func() string {
+		stop()
+		var kills, stops, starts int64
+		for _, br := range all {
+			kills, stops, starts = kills+br.kills.Load(), stops+br.stops.Load(), starts+br.starts.Load()
+		}
+		return fmt.Sprintf("%d kills, %d stops, %d starts", kills, stops, starts)
+	}
+}
+
+// takesPart reports whether the instance of a process has confirmed a revision.
+func (b *bench) takesPart(ctx context.Context, pid int) bool {
+	all, err := b.Instances(ctx, "todos")
+	if err != nil {
+		return false
+	}
+	for _, i := range all {
+		if i.PID == pid && !i.Seen.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// lapsed reports whether a request was answered with the error of an instance that had
+// begun with it, and was cut off for longer than its lease.
+func (c *call) lapsed() bool {
+	var answered *relay.Error
+	return errors.As(c.err, &answered) && answered.Code == relay.CodeFailed &&
+		answered.Message == "the instance was cut off while it was at work, and another version has taken over"
+}
