@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,6 +83,7 @@ func (r *result) verdict(t *testing.T, l *load, j *judge) {
 
 // sort puts the requests that were not answered where they belong.
 func (r *result) sort(calls []call, excuse func(call) bool) {
+	slices.SortFunc(calls, func(a, b call) int { return cmp.Compare(a.sent, b.sent) })
 	for _, c := range calls {
 		text := fmt.Sprintf("sent %s by caller %d, %s later: %v", time.Unix(0, c.sent).Format("15:04:05.000000"), c.caller, time.Duration(c.got-c.sent), c.err)
 		switch {

@@ -44,6 +44,7 @@ type judge struct {
 	mu       sync.Mutex
 	written  []entry
 	confirms []confirm
+	notes    []note
 	seen     chan uint64 // revisions, as they are seen
 }
 
@@ -62,6 +63,12 @@ func (e *entry) online(version string) bool {
 // other reports whether a version other than the given one is certainly online.
 func (e *entry) other(version string) bool {
 	return !e.unknown && len(e.Online()) > 0 && e.State(version) != protocol.StateOnline
+}
+
+// note is what else happened, for whoever has to find out why a test has failed.
+type note struct {
+	at   int64
+	text string
 }
 
 type confirm struct {
@@ -84,7 +91,9 @@ func (j *judge) watch(r *relay.Relay) {
 	if _, err := r.Conn().Subscribe(protocol.ConfirmSubject("todos", "*"), j.hear); err != nil {
 		j.t.Fatal(err)
 	}
-	j.seen = make(chan uint64, 10_000)
+	if j.seen == nil {
+		j.seen = make(chan uint64, 10_000)
+	}
 	go func() {
 		for e := range w.Updates() {
 			if e != nil {
@@ -101,16 +110,11 @@ func (j *judge) see(e jetstream.KeyValueEntry) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if n := len(j.written); n > 0 {
-		last := j.written[n-1]
-		if r.revision <= last.revision {
-			return // once more, after a reconnect
-		}
-		if r.revision != last.revision+1 {
-			j.written = append(j.written, entry{revision: last.revision + 1, stored: last.stored, unknown: true})
-		}
+	n, known := slices.BinarySearchFunc(j.written, r.revision, func(e entry, revision uint64) int { return cmp.Compare(e.revision, revision) })
+	if known {
+		return // by another watcher
 	}
-	j.written = append(j.written, r)
+	j.written = slices.Insert(j.written, n, r)
 	select {
 	case j.seen <- r.revision:
 	default:
@@ -147,20 +151,34 @@ func (j *judge) await(revision uint64) {
 // span is a time in which a version was certainly not online.
 type span struct{ from, to int64 }
 
+// history is all revisions; for those that were not seen there is one that tells nothing:
+// the watcher of a bucket skips what has been overwritten.
+func (j *judge) history() []entry {
+	var all []entry
+	for n, e := range j.written {
+		if n > 0 && e.revision != j.written[n-1].revision+1 {
+			all = append(all, entry{revision: j.written[n-1].revision + 1, stored: j.written[n-1].stored, unknown: true})
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
 // off lists when a version was certainly not online.
 func (j *judge) off(version string) []span {
 	var all []span
-	for n := 0; n < len(j.written); n++ {
-		if j.written[n].online(version) {
+	history := j.history()
+	for n := 0; n < len(history); n++ {
+		if history[n].online(version) {
 			continue
 		}
 		left := n
-		for n < len(j.written) && !j.written[n].online(version) {
+		for n < len(history) && !history[n].online(version) {
 			n++
 		}
-		s := span{j.offSince(version, left, n), math.MaxInt64}
-		if n < len(j.written) {
-			s.to = j.written[n].stored
+		s := span{j.offSince(version, history[left:n], history[n:]), math.MaxInt64}
+		if n < len(history) {
+			s.to = history[n].stored
 		}
 		if s.from < s.to {
 			all = append(all, s)
@@ -169,14 +187,14 @@ func (j *judge) off(version string) []span {
 	return all
 }
 
-// offSince is when a version was certainly off that had left with one revision and came
-// back with another.
-func (j *judge) offSince(version string, left, back int) int64 {
-	if left == 0 {
+// offSince is when a version was certainly off: it was not online in the revisions of off,
+// and again in the first that follows.
+func (j *judge) offSince(version string, off, follows []entry) int64 {
+	if off[0].revision == j.written[0].revision {
 		return 0
 	}
 	since := int64(math.MaxInt64)
-	for _, e := range j.written[left:back] {
+	for _, e := range off {
 		if e.other(version) {
 			since = e.stored
 			break
@@ -184,7 +202,7 @@ func (j *judge) offSince(version string, left, back int) int64 {
 	}
 	confirmed := make(map[string]bool)
 	for _, c := range j.confirms {
-		if c.Version != version || c.Revision < j.written[left].revision || back < len(j.written) && c.Revision >= j.written[back].revision {
+		if c.Version != version || c.Revision < off[0].revision || len(follows) > 0 && c.Revision >= follows[0].revision {
 			continue
 		}
 		if confirmed[c.instance] = true; len(confirmed) == j.instances {
@@ -194,17 +212,8 @@ func (j *judge) offSince(version string, left, back int) int64 {
 	return since
 }
 
-// missed counts the revisions that were not seen: the watcher of a bucket skips what has
-// been overwritten.
-func (j *judge) missed() int {
-	n := 0
-	for _, e := range j.written {
-		if e.unknown {
-			n++
-		}
-	}
-	return n
-}
+// missed counts the gaps in what was seen.
+func (j *judge) missed() int { return len(j.history()) - len(j.written) }
 
 // wrong describes the answers that were given by a version that was not online.
 func (j *judge) wrong(calls []call) []string {
@@ -234,27 +243,8 @@ func (j *judge) wrong(calls []call) []string {
 
 // some is the first few of many.
 func some(all []string) string {
-	if len(all) > 10 {
-		all = append(slices.Clone(all[:10]), fmt.Sprintf("and %d more", len(all)-10))
+	if n := len(all); n > 20 {
+		all = append(slices.Clone(all[:10]), fmt.Sprintf("and %d more, the last of which", n-20), strings.Join(all[n-10:], "\n"))
 	}
 	return strings.Join(all, "\n")
-}
-
-// holds lists when no version was certainly online: instances held requests.
-func (j *judge) holds() []span {
-	var all []span
-	for n := 0; n < len(j.written); n++ {
-		if e := j.written[n]; !e.unknown && len(e.Online()) > 0 {
-			continue
-		}
-		s := span{j.written[n].stored, math.MaxInt64}
-		for n++; n < len(j.written); n++ {
-			if e := j.written[n]; !e.unknown && len(e.Online()) > 0 {
-				s.to = e.stored
-				break
-			}
-		}
-		all = append(all, s)
-	}
-	return all
 }

@@ -18,13 +18,13 @@ import (
 	"github.com/golive-dev/golive/relay"
 )
 
-// tells is a service whose message "tell" is answered with its version, the process it
-// runs in, and when its handler began and ended by the clock of this machine. Most
+// tells is a service whose message "tell" is answered with what it says, the version, the
+// process it runs in, and when its handler began and ended by the clock of this machine. Most
 // handlers take no time, some a few milliseconds: they are at work when they are fenced.
 // Handled is how many handlers have run.
 func tells(version string, pid int, handled *atomic.Int64) relay.Service {
 	return relay.Service{Name: "todos", Version: version, Handlers: map[string]relay.Handler{
-		"tell": func(ctx context.Context, _ *relay.Message) (any, error) {
+		"tell": func(ctx context.Context, m *relay.Message) (any, error) {
 			began := time.Now().UnixNano()
 			handled.Add(1)
 			if rand.N(16) == 0 {
@@ -35,13 +35,14 @@ func tells(version string, pid int, handled *atomic.Int64) relay.Service {
 				case <-ctx.Done():
 				}
 			}
-			return fmt.Appendf(nil, "%s %d %d %d", version, pid, began, time.Now().UnixNano()), nil
+			return fmt.Appendf(nil, "%s %s %d %d %d", m.Data, version, pid, began, time.Now().UnixNano()), nil
 		},
 	}}
 }
 
 // call is what a caller has seen of one request, all times in nanoseconds since 1970.
 type call struct {
+	number       int // of the request
 	caller       int
 	sent, got    int64
 	version      string // that answered
@@ -52,9 +53,10 @@ type call struct {
 
 // parse reads the answer of a service that tells.
 func (c *call) parse(answer string) error {
-	f := strings.Fields(answer)
-	if len(f) != 4 {
-		return fmt.Errorf("answer %q", answer)
+	number, rest, _ := strings.Cut(answer, " ")
+	f := strings.Fields(rest)
+	if len(f) != 4 || number != fmt.Sprint("#", c.number) {
+		return fmt.Errorf("request %d has got the answer %q", c.number, answer)
 	}
 	var errs [3]error
 	c.version = f[0]
@@ -112,16 +114,16 @@ func (l *load) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		waiting.Go(func() { l.request(n % len(l.callers)); <-slots })
+		waiting.Go(func() { l.request(n); <-slots })
 	}
 }
 
-func (l *load) request(caller int) {
+func (l *load) request(n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
 	var answer []byte
-	c := call{caller: caller, sent: time.Now().UnixNano()}
-	c.err = l.callers[caller].Request(ctx, "todos.tell", nil, &answer)
+	c := call{number: n, caller: n % len(l.callers), sent: time.Now().UnixNano()}
+	c.err = l.callers[c.caller].Request(ctx, "todos.tell", fmt.Append(nil, "#", n), &answer)
 	c.got = time.Now().UnixNano()
 	if c.err == nil {
 		c.err = c.parse(string(answer))

@@ -31,9 +31,12 @@ func TestMain(m *testing.M) {
 // process is an instance in a process of its own. It ends with the test at the latest.
 type process struct {
 	*exec.Cmd
+	tap    *tap
 	stdin  io.Closer
 	stderr strings.Builder
 	ended  chan struct{}
+
+	killed, stopped atomic.Bool // at any time
 }
 
 // startProcess starts an instance of a version.
@@ -43,7 +46,10 @@ func startProcess(url, version string, lease time.Duration) (*process, error) {
 		return nil, err
 	}
 	p := &process{Cmd: exec.Command(self), ended: make(chan struct{})}
-	p.Env = append(os.Environ(), envLease+"="+fmt.Sprint(lease.Seconds()), relay.EnvURL+"="+url, relay.EnvVersion+"="+version,
+	if p.tap, err = newTap(url); err != nil {
+		return nil, err
+	}
+	p.Env = append(os.Environ(), envLease+"="+fmt.Sprint(lease.Seconds()), relay.EnvURL+"="+p.tap.url(), relay.EnvVersion+"="+version,
 		relay.EnvSupervised+"=1", "GORACE=atexit_sleep_ms=0")
 	p.Stderr = &p.stderr
 	if p.stdin, err = p.StdinPipe(); err != nil {
@@ -55,12 +61,14 @@ func startProcess(url, version string, lease time.Duration) (*process, error) {
 	go func() {
 		defer close(p.ended)
 		_ = p.Wait() // the exit code tells
+		p.tap.remove()
 	}()
 	return p, nil
 }
 
 // kill ends the process as a crash does, and returns when it is gone.
 func (p *process) kill() {
+	p.killed.Store(true)
 	_ = p.Process.Kill() // it may have ended
 	<-p.ended
 }
@@ -88,6 +96,7 @@ type fleet struct {
 
 	mu    sync.Mutex
 	procs []*process
+	ever  []*process // those that were replaced, too
 }
 
 func (f *fleet) at(n int) *process {
@@ -108,6 +117,7 @@ func (f *fleet) start(n int) (*process, error) {
 		f.procs = append(f.procs, nil)
 	}
 	f.procs[n] = p
+	f.ever = append(f.ever, p)
 	return p, nil
 }
 
@@ -126,4 +136,26 @@ func newFleet(t *testing.T, url, version string, lease time.Duration) *fleet {
 		}
 	}
 	return f
+}
+
+// excuses reports whether a request may have no answer, because an instance was killed
+// that had it, or an error, because an instance had begun with it that was stopped for
+// longer than its lease.
+func (f *fleet) excuses(c call) bool {
+	for _, p := range f.ever {
+		if (p.killed.Load() && c.lost() || p.stopped.Load() && c.lapsed()) && p.tap.has(c.number) {
+			return true
+		}
+	}
+	return false
+}
+
+// stopped reports whether the process that answered a call was stopped at any time.
+func (f *fleet) stopped(c call) bool {
+	for _, p := range f.ever {
+		if p.Process.Pid == c.pid {
+			return p.stopped.Load()
+		}
+	}
+	return false
 }
