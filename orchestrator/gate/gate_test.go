@@ -58,7 +58,7 @@ func newBench(t testing.TB) *bench {
 }
 
 // benchOn is a gate on any bus; the buckets have the given number of replicas.
-func benchOn(t *testing.T, bus interface{ Connect() *relay.Relay }, replicas int) *bench {
+func benchOn(t testing.TB, bus interface{ Connect() *relay.Relay }, replicas int) *bench {
 	t.Helper()
 	nc := bus.Connect().Conn()
 	g, err := gate.New(t.Context(), nc, replicas)

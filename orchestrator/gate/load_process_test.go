@@ -146,8 +146,12 @@ type mover struct {
 	turnedBack int
 }
 
+// move leads the traffic to a version, by any of the gates.
 func (m *mover) move(ctx context.Context, to string) error {
-	g := m.gates[m.rnd.IntN(len(m.gates))]
+	return m.give(ctx, m.gates[m.rnd.IntN(len(m.gates))], to)
+}
+
+func (m *mover) give(ctx context.Context, g *gate.Gate, to string) error {
 	m.moves++
 	order := gate.Order{Service: "todos", Version: to, Rollout: fmt.Sprintf("r%d", m.moves), Sequence: 1, Replaces: m.revision, Instances: instancesEach - 1}
 	moved, err := g.Open(ctx, order)
@@ -180,9 +184,10 @@ func TestCutoverWhileInstancesDie(t *testing.T) {
 	l.begin()
 	l.await(500)
 
+	wakeOutdated(t, m, fleets, j, l)
 	breaking := breakAll(t, patient, fleets, j, s)
 	n := cmp.Or(*cutovers, 8)
-	for range n {
+	for range n - 1 {
 		to := fleets[0].version
 		if to == m.at {
 			to = fleets[1].version
@@ -201,6 +206,24 @@ func TestCutoverWhileInstancesDie(t *testing.T) {
 	if t.Failed() {
 		t.Logf("what happened:\n%s", j.story())
 	}
+}
+
+// wakeOutdated has an instance sleep while another version takes over, and wakes it with
+// requests in its buffer that were sent when its own was online.
+func wakeOutdated(t *testing.T, m *mover, fleets []*fleet, j *judge, l *load) {
+	t.Helper()
+	asleep, woken := context.WithCancel(t.Context())
+	b := breaker{fleet: fleets[0], tell: j.note}
+	ended := make(chan error, 1)
+	go func() { ended <- b.stop(asleep, b.at(0), patience) }()
+	l.await(500)
+	err := m.give(t.Context(), m.gates[0], fleets[1].version)
+	l.await(500)
+	woken()
+	if err := errors.Join(err, <-ended); err != nil {
+		t.Fatal(err)
+	}
+	l.await(500)
 }
 
 // breakAll breaks instances of all versions until it is told to end.
