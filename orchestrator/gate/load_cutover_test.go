@@ -62,6 +62,7 @@ func callersOn(t *testing.T, urls []string, n int) []*relay.Relay {
 type result struct {
 	cutovers              int
 	lost, failed, excused []string
+	lapsed                int // of those excused: an instance was cut off at work
 	wrong                 []string
 	more                  string // that happened meanwhile
 }
@@ -76,9 +77,9 @@ func (r *result) verdict(t *testing.T, l *load, j *judge) {
 		}
 	}
 	p50, p99 := latency(l.calls)
-	t.Logf("%d cutovers, %d requests, %.0f/s, p50 %s, p99 %s; lost %d, failed %d, excused %d, wrong %d%s; revisions not seen %d",
+	t.Logf("%d cutovers, %d requests, %.0f/s, p50 %s, p99 %s; lost %d, failed %d, excused %d (%d of them cut off at work), wrong %d%s; revisions not seen %d",
 		r.cutovers, len(l.calls), float64(len(l.calls))/l.took.Seconds(), p50.Round(time.Microsecond), p99.Round(time.Microsecond),
-		len(r.lost), len(r.failed), len(r.excused), len(r.wrong), r.more, j.missed())
+		len(r.lost), len(r.failed), len(r.excused), r.lapsed, len(r.wrong), r.more, j.missed())
 }
 
 // sort puts the requests that were not answered where they belong.
@@ -90,6 +91,9 @@ func (r *result) sort(calls []call, excuse func(call) bool) {
 		case c.err == nil:
 		case excuse != nil && excuse(c):
 			r.excused = append(r.excused, text)
+			if c.lapsed() {
+				r.lapsed++
+			}
 		case c.lost():
 			r.lost = append(r.lost, text)
 		default:

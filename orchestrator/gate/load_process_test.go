@@ -180,7 +180,7 @@ func TestCutoverWhileInstancesDie(t *testing.T) {
 	j.watch(bus.Connect())
 	m := &mover{gates: []*gate.Gate{patient.Gate, impatient.Gate}, rnd: rand.New(rand.NewPCG(s, 0)), at: "1.0.0"}
 	m.revision = patient.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r0", Instances: instancesEach})
-	l := &load{t: t, callers: callersOn(t, []string{bus.URL()}, 6), rate: 2000, most: 40_000, timeout: 6 * shortLease}
+	l := &load{t: t, callers: callersOn(t, []string{bus.URL()}, 6), rate: 2000, most: 12_000, timeout: 6 * shortLease}
 	l.begin()
 	l.await(500)
 

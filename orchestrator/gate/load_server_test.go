@@ -20,29 +20,40 @@ import (
 
 // onTheirWay is for how long requests that are not held may be under way when a server
 // stops: this machine is busy.
-const onTheirWay = 500 * time.Millisecond
+const onTheirWay = time.Second
+
+// noticed is how long it takes until the servers that are left know who listens where.
+const noticed = 100 * time.Millisecond
 
 // downtime is when a server was stopped: what was under way through it then is gone.
 type downtime struct {
 	from, to time.Time
 	cutOff   map[int]time.Time // the callers that were connected to it, and when each was connected again
+	alone    time.Time         // until when instances that were connected to it were not there
 }
 
 // excuses reports whether an answer may be missing because of the downtime. What is held
-// meanwhile, or sent by callers of other servers, must be answered. For a request that has
-// just been handed to a server that goes, a NATS server may also tell that nobody listens.
+// meanwhile, or sent by callers of other servers, must be answered. While a server goes,
+// NATS also tells callers that nobody listens: for what has just been handed to it, and
+// when all instances were connected to it.
 func (d *downtime) excuses(c call) bool {
 	to := d.to
 	if again, cut := d.cutOff[c.caller]; cut {
 		to = again
 	}
-	return (c.lost() || errors.Is(c.err, relay.ErrNobodyListens)) && d.from.Add(-onTheirWay).UnixNano() <= c.sent && c.sent <= to.UnixNano()
+	if errors.Is(c.err, relay.ErrNobodyListens) {
+		to = d.alone
+	} else if !c.lost() {
+		return false
+	}
+	return d.from.Add(-onTheirWay).UnixNano() <= c.sent && c.sent <= to.UnixNano()
 }
 
 // outageBench is a cutover on three servers of which one is stopped at a time.
 type outageBench struct {
 	*bench
 	cluster *relaytest.Cluster
+	serving []*relay.Relay // what instances are connected by
 	judge   *judge
 	load    *load
 
@@ -61,8 +72,11 @@ func TestCutoverWhileAServerStops(t *testing.T) {
 	}
 	var handled atomic.Int64
 	for i := range instancesEach {
-		serveOn(t, connectAt(t, urls, urls[i]), tells("1.0.0", i, &handled))
-		serveOn(t, connectAt(t, urls, urls[i]), tells("2.0.0", i, &handled))
+		for _, version := range []string{"1.0.0", "2.0.0"} {
+			r := connectAt(t, urls, urls[i])
+			serveOn(t, r, tells(version, i, &handled))
+			b.serving = append(b.serving, r)
+		}
 	}
 	var callers []*relay.Relay
 	for i := range 6 {
@@ -70,7 +84,7 @@ func TestCutoverWhileAServerStops(t *testing.T) {
 	}
 	b.order = gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r0", Instances: instancesEach}
 	b.order.Replaces = b.open(b.order)
-	b.load = &load{t: t, callers: callers, rate: 2000, most: 60_000, timeout: patience}
+	b.load = &load{t: t, callers: callers, rate: 2000, most: 4_000, timeout: patience}
 	b.load.begin()
 	b.load.await(500)
 	n := max(1, *cutovers/10) // each takes an election or two
@@ -152,7 +166,11 @@ func (b *outageBench) stop(server int) {
 		b.until("the callers are connected again", func() bool { return connected(b.load.callers[n]) })
 		d.cutOff[n] = time.Now()
 	}
-	b.judge.note("its callers are connected again")
+	for _, r := range b.serving {
+		b.until("the instances are connected again", func() bool { return connected(r) })
+	}
+	d.alone = time.Now().Add(noticed)
+	b.judge.note("its clients are connected again")
 	b.downtimes = append(b.downtimes, d)
 }
 
