@@ -73,8 +73,8 @@ func (i *instance) followRoute(ctx context.Context) error {
 			}
 		case <-tick.C:
 			confirmed = protocol.Confirmation{} // once more: one may have been lost
-			if leased {
-				i.reread(ctx)
+			if known := i.traffic.role.Load().revision; leased && i.reread(ctx) && i.traffic.role.Load().revision != known {
+				watch.stop() // it should have told that: it is blind
 			}
 			i.mayAnswer(time.Now()) // it is awake: if the lease has run out, it is renewed now
 		case <-changed:
