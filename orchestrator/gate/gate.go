@@ -109,7 +109,7 @@ func New(ctx context.Context, nc *nats.Conn, replicas int) (*Gate, error) {
 
 // Route reads the route of a service from the bucket's leader.
 func (g *Gate) Route(ctx context.Context, service string) (Route, error) {
-	entry, err := g.kv.Get(ctx, service)
+	entry, err := g.entry(ctx, service)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return Route{Route: protocol.Route{Service: service}}, nil
 	}
@@ -121,6 +121,15 @@ func (g *Gate) Route(ctx context.Context, service string) (Route, error) {
 		return Route{}, fmt.Errorf("read route of %s at revision %d: %w", service, entry.Revision(), err)
 	}
 	return r, nil
+}
+
+// entry is what the bucket's leader has of a service.
+func (g *Gate) entry(ctx context.Context, service string) (entry jetstream.KeyValueEntry, err error) {
+	err = ask(ctx, func(ctx context.Context) error {
+		entry, err = g.kv.Get(ctx, service)
+		return err
+	})
+	return entry, err
 }
 
 // Routes reads all routes, by service in the order of names.
@@ -177,7 +186,7 @@ func (g *Gate) write(ctx context.Context, on uint64, r protocol.Route) (uint64, 
 	if err == nil {
 		return revision, nil
 	}
-	entry, readErr := g.kv.Get(ctx, r.Service)
+	entry, readErr := g.entry(ctx, r.Service)
 	switch {
 	case readErr == nil && entry.Revision() > on && string(entry.Value()) == string(value):
 		return entry.Revision(), nil

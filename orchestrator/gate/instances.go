@@ -90,7 +90,11 @@ type leaseholder struct {
 // that is not there is an error: it does not say that nobody is alive.
 func (g *Gate) alive(ctx context.Context, service string) ([]leaseholder, error) {
 	prefix := protocol.KeySubject(protocol.LeasesBucket, "")
-	info, err := g.held.Info(ctx, jetstream.WithSubjectFilter(prefix+service+".>"))
+	var info *jetstream.StreamInfo
+	err := ask(ctx, func(ctx context.Context) (err error) {
+		info, err = g.held.Info(ctx, jetstream.WithSubjectFilter(prefix+service+".>"))
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list the instances of %s: %w", service, err)
 	}
