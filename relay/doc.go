@@ -20,76 +20,111 @@
 // whatever language. The gate moves traffic by writing revisions of the service's route
 // and waiting, after each, for every live instance to confirm it. An instance has a
 // version, and an id of its own for each run: letters and digits, such as a UUID
-// without hyphens.
+// without hyphens. <encoded version> is the version with "_" for "." and "=" for "+".
+// <message> may have up to four tokens, joined by dots. Fields of JSON that are not named
+// here are to be ignored.
+//
+// Private address. From its start to its end the instance listens on
+//
+//	golive.service.<service>.<encoded version>.<message>      queue group <service>
 //
 // Lease. Before all else the instance publishes its lease, and again every 5 seconds:
 //
 //	subject  $KV.golive-leases.<service>.<encoded version>.<id>
 //	header   Nats-TTL: 20s
-//	payload  {"version": "0.0.2", "host": "web-1", "pid": 4711}    all but version optional
+//	payload  {"version": "0.0.2", "host": "web-1", "pid": 4711}    host and pid optional
 //
-// as a NATS request: the lease counts from when JetStream has answered {"stream": …,
-// "seq": …}. (The encoded version has "_" for "." and "=" for "+".) The instance may
-// answer production requests until 20 s after it sent the newest lease that was
-// acknowledged, by its own monotonic clock, and looks at that clock before each request
-// and before each answer. When that time is over, it holds all requests, publishes its
-// lease, reads the route, and only then goes on, by the route as it is now. So a process
-// that was stopped for a while and is woken up does no harm. Another time than 20 s will
-// do, as long as header and clock agree.
+// as a NATS request: the lease counts once JetStream has answered {"stream": …, "seq": …}.
+// The buckets are made by the orchestrator; until then nobody answers, and the instance
+// tries again every half second. It may answer production requests until 20 s after it
+// sent the newest lease that counts, by its own clock, and looks at that before each such
+// request and before each answer to one. Monotonic clocks stand still while a machine is
+// suspended, so either that clock counts suspension (CLOCK_BOOTTIME) or the wall clock has
+// to agree. Another time than 20 s will do, as long as header and clock agree.
 //
-// Route. Only after its first lease does the instance read its route, the newest message
-// of $KV.golive-routes.<service>, from the stream's leader: a request to
-// $JS.API.STREAM.MSG.GET.KV_golive-routes with {"last_by_subj": "$KV.golive-routes.<service>"}.
-// The message's sequence is the revision; no message and an empty one are a route that
-// lists nothing. It then watches the subject with an ordered consumer, reads it again
-// every 2 seconds and after each reconnect, because a watcher may be blind, and never
-// goes back to an earlier revision than the one it acts on. An unreadable route changes
-// nothing.
+// When that time is over, the instance holds production requests, publishes its lease,
+// reads the route, and only then looks again at what it holds, by the route as it is now,
+// even if it is the same revision. An answer that was ready too late is sent if the own
+// version is online then; else the request is answered with an error. So a process that
+// was stopped for a while and is woken up does no harm.
 //
-// Subjects. The instance always listens on golive.service.<service>.<encoded
-// version>.<message>, and, while the route lists its version as standby, fenced or
-// online, on <service>.<message>; on both in the queue group <service>. A message that
-// comes to the private subject without the header Golive-Forwarded is answered whatever
-// the route says. Every other one is a production request, and its fate depends on the
-// route alone:
+// Route. Only after its first lease does the instance read its route: a request to
+// $JS.API.STREAM.MSG.GET.KV_golive-routes with {"last_by_subj": "$KV.golive-routes.<service>"},
+// which the stream's leader answers with message.seq, the revision, and message.data, in
+// base64:
 //
-//	the route has "maintenance"     answered at once with an empty message and the headers
-//	                                Nats-Service-Error-Code: 503, Nats-Service-Error: under
-//	                                maintenance, Golive-Retry-After: <its retryAfterSeconds>
-//	own version is online           answered
-//	own version is fenced           held
-//	any other, a version is online  forwarded to the first version that is online
-//	own version is standby          held
-//	else                            answered with 503, "no version of the service is online"
+//	{"service": "todos", "rollout": "0199c6d2-…", "sequence": 12,
+//	 "versions": [{"version": "0.0.1", "state": "fenced"}, {"version": "0.0.2", "state": "standby"}],
+//	 "maintenance": {"since": "2026-11-20T10:15:00Z", "retryAfterSeconds": 5}}
 //
-// To forward a request is to publish it to golive.service.<service>.<encoded version of
-// the other>.<message>, with its reply subject, its payload and its headers, and with
-// Golive-Forwarded: <revision the instance acts on>. A request that carries this header
-// already is forwarded again only if the instance acts on a later revision than the
-// header says; else it is held, because it is this instance that is behind. To hold a
-// request is to keep it until the instance acts on another revision, and then to look
-// again; no longer than a minute, and no more than 65,536 of them, the next being
-// answered with 503.
+// A state is standby, online, fenced or draining; a version that is not listed is offline.
+// There may be no maintenance. The order of versions counts. An error.code of 404 is a
+// route that lists nothing, at revision 0; any other error is no answer. A route that
+// cannot be read changes nothing.
+//
+// It then watches the subject with an ordered consumer, reads it again every 2 seconds and
+// after each reconnect, because a watcher may be blind, and never goes back to an earlier
+// revision than the one it acts on. (Whoever makes the bucket anew has to start all
+// instances anew.)
+//
+// Production. While the route lists its version as standby, fenced or online, and for
+// 200 ms after that, the instance listens on
+//
+//	<service>.<message>      queue group <service>
+//
+// A message that comes to the private address without the header Golive-Forwarded is
+// answered whatever the route says, and whatever the lease. Every other one is a production
+// request. Until the first route was read, and while there is no lease, it is held. Else
+// the first line that fits decides:
+//
+//	own version is online, no "maintenance"             answered
+//	it was forwarded under a later revision than ours   held: this instance is behind
+//	the route has "maintenance"                         answered at once with an empty message
+//	                                                    and the headers Nats-Service-Error-Code: 503,
+//	                                                    Nats-Service-Error: under maintenance,
+//	                                                    Golive-Retry-After: <its retryAfterSeconds>
+//	own version is fenced                               held
+//	a version is online; forwarded under our revision   held
+//	a version is online                                 forwarded to the first one that is
+//	own version is standby                              held
+//	else                                                answered with 503, "no version of the
+//	                                                    service is online"
+//
+// What a handler answers is up to the service; on the relay it is JSON, and a failure is an
+// empty message with the headers Nats-Service-Error-Code, 500 unless the handler chose
+// another, and Nats-Service-Error, its text on one line. A request without a reply subject
+// gets no answer and no 503.
+//
+// To forward a request is to publish it to the private address of the other version, with
+// its reply subject, its payload and its headers, and with Golive-Forwarded: <revision that
+// the instance acts on>, in decimal. To hold a request is to keep it until the instance
+// acts on another revision, or has read its route after a lease, and then to look again;
+// no longer than a minute, and no more than 65,536 of them: what exceeds that is answered
+// with 503 and a text that says so.
 //
 // Confirmation. The instance publishes to golive.confirm.<service>.<id>
 //
 //	{"revision": 12, "state": "fenced", "version": "0.0.2"}
 //
-// with the state of its version in the route, "offline" if it is not listed, once it acts
-// on a revision and has nothing left to do for it, which means:
+// with the state of its version in the route, also under maintenance, once it acts on a
+// revision and has nothing left to do for it, which means:
 //
 //   - on the way to standby, fenced or online: it has subscribed, and the server has
 //     answered a PING after that;
-//   - while it does not answer: each production request that it had begun to answer has
-//     been answered;
-//   - on the way out (draining, offline): it has unsubscribed, the server has answered a
-//     PING after that, and what had come before has been forwarded.
+//   - while it does not answer, also because of maintenance: each production request that
+//     it had begun to answer has been answered;
+//   - on the way out (draining, offline): it has forwarded for 200 ms, has unsubscribed, the
+//     server has answered a PING after that, and what had come before has been forwarded.
+//     (Many clients throw away what has been delivered when they unsubscribe: drain instead.)
 //
-// It repeats its confirmation every 2 seconds, since one may be lost; a confirmation of
-// an instance without a lease counts for nothing.
+// The 200 ms are for servers that chose the receiver of a request a moment ago, or have not
+// heard of the new version's subscription yet. A confirmation is repeated every 2 seconds,
+// since one may be lost; revision 0 is confirmed as well; one of an instance without a
+// lease counts for nothing.
 //
-// Leaving. An instance that stops unsubscribes, answers what it has, publishes what it
-// holds to <service>.<message> again for another to take (without Golive-Forwarded),
-// confirms with the state "left", and publishes its lease once more with Nats-TTL: 1s.
-// One that is killed is waited for until its lease has run out.
+// Leaving. An instance that stops drains its subscriptions, answers what it has, renewing
+// its lease meanwhile and confirming nothing, publishes what it holds to
+// <service>.<message> again for another to take (without Golive-Forwarded), confirms with
+// the state "left", and publishes its lease a last time with Nats-TTL: 1s. One that is
+// killed is waited for until its lease has run out.
 package relay

@@ -36,7 +36,7 @@ const (
 
 // Config says how to reach the bus.
 type Config struct {
-	URL            string                     // one or more NATS URLs, joined by commas; empty: [DefaultURL]
+	URL            string                     // one or more NATS URLs, joined by commas; empty: [DefaultURL]. Of a cluster, give all: a server that dies may tell its clients that there are no others
 	Name           string                     // how the server lists the connection
 	Credentials    string                     // path of a NATS credentials file; empty: none
 	Server         nats.InProcessConnProvider // a server in this process, used in place of URL

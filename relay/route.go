@@ -26,8 +26,9 @@ const rereadEvery = protocol.ConfirmEvery
 // alone, and tells the caller that nobody listens if that has gone.
 const linger = 200 * time.Millisecond
 
-// routeTimeout bounds one reading of the route: an answer may be lost with the server.
-const routeTimeout = 2 * time.Second
+// routeTimeout bounds one reading of the route, and one attempt to watch it: an answer may
+// be lost with the server.
+const routeTimeout = time.Second
 
 // followRoute makes the instance play its role, and confirms it, until ctx ends or the
 // relay is closed, which is an error; it then takes the instance off production.
@@ -47,18 +48,21 @@ func (i *instance) followRoute(ctx context.Context) error {
 	var watch routeWatch
 	defer func() { watch.stop() }()
 	var confirmed protocol.Confirmation
-	for !nc.IsClosed() {
-		leased := i.traffic.leased.Load() != nil
-		if leased && watch.updates == nil {
+	for look := false; !nc.IsClosed(); {
+		confirmed = i.confirmSettled(confirmed)
+		if look && watch.updates == nil { // not at every turn: it may take its time
 			watch = i.watch(ctx)
 			i.reread(ctx)
+			confirmed = i.confirmSettled(confirmed)
 		}
-		confirmed = i.confirmSettled(confirmed)
+		look = false
+		leased := i.traffic.leased.Load() != nil
 		select {
 		case <-ctx.Done():
 			return nil
 		case l := <-i.leases:
 			i.renew(ctx, l)
+			look = true
 		case entry, open := <-watch.updates:
 			if !open {
 				watch.stop()
@@ -77,8 +81,10 @@ func (i *instance) followRoute(ctx context.Context) error {
 				watch.stop() // it should have told that: it is blind
 			}
 			i.mayAnswer(time.Now()) // it is awake: if the lease has run out, it is renewed now
+			look = leased
 		case <-changed:
 			watch.stop() // it may be blind now
+			look = leased
 		}
 	}
 	return nats.ErrConnectionClosed

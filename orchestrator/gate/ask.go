@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // askTimeout bounds one question to the leader of a bucket, which may be lost with its
@@ -19,8 +22,30 @@ func ask(ctx context.Context, question func(context.Context) error) error {
 		asking, cancel := context.WithTimeout(ctx, askTimeout)
 		err := question(asking)
 		cancel()
-		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil || time.Since(began) > askFor {
+		if !unanswered(err) || ctx.Err() != nil || time.Since(began) > askFor {
 			return err
 		}
+		pause(ctx, askTimeout/10)
+	}
+}
+
+// errAgain says that the bucket refused a writing for a conflict that is none: it does so
+// now and then in a cluster, right after another writing.
+var errAgain = errors.New("refused, though nobody else has written")
+
+// unanswered reports whether an error says that no leader has answered, as while one is
+// elected: the outcome is not known, and asking again may help.
+func unanswered(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, errAgain) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.As(err, &api) && api.Code == 503
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }

@@ -231,25 +231,42 @@ func (i *bareInstance) state() (state, online string) {
 
 func (i *bareInstance) valid() bool { return time.Since(i.leased) < 20*time.Second }
 
-// listen subscribes what is missing, and unsubscribes what is too much.
-func (i *bareInstance) listen() {
+// wanted says whether the instance has to listen to production now.
+func (i *bareInstance) wanted() bool {
 	state, _ := i.state()
-	for prefix, wanted := range map[string]bool{
-		i.service: state == "standby" || state == "fenced" || state == "online",
-		"golive.service." + i.service + "." + bareEncode(i.version): true,
-	} {
-		if wanted = wanted && !i.leaving; wanted && i.subs[prefix] == nil {
+	return !i.leaving && (state == "standby" || state == "fenced" || state == "online")
+}
+
+// listen subscribes what is missing, and unsubscribes what is too much: production after
+// a while, unless it is wanted again by then.
+func (i *bareInstance) listen() {
+	private := "golive.service." + i.service + "." + bareEncode(i.version)
+	for prefix, wanted := range map[string]bool{i.service: i.wanted(), private: !i.leaving} {
+		switch {
+		case wanted && i.subs[prefix] == nil:
 			for message := range i.handlers {
 				i.subscribe(prefix, message)
 			}
-		} else if !wanted {
-			for _, sub := range i.subs[prefix] {
-				i.draining++
-				i.failed = cmp.Or(sub.Drain(), i.failed)
-			}
-			delete(i.subs, prefix)
+		case !wanted && i.leaving:
+			i.unsubscribe(prefix)
+		case !wanted && i.subs[prefix] != nil:
+			time.AfterFunc(200*time.Millisecond, func() {
+				i.happens(func() {
+					if !i.wanted() {
+						i.unsubscribe(prefix)
+					}
+				})
+			})
 		}
 	}
+}
+
+func (i *bareInstance) unsubscribe(prefix string) {
+	for _, sub := range i.subs[prefix] {
+		i.draining++
+		i.failed = cmp.Or(sub.Drain(), i.failed)
+	}
+	delete(i.subs, prefix)
 }
 
 func (i *bareInstance) subscribe(prefix, message string) {
@@ -284,11 +301,14 @@ func (i *bareInstance) take(r *bareRequest) {
 	case r.done && state == "online":
 		i.send(r.Reply, "", r.answer, nil)
 	case r.done: // too late, for another version may have answered others since
+		i.send(r.Reply, "", nil, nats.Header{"Nats-Service-Error-Code": {"500"}, "Nats-Service-Error": {"cut off while it was at work"}})
+	case state == "online" && i.route.Maintenance == nil:
+		i.handle(r)
+	case forwarded && by > i.revision: // it is behind
+		i.hold(r)
 	case i.route.Maintenance != nil:
 		i.refuse(r, "under maintenance", strconv.Itoa(i.route.Maintenance.RetryAfterSeconds))
-	case state == "online":
-		i.handle(r)
-	case state == "fenced", forwarded && by >= i.revision: // in the second case it is behind
+	case state == "fenced", online != "" && forwarded && by == i.revision:
 		i.hold(r)
 	case online != "":
 		i.pass(r, "golive.service."+i.service+"."+bareEncode(online)+"."+r.message, strconv.FormatUint(i.revision, 10))
@@ -363,7 +383,8 @@ func (i *bareInstance) send(subject, reply string, data []byte, h nats.Header) {
 func (i *bareInstance) confirm() {
 	state, _ := i.state()
 	finished := state == "online" && i.route.Maintenance == nil || i.answering[true] == 0
-	if i.confirmed || i.leaving || i.draining > 0 || !finished || !i.valid() {
+	left := i.draining == 0 && i.subs[i.service] == nil
+	if i.confirmed || i.leaving || !i.wanted() && !left || !finished || !i.valid() {
 		return
 	}
 	i.confirmed = i.nc.FlushTimeout(2*time.Second) == nil && i.publishConfirmation(state) == nil

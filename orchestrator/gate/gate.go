@@ -176,22 +176,31 @@ func (g *Gate) Seal(ctx context.Context, service, by string) error {
 }
 
 // write stores a route on top of a revision. Where the answer is not clear it looks
-// whether the writing is there.
-func (g *Gate) write(ctx context.Context, on uint64, r protocol.Route) (uint64, error) {
+// whether the writing is there, and writes again if not: on its revision it can be stored
+// once at most.
+func (g *Gate) write(ctx context.Context, on uint64, r protocol.Route) (revision uint64, err error) {
 	value, err := json.Marshal(r)
 	if err != nil {
 		return 0, fmt.Errorf("write route of %s: %w", r.Service, err)
 	}
-	revision, err := g.kv.Update(ctx, r.Service, value, on)
-	if err == nil {
-		return revision, nil
+	err = ask(ctx, func(asking context.Context) error {
+		if revision, err = g.kv.Update(asking, r.Service, value, on); err == nil {
+			return nil
+		}
+		entry, readErr := g.entry(ctx, r.Service)
+		switch {
+		case readErr == nil && entry.Revision() > on && string(entry.Value()) == string(value):
+			revision = entry.Revision()
+			return nil
+		case readErr == nil && entry.Revision() != on:
+			return fmt.Errorf("revision %d was replaced: %w", on, rollout.ErrConflict)
+		case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
+			return fmt.Errorf("%w: %w", errAgain, err)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("write route of %s: %w", r.Service, err)
 	}
-	entry, readErr := g.entry(ctx, r.Service)
-	switch {
-	case readErr == nil && entry.Revision() > on && string(entry.Value()) == string(value):
-		return entry.Revision(), nil
-	case readErr == nil && entry.Revision() != on:
-		return 0, fmt.Errorf("write route of %s on revision %d: %w", r.Service, on, rollout.ErrConflict)
-	}
-	return 0, fmt.Errorf("write route of %s: %w", r.Service, err)
+	return revision, nil
 }
