@@ -1,0 +1,165 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// relist is how often the leases are looked at again while a step is not confirmed.
+const relist = 250 * time.Millisecond
+
+// tellAfter is how long a step may take before it is told what it waits for.
+const tellAfter = 2 * time.Second
+
+// confirmed blocks until a revision has been confirmed. The leases are listed after it
+// was written: whoever is not among them reads it before it answers anything.
+func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) error {
+	began, told := time.Now(), ""
+	holders, err := g.alive(ctx, o.Service)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(relist)
+	defer tick.Stop()
+	for {
+		confirmed, changed := g.listen(o.Service)
+		p := o.progress(at, holders, confirmed)
+		if moved.At.IsZero() && p.acting > 0 {
+			moved.At = time.Now().UTC()
+			if at.Maintenance != nil {
+				moved.At = at.Maintenance.Since
+			}
+		}
+		if p.ready() {
+			if told != "" {
+				o.Tell("")
+			}
+			return nil
+		}
+		waited := time.Since(began)
+		if patience := g.patience(); waited > patience && p.overdue() {
+			return g.unconfirmed(ctx, o, at, p, patience)
+		}
+		if waiting := p.String(); waited > tellAfter && waiting != told {
+			o.Tell(waiting)
+			told = waiting
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: nobody is given up
+				holders = found
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (g *Gate) patience() time.Duration {
+	if g.Patience > 0 {
+		return g.Patience
+	}
+	return DefaultPatience
+}
+
+func (g *Gate) unconfirmed(ctx context.Context, o Order, at Route, p progress, waited time.Duration) error {
+	e := &UnconfirmedError{Service: o.Service, Route: at, Have: p.have, Want: p.want, WaitedFor: waited}
+	confirmed, _ := g.listen(o.Service)
+	for _, h := range p.unready {
+		i, err := g.describe(ctx, h, confirmed[h.id])
+		if err != nil {
+			return err
+		}
+		e.Unready = append(e.Unready, i)
+	}
+	return e
+}
+
+// progress is how far the confirmation of a revision has come.
+type progress struct {
+	order    Order
+	revision Route
+	unready  []leaseholder // alive, and have not confirmed it
+	have     int           // instances of the ordered version that have
+	want     int
+	acting   int // instances that answer as ordered
+}
+
+func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]heard) progress {
+	p := progress{order: o, revision: at, want: o.Instances}
+	target := protocol.EncodeVersion(o.Version)
+	state := at.State(o.Version)
+	present := 0
+	for _, h := range holders {
+		c := confirmed[h.id]
+		if c.State == protocol.StateLeft {
+			continue
+		}
+		acts := c.Revision >= at.Revision
+		if !acts {
+			p.unready = append(p.unready, h)
+		}
+		if at.Maintenance != nil && acts {
+			p.acting++
+		}
+		if h.encodedVersion != target {
+			continue
+		}
+		present++
+		if acts && c.State == state {
+			p.have++
+		}
+	}
+	if at.Maintenance == nil && state == protocol.StateOnline {
+		p.acting = p.have
+	}
+	if (o.RetryAfter > 0) != (at.Maintenance != nil) {
+		p.acting = 0 // not yet as ordered
+	}
+	switch {
+	case o.Version == "" || o.RetryAfter > 0 || state == protocol.StateFenced || state == protocol.StateOffline || state == protocol.StateDraining:
+		p.want = 0
+	case p.want == 0 && state == protocol.StateOnline:
+		p.want = min(1, present)
+	}
+	return p
+}
+
+// taking reports whether the step is the one at which the version goes online while
+// others still hold what they have got. They may forward it to whoever has come online:
+// an instance that hangs keeps nobody waiting then.
+func (p progress) taking() bool {
+	return p.revision.State(p.order.Version) == protocol.StateOnline && p.order.RetryAfter == 0 &&
+		slices.ContainsFunc(p.revision.Versions, func(v protocol.RouteVersion) bool { return v.State == protocol.StateFenced })
+}
+
+func (p progress) ready() bool {
+	return p.have >= p.want && (len(p.unready) == 0 || p.taking() || p.order.settled)
+}
+
+// overdue reports whether waiting on would harm somebody, or be of no use: instances
+// that are alive do not confirm, or requests are held for too few.
+func (p progress) overdue() bool {
+	return len(p.unready) > 0 || p.taking() || holding(p.revision.Route) && p.revision.State(p.order.Version) != protocol.StateOffline
+}
+
+// String says what is waited for.
+func (p progress) String() string {
+	if p.have < p.want {
+		return fmt.Sprintf("%d of %d instances of %s %s have confirmed route revision %d",
+			p.have, p.want, p.order.Service, p.order.Version, p.revision.Revision)
+	}
+	ids := make([]string, len(p.unready))
+	for n, h := range p.unready {
+		ids[n] = h.id[:min(8, len(h.id))]
+	}
+	slices.Sort(ids)
+	return fmt.Sprintf("instance %s of %s, alive by its lease, has not confirmed route revision %d",
+		strings.Join(ids, ", "), p.order.Service, p.revision.Revision)
+}
