@@ -36,11 +36,11 @@
 //
 // as a NATS request: the lease counts once JetStream has answered {"stream": …, "seq": …}.
 // The buckets are made by the orchestrator; until then nobody answers, and the instance
-// tries again every half second. It may answer production requests until 20 s after it
-// sent the newest lease that counts, by its own clock, and looks at that before each such
-// request and before each answer to one. Monotonic clocks stand still while a machine is
+// tries again every half second. It may answer production requests until 19 s after it
+// sent the newest lease that counts, by its own clock, a second less than the server waits,
+// and looks at that clock before each such request and before each answer to one. Monotonic clocks stand still while a machine is
 // suspended, so either that clock counts suspension (CLOCK_BOOTTIME) or the wall clock has
-// to agree. Another time than 20 s will do, as long as header and clock agree.
+// to agree. Another time than 20 s will do.
 //
 // When that time is over, the instance holds production requests, publishes its lease,
 // reads the route, and only then looks again at what it holds, by the route as it is now,

@@ -169,6 +169,35 @@ func TestNoMoreMessagesAreHandledAtOnceThanAllowed(t *testing.T) {
 	}
 }
 
+func TestHandlersThatBlockHoldUpNobody(t *testing.T) {
+	const concurrency = 4
+	bus := relaytest.Start(t)
+	begun, proceed := make(chan bool, concurrency), make(chan struct{})
+	bus.Serve(relay.Service{Name: "todos", Version: "0.0.1", Concurrency: concurrency, Handlers: map[string]relay.Handler{
+		"wait": func(context.Context, *relay.Message) (any, error) { begun <- true; <-proceed; return "done", nil },
+		"say":  func(context.Context, *relay.Message) (any, error) { return "at once", nil },
+	}})
+	r := bus.Connect()
+	var waiting []<-chan string
+	for range concurrency - 1 {
+		waiting = append(waiting, later(t, r, "todos.wait", relay.ToVersion("0.0.1")))
+	}
+	for range waiting {
+		receive(t, begun, "a handler that blocks")
+	}
+	for range 100 {
+		if answer, err := ask(t, r, "todos.say", relay.ToVersion("0.0.1")); answer != "at once" || err != nil {
+			t.Fatalf("answer %q, error %v", answer, err)
+		}
+	}
+	close(proceed)
+	for _, answered := range waiting {
+		if answer := receive(t, answered, "an answer"); answer != "done" {
+			t.Errorf("answered %q", answer)
+		}
+	}
+}
+
 // slow is a service whose message "say" is answered once proceed is closed, one at a
 // time; begun tells of each that was begun with.
 func slow(begun chan<- bool, proceed <-chan struct{}) relay.Service {

@@ -229,7 +229,7 @@ func (i *bareInstance) state() (state, online string) {
 	return state, online
 }
 
-func (i *bareInstance) valid() bool { return time.Since(i.leased) < 20*time.Second }
+func (i *bareInstance) valid() bool { return time.Since(i.leased) < 19*time.Second }
 
 // wanted says whether the instance has to listen to production now.
 func (i *bareInstance) wanted() bool {

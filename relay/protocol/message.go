@@ -166,13 +166,10 @@ type Lease struct {
 	PID     int    `json:"pid,omitempty"`
 }
 
-// Durations of a lease. An instance answers production requests for LeaseFor after it
-// has sent the lease that was stored last, by its own monotonic clock: longer than a
-// cluster takes to elect a leader, so that an election alone stops nobody.
-const (
-	LeaseFor   = 20 * time.Second
-	RenewEvery = LeaseFor / 4
-)
+// LeaseFor is how long a lease lasts. An instance answers production requests for a little
+// less than that after it has sent the lease that was stored last, by its own clock. It is
+// longer than a cluster takes to elect a leader, so that an election alone stops nobody.
+const LeaseFor = 20 * time.Second
 
 // Confirmation is what an instance publishes once it acts on a revision of its
 // service's route, and again every [ConfirmEvery] while it lives.

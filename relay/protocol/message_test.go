@@ -44,6 +44,8 @@ func TestPayloads(t *testing.T) {
 			protocol.Answer{Rollout: rollout, Attempt: 1, Error: &protocol.ScriptError{Code: "failed", Message: "disk full", Retry: &no}},
 			`{"rollout":"` + rollout + `","attempt":1,"error":{"code":"failed","message":"disk full","retry":false}}`,
 		},
+		{protocol.Lease{Version: "0.0.2"}, `{"version":"0.0.2"}`},
+		{protocol.Lease{Version: "0.0.2", Host: "web-1", PID: 4711}, `{"version":"0.0.2","host":"web-1","pid":4711}`},
 		{protocol.ProgressMessage{Rollout: rollout, Attempt: 1}, `{"rollout":"` + rollout + `","attempt":1}`},
 		{
 			protocol.ProgressMessage{Rollout: rollout, Attempt: 1, Done: &some, Total: 1204, Note: "indexing"},

@@ -25,6 +25,9 @@ func TestSubjects(t *testing.T) {
 		protocol.PrivateSubject("todo-search", "0.0.1", "add"):          "golive.service.todo-search.0_0_1.add",
 		protocol.PrivateSubject("todos", "1.0.0-rc.1+build.5", "a.b.c"): "golive.service.todos.1_0_0-rc_1=build_5.a.b.c",
 		protocol.ConfirmSubject("todo-search", "0123456789abcdef"):      "golive.confirm.todo-search.0123456789abcdef",
+		protocol.PrivatePrefix("todos", "0.0.1"):                        "golive.service.todos.0_0_1.",
+		protocol.LeaseKey("todos", "1.0.0+b.5", "0123"):                 "todos.1_0_0=b_5.0123",
+		protocol.KeySubject(protocol.LeasesBucket, "todos.0_0_1.0123"):  "$KV.golive-leases.todos.0_0_1.0123",
 		protocol.EncodeVersion("1.0.0-rc.1+build.5"):                    "1_0_0-rc_1=build_5",
 		protocol.EncodeVersion("0.0.1"):                                 "0_0_1",
 		protocol.Stream + " " + protocol.RoutesBucket:                   "GOLIVE golive-routes",
@@ -37,7 +40,7 @@ func TestSubjects(t *testing.T) {
 		protocol.HeaderSequence + " " + protocol.HeaderForwarded:        "Golive-Sequence Golive-Forwarded",
 		protocol.HeaderRetryAfter + " " + protocol.HeaderTraceparent:    "Golive-Retry-After traceparent",
 		protocol.HeaderError + " " + protocol.HeaderErrorCode:           "Nats-Service-Error Nats-Service-Error-Code",
-		protocol.HeaderStatus:                                           "Status",
+		protocol.HeaderStatus + " " + protocol.HeaderTTL:                "Status Nats-TTL",
 	} {
 		if got != want {
 			t.Errorf("%s, want %s", got, want)
@@ -99,6 +102,18 @@ func TestConfirmAndDueSubjectsAreTakenApartAgain(t *testing.T) {
 	for _, subject := range []string{"", "golive", "golive.due.a", "golive.due.a.b.c", "golive.due..b", "golive.due.a.", "golive.confirm.a.b", "live.due.a.b"} {
 		if a, b, ok := protocol.ParseDueSubject(subject); ok || a != "" || b != "" {
 			t.Errorf("due: %q: %q %q %t", subject, a, b, ok)
+		}
+	}
+}
+
+func TestLeaseKeysAreTakenApartAgain(t *testing.T) {
+	service, version, instance, ok := protocol.ParseLeaseKey(protocol.LeaseKey("todo-search", "1.0.0-rc.1", "0123"))
+	if service != "todo-search" || version != "1_0_0-rc_1" || instance != "0123" || !ok {
+		t.Errorf("%q %q %q %t", service, version, instance, ok)
+	}
+	for _, key := range []string{"", "todos", "todos.0_0_1", "todos.0_0_1.a.b", ".0_0_1.a", "todos..a", "todos.0_0_1."} {
+		if service, version, instance, ok := protocol.ParseLeaseKey(key); ok || service+version+instance != "" {
+			t.Errorf("%q: %q %q %q %t", key, service, version, instance, ok)
 		}
 	}
 }
