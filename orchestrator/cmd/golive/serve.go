@@ -3,17 +3,20 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/relay"
 )
 
 type serveOptions struct {
 	replicas int
 	logs     string
+	patience time.Duration
 }
 
 func (c *command) serveCommand() *cobra.Command {
@@ -34,11 +37,16 @@ long as that takes, and logs one line per event of a rollout to stderr.`,
 			if o.logs != "text" && o.logs != "json" {
 				return misused(cmd, fmt.Sprintf("unknown log format %q: valid are text, json", o.logs))
 			}
+			if o.patience < time.Second {
+				return misused(cmd, fmt.Sprintf("--cutover-timeout is %s, it must be at least 1s", o.patience))
+			}
 			return c.serve(cmd.Context(), o)
 		},
 	}
 	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, when it is made for the first time: 3 in a cluster")
 	cmd.Flags().StringVar(&o.logs, "log-format", "text", "text or json")
+	cmd.Flags().DurationVar(&o.patience, "cutover-timeout", gate.DefaultPatience,
+		"how long live instances may take for a step of a cutover")
 	return cmd
 }
 
@@ -64,6 +72,7 @@ func (c *command) serve(ctx context.Context, o serveOptions) error {
 	if err != nil {
 		return err
 	}
+	e.gate.Patience = o.patience
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	ended, err := e.start(working)
