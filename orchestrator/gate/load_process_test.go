@@ -172,21 +172,31 @@ func (m *mover) give(ctx context.Context, g *gate.Gate, to string) error {
 func TestCutoverWhileInstancesDie(t *testing.T) {
 	s := cmp.Or(*seed, rand.Uint64())
 	t.Logf("-seed %d", s)
-	bus := relaytest.Start(t)
-	patient, impatient := benchOn(t, bus, 1), benchOn(t, bus, 1)
+	t.Run("on one server", func(t *testing.T) {
+		bus := relaytest.Start(t)
+		dieUnderLoad(t, benchOn(t, bus, 1), benchOn(t, bus, 1), []string{bus.URL()}, cmp.Or(*cutovers, 8), s)
+	})
+	t.Run("on three servers", func(t *testing.T) {
+		bus := relaytest.StartCluster(t, 3)
+		dieUnderLoad(t, benchOn(t, bus, 3), benchOn(t, bus, 3), bus.URLs(), cmp.Or(*cutovers, 4), s)
+	})
+}
+
+// dieUnderLoad leads traffic back and forth by two gates, one of which has less patience
+// than it takes a lease to run out, while instances die.
+func dieUnderLoad(t *testing.T, patient, impatient *bench, urls []string, n int, s uint64) {
 	impatient.Patience = shortLease * 2 / 3
-	fleets := []*fleet{newFleet(t, bus.URL(), "1.0.0", shortLease), newFleet(t, bus.URL(), "2.0.0", shortLease)}
+	fleets := []*fleet{newFleet(t, urls, "1.0.0", shortLease), newFleet(t, urls, "2.0.0", shortLease)}
 	j := &judge{t: t, stopped: func(c call) bool { return fleets[0].stopped(c) || fleets[1].stopped(c) }}
-	j.watch(bus.Connect())
+	j.watch(connectTo(t, urls[0]))
 	m := &mover{gates: []*gate.Gate{patient.Gate, impatient.Gate}, rnd: rand.New(rand.NewPCG(s, 0)), at: "1.0.0"}
 	m.revision = patient.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r0", Instances: instancesEach})
-	l := &load{t: t, callers: callersOn(t, []string{bus.URL()}, 6), rate: 2000, most: 12_000, timeout: 6 * shortLease}
+	l := &load{t: t, callers: callersOn(t, urls, 6), rate: 2000, most: 12_000, timeout: 6 * shortLease}
 	l.begin()
 	l.await(500)
 
 	wakeOutdated(t, m, fleets, j, l)
 	breaking := breakAll(t, patient, fleets, j, s)
-	n := cmp.Or(*cutovers, 8)
 	for range n - 1 {
 		to := fleets[0].version
 		if to == m.at {

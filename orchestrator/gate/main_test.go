@@ -92,7 +92,7 @@ func (p *process) end(t *testing.T) {
 type fleet struct {
 	version string
 	lease   time.Duration
-	url     string
+	urls    []string // of the servers that the instances connect to, in turn
 
 	mu    sync.Mutex
 	procs []*process
@@ -107,7 +107,7 @@ func (f *fleet) at(n int) *process {
 
 // start starts the nth instance, in place of the one that was there.
 func (f *fleet) start(n int) (*process, error) {
-	p, err := startProcess(f.url, f.version, f.lease)
+	p, err := startProcess(f.urls[n%len(f.urls)], f.version, f.lease)
 	if err != nil {
 		return nil, err
 	}
@@ -122,9 +122,9 @@ func (f *fleet) start(n int) (*process, error) {
 }
 
 // newFleet starts the instances of a version; they end when the test ends.
-func newFleet(t *testing.T, url, version string, lease time.Duration) *fleet {
+func newFleet(t *testing.T, urls []string, version string, lease time.Duration) *fleet {
 	t.Helper()
-	f := &fleet{version: version, lease: lease, url: url}
+	f := &fleet{version: version, lease: lease, urls: urls}
 	t.Cleanup(func() {
 		for _, p := range f.procs {
 			p.end(t)
