@@ -41,7 +41,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 	for _, flying := range []int{1, 64} {
 		for _, kind := range kinds {
-			b.Run(fmt.Sprintf("in-flight=%d/%s", flying, kind.name), func(b *testing.B) {
+			b.Run(fmt.Sprintf("in-flight=%d/impl=%s", flying, kind.name), func(b *testing.B) {
 				measure(b, flying, kind.ask)
 			})
 		}

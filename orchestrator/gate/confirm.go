@@ -27,13 +27,10 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 	tick := time.NewTicker(relist)
 	defer tick.Stop()
 	for {
-		confirmed, changed := g.listen(o.Service)
+		confirmed, count := g.listen(o.Service)
 		p := o.progress(at, holders, confirmed)
-		if moved.At.IsZero() && p.acting > 0 {
-			moved.At = time.Now().UTC()
-			if at.Maintenance != nil {
-				moved.At = at.Maintenance.Since
-			}
+		if moved.At.IsZero() {
+			moved.At = p.acting
 		}
 		if p.ready() {
 			if told != "" {
@@ -49,14 +46,31 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			o.Tell(waiting)
 			told = waiting
 		}
-		select {
-		case <-changed:
-		case <-tick.C:
+		if !g.await(ctx, o.Service, count+p.missing(), tick.C) {
 			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: nobody is given up
 				holders = found
 			}
-		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+	}
+}
+
+// await blocks until so many confirmations of a service have been heard; false when the
+// tick came first, or ctx ended.
+func (g *Gate) await(ctx context.Context, service string, confirmations int, tick <-chan time.Time) bool {
+	for {
+		count, changed := g.count(service)
+		if count >= confirmations {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-tick:
+			return false
+		case <-ctx.Done():
+			return false
 		}
 	}
 }
@@ -88,14 +102,15 @@ type progress struct {
 	unready  []leaseholder // alive, and have not confirmed it
 	have     int           // instances of the ordered version that have
 	want     int
-	acting   int // instances that answer as ordered
+	acting   time.Time // since when instances answer as ordered; zero: none does
 }
 
 func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]heard) progress {
 	p := progress{order: o, revision: at, want: o.Instances}
 	target := protocol.EncodeVersion(o.Version)
 	state := at.State(o.Version)
-	present := 0
+	present, maintained := 0, false
+	var first time.Time // that an instance of the version was heard to act
 	for _, h := range holders {
 		c := confirmed[h.id]
 		if c.State == protocol.StateLeft {
@@ -105,22 +120,23 @@ func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]he
 		if !acts {
 			p.unready = append(p.unready, h)
 		}
-		if at.Maintenance != nil && acts {
-			p.acting++
-		}
+		maintained = maintained || acts && at.Maintenance != nil
 		if h.encodedVersion != target {
 			continue
 		}
 		present++
 		if acts && c.State == state {
 			p.have++
+			if first.IsZero() || c.at.Before(first) {
+				first = c.at
+			}
 		}
 	}
-	if at.Maintenance == nil && state == protocol.StateOnline {
-		p.acting = p.have
-	}
-	if (o.RetryAfter > 0) != (at.Maintenance != nil) {
-		p.acting = 0 // not yet as ordered
+	switch {
+	case o.RetryAfter > 0 && maintained:
+		p.acting = at.Maintenance.Since
+	case o.RetryAfter == 0 && at.Maintenance == nil && state == protocol.StateOnline:
+		p.acting = first.UTC()
 	}
 	switch {
 	case o.Version == "" || o.RetryAfter > 0 || state == protocol.StateFenced || state == protocol.StateOffline || state == protocol.StateDraining:
@@ -141,6 +157,14 @@ func (p progress) taking() bool {
 
 func (p progress) ready() bool {
 	return p.have >= p.want && (len(p.unready) == 0 || p.taking() || p.order.settled)
+}
+
+// missing is how many confirmations have to come at least before the step can be ready.
+func (p progress) missing() int {
+	if p.taking() || p.order.settled {
+		return max(p.want-p.have, 1)
+	}
+	return max(p.want-p.have, len(p.unready), 1)
 }
 
 // overdue reports whether waiting on would harm somebody, or be of no use: instances

@@ -51,6 +51,8 @@ type Gate struct {
 
 	mu      sync.Mutex
 	heard   map[string]map[string]heard // by service and instance id
+	kept    map[string]int              // by service: how many there were when some were last forgotten
+	counted map[string]int              // by service: confirmations
 	changed chan struct{}               // closed and replaced with every confirmation
 }
 
@@ -103,7 +105,7 @@ func New(ctx context.Context, nc *nats.Conn, replicas int) (*Gate, error) {
 	}
 	return &Gate{
 		nc: nc, kv: routes, leases: leases, held: held,
-		heard: make(map[string]map[string]heard), changed: make(chan struct{}),
+		heard: make(map[string]map[string]heard), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
 	}, nil
 }
 

@@ -40,6 +40,10 @@ func (i Instance) String() string {
 // more; its lease decides whether it is alive.
 const forgetAfter = time.Minute
 
+// keepAtLeast is how many instances of a service are remembered before it is looked for
+// some to forget.
+const keepAtLeast = 100
+
 // Run listens to the confirmations of all instances until ctx ends. Without it no step
 // of a cutover is ever confirmed.
 func (g *Gate) Run(ctx context.Context) error {
@@ -66,18 +70,30 @@ func (g *Gate) hear(m *nats.Msg) {
 	if last := g.heard[service][id]; last.State == protocol.StateLeft || last.Revision > c.Revision {
 		return
 	}
-	maps.DeleteFunc(g.heard[service], func(_ string, h heard) bool { return time.Since(h.at) > forgetAfter })
 	g.heard[service][id] = heard{c, time.Now()}
+	g.counted[service]++
+	if len(g.heard[service]) > 2*g.kept[service] { // now and then: it looks at all
+		maps.DeleteFunc(g.heard[service], func(_ string, h heard) bool { return time.Since(h.at) > forgetAfter })
+		g.kept[service] = max(len(g.heard[service]), keepAtLeast)
+	}
 	close(g.changed)
 	g.changed = make(chan struct{})
 }
 
-// listen gives what the instances of a service have confirmed, and a channel that is
-// closed with the next confirmation.
-func (g *Gate) listen(service string) (map[string]heard, <-chan struct{}) {
+// listen gives what the instances of a service have confirmed, and how many
+// confirmations that were.
+func (g *Gate) listen(service string) (map[string]heard, int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return maps.Clone(g.heard[service]), g.changed
+	return maps.Clone(g.heard[service]), g.counted[service]
+}
+
+// count is how many confirmations of a service have been heard, and a channel that is
+// closed with the next one of any.
+func (g *Gate) count(service string) (int, <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.counted[service], g.changed
 }
 
 // leaseholder is an instance that is alive.
