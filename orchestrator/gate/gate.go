@@ -4,9 +4,9 @@
 //
 // The route of a service is a key of the routes bucket; instances follow it and confirm
 // each revision (package relay tells how). [Gate.Open] leads a route to where it shall
-// be in steps ([course]): it writes one, waits until every instance that is alive has
-// confirmed it, and goes on from whatever route it then finds. So it can be repeated at
-// any point, by anybody, in either direction. An instance is alive while its lease is in
+// be in steps: it writes one, waits until every instance that is alive has confirmed it,
+// and goes on from whatever route it then finds. So it can be repeated at any point, by
+// anybody, in either direction. An instance is alive while its lease is in
 // the leases bucket; one that hangs is waited for until its lease has run out by the
 // server's word, and by then it answers nothing before it has read the route.
 //

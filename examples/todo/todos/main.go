@@ -28,5 +28,13 @@ func service(ctx context.Context, r *relay.Relay) (relay.Service, error) {
 			"list":   relay.JSON(list.all),
 			"get":    relay.JSON(list.get),
 		},
+		Schemas: map[string]relay.Schema{
+			"create": {Request: `{"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}`, Response: todoSchema},
+			"list":   {Response: `{"type": "array", "items": ` + todoSchema + `}`},
+			"get":    {Request: `{"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}`, Response: todoSchema},
+		},
 	}, nil
 }
+
+// todoSchema is what `nats micro info todos` shows of a todo.
+const todoSchema = `{"type": "object", "properties": {"id": {"type": "string"}, "title": {"type": "string"}, "createdAt": {"type": "string", "format": "date-time"}}}`
