@@ -41,7 +41,7 @@ Feature: moving production traffic
     When I run "golive show ROLLOUT"
     Then the answer holds these lines:
       """
-      1 search/maintenance 2.0.0 done 1 <duration> 0 -
+      1 search/maintenance 1.0.0 done 1 <duration> 0 -
       2 search/offline     2.0.0 done 1 <duration> 0 -
       3 search/traffic     2.0.0 done 1 <duration> 0 -
       downtime <duration>

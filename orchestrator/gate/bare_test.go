@@ -233,7 +233,7 @@ func TestABareInstanceIsWaitedForWhileItAnswers(t *testing.T) {
 	waited := false
 	b.open(gate.Order{Service: "todos", Version: "2.0.0", Rollout: "r2", Replaces: first, Instances: 1,
 		Tell: func(waiting string) {
-			if strings.Contains(waiting, "of todos, alive by its lease, has not confirmed") {
+			if strings.Contains(waiting, "of 1.0.0, alive by lease, to confirm route revision") {
 				waited = true
 				release()
 			}

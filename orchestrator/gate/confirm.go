@@ -42,9 +42,11 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 		if patience := g.patience(); waited > patience && p.overdue() {
 			return g.unconfirmed(ctx, o, at, p, patience)
 		}
-		if waiting := p.String(); waited > tellAfter && waiting != told {
-			o.Tell(waiting)
-			told = waiting
+		if waited > tellAfter {
+			if waiting := g.waiting(ctx, p); waiting != told {
+				o.Tell(waiting)
+				told = waiting
+			}
 		}
 		if !g.await(ctx, o.Service, count+p.missing(), tick.C) {
 			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: nobody is given up
@@ -83,16 +85,43 @@ func (g *Gate) patience() time.Duration {
 }
 
 func (g *Gate) unconfirmed(ctx context.Context, o Order, at Route, p progress, waited time.Duration) error {
-	e := &UnconfirmedError{Service: o.Service, Route: at, Have: p.have, Want: p.want, WaitedFor: waited}
-	confirmed, _ := g.listen(o.Service)
+	unready, err := g.unready(ctx, p)
+	if err != nil {
+		return err
+	}
+	return &UnconfirmedError{Service: o.Service, Route: at, Have: p.have, Want: p.want, Unready: unready, WaitedFor: waited}
+}
+
+// unready describes the instances that are alive and have not confirmed.
+func (g *Gate) unready(ctx context.Context, p progress) ([]Instance, error) {
+	confirmed, _ := g.listen(p.order.Service)
+	var all []Instance
 	for _, h := range p.unready {
 		i, err := g.describe(ctx, h, confirmed[h.id])
 		if err != nil {
-			return err
+			return nil, err
 		}
-		e.Unready = append(e.Unready, i)
+		all = append(all, i)
 	}
-	return e
+	slices.SortFunc(all, func(a, b Instance) int { return strings.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// waiting says what is waited for.
+func (g *Gate) waiting(ctx context.Context, p progress) string {
+	if p.have < p.want {
+		return fmt.Sprintf("%d of %d instances of %s %s have confirmed route revision %d",
+			p.have, p.want, p.order.Service, p.order.Version, p.revision.Revision)
+	}
+	var names []string
+	unready, err := g.unready(ctx, p)
+	for _, i := range unready {
+		names = append(names, i.String())
+	}
+	if err != nil || len(names) == 0 { // the bus is away
+		names = []string{fmt.Sprintf("%d instances", len(p.unready))}
+	}
+	return fmt.Sprintf("%s, alive by lease, to confirm route revision %d of %s", strings.Join(names, ", "), p.revision.Revision, p.order.Service)
 }
 
 // progress is how far the confirmation of a revision has come.
@@ -171,19 +200,4 @@ func (p progress) missing() int {
 // that are alive do not confirm, or requests are held for too few.
 func (p progress) overdue() bool {
 	return len(p.unready) > 0 || p.taking() || holding(p.revision.Route) && p.revision.State(p.order.Version) != protocol.StateOffline
-}
-
-// String says what is waited for.
-func (p progress) String() string {
-	if p.have < p.want {
-		return fmt.Sprintf("%d of %d instances of %s %s have confirmed route revision %d",
-			p.have, p.want, p.order.Service, p.order.Version, p.revision.Revision)
-	}
-	ids := make([]string, len(p.unready))
-	for n, h := range p.unready {
-		ids[n] = h.id[:min(8, len(h.id))]
-	}
-	slices.Sort(ids)
-	return fmt.Sprintf("instance %s of %s, alive by its lease, has not confirmed route revision %d",
-		strings.Join(ids, ", "), p.order.Service, p.revision.Revision)
 }

@@ -159,7 +159,7 @@ func TestAnInstanceIsWaitedForNoLongerThanItsLease(t *testing.T) {
 	end := b.lease("todos", "1.0.0", "hangs")
 	b.open(gate.Order{Service: "todos", Version: "2.0.0", Rollout: "r2", Replaces: first, Instances: 1,
 		Tell: func(waiting string) {
-			if strings.Contains(waiting, "instance hangs of todos, alive by its lease, has not confirmed route revision") {
+			if strings.HasPrefix(waiting, "instance hangs of 1.0.0 (test, pid 7), alive by lease, to confirm route revision") {
 				end()
 			}
 		}})

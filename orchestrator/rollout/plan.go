@@ -125,7 +125,7 @@ func (p *planner) changes(services []Service) bool {
 // maintenance adds the step that puts a service that serves under maintenance. Those that
 // depend on it go first: what they still have to do can be finished.
 func (p *planner) maintenance(s Service, all []Service) {
-	step := Step{ID: s.Name + "/maintenance", Kind: Maintenance, Name: s.Name, Version: s.Version, Status: StepPending}
+	step := Step{ID: s.Name + "/maintenance", Kind: Maintenance, Name: s.Name, Status: StepPending}
 	for _, other := range all {
 		if slices.Contains(other.DependsOn, s.Name) {
 			step.Needs = p.need(step.Needs, other.Name+"/maintenance")
@@ -136,7 +136,7 @@ func (p *planner) maintenance(s Service, all []Service) {
 		p.reach[step.ID] = step.Needs
 		return
 	}
-	step.Replaces = &replace
+	step.Replaces, step.Version = &replace, replace.Online[0]
 	p.add(step)
 }
 
