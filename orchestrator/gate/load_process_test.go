@@ -82,13 +82,9 @@ func (b *breaker) kill(_ context.Context, p *process) error {
 }
 
 func (b *breaker) stop(ctx context.Context, p *process, d time.Duration) error {
-	b.stops.Add(1)
-	b.tell("pid %d of %s is stopped", p.Process.Pid, b.version)
-	p.stopped.Store(true)
-	if err := p.Process.Signal(syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("stop: %w", err)
+	if err := b.freeze(ctx, p, d); err != nil {
+		return err
 	}
-	rest(ctx, d)
 	b.tell("pid %d of %s is woken", p.Process.Pid, b.version)
 	if err := p.Process.Signal(syscall.SIGCONT); err != nil {
 		return fmt.Errorf("wake: %w", err)
@@ -97,6 +93,14 @@ func (b *breaker) stop(ctx context.Context, p *process, d time.Duration) error {
 }
 
 func (b *breaker) stopAndKill(ctx context.Context, p *process, d time.Duration) error {
+	if err := b.freeze(ctx, p, d); err != nil {
+		return err
+	}
+	return b.kill(ctx, p)
+}
+
+// freeze stops a process, and returns after a while.
+func (b *breaker) freeze(ctx context.Context, p *process, d time.Duration) error {
 	b.stops.Add(1)
 	b.tell("pid %d of %s is stopped", p.Process.Pid, b.version)
 	p.stopped.Store(true)
@@ -104,7 +108,7 @@ func (b *breaker) stopAndKill(ctx context.Context, p *process, d time.Duration) 
 		return fmt.Errorf("stop: %w", err)
 	}
 	rest(ctx, d)
-	return b.kill(ctx, p)
+	return nil
 }
 
 // restore blocks until an instance in the place of a broken one takes part.

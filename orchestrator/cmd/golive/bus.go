@@ -149,14 +149,19 @@ func (c *command) connect(ctx context.Context, url string) (*relay.Relay, error)
 	return r, nil
 }
 
+// reach connects to the bus of the environment, as address finds it.
+func (c *command) reach(ctx context.Context, dir string) (*relay.Relay, error) {
+	address, err := c.address(dir)
+	if err != nil {
+		return nil, err
+	}
+	return c.connect(ctx, address)
+}
+
 // ask connects, has f ask the orchestrator, and disconnects.
 func ask[Out any](ctx context.Context, c *command, dir string, f func(context.Context, *orchestrator.Client) (Out, error)) (Out, error) {
 	var none Out
-	address, err := c.address(dir)
-	if err != nil {
-		return none, err
-	}
-	r, err := c.connect(ctx, address)
+	r, err := c.reach(ctx, dir)
 	if err != nil {
 		return none, err
 	}

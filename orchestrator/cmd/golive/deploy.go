@@ -54,11 +54,7 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	if err != nil {
 		return err
 	}
-	address, err := c.address(dir)
-	if err != nil {
-		return err
-	}
-	r, err := c.connect(ctx, address)
+	r, err := c.reach(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -129,11 +125,7 @@ func (c *command) retryCommand() *cobra.Command {
 }
 
 func (c *command) retry(ctx context.Context, id, reason string) error {
-	address, err := c.address("")
-	if err != nil {
-		return err
-	}
-	r, err := c.connect(ctx, address)
+	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
 	}

@@ -90,11 +90,7 @@ func (c *command) watchRoutes(ctx context.Context) error {
 		return &failure{code: codeMisused, exit: exitMisused, message: "routes --watch has no end, so its answer is no " + c.output + " document",
 			hint: "use -o jsonl: one line for each change"}
 	}
-	address, err := c.address("")
-	if err != nil {
-		return err
-	}
-	r, err := c.connect(ctx, address)
+	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
 	}
