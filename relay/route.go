@@ -82,6 +82,7 @@ func (i *instance) followRoute(ctx context.Context) error {
 			}
 			i.mayAnswer(time.Now()) // it is awake: if the lease has run out, it is renewed now
 			look = leased
+			i.dismiss()
 		case <-changed:
 			watch.stop() // it may be blind now
 			look = leased

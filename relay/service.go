@@ -138,7 +138,9 @@ type instance struct {
 	private tally       // requests at the private address that are being answered
 	ended   atomic.Bool // none of them is begun with any more
 	traffic traffic
-	leases  chan *lease // that have been stored
+
+	resuming sync.WaitGroup // of what was held
+	leases   chan *lease    // that have been stored
 
 	// Only the goroutine of followRoute touches these.
 	production []*nats.Subscription
@@ -159,7 +161,6 @@ func newInstance(ctx context.Context, r *Relay, s Service) *instance {
 	i.crew = newCrew(s.Concurrency, i.answer)
 	i.private.init()
 	i.traffic.busy.init()
-	i.traffic.held.init()
 	i.traffic.lapsed = make(chan struct{}, 1)
 	i.take(&role{state: protocol.StateOffline, verdict: hold, over: make(chan struct{})})
 	return i
@@ -267,7 +268,7 @@ func (i *instance) finish(abandon context.CancelFunc) {
 	i.awaitTaken()
 	i.ended.Store(true)
 	i.take(i.traffic.role.Load().left()) // what is held is given back
-	i.traffic.held.wait()
+	i.resuming.Wait()
 	i.private.wait()
 	i.traffic.busy.wait()
 	i.crew.end()

@@ -29,7 +29,8 @@ type request struct {
 	data    []byte
 	header  nats.Header // may be nil
 	reply   string
-	private bool // answered whatever the route says
+	private bool      // answered whatever the route says
+	held    time.Time // since when; zero: not yet
 }
 
 // traffic is the part of an instance that every production request goes through.
@@ -38,7 +39,7 @@ type traffic struct {
 	leased atomic.Pointer[lease] // the newest; nil: none yet
 	lapsed chan struct{}         // capacity 1: told when a request comes after that
 	busy   tally                 // production requests that are being answered
-	held   tally                 // production requests that wait for the next role
+	held   waitingRoom           // production requests that wait for the next role
 
 	forwarded atomic.Int64
 }
@@ -82,7 +83,11 @@ func (i *instance) answer(q *request) {
 	defer i.traffic.busy.end()
 	begun := time.Now()
 	if at := i.traffic.role.Load(); !i.mayAnswer(begun) {
-		i.hold(*q, at)
+		if at.verdict == giveBack {
+			i.giveBack(*q)
+		} else {
+			i.hold(*q, at)
+		}
 		return
 	}
 	data, failure := i.call(q)
@@ -134,23 +139,19 @@ func (i *instance) deflect(q request, v verdict, at *role) {
 
 // hold keeps a request until the instance has its next role, and then decides anew.
 func (i *instance) hold(q request, at *role) {
-	i.traffic.held.begin()
-	if i.traffic.held.n.Load() > int64(i.service.MaxHeld) {
-		i.traffic.held.end()
+	switch i.traffic.held.enter(q, i.service.MaxHeld, func() bool { return i.traffic.role.Load() == at }) {
+	case full:
 		i.respond(&q, nil, errTooMany)
-		return
+	case late:
+		i.produce(q)
 	}
-	go func() {
-		defer i.traffic.held.end()
-		tooLong := time.NewTimer(holdFor)
-		defer tooLong.Stop()
-		select {
-		case <-at.over:
-			i.produce(q)
-		case <-tooLong.C:
-			i.respond(&q, nil, errTooLong)
-		}
-	}()
+}
+
+// dismiss answers what has been held for too long.
+func (i *instance) dismiss() {
+	for _, q := range i.traffic.held.since(time.Now().Add(-holdFor)) {
+		i.respond(&q, nil, errTooLong)
+	}
 }
 
 // forward passes a request on to a version that is online, which answers the caller.
@@ -185,8 +186,16 @@ func (i *instance) pass(m *nats.Msg) {
 func (i *instance) take(next *role) {
 	i.traffic.busy.awaited.Store(next.verdict != answer)
 	last := i.traffic.role.Swap(next)
-	if last != nil {
-		close(last.over)
+	if last == nil {
+		return
+	}
+	close(last.over)
+	if held := i.traffic.held.empty(); len(held) > 0 {
+		i.resuming.Go(func() { // it may have to wait for workers
+			for _, q := range held {
+				i.produce(q)
+			}
+		})
 	}
 }
 
@@ -212,7 +221,7 @@ func (i *instance) stats(e *endpoint) trafficStats {
 	at := i.traffic.role.Load()
 	s := trafficStats{
 		State: at.state, Revision: at.revision, Requests: e.requests.Load(), Errors: e.failed.Load(),
-		Forwarded: i.traffic.forwarded.Load(), Held: i.traffic.held.n.Load(), Busy: i.traffic.busy.n.Load(),
+		Forwarded: i.traffic.forwarded.Load(), Held: i.traffic.held.count(), Busy: i.traffic.busy.n.Load(),
 	}
 	if s.Requests > 0 {
 		s.AverageTime = time.Duration(e.working.Load() / s.Requests)
