@@ -14,6 +14,23 @@
 // package never retries a request, because only the caller knows whether it may be
 // done twice; [AwaitMaintenance] is for those that no handler has seen.
 //
+// # Permissions
+//
+// On a bus with permissions, an instance of the service web that calls todos needs no more
+// than these (nats-server.conf; tried with 2.15.2):
+//
+//	publish: [
+//	  "$KV.golive-leases.web.>", "golive.confirm.web.*", "golive.service.web.>", "web.>",
+//	  "$JS.API.STREAM.INFO.KV_golive-routes", "$JS.API.STREAM.MSG.GET.KV_golive-routes",
+//	  "$JS.API.CONSUMER.CREATE.KV_golive-routes.*.$KV.golive-routes.web",
+//	  "$JS.API.CONSUMER.DELETE.KV_golive-routes.*", "$JS.FC.KV_golive-routes.>",
+//	  "todos.>" ]
+//	subscribe: [ "_INBOX.>", "golive.service.web.> web", "web.> web", "$SRV.>" ]
+//	allow_responses: { max: 1, expires: "1m" }
+//
+// It can neither write a route nor answer for another service. Responses expire with the
+// longest request that it may answer, and with it the time for which one may be held.
+//
 // # Taking part in a cutover
 //
 // This is the gate's protocol, for an instance that is written without this package, in
