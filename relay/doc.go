@@ -26,10 +26,12 @@
 //	  "$JS.API.CONSUMER.DELETE.KV_golive-routes.*", "$JS.FC.KV_golive-routes.>",
 //	  "todos.>" ]
 //	subscribe: [ "_INBOX.>", "golive.service.web.> web", "web.> web", "$SRV.>" ]
-//	allow_responses: { max: 1, expires: "1m" }
+//	allow_responses: { max: 5, expires: "1m" }
 //
-// It can neither write a route nor answer for another service. Responses expire with the
-// longest request that it may answer, and with it the time for which one may be held.
+// It can neither write a route nor answer for another service. Each time that a request
+// comes to a connection counts as a response, and in two cutovers that follow each other
+// closely one may come back: with max 1 it could not be answered then (seen). Responses
+// have to expire later than the longest request takes, and than one may be held.
 //
 // # Taking part in a cutover
 //
