@@ -74,7 +74,7 @@ func (e *environment) routes() func() []string {
 func TestACutoverThatCannotBeFinishedGoesBack(t *testing.T) {
 	e := newEnvironment(t)
 	e.gatePatience = 500 * time.Millisecond
-	e.orchestrate()
+	stop := e.orchestrate()
 	e.serving("1.0.0")
 	e.service("todo-search", "2.0.0")
 	p := e.traffic("todo-search.version", "nothing")
@@ -83,6 +83,8 @@ func TestACutoverThatCannotBeFinishedGoesBack(t *testing.T) {
 	e.await(id, "turned back", func(s orchestrator.RolloutStory) bool {
 		return slices.ContainsFunc(s.Events, func(e orchestrator.StoryEvent) bool { return e.Type == rollout.TurnedBack })
 	})
+	stop() // another one goes on with the way back
+	e.orchestrate()
 	end()
 	story := e.awaitStatus(id, rollout.Failed)
 	step, _ := story.Step("todo-search/traffic")

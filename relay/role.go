@@ -67,8 +67,8 @@ func (r *role) about(q *request) verdict {
 	return r.verdict
 }
 
-// listed reports whether the instance listens on its production subjects. One that is
-// draining has left them.
+// listed reports whether the instance is to listen on its production subjects. One that is
+// draining leaves them.
 func (r *role) listed() bool {
 	return r.state == protocol.StateStandby || r.state == protocol.StateFenced || r.state == protocol.StateOnline
 }

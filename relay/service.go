@@ -109,13 +109,13 @@ func (r *Relay) Serve(ctx context.Context, s Service) error {
 	if err != nil {
 		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
 	}
-	leaving, left := context.WithCancel(handling)
+	alive, end := context.WithCancel(handling)
 	var keeping sync.WaitGroup
-	keeping.Go(func() { i.keepLease(leaving) })
+	keeping.Go(func() { i.keepLease(alive) })
 	err = i.followRoute(ctx)
 	_ = private.Stop() // only fails when already stopped
 	i.finish(abandon)
-	left()
+	end()
 	keeping.Wait()
 	i.leave()
 	if err != nil {

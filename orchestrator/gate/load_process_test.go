@@ -20,6 +20,8 @@ import (
 
 var seed = flag.Uint64("seed", 0, "what the moments are drawn from at which instances die; 0: another one each time")
 
+var rate = flag.Int("rate", 2000, "how many requests a second are sent while instances or servers die")
+
 // shortLease is of instances that are stopped for longer.
 const shortLease = 2 * time.Second
 
@@ -195,7 +197,7 @@ func dieUnderLoad(t *testing.T, patient, impatient *bench, urls []string, n int,
 	j.watch(connectTo(t, urls[0]))
 	m := &mover{gates: []*gate.Gate{patient.Gate, impatient.Gate}, rnd: rand.New(rand.NewPCG(s, 0)), at: "1.0.0"}
 	m.revision = patient.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r0", Instances: instancesEach})
-	l := &load{t: t, callers: callersOn(t, urls, 6), rate: 2000, most: 12_000, timeout: 6 * shortLease}
+	l := &load{t: t, callers: callersOn(t, urls, 6), rate: *rate, most: 6 * *rate, timeout: 6 * shortLease}
 	l.begin()
 	l.await(500)
 

@@ -84,7 +84,7 @@ func TestCutoverWhileAServerStops(t *testing.T) {
 	}
 	b.order = gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r0", Instances: instancesEach}
 	b.order.Replaces = b.open(b.order)
-	b.load = &load{t: t, callers: callers, rate: 2000, most: 4_000, timeout: patience}
+	b.load = &load{t: t, callers: callers, rate: *rate, most: 2 * *rate, timeout: patience}
 	b.load.begin()
 	b.load.await(500)
 	n := max(1, *cutovers/10) // each takes an election or two
