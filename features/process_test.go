@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cucumber/godog"
@@ -18,6 +19,8 @@ func (s *scenario) processSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^the `+program+` runs$`, s.awaitProgram)
 	sc.Step(`^no setup service runs$`, s.noSetupService)
 	sc.Step(`^the (service|setup service) of (\S+) (\S+) runs out of memory$`, s.endProgram)
+	sc.Step(`^the (service) of (\S+) (\S+) hangs$`, s.signalProgram(syscall.SIGSTOP))
+	sc.Step(`^the (service) of (\S+) (\S+) wakes up$`, s.signalProgram(syscall.SIGCONT))
 	sc.Step(`^golive and all that it has started are gone within (\d+) seconds$`, s.allGone)
 	sc.Step(`^golive and all that it has started are gone at once$`, func(ctx context.Context) error {
 		return s.goneWithin(ctx, atOnce)
@@ -67,6 +70,21 @@ func (s *scenario) endProgram(ctx context.Context, role, name, version string) e
 	}
 	_, err := fmt.Fprintln(p.line, "end")
 	return err
+}
+
+func (s *scenario) signalProgram(signal syscall.Signal) func(context.Context, string, string, string) error {
+	return func(ctx context.Context, role, name, version string) error {
+		if err := s.awaitProgram(ctx, role, name, version); err != nil {
+			return err
+		}
+		s.board.mu.Lock()
+		defer s.board.mu.Unlock()
+		p := s.board.find(role, name, version)
+		if p == nil {
+			return fmt.Errorf("the %s of %s %s has ended before", role, name, version)
+		}
+		return syscall.Kill(p.PID, signal)
+	}
 }
 
 func (s *scenario) allGone(ctx context.Context, seconds int) error {

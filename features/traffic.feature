@@ -113,6 +113,26 @@ Feature: moving production traffic
     When I press Ctrl-C
     Then it ends with code 0
 
+  Scenario: an orchestrator dies in the middle of a cutover, and another one goes on
+    Given version 2.0.0 of the app shop, with these services:
+      | service | version |
+      | search  | 2.0.0   |
+    And somebody starts the programs of the app shop
+    And a visitor asks search for its version all the time
+    And the service of search 2.0.0 runs
+    And the visitor gets answers from search 1.0.0
+    When the service of search 2.0.0 hangs
+    And I start "golive deploy shop"
+    Then the story tells "⇄ search/traffic: bringing 2.0.0 online"
+    When the first orchestrator is killed with SIGKILL
+    And another orchestrator is started
+    Then the visitor gets answers from search 1.0.0
+    And the visitor had no answer from search 2.0.0 at all
+    When the service of search 2.0.0 wakes up
+    Then it ends with code 0
+    When the visitor has asked 20 times more
+    Then the last 10 answers that the visitor had are all from search 2.0.0
+
   Scenario: a watch has no end, so it is no YAML document
     When I run "golive routes --watch -o yaml"
     Then it ends with code 2
