@@ -18,10 +18,21 @@ type Release struct {
 	Setup      bool      `json:"setup"`                // whether the app has a setup script of its own
 	RetryAfter Duration  `json:"retryAfter,omitempty"` // what callers are told under maintenance, in whole seconds; 0: [DefaultRetryAfter]
 	Digest     string    `json:"digest,omitempty"`     // of the manifest; tells two releases of one version apart
+
+	// MustNotSkip lists versions of the app, up to this one, over which no rollout may jump.
+	MustNotSkip []string `json:"mustNotSkip,omitempty"`
 }
 
 // DefaultRetryAfter is what callers of a service under maintenance are told to wait.
 const DefaultRetryAfter = 5 * time.Second
+
+// Limits of retries.
+const (
+	DefaultBackoff = time.Second
+	MaxBackoff     = 5 * time.Minute // to which the pause before a retry grows
+	MaxRetries     = 100
+	MaxLost        = 5 // so many workers of one step may die, one after the other, before it has failed
+)
 
 // Strategy says what the previous version does during the offline phase.
 type Strategy string
@@ -38,7 +49,9 @@ type Service struct {
 	Version    string           `json:"version"`
 	Migrations []protocol.Phase `json:"migrations,omitempty"` // phases that it has scripts for
 	DependsOn  []string         `json:"dependsOn,omitempty"`
-	Timeout    Duration         `json:"timeout,omitempty"`    // of each of its scripts; 0: none
+	Timeout    Duration         `json:"timeout,omitempty"`    // of each attempt of its scripts; 0: none
+	Retries    int              `json:"retries,omitempty"`    // how often a script that has failed is tried again by itself
+	Backoff    Duration         `json:"backoff,omitempty"`    // before the first retry, doubled before each further one; 0: [DefaultBackoff]
 	Instances  int              `json:"instances"`            // that must confirm before it counts as online; 0: its route is only recorded
 	KeepOnline []string         `json:"keepOnline,omitempty"` // versions that stay online beside this one
 }
@@ -70,6 +83,11 @@ func (r Release) Validate() error {
 	if r.RetryAfter < 0 || time.Duration(r.RetryAfter)%time.Second != 0 {
 		return fmt.Errorf("app %s: retryAfter is %s, it must be whole seconds and not negative", r.App, time.Duration(r.RetryAfter))
 	}
+	for _, v := range r.MustNotSkip {
+		if err := protocol.ValidateVersion(v); err != nil {
+			return fmt.Errorf("mustNotSkip: %w", err)
+		}
+	}
 	seen := make(map[string]bool)
 	for _, s := range r.Services {
 		if seen[s.Name] {
@@ -99,6 +117,12 @@ func (s Service) validate() error {
 	}
 	if s.Timeout < 0 {
 		return fmt.Errorf("timeout is %s, it must not be negative", time.Duration(s.Timeout))
+	}
+	if s.Retries < 0 || s.Retries > MaxRetries {
+		return fmt.Errorf("retries is %d, it must be from 0 to %d", s.Retries, MaxRetries)
+	}
+	if s.Backoff < 0 || time.Duration(s.Backoff) > MaxBackoff {
+		return fmt.Errorf("backoff is %s, it must be at most %s", time.Duration(s.Backoff), MaxBackoff)
 	}
 	for _, v := range s.KeepOnline {
 		if err := protocol.ValidateVersion(v); err != nil {

@@ -38,6 +38,24 @@ type Answer struct {
 	Error   *ScriptError `json:"error,omitempty"`
 }
 
+// ControlMessage is the payload of a cancel, pause or resume message. It is about one
+// attempt, in whichever direction that runs: attempts of a step are counted through
+// both.
+type ControlMessage struct {
+	Rollout  string    `json:"rollout"`
+	Attempt  int       `json:"attempt"`
+	Deadline time.Time `json:"deadline,omitzero"` // of resume: the new one; zero: none
+}
+
+// ScriptInfo is the answer to an empty request on [AboutScriptSubject]. Who answers it
+// promises to claim each attempt before it runs it, and to give a sign of life as soon
+// as a start has arrived: a start without one has been lost and is sent again.
+type ScriptInfo struct {
+	Instance string `json:"instance"`
+	Digest   string `json:"digest,omitempty"` // of the setup service's build
+	Revert   bool   `json:"revert,omitempty"` // whether it has a revert script for it
+}
+
 // ScriptError is why a script has failed. A nil Retry means that trying again may
 // help; a false one that it will not.
 type ScriptError struct {

@@ -13,6 +13,8 @@ const (
 	LeasesBucket = "golive-leases" // key: [LeaseKey]; which instances are alive
 	LedgerBucket = "golive-ledger" // the snapshot of the ledger
 	ClaimsBucket = "golive-claims" // key: [ClaimKey]; what setup services have begun and finished
+
+	CheckpointsBucket = "golive-checkpoints" // key: [CheckpointKey]; how far scripts have come
 )
 
 // Wildcards for those that follow everything of a kind.
@@ -67,6 +69,18 @@ func ParseAnswerSubject(subject string) (rollout string, step, attempt int, reve
 // ClaimKey is the key under which an instance of a setup service claims an attempt.
 func ClaimKey(rollout, step string, attempt int, revert bool) string {
 	return rollout + "." + strings.ReplaceAll(step, "/", ".") + "." + strconv.Itoa(attempt) + "." + direction(revert)
+}
+
+// CheckpointKey is the key under which the attempts of a step, one after the other, keep
+// how far they have come.
+func CheckpointKey(rollout, step string, revert bool) string {
+	return rollout + "." + strings.ReplaceAll(step, "/", ".") + "." + direction(revert)
+}
+
+// AboutScriptSubject is where a setup service that remembers its attempts tells about
+// one of its scripts; see [ScriptInfo].
+func AboutScriptSubject(s Script) string {
+	return "golive.script." + s.Name + "." + EncodeVersion(s.Version) + "." + string(s.Phase)
 }
 
 func direction(revert bool) string {
