@@ -34,16 +34,25 @@ var (
 // Status is where a rollout stands.
 type Status string
 
-// The statuses. A failed rollout can be retried; completed and superseded are final.
+// The statuses.
 const (
-	Running    Status = "running"
-	Failed     Status = "failed"
-	Completed  Status = "completed"
-	Superseded Status = "superseded" // it had not completed, and a later deploy took its place
+	Queued     Status = "queued"     // it waits for the rollout before it to end; it has no plan yet
+	Running    Status = "running"    // on its way forward
+	Failed     Status = "failed"     // a step has failed; it can be retried, aborted or taken backward
+	Completed  Status = "completed"  // final, unless it is taken backward
+	Aborting   Status = "aborting"   // the traffic is being put back, the data stays
+	Aborted    Status = "aborted"    // final
+	Reverting  Status = "reverting"  // on its way backward: data and traffic are being put back
+	Reverted   Status = "reverted"   // final
+	Superseded Status = "superseded" // final: it had failed, and a later deploy took its place
+	Marked     Status = "marked"     // final: no rollout, but the record of a script marked as run
 )
 
-// Final reports whether nothing can happen to the rollout any more.
-func (s Status) Final() bool { return s == Completed || s == Superseded }
+// Final reports whether a rollout has ended and waits for nobody. A completed one can
+// still be taken backward, as long as no other rollout of its app has begun.
+func (s Status) Final() bool {
+	return s == Completed || s == Aborted || s == Reverted || s == Superseded || s == Marked
+}
 
 // Kind is what a step does.
 type Kind string
@@ -65,6 +74,9 @@ const (
 	StepDone    StepStatus = "done"
 	StepFailed  StepStatus = "failed"
 	StepSkipped StepStatus = "skipped" // had run before this rollout
+
+	StepRetrying StepStatus = "retrying" // its newest attempt has failed, the next one waits for its time
+	StepReverted StepStatus = "reverted" // what it had done has been undone
 )
 
 // Step is a unit of the plan.
@@ -123,6 +135,23 @@ type State struct {
 	Created time.Time `json:"created"`
 	Ended   time.Time `json:"ended,omitzero"` // when it failed or became final
 	Event   Event     `json:"event"`          // that led to this state
+
+	Paused   *Pause    `json:"paused,omitempty"`   // the whole rollout is
+	Backward *Backward `json:"backward,omitempty"` // it goes, or has gone, backward
+	Mark     *Mark     `json:"mark,omitempty"`     // of status marked
+}
+
+// Pause says since when somebody keeps a rollout or a step from going on.
+type Pause struct {
+	Since  time.Time `json:"since"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Backward says how far back an app shall go.
+type Backward struct {
+	To          string `json:"to,omitempty"`          // the version of the app to go back to; empty: the one before
+	SkipMissing bool   `json:"skipMissing,omitempty"` // go on where a script has no revert script
 }
 
 // EventType is what happened to a rollout.
@@ -137,7 +166,16 @@ const (
 	Opened       EventType = "opened"      // the new version serves, and its instances have confirmed it
 	TurnedBack   EventType = "turned-back" // a move of traffic could not be finished: the route is led back to the version before
 	Retried      EventType = "retried"     // a person wants the failed steps tried again
-	Replaced     EventType = "superseded"  // a later deploy took the rollout's place; what ran is cancelled
+	Replaced     EventType = "superseded"  // a later deploy took the failed rollout's place
+
+	Enqueued      EventType = "queued"   // the rollout waits for the one before it
+	StepDue       EventType = "step-due" // the time before a retry is over
+	Restored      EventType = "restored" // what served before serves again, and its instances have confirmed it
+	AbortAsked    EventType = "aborting" // a person wants the traffic put back and the rollout ended
+	BackwardAsked EventType = "backward" // a person wants undone what was done
+	PauseAsked    EventType = "paused"   // a person wants the rollout, or one step, to hold
+	ResumeAsked   EventType = "resumed"  // a person wants it to go on
+	MarkedRun     EventType = "marked"   // a person has recorded a script as run
 )
 
 // Event is one thing that happened to a rollout.
@@ -150,8 +188,20 @@ type Event struct {
 	Named     bool             `json:"named,omitempty"`    // the answer came as the named message, so observers have seen it
 	Revision  uint64           `json:"revision,omitempty"` // of Opened and Closed
 	Effective time.Time        `json:"effective,omitzero"` // of Opened and Closed: when callers first saw it
-	By        string           `json:"by,omitempty"`       // of Retried and Replaced
-	Reason    string           `json:"reason,omitempty"`   // of Retried and Replaced
+	By        string           `json:"by,omitempty"`       // of what a person wants: who
+	Reason    string           `json:"reason,omitempty"`   // of what a person wants: why
+}
+
+// Mark is the state of a script that a person has recorded as run, without running it.
+type Mark struct {
+	Name    string         `json:"name"` // of the service; of the app in phase setup
+	Version string         `json:"version"`
+	Phase   protocol.Phase `json:"phase"`
+}
+
+// Script is the script that counts as run.
+func (m Mark) Script() protocol.Script {
+	return protocol.Script{Name: m.Name, Version: m.Version, Phase: m.Phase}
 }
 
 // What is the event as the journal names it: what became of the rollout where that
