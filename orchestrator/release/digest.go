@@ -23,6 +23,8 @@ func (m *Manifest) Digest() string {
 		DependsOn  []string         `json:"dependsOn"`
 		Timeout    time.Duration    `json:"timeout"`
 		Instances  int              `json:"instances"`
+		Retries    int              `json:"retries,omitempty"`
+		Backoff    time.Duration    `json:"backoff,omitempty"`
 		KeepOnline []string         `json:"keepOnline,omitempty"`
 	}
 	canonical := struct {
@@ -37,8 +39,13 @@ func (m *Manifest) Digest() string {
 		canonical.RetryAfter = m.RetryAfter
 	}
 	for _, s := range m.Services {
+		backoff := s.Backoff
+		if backoff == DefaultBackoff {
+			backoff = 0
+		}
 		canonical.Services = append(canonical.Services, service{
 			Name: s.Name, Version: s.Version, Timeout: s.Timeout, Instances: s.Instances,
+			Retries: s.Retries, Backoff: backoff,
 			Migrations: append([]protocol.Phase{}, s.Migrations...),
 			DependsOn:  append([]string{}, slices.Sorted(slices.Values(s.DependsOn))...),
 			KeepOnline: slices.Sorted(slices.Values(s.KeepOnline)),

@@ -27,7 +27,7 @@ func TestDigestIsThatOfTheRelease(t *testing.T) {
 # Other order, other commands, other folder, other spelling.
 services:
   d: {version: "1.0.0", dependsOn: [c, b], run: [./d]}
-  c: {migrations: [offline], dependsOn: [b], version: 1.0.0, instances: 1, keepOnline: []}
+  c: {migrations: [offline], dependsOn: [b], version: 1.0.0, instances: 1, keepOnline: [], retries: 0}
   b: {version: 1.0.0, migrations: [before, online], timeout: 60m}
 setup: external
 data: elsewhere
@@ -55,6 +55,8 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"migrations": func(m *release.Manifest) { m.Services[0].Migrations = []protocol.Phase{protocol.Online} },
 		"dependsOn":  func(m *release.Manifest) { m.Services[2].DependsOn = []string{"b"} },
 		"timeout":    func(m *release.Manifest) { m.Services[0].Timeout = 0 },
+		"retries":    func(m *release.Manifest) { m.Services[0].Retries = 3 },
+		"backoff":    func(m *release.Manifest) { m.Services[0].Backoff = time.Minute },
 		"instances":  func(m *release.Manifest) { m.Services[0].Instances = 0 },
 		"keepOnline": func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
 	} {
@@ -65,6 +67,13 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 			t.Errorf("a change of %s has the same digest as a change of %s", name, other)
 		}
 		seen[digest] = name
+	}
+}
+
+func TestDigestDoesNotDependOnWhetherADefaultIsWritten(t *testing.T) {
+	silent, written := parse(t, one("retries: 1")), parse(t, one(retried("1000ms")))
+	if silent.Digest() != written.Digest() {
+		t.Error("it does")
 	}
 }
 

@@ -56,7 +56,9 @@ func checkManifest(t *testing.T, m *release.Manifest) {
 func checkService(t *testing.T, s release.Service) {
 	valid := protocol.ValidateName(s.Name) == nil && protocol.ValidateVersion(s.Version) == nil &&
 		s.Timeout >= 0 && s.Timeout <= 720*time.Hour && s.Instances >= 0 && s.Instances <= 1000 &&
-		(s.Setup == nil || len(s.Migrations) > 0) && len(s.KeepOnline) <= 16
+		(s.Setup == nil || len(s.Migrations) > 0) && len(s.KeepOnline) <= 16 &&
+		s.Retries >= 0 && s.Retries <= 100 &&
+		(s.Backoff == 0 || s.Retries > 0 && s.Backoff >= 100*time.Millisecond && s.Backoff <= 5*time.Minute)
 	if !valid {
 		t.Errorf("not valid: %+v", s)
 	}

@@ -27,6 +27,14 @@ func TestLimits(t *testing.T) {
 			`golive.yaml:6:14: services.b.timeout: a timeout is at most 720h (30 days), found "720h0m0.000000001s"`},
 		{"no timeout", one("timeout: 1ns"), one("timeout: 0s"),
 			`golive.yaml:6:14: services.b.timeout: a timeout must be longer than 0, found "0s"`},
+		{"retries", one("retries: 100"), one("retries: 101"),
+			"golive.yaml:6:14: services.b.retries: expected a whole number from 0 to 100, found the number 101"},
+		{"no retries", one("retries: 0"), one("retries: -1"),
+			"golive.yaml:6:14: services.b.retries: expected a whole number from 0 to 100, found the number -1"},
+		{"backoff", one(retried("5m")), one(retried("5m0.000000001s")),
+			`golive.yaml:7:14: services.b.backoff: a pause is at most 5m, found "5m0.000000001s"`},
+		{"little backoff", one(retried("100ms")), one(retried("99999999ns")),
+			`golive.yaml:7:14: services.b.backoff: a pause is at least 100ms, found "99999999ns"`},
 		{"keepOnline", one(keepOnline(release.MaxKeepOnline)), one(keepOnline(release.MaxKeepOnline + 1)),
 			"golive.yaml:6:136: services.b.keepOnline[16]: this is version 17: at most 16 are allowed"},
 		{"retryAfter", head + "retryAfter: 1h", head + "retryAfter: 1h0m1s",
@@ -82,6 +90,11 @@ func one(key string) string {
 
 func named(length int) string {
 	return "app: " + strings.Repeat("a", length) + "\nversion: 1.0.0\n"
+}
+
+// retried are the keys of a service that is tried again after such a pause.
+func retried(backoff string) string {
+	return "retries: 1\n    backoff: " + backoff
 }
 
 // keepOnline is a list of so many versions.

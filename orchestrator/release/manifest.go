@@ -63,7 +63,9 @@ func (r *reader) serviceFields(s *Service, wanted *[]dependency) []field {
 		{key: "migrations", read: func(v value) { s.Migrations = r.phases(v) }},
 		{key: "dependsOn", read: func(v value) { s.DependsOn = r.dependsOn(v, s.Name, wanted) }},
 		{key: "timeout", read: func(v value) { s.Timeout = r.timeout(v) }},
-		{key: "instances", read: func(v value) { s.Instances = r.instances(v) }},
+		{key: "retries", read: func(v value) { s.Retries = r.retries(v) }},
+		{key: "backoff", read: func(v value) { s.Backoff = r.backoff(v, s) }},
+		{key: "instances", read: func(v value) { s.Instances, _ = r.number(v, MaxInstances) }},
 		{key: "keepOnline", read: func(v value) { s.KeepOnline = r.keepOnline(v, s) }},
 	}
 }

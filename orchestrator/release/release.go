@@ -26,6 +26,10 @@ const DefaultData = ".golive"
 // wait, unless the manifest says otherwise.
 const DefaultRetryAfter = 5 * time.Second
 
+// DefaultBackoff is the pause before the first retry of a script, unless the manifest
+// says otherwise.
+const DefaultBackoff = time.Second
+
 // Limits of a manifest.
 const (
 	MaxSize       = 1 << 20             // bytes of the file
@@ -33,6 +37,9 @@ const (
 	MaxInstances  = 1000                // of one service
 	MaxKeepOnline = 16                  // versions that stay online beside a new one
 	MaxTimeout    = 30 * 24 * time.Hour // of one script
+	MaxRetries    = 100                 // of one script, by itself
+	MinBackoff    = time.Second / 10    // before the first retry
+	MaxBackoff    = 5 * time.Minute     // before any retry
 	MinRetryAfter = time.Second         // that callers are told to wait at least
 	MaxRetryAfter = time.Hour           // that callers are told to wait at most
 )
@@ -76,6 +83,8 @@ type Service struct {
 	Migrations []protocol.Phase // the phases it has scripts for, in the order in which they run
 	DependsOn  []string         // other services of the manifest
 	Timeout    time.Duration    // of each of its scripts; 0: none
+	Retries    int              // how often a script that has failed is tried again by itself
+	Backoff    time.Duration    // before the first retry, doubled before each further one up to MaxBackoff; 0: DefaultBackoff
 	Instances  int              // that must be alive before it counts as online; 0: it takes no traffic over the relay
 	KeepOnline []string         // other versions of the service that stay online beside this one when it is opened
 }

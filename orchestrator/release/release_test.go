@@ -67,6 +67,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 			Migrations: []protocol.Phase{protocol.Before, protocol.Online},
 			DependsOn:  []string{"todos"},
 			Timeout:    10 * time.Minute,
+			Retries:    5, Backoff: 1500 * time.Millisecond,
 		}, {
 			Name: "web", Version: "0.0.2", Instances: 0,
 			DependsOn:  []string{"todos", "todo-search"},

@@ -52,6 +52,8 @@ type serviceShape struct {
 	Migrations []phaseShape   `json:"migrations,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Phases that the setup service has scripts for. before: before anything changes. offline: the new version runs without production traffic. online: it serves."`
 	DependsOn  []nameShape    `json:"dependsOn,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Services of this manifest that go first."`
 	Timeout    timeoutShape   `json:"timeout,omitempty" jsonschema_description:"How long each script may take, such as 90s, 10m or 1h30m, at most 720h. Leave it out for no limit."`
+	Retries    int            `json:"retries,omitempty" jsonschema:"default=0" jsonschema_description:"How often a script that has failed is tried again by itself, at most 100 times."`
+	Backoff    backoffShape   `json:"backoff,omitempty" jsonschema_description:"Pause before the first retry, such as 500ms, 10s or 1m30s, from 100ms to 5m; doubled before each further one, up to 5m. It needs retries."`
 	Instances  int            `json:"instances,omitempty" jsonschema:"default=1" jsonschema_description:"How many instances must be alive before the service counts as online. 0: it takes no traffic over the relay."`
 	KeepOnline []versionShape `json:"keepOnline,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Other versions of this service, at most 16, that stay online beside this one when it is opened. Leave it out if only this one is to be online."`
 }
@@ -59,9 +61,12 @@ type serviceShape struct {
 // JSONSchemaExtend adds what tags cannot say.
 func (serviceShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.Description = "One service version."
-	s.DependentRequired = map[string][]string{"setup": {"migrations"}}
+	s.DependentRequired = map[string][]string{"setup": {"migrations"}, "backoff": {"retries"}}
 	if instances, ok := s.Properties.Get("instances"); ok {
 		instances.Minimum, instances.Maximum = "0", json.Number(fmt.Sprint(MaxInstances))
+	}
+	if retries, ok := s.Properties.Get("retries"); ok {
+		retries.Minimum, retries.Maximum = "0", json.Number(fmt.Sprint(MaxRetries))
 	}
 	if others, ok := s.Properties.Get("keepOnline"); ok {
 		others.MaxItems = pointer(MaxKeepOnline)
@@ -104,6 +109,12 @@ type timeoutShape string
 
 func (timeoutShape) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: durationPattern}
+}
+
+type backoffShape string
+
+func (backoffShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Default: DefaultBackoff.String()}
 }
 
 type retryAfterShape string

@@ -213,6 +213,35 @@ func (r *reader) timeout(v value) time.Duration {
 	return timeout
 }
 
+// retries reads how often a script is tried again. A wrong number is not 0, with
+// which backoff would have no effect.
+func (r *reader) retries(v value) int {
+	retries, ok := r.number(v, MaxRetries)
+	if !ok {
+		return -1
+	}
+	return retries
+}
+
+// backoff reads the pause before the first retry of the scripts of the service s.
+func (r *reader) backoff(v value, s *Service) time.Duration {
+	r.checks = append(r.checks, func() { // the retries may stand below
+		if s.Retries == 0 {
+			r.report(v.at, v.key, "give retries, such as retries: 3, or remove backoff", "without retries this has no effect")
+		}
+	})
+	hint := fmt.Sprintf("leave the key out for %v", DefaultBackoff)
+	pause, text, ok := r.duration(v, "a duration like 500ms, 10s or 1m30s", "the units are m, s and ms")
+	switch {
+	case !ok:
+	case pause < MinBackoff:
+		r.report(begin(v.node), v.key, hint, "a pause is at least %v, found %s", MinBackoff, quote(text))
+	case pause > MaxBackoff:
+		r.report(begin(v.node), v.key, hint, "a pause is at most %vm, found %s", MaxBackoff.Minutes(), quote(text))
+	}
+	return pause
+}
+
 // retryAfter reads how long callers are told to wait.
 func (r *reader) retryAfter(v value) time.Duration {
 	hint := fmt.Sprintf("leave the key out for %v", DefaultRetryAfter)
@@ -244,24 +273,24 @@ func (r *reader) duration(v value, want, units string) (time.Duration, string, b
 	return duration, text, true
 }
 
-// instances reads how many instances must be alive.
-func (r *reader) instances(v value) int {
-	want := fmt.Sprintf("a whole number from 0 to %d", MaxInstances)
+// number reads a whole number from 0 to most.
+func (r *reader) number(v value, most int) (int, bool) {
+	want := fmt.Sprintf("a whole number from 0 to %d", most)
 	node, ok := r.plain(v)
 	if !ok {
-		return 0
+		return 0, false
 	}
 	number, ok := node.(*ast.IntegerNode)
 	if !ok {
 		r.wrong(v, node, want)
-		return 0
+		return 0, false
 	}
 	n, ok := number.Value.(uint64) // negative ones are int64
-	if !ok || n > MaxInstances {
+	if !ok || n > uint64(most) {
 		r.wrong(v, node, want)
-		return 0
+		return 0, false
 	}
-	return int(n)
+	return int(n), true
 }
 
 // asCommand is the hint for text where a command should be, if the text is plain
