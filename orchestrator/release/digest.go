@@ -28,13 +28,17 @@ func (m *Manifest) Digest() string {
 		KeepOnline []string         `json:"keepOnline,omitempty"`
 	}
 	canonical := struct {
-		App        string        `json:"app"`
-		Version    string        `json:"version"`
-		Strategy   Strategy      `json:"strategy"`
-		Services   []service     `json:"services"`
-		Setup      bool          `json:"setup"`
-		RetryAfter time.Duration `json:"retryAfter,omitempty"`
-	}{App: m.App, Version: m.Version, Strategy: m.Strategy, Setup: m.Setup.Exists()}
+		App         string        `json:"app"`
+		Version     string        `json:"version"`
+		Strategy    Strategy      `json:"strategy"`
+		Services    []service     `json:"services"`
+		Setup       bool          `json:"setup"`
+		RetryAfter  time.Duration `json:"retryAfter,omitempty"`
+		MustNotSkip []string      `json:"mustNotSkip,omitempty"`
+	}{
+		App: m.App, Version: m.Version, Strategy: m.Strategy, Setup: m.Setup.Exists(),
+		MustNotSkip: slices.Sorted(slices.Values(m.MustNotSkip)),
+	}
 	if m.RetryAfter != DefaultRetryAfter {
 		canonical.RetryAfter = m.RetryAfter
 	}

@@ -32,6 +32,7 @@ services:
 setup: external
 data: elsewhere
 retryAfter: 5000ms
+mustNotSkip: []
 strategy: parallel
 version: 1.0.0
 app: a
@@ -44,21 +45,22 @@ app: a
 func TestDigestChangesWithTheRelease(t *testing.T) {
 	seen := map[string]string{parse(t, digested).Digest(): "nothing"}
 	for name, change := range map[string]func(*release.Manifest){
-		"app":        func(m *release.Manifest) { m.App = "x" },
-		"version":    func(m *release.Manifest) { m.Version = "2.0.0" },
-		"strategy":   func(m *release.Manifest) { m.Strategy = release.Downtime },
-		"retryAfter": func(m *release.Manifest) { m.RetryAfter = time.Minute },
-		"setup":      func(m *release.Manifest) { m.Setup = release.Setup{} },
-		"services":   func(m *release.Manifest) { m.Services = m.Services[:2] },
-		"name":       func(m *release.Manifest) { m.Services[2].Name = "x" },
-		"of service": func(m *release.Manifest) { m.Services[0].Version = "2.0.0" },
-		"migrations": func(m *release.Manifest) { m.Services[0].Migrations = []protocol.Phase{protocol.Online} },
-		"dependsOn":  func(m *release.Manifest) { m.Services[2].DependsOn = []string{"b"} },
-		"timeout":    func(m *release.Manifest) { m.Services[0].Timeout = 0 },
-		"retries":    func(m *release.Manifest) { m.Services[0].Retries = 3 },
-		"backoff":    func(m *release.Manifest) { m.Services[0].Backoff = time.Minute },
-		"instances":  func(m *release.Manifest) { m.Services[0].Instances = 0 },
-		"keepOnline": func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
+		"app":         func(m *release.Manifest) { m.App = "x" },
+		"version":     func(m *release.Manifest) { m.Version = "2.0.0" },
+		"strategy":    func(m *release.Manifest) { m.Strategy = release.Downtime },
+		"retryAfter":  func(m *release.Manifest) { m.RetryAfter = time.Minute },
+		"mustNotSkip": func(m *release.Manifest) { m.MustNotSkip = []string{"0.0.1"} },
+		"setup":       func(m *release.Manifest) { m.Setup = release.Setup{} },
+		"services":    func(m *release.Manifest) { m.Services = m.Services[:2] },
+		"name":        func(m *release.Manifest) { m.Services[2].Name = "x" },
+		"of service":  func(m *release.Manifest) { m.Services[0].Version = "2.0.0" },
+		"migrations":  func(m *release.Manifest) { m.Services[0].Migrations = []protocol.Phase{protocol.Online} },
+		"dependsOn":   func(m *release.Manifest) { m.Services[2].DependsOn = []string{"b"} },
+		"timeout":     func(m *release.Manifest) { m.Services[0].Timeout = 0 },
+		"retries":     func(m *release.Manifest) { m.Services[0].Retries = 3 },
+		"backoff":     func(m *release.Manifest) { m.Services[0].Backoff = time.Minute },
+		"instances":   func(m *release.Manifest) { m.Services[0].Instances = 0 },
+		"keepOnline":  func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
 	} {
 		m := parse(t, digested)
 		change(m)
@@ -84,6 +86,16 @@ func TestDigestDoesNotDependOnTheOrderOfWhatStaysOnline(t *testing.T) {
 	}
 	if other.Services[0].KeepOnline[0] != "0.0.2" {
 		t.Errorf("the order has changed: %q", other.Services[0].KeepOnline)
+	}
+}
+
+func TestDigestDoesNotDependOnTheOrderOfWhatMustNotBeSkipped(t *testing.T) {
+	first, other := parse(t, head+"mustNotSkip: [0.0.1, 0.0.2]"), parse(t, head+"mustNotSkip: [0.0.2, 0.0.1]")
+	if first.Digest() != other.Digest() {
+		t.Error("it does")
+	}
+	if other.MustNotSkip[0] != "0.0.2" {
+		t.Errorf("the order has changed: %q", other.MustNotSkip)
 	}
 }
 

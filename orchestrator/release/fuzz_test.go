@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -39,6 +41,7 @@ func checkManifest(t *testing.T, m *release.Manifest) {
 		t.Errorf("not valid: %+v", m)
 	}
 	checkCommand(t, m.Setup.Command)
+	checkMustNotSkip(t, m)
 	known := map[string]bool{}
 	for _, s := range m.Services {
 		known[s.Name] = true
@@ -49,6 +52,18 @@ func checkManifest(t *testing.T, m *release.Manifest) {
 			if !known[on] || on == s.Name {
 				t.Errorf("%s depends on %q", s.Name, on)
 			}
+		}
+	}
+}
+
+func checkMustNotSkip(t *testing.T, m *release.Manifest) {
+	if len(m.MustNotSkip) > 100 {
+		t.Errorf("%d versions must not be skipped", len(m.MustNotSkip))
+	}
+	for i, version := range m.MustNotSkip {
+		if protocol.ValidateVersion(version) != nil || slices.Contains(m.MustNotSkip[:i], version) ||
+			semver.MustParse(version).GreaterThan(semver.MustParse(m.Version)) {
+			t.Errorf("%s must not be skipped by %s: %q", version, m.Version, m.MustNotSkip)
 		}
 	}
 }

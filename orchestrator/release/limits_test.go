@@ -35,8 +35,12 @@ func TestLimits(t *testing.T) {
 			`golive.yaml:7:14: services.b.backoff: a pause is at most 5m, found "5m0.000000001s"`},
 		{"little backoff", one(retried("100ms")), one(retried("99999999ns")),
 			`golive.yaml:7:14: services.b.backoff: a pause is at least 100ms, found "99999999ns"`},
-		{"keepOnline", one(keepOnline(release.MaxKeepOnline)), one(keepOnline(release.MaxKeepOnline + 1)),
+		{"keepOnline", one("keepOnline: " + versions(release.MaxKeepOnline)), one("keepOnline: " + versions(release.MaxKeepOnline+1)),
 			"golive.yaml:6:136: services.b.keepOnline[16]: this is version 17: at most 16 are allowed"},
+		{"mustNotSkip", head + "mustNotSkip: " + versions(release.MaxMustNotSkip), head + "mustNotSkip: " + versions(release.MaxMustNotSkip+1),
+			"golive.yaml:3:805: mustNotSkip[100]: this is version 101: at most 100 are allowed"},
+		{"newest in mustNotSkip", head + "mustNotSkip: [1.0.0]", head + "mustNotSkip: [1.0.1-0]",
+			`golive.yaml:3:15: mustNotSkip[0]: "1.0.1-0" is newer than the app's version "1.0.0"`},
 		{"retryAfter", head + "retryAfter: 1h", head + "retryAfter: 1h0m1s",
 			`golive.yaml:3:13: retryAfter: a time to wait is at most 1h, found "1h0m1s"`},
 		{"little retryAfter", head + "retryAfter: 1s", head + "retryAfter: 999ms",
@@ -97,13 +101,13 @@ func retried(backoff string) string {
 	return "retries: 1\n    backoff: " + backoff
 }
 
-// keepOnline is a list of so many versions.
-func keepOnline(count int) string {
+// versions is a list of so many versions.
+func versions(count int) string {
 	versions := make([]string, count)
 	for i := range versions {
 		versions[i] = fmt.Sprintf("0.0.%d", i)
 	}
-	return "keepOnline: [" + strings.Join(versions, ", ") + "]"
+	return "[" + strings.Join(versions, ", ") + "]"
 }
 
 // words is a command of so many words.
@@ -144,6 +148,7 @@ func TestWhatTheGuardsLetThroughIsReadInAShortTime(t *testing.T) {
 		"aliases":                "[" + strings.Repeat("*a,", 33_000) + "]",
 		"stairs":                 stairs(1_400),
 		"versions":               "services: {b: {version: 1.0.0, keepOnline: [" + strings.Repeat("1.0.0,", 49_000) + "]}}",
+		"versions of the app":    "app: a\nmustNotSkip: " + versions(40_000) + "\nversion: 0.0.1\n",
 		"unknown services":       knot(release.MaxServices, 20, func(service, i int) int { return 10_000 + service*100 + i }),
 		"cycles":                 knot(release.MaxServices, 60, func(service, i int) int { return (service + i) % release.MaxServices }),
 	} {

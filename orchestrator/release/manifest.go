@@ -17,6 +17,7 @@ func (r *reader) manifestFields(m *Manifest) []field {
 		{key: "version", required: "0.0.1", read: func(v value) { m.Version = r.version(v) }},
 		{key: "strategy", read: func(v value) { m.Strategy = r.strategy(v) }},
 		{key: "retryAfter", read: func(v value) { m.RetryAfter = r.retryAfter(v) }},
+		{key: "mustNotSkip", read: func(v value) { m.MustNotSkip = r.mustNotSkip(v, m) }},
 		{key: "services", read: func(v value) { m.Services = r.services(v) }},
 		{key: "setup", read: func(v value) { m.Setup = r.appSetup(v) }},
 		{key: "data", read: func(v value) { m.Data = r.folder(v) }},

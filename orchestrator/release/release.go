@@ -32,16 +32,17 @@ const DefaultBackoff = time.Second
 
 // Limits of a manifest.
 const (
-	MaxSize       = 1 << 20             // bytes of the file
-	MaxServices   = 500                 // services of one app
-	MaxInstances  = 1000                // of one service
-	MaxKeepOnline = 16                  // versions that stay online beside a new one
-	MaxTimeout    = 30 * 24 * time.Hour // of one script
-	MaxRetries    = 100                 // of one script, by itself
-	MinBackoff    = time.Second / 10    // before the first retry
-	MaxBackoff    = 5 * time.Minute     // before any retry
-	MinRetryAfter = time.Second         // that callers are told to wait at least
-	MaxRetryAfter = time.Hour           // that callers are told to wait at most
+	MaxSize        = 1 << 20             // bytes of the file
+	MaxMustNotSkip = 100                 // versions of the app that must not be skipped
+	MaxServices    = 500                 // services of one app
+	MaxInstances   = 1000                // of one service
+	MaxKeepOnline  = 16                  // versions that stay online beside a new one
+	MaxTimeout     = 30 * 24 * time.Hour // of one script
+	MaxRetries     = 100                 // of one script, by itself
+	MinBackoff     = time.Second / 10    // before the first retry
+	MaxBackoff     = 5 * time.Minute     // before any retry
+	MinRetryAfter  = time.Second         // that callers are told to wait at least
+	MaxRetryAfter  = time.Hour           // that callers are told to wait at most
 )
 
 // Manifest is one app version with all that its golive.yaml says. It is not to be
@@ -57,6 +58,10 @@ type Manifest struct {
 	// RetryAfter is what callers of a service under maintenance are told to wait
 	// before they try again, in whole seconds. It has an effect with [Downtime] only.
 	RetryAfter time.Duration
+
+	// MustNotSkip lists versions of the app, none newer than this one, that an
+	// environment must have completed before a later one may be rolled out there.
+	MustNotSkip []string
 
 	Dir  string // absolute folder of the manifest, where its commands run
 	Path string // absolute path of the file that was read

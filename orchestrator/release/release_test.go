@@ -57,6 +57,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 	}
 	want := &release.Manifest{
 		App: "todo-app", Version: "0.0.2", Strategy: release.Downtime, RetryAfter: 90 * time.Second,
+		MustNotSkip: []string{"0.0.1", "0.0.2-rc.1", "0.0.2"},
 		Services: []release.Service{{
 			Name: "todos", Version: "0.0.1", Instances: 1,
 			Run: []string{"go", "run", "./todos"},
@@ -87,7 +88,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 
 func TestKeysHaveDefaults(t *testing.T) {
 	m := parse(t, "app: a\nversion: 1.0.0\nservices: {b: {version: 1.0.0}}\n")
-	if m.Strategy != release.Parallel || m.RetryAfter != 5*time.Second || m.Data != ".golive" || m.Setup.Exists() {
+	if m.Strategy != release.Parallel || m.RetryAfter != 5*time.Second || m.Data != ".golive" || m.Setup.Exists() || m.MustNotSkip != nil {
 		t.Errorf("defaults of the app: %+v", m)
 	}
 	want := release.Service{Name: "b", Version: "1.0.0", Instances: 1}
@@ -110,6 +111,12 @@ func TestRetryAfterIsReadWithEveryStrategy(t *testing.T) {
 func TestKeepOnlineCanBeEmpty(t *testing.T) {
 	if m := parse(t, one("keepOnline: []")); m.Services[0].KeepOnline != nil {
 		t.Errorf("got %q", m.Services[0].KeepOnline)
+	}
+}
+
+func TestMustNotSkipCanBeEmpty(t *testing.T) {
+	if m := parse(t, head+"mustNotSkip: []"); m.MustNotSkip != nil {
+		t.Errorf("got %q", m.MustNotSkip)
 	}
 }
 

@@ -27,17 +27,21 @@ func Schema() []byte {
 
 // manifestShape is a manifest as it is written.
 type manifestShape struct {
-	App        nameShape               `json:"app" jsonschema_description:"Name of the app."`
-	Version    versionShape            `json:"version" jsonschema_description:"Version of the app."`
-	Strategy   strategyShape           `json:"strategy,omitempty" jsonschema_description:"What the previous version does while this one is prepared. parallel: it serves until this one is online. downtime: it is under maintenance from the offline phase on."`
-	RetryAfter retryAfterShape         `json:"retryAfter,omitempty" jsonschema_description:"What callers of a service under maintenance (strategy downtime) are told to wait before they try again, in whole seconds such as 30s or 2m, from 1s to 1h. It has no effect with strategy parallel."`
-	Services   map[string]serviceShape `json:"services,omitempty" jsonschema_description:"The services of the app by their names."`
-	Setup      appSetupShape           `json:"setup,omitempty" jsonschema_description:"The app's own setup service: the command that starts it, or external for one that is already running. Leave it out if the app has none."`
-	Data       string                  `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
+	App         nameShape               `json:"app" jsonschema_description:"Name of the app."`
+	Version     versionShape            `json:"version" jsonschema_description:"Version of the app."`
+	Strategy    strategyShape           `json:"strategy,omitempty" jsonschema_description:"What the previous version does while this one is prepared. parallel: it serves until this one is online. downtime: it is under maintenance from the offline phase on."`
+	RetryAfter  retryAfterShape         `json:"retryAfter,omitempty" jsonschema_description:"What callers of a service under maintenance (strategy downtime) are told to wait before they try again, in whole seconds such as 30s or 2m, from 1s to 1h. It has no effect with strategy parallel."`
+	MustNotSkip []versionShape          `json:"mustNotSkip,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Versions of the app, at most 100 and none newer than this one, that must have been completed in an environment before a later one may be rolled out there. Leave it out if any may be skipped."`
+	Services    map[string]serviceShape `json:"services,omitempty" jsonschema_description:"The services of the app by their names."`
+	Setup       appSetupShape           `json:"setup,omitempty" jsonschema_description:"The app's own setup service: the command that starts it, or external for one that is already running. Leave it out if the app has none."`
+	Data        string                  `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
 func (manifestShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	if versions, ok := s.Properties.Get("mustNotSkip"); ok {
+		versions.MaxItems = pointer(MaxMustNotSkip)
+	}
 	if services, ok := s.Properties.Get("services"); ok {
 		services.MaxProperties = pointer(MaxServices)
 		services.PropertyNames = nameShape("").JSONSchema()

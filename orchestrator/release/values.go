@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/Masterminds/semver/v3"
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/golive-dev/golive/relay/protocol"
@@ -154,21 +156,46 @@ func (r *reader) phases(v value) []protocol.Phase {
 
 // keepOnline reads which other versions of the service s stay online beside its own.
 func (r *reader) keepOnline(v value, s *Service) []string {
+	return r.versions(v, MaxKeepOnline, func(item value, version string) {
+		if version == s.Version {
+			r.report(begin(item.node), item.key, "remove it from the list", "%s is the service's own version, which is online anyway", quote(version))
+		}
+	})
+}
+
+// mustNotSkip reads over which versions of the app no rollout may jump.
+func (r *reader) mustNotSkip(v value, m *Manifest) []string {
+	return r.versions(v, MaxMustNotSkip, func(item value, version string) {
+		if protocol.ValidateVersion(m.Version) != nil {
+			return // which is reported where it stands
+		}
+		own, err := semver.StrictNewVersion(m.Version)
+		listed, listedErr := semver.StrictNewVersion(version)
+		switch {
+		case cmp.Or(err, listedErr) != nil:
+			r.report(begin(item.node), item.key, "", "%s cannot be compared with the app's version %s: a number in one of them is larger than %d",
+				quote(version), quote(m.Version), uint64(math.MaxUint64))
+		case listed.GreaterThan(own):
+			r.report(begin(item.node), item.key, "remove it here: it belongs in the manifests from that version on",
+				"%s is newer than the app's version %s", quote(version), quote(m.Version))
+		}
+	})
+}
+
+// versions reads a list of at most so many versions, and checks each one that is
+// valid when all is read, as the version to compare it with may stand below.
+func (r *reader) versions(v value, most int, check func(value, string)) []string {
 	count := 0
 	return r.words(v, "a list of versions like [0.0.1]", func(item value, version string) {
 		at := begin(item.node)
-		if count++; count == MaxKeepOnline+1 {
-			r.report(at, item.key, "", "this is version %d: at most %d are allowed", count, MaxKeepOnline)
+		if count++; count == most+1 {
+			r.report(at, item.key, "", "this is version %d: at most %d are allowed", count, most)
 		}
 		if err := protocol.ValidateVersion(version); err != nil {
 			r.breaks(at, item.key, err)
 			return
 		}
-		r.checks = append(r.checks, func() { // the service's version may stand below
-			if version == s.Version {
-				r.report(at, item.key, "remove it from the list", "%s is the service's own version, which is online anyway", quote(version))
-			}
-		})
+		r.checks = append(r.checks, func() { check(item, version) })
 	})
 }
 
