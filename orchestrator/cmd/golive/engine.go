@@ -67,11 +67,13 @@ func releaseOf(m *release.Manifest) rollout.Release {
 	r := rollout.Release{
 		App: m.App, Version: m.Version, Strategy: rollout.Strategy(m.Strategy),
 		RetryAfter: rollout.Duration(m.RetryAfter), Setup: m.Setup.Exists(), Digest: m.Digest(),
+		MustNotSkip: m.MustNotSkip,
 	}
 	for _, s := range m.Services {
 		r.Services = append(r.Services, rollout.Service{
 			Name: s.Name, Version: s.Version, Migrations: s.Migrations, DependsOn: s.DependsOn,
-			Timeout: rollout.Duration(s.Timeout), Instances: s.Instances, KeepOnline: s.KeepOnline,
+			Timeout: rollout.Duration(s.Timeout), Retries: s.Retries, Backoff: rollout.Duration(s.Backoff),
+			Instances: s.Instances, KeepOnline: s.KeepOnline,
 		})
 	}
 	return r
