@@ -18,14 +18,18 @@ type Outage struct {
 func (s State) Outages() []Outage {
 	var all []Outage
 	for _, step := range s.Steps {
-		if step.Kind != Maintenance || step.Status != StepDone {
+		if step.Kind != Maintenance || step.Effective.IsZero() {
 			continue
 		}
-		o := Outage{Service: step.Name, From: step.Effective}
-		if opened, ok := s.Step(trafficID(step.Name)); ok && opened.Status == StepDone {
-			o.To = opened.Effective
+		opened, _ := s.Step(trafficID(step.Name))
+		if opened.Effective.IsZero() {
+			all = append(all, Outage{Service: step.Name, From: step.Effective, To: step.Undone})
+			continue
 		}
-		all = append(all, o)
+		all = append(all, Outage{Service: step.Name, From: step.Effective, To: opened.Effective})
+		if !opened.Undone.IsZero() {
+			all = append(all, Outage{Service: step.Name, From: opened.Undone, To: step.Undone})
+		}
 	}
 	slices.SortStableFunc(all, func(a, b Outage) int { return a.From.Compare(b.From) })
 	return all
@@ -34,29 +38,31 @@ func (s State) Outages() []Outage {
 // Downtime is how long any service of the app was under maintenance, until the time now
 // where one still is. 0 means that none was.
 func (s State) Downtime(now time.Time) time.Duration {
-	var from, to time.Time
+	var total time.Duration
+	var counted time.Time // until when
 	for _, o := range s.Outages() {
 		if o.To.IsZero() {
 			o.To = now
 		}
-		if from.IsZero() || o.From.Before(from) {
-			from = o.From
+		if o.From.Before(counted) {
+			o.From = counted
 		}
-		if o.To.After(to) {
-			to = o.To
+		if o.To.After(o.From) {
+			total += o.To.Sub(o.From)
+			counted = o.To
 		}
 	}
-	return to.Sub(from)
+	return total
 }
 
 // RetryAfter is what callers of a service under maintenance are told to wait; it is 0
 // where the step is not to put, or leave, its service under maintenance.
 func (s State) RetryAfter(step Step) time.Duration {
 	_, closes := s.Step(step.Name + "/maintenance")
-	if step.Kind == Traffic && !(step.Back && closes) {
+	if step.Kind == Traffic && !(step.Backwards() && closes) {
 		return 0
 	}
-	if step.Kind == Maintenance && step.Back {
+	if step.Kind == Maintenance && step.Backwards() {
 		return 0
 	}
 	if s.Release.RetryAfter == 0 {

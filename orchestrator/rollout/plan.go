@@ -56,6 +56,34 @@ func Compile(id, by string, at time.Time, r Release, f Facts) (State, error) {
 	return state.advance(at), nil
 }
 
+// Enqueue is the state of a rollout that has to wait for another one of its app, before it
+// gets its plan from [Compile]. The error is that of [Release.Validate].
+func Enqueue(id, by, reason string, at time.Time, r Release) (State, error) {
+	if err := r.Validate(); err != nil {
+		return State{}, err
+	}
+	return State{
+		ID: id, Release: r, Status: Queued, Steps: []Step{}, By: by, Created: at,
+		Event: Event{Type: Enqueued, At: at, By: by, Reason: reason},
+	}, nil
+}
+
+// MarkRun is the record, under an id of its own, of a script of app that a person says has
+// run. The error is that of the script's Validate.
+func MarkRun(id, by, reason string, at time.Time, app string, script protocol.Script) (State, error) {
+	if err := script.Validate(); err != nil {
+		return State{}, err
+	}
+	if err := protocol.ValidateName(app); err != nil {
+		return State{}, err
+	}
+	return State{
+		ID: id, Release: Release{App: app}, Status: Marked, Steps: []Step{}, By: by, Created: at, Ended: at,
+		Mark:  &Mark{Name: script.Name, Version: script.Version, Phase: script.Phase},
+		Event: Event{Type: MarkedRun, At: at, Step: script.Step(), By: by, Reason: reason},
+	}, nil
+}
+
 // planner collects the steps of a plan. Services come in the order of dependsOn, so
 // what a step needs has been added before it.
 type planner struct {
@@ -96,7 +124,7 @@ func (p *planner) migration(s Service, phase protocol.Phase) {
 		return
 	}
 	step := p.script(script)
-	step.Timeout, step.Needs = s.Timeout, needs
+	step.Timeout, step.Retries, step.Backoff, step.Needs = s.Timeout, s.Retries, s.Backoff, needs
 	if phase == protocol.Online {
 		step.Needs = p.need(step.Needs, trafficID(s.Name)) // which waits for the gates it depends on
 	}

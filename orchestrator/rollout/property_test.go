@@ -40,13 +40,14 @@ type witness struct {
 	state   rollout.State
 	last    rollout.Event   // that was accepted
 	success map[string]int  // how often a step has succeeded
+	undone  map[string]int  // how often a step was undone
 	told    map[string]bool // keys of announcements
 }
 
 func newWitness(t *rapid.T) *witness {
 	w := &witness{
 		t: t, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), release: drawRelease(t),
-		success: make(map[string]int), told: make(map[string]bool),
+		success: make(map[string]int), undone: make(map[string]int), told: make(map[string]bool),
 	}
 	facts := drawFacts(t, w.release)
 	w.plan = newRequirements(w.release, facts)
@@ -74,6 +75,8 @@ func drawRelease(t *rapid.T) rollout.Release {
 			Name: name, Version: rapid.SampledFrom([]string{"1.0.0", "1.0.0-b", "2.0.0+build"}).Draw(t, "version"),
 			Instances: rapid.IntRange(0, 3).Draw(t, "instances"),
 			Timeout:   rollout.Duration(rapid.SampledFrom([]time.Duration{0, 0, time.Minute, time.Hour}).Draw(t, "timeout")),
+			Retries:   rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(t, "retries"),
+			Backoff:   rollout.Duration(rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(t, "backoff")),
 		}
 		for _, phase := range protocol.ServicePhases() {
 			if rapid.Bool().Draw(t, "phase") {
@@ -180,7 +183,7 @@ func closure(r rollout.Release, name string) []string {
 // anything lets something happen: what is expected, a repetition, something stale, or
 // the passing of time.
 func (w *witness) anything() {
-	switch rapid.IntRange(0, 10).Draw(w.t, "what") {
+	switch rapid.IntRange(0, 13).Draw(w.t, "what") {
 	case 0, 1, 2, 3:
 		if todo := w.state.Todo(); len(todo) > 0 {
 			w.apply(w.outcome(rapid.SampledFrom(todo).Draw(w.t, "step"), rapid.IntRange(0, 2).Draw(w.t, "failed") == 0))
@@ -201,17 +204,50 @@ func (w *witness) anything() {
 		}
 	case 10:
 		for _, step := range w.state.Todo() {
-			if step.Kind != rollout.Migration && w.apply(rollout.Event{Type: rollout.TurnedBack, Step: step.ID, Attempt: step.Attempt}) == step.Back {
+			if step.Kind != rollout.Migration && w.apply(rollout.Event{Type: rollout.TurnedBack, Step: step.ID, Attempt: step.Attempt}) == step.Backwards() {
 				w.t.Fatalf("turned back: %+v", step)
 			}
+		}
+	case 11:
+		w.apply(rollout.Event{Type: rollout.PauseAsked, By: "ada", Step: w.anyStep()})
+	case 12:
+		w.apply(rollout.Event{Type: rollout.ResumeAsked, By: "ada", Step: w.anyStep()})
+	case 13:
+		switch rapid.IntRange(0, 11).Draw(w.t, "way") {
+		case 0:
+			w.apply(rollout.Event{Type: rollout.AbortAsked, By: "ada"})
+		case 1:
+			e := rollout.Event{Type: rollout.BackwardAsked, By: "ada"}
+			for _, step := range w.state.Steps {
+				if step.Kind == rollout.Migration && rapid.IntRange(0, 3).Draw(w.t, "missing") == 0 {
+					e.Missing = append(e.Missing, step.ID)
+				}
+			}
+			w.apply(e)
 		}
 	}
 }
 
+// anyStep is the id of a step, or of none.
+func (w *witness) anyStep() string {
+	ids := []string{"", ""}
+	for _, step := range w.state.Steps {
+		ids = append(ids, step.ID)
+	}
+	return rapid.SampledFrom(ids).Draw(w.t, "id")
+}
+
 // outcome is the event that a running step waits for.
 func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
-	e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Named: rapid.Bool().Draw(w.t, "named")}
+	e := rollout.Event{
+		Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt,
+		Revert: step.Revert && step.Kind == rollout.Migration, Named: rapid.Bool().Draw(w.t, "named"),
+	}
 	switch {
+	case step.Revert && step.Kind != rollout.Migration && !failed:
+		e.Type, e.Revision, e.Effective = rollout.Restored, 9, w.now
+	case failed && step.Kind == rollout.Migration && rapid.Bool().Draw(w.t, "lost"):
+		e.Type, e.Answer = rollout.StepBroke, &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: "silent"}}
 	case failed || step.Back:
 		e.Type = rollout.StepBroke
 		if rapid.Bool().Draw(w.t, "reason") {
@@ -235,8 +271,10 @@ func (w *witness) stray() rollout.Event {
 	}
 	return rollout.Event{
 		Type: rapid.SampledFrom([]rollout.EventType{
-			rollout.StepAnswered, rollout.StepBroke, rollout.Opened, rollout.Closed, rollout.TurnedBack, rollout.Created, "unheard of",
+			rollout.StepAnswered, rollout.StepBroke, rollout.Opened, rollout.Closed, rollout.TurnedBack, rollout.Restored,
+			rollout.StepDue, rollout.Created, "unheard of",
 		}).Draw(w.t, "type"),
+		Revert: rapid.Bool().Draw(w.t, "revert"),
 		Step: rapid.SampledFrom(ids).Draw(w.t, "step"), Attempt: rapid.IntRange(0, 3).Draw(w.t, "attempt"),
 	}
 }
@@ -257,15 +295,16 @@ func (w *witness) pass(d time.Duration) {
 	if (len(late) > 0) != (!due.IsZero() && !w.now.Before(due)) {
 		w.t.Fatalf("at %s, due at %s, late are %+v", w.now, due, late)
 	}
-	for _, e := range late {
-		if !w.apply(e) {
-			w.t.Fatalf("late, but not taken: %+v", e)
+	for n := range late {
+		if !w.apply(late[n]) && n == 0 { // what the first one does may end the wait of the others
+			w.t.Fatalf("late, but not taken: %+v", late[n])
 		}
 	}
 }
 
 // apply lets an event happen; true when it was accepted.
 func (w *witness) apply(e rollout.Event) bool {
+	w.now = w.now.Add(time.Millisecond) // no two events are of the same instant
 	e.At = w.now
 	before, copied := w.state, w.roundTrip(w.state)
 	after, err := before.Apply(e)
@@ -283,10 +322,14 @@ func (w *witness) apply(e rollout.Event) bool {
 		}
 		return false
 	}
-	if step, about := before.Step(e.Step); about && (step.Status != rollout.StepRunning || step.Attempt != e.Attempt) {
+	person := e.Type == rollout.PauseAsked || e.Type == rollout.ResumeAsked || e.Type == rollout.StepDue
+	if step, about := before.Step(e.Step); about && !person && (step.Status != rollout.StepRunning || step.Attempt != e.Attempt) {
 		w.t.Fatalf("%+v was accepted when the step was %+v", e, step)
 	}
-	if e.Type == rollout.StepAnswered || e.Type == rollout.Opened || e.Type == rollout.Closed {
+	switch {
+	case e.Type == rollout.StepAnswered && e.Revert, e.Type == rollout.Restored:
+		w.undone[e.Step]++
+	case e.Type == rollout.StepAnswered, e.Type == rollout.Opened, e.Type == rollout.Closed:
 		w.success[e.Step]++
 	}
 	w.state, w.last = after, e
@@ -330,27 +373,61 @@ func (w *witness) look(before rollout.State) {
 
 func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 	if step.Attempt > before.Attempt { // it was started
-		for _, id := range w.plan[step.ID] {
-			if !finished[id] {
-				w.t.Fatalf("%s was started before %s had finished: %+v", step.ID, id, w.state.Steps)
-			}
-		}
 		if step.Attempt != before.Attempt+1 || finished[step.ID] {
 			w.t.Fatalf("%+v was started after %+v", step, before)
 		}
+		if w.state.Paused != nil || step.Paused != nil {
+			w.t.Fatalf("%+v was started while it was held", step)
+		}
+		if step.Revert {
+			w.lookAtUndo(step)
+		} else {
+			for _, id := range w.plan[step.ID] {
+				if !finished[id] {
+					w.t.Fatalf("%s was started before %s had finished: %+v", step.ID, id, w.state.Steps)
+				}
+			}
+		}
 	}
-	want := 0
-	if step.Status == rollout.StepDone {
-		want = 1
+	if before.Revert && !step.Revert || before.Status == rollout.StepReverted && step.Status != rollout.StepReverted {
+		w.t.Fatalf("%+v became %+v: what was undone stays so", before, step)
 	}
-	if w.success[step.ID] != want {
-		w.t.Fatalf("%s is %s and has succeeded %d times", step.ID, step.Status, w.success[step.ID])
+	if w.success[step.ID] > 1 || w.undone[step.ID] > 1 {
+		w.t.Fatalf("%s has succeeded %d times and was undone %d times", step.ID, w.success[step.ID], w.undone[step.ID])
+	}
+	if (step.Status == rollout.StepDone) != (w.success[step.ID] == 1 && !step.Revert) && step.Status != rollout.StepPending ||
+		(step.Status == rollout.StepReverted) != (w.undone[step.ID] == 1) {
+		w.t.Fatalf("%s has succeeded %d times and was undone %d times: %+v", step.ID, w.success[step.ID], w.undone[step.ID], step)
 	}
 	if step.Status == rollout.StepSkipped && step.Attempt != 0 {
 		w.t.Fatalf("%s was skipped and run", step.ID)
 	}
-	if (step.Status == rollout.StepFailed || step.Status == rollout.StepRunning && step.Back) != (step.Error != nil) {
+	wantError := step.Status == rollout.StepFailed || step.Status == rollout.StepRetrying || step.Status == rollout.StepRunning && step.Back
+	if wantError != (step.Error != nil) {
 		w.t.Fatalf("%s is %s with error %v", step.ID, step.Status, step.Error)
+	}
+	held := w.state.Paused != nil || step.Paused != nil
+	if held && (step.Kind == rollout.Migration && !step.Deadline.IsZero() || !step.Next.IsZero()) {
+		w.t.Fatalf("the clock of %+v goes on although it is held", step)
+	}
+	if (step.Status == rollout.StepRetrying) != (!step.Next.IsZero() || step.Status == rollout.StepRetrying && step.Left > 0) {
+		w.t.Fatalf("%+v waits for no time", step)
+	}
+}
+
+// lookAtUndo checks that what came after a step has been undone when it is its turn.
+func (w *witness) lookAtUndo(step rollout.Step) {
+	for _, other := range w.state.Steps {
+		if !slices.Contains(w.plan[other.ID], step.ID) || other.Attempt == 0 || other.NoRevert {
+			continue
+		}
+		if other.Kind == rollout.Migration && w.state.Status == rollout.Aborting {
+			continue
+		}
+		led := other.Kind != rollout.Migration && other.Status == rollout.StepFailed // it was put back when it failed
+		if other.Status != rollout.StepReverted && !led {
+			w.t.Fatalf("%s is being undone before %+v, which came after it", step.ID, other)
+		}
 	}
 }
 
@@ -360,33 +437,61 @@ func (w *witness) lookAtStatus(finished map[string]bool) {
 	for _, yes := range finished {
 		all = all && yes
 	}
-	failed, todo := len(s.FailedSteps()) > 0, len(s.Todo()) > 0
+	busy, left := false, false
+	for _, step := range s.Steps {
+		b := step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying || step.Revert && step.Status == rollout.StepPending
+		busy = busy || b && step.Status == rollout.StepRunning
+		left = left || b && (step.Kind != rollout.Migration || s.Status != rollout.Aborted && s.Status != rollout.Aborting)
+	}
+	failed := len(s.FailedSteps()) > 0
 	want := map[rollout.Status]bool{
-		rollout.Running:    todo && !all,
-		rollout.Failed:     failed && !todo && !all,
-		rollout.Completed:  all && !todo,
-		rollout.Superseded: failed && !todo && !all,
+		rollout.Running:    !all && s.Backward == nil && (busy || !failed),
+		rollout.Failed:     failed && !busy,
+		rollout.Completed:  all && !left,
+		rollout.Superseded: failed && !busy,
+		rollout.Aborting:   left,
+		rollout.Aborted:    !left,
+		rollout.Reverting:  left && s.Backward != nil && (busy || !failed),
+		rollout.Reverted:   !left && s.Backward != nil,
 	}
 	if !want[s.Status] {
-		w.t.Fatalf("%s: all finished %t, failed %t, to do %t: %+v", s.Status, all, failed, todo, s.Steps)
+		w.t.Fatalf("%s: all finished %t, failed %t, busy %t, left %t: %+v", s.Status, all, failed, busy, left, s.Steps)
 	}
-	if s.Ended.IsZero() != (s.Status == rollout.Running) {
+	if s.Ended.IsZero() != (!s.Status.Final() && s.Status != rollout.Failed) {
 		w.t.Fatalf("%s, ended at %s", s.Status, s.Ended)
+	}
+	if !s.Status.Final() && len(s.Todo()) == 0 && len(s.Waits()) == 0 {
+		w.t.Fatalf("%s, there is nothing to do, and it does not say what it waits for: %+v", s.Status, s.Steps)
+	}
+	if s.Status.Final() && (len(s.Todo()) > 0 || !s.Due().IsZero()) {
+		w.t.Fatalf("%s, to do %+v, due %s", s.Status, s.Todo(), s.Due())
 	}
 }
 
 // finish brings the rollout to its end: from any state, success for all that is to do
 // completes it.
 func (w *witness) finish() {
-	for range 2*len(w.state.Steps) + 2 {
-		if w.state.Status.Final() {
+	for range 10*len(w.state.Steps) + 10 {
+		switch {
+		case w.state.Status.Final():
 			return
-		}
-		if w.state.Status == rollout.Failed {
+		case w.state.Status == rollout.Failed:
 			w.apply(rollout.Event{Type: rollout.Retried, By: "ada"})
 			continue
+		case w.state.Paused != nil:
+			w.apply(rollout.Event{Type: rollout.ResumeAsked})
+			continue
 		}
-		w.apply(w.outcome(w.state.Todo()[0], false))
+		for _, step := range w.state.Steps {
+			if step.Paused != nil {
+				w.apply(rollout.Event{Type: rollout.ResumeAsked, Step: step.ID})
+			}
+		}
+		if todo := w.state.Todo(); len(todo) > 0 {
+			w.apply(w.outcome(todo[0], false))
+		} else if due := w.state.Due(); !due.IsZero() {
+			w.pass(due.Sub(w.now))
+		}
 	}
 	if !w.state.Status.Final() {
 		w.t.Fatalf("it does not come to its end: %+v", w.state)

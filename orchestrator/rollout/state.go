@@ -13,7 +13,6 @@ package rollout
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -94,12 +93,23 @@ type Step struct {
 	Started  time.Time             `json:"started,omitzero"`  // of the newest attempt
 	Ended    time.Time             `json:"ended,omitzero"`
 	Timeout  Duration              `json:"timeout,omitempty"`
-	Deadline time.Time             `json:"deadline,omitzero"`
+	Deadline time.Time             `json:"deadline,omitzero"` // of the newest attempt; zero while it is held
+	Retries  int                   `json:"retries,omitempty"`
+	Backoff  Duration              `json:"backoff,omitempty"`
+	Failures int                   `json:"failures,omitempty"` // since a person last had it tried
+	Lost     int                   `json:"lost,omitempty"`     // workers, since a person last had it tried
+	Next     time.Time             `json:"next,omitzero"`      // when a retrying step is tried again; zero while it is held
+	Paused   *Pause                `json:"paused,omitempty"`
+	Left     Duration              `json:"left,omitempty"` // until Deadline or Next, while it is held
 	Items    int64                 `json:"items,omitempty"`
 	Note     string                `json:"note,omitempty"`
 	Digest   string                `json:"digest,omitempty"`
 	Error    *protocol.ScriptError `json:"error,omitempty"`
 	Skipped  string                `json:"skipped,omitempty"` // why it was skipped
+
+	Revert    bool `json:"revert,omitempty"`    // it is to be undone, or has been: the direction of its newest attempt, or of the next
+	Cancelled bool `json:"cancelled,omitempty"` // its running attempt was told to stop, and is waited for
+	NoRevert  bool `json:"noRevert,omitempty"`  // it has no revert script, and stays done
 
 	// Of traffic and maintenance steps:
 	Instances int       `json:"instances,omitempty"`  // that must confirm
@@ -107,6 +117,7 @@ type Step struct {
 	Replaces  *Replace  `json:"replaces,omitempty"`   // what it finds
 	Revision  uint64    `json:"revision,omitempty"`   // of the route it wrote
 	Effective time.Time `json:"effective,omitzero"`   // when callers first saw it: an answer of the new version, or 503
+	Undone    time.Time `json:"undone,omitzero"`      // when callers first saw that it was undone
 	Back      bool      `json:"back,omitempty"`       // it could not be finished, and the route is being led back
 }
 
@@ -124,6 +135,9 @@ func (s Step) Script() protocol.Script {
 
 func (s Step) finished() bool { return s.Status == StepDone || s.Status == StepSkipped }
 
+// Backwards reports whether a traffic or maintenance step puts back what it has found.
+func (s Step) Backwards() bool { return s.Back || s.Revert }
+
 // State is a rollout: its plan and how far it has come. It is a value; its slices are
 // never changed in place.
 type State struct {
@@ -135,6 +149,8 @@ type State struct {
 	Created time.Time `json:"created"`
 	Ended   time.Time `json:"ended,omitzero"` // when it failed or became final
 	Event   Event     `json:"event"`          // that led to this state
+
+	AllowOlder bool `json:"allowOlder,omitempty"` // it may bring a version older than what has run
 
 	Paused   *Pause    `json:"paused,omitempty"`   // the whole rollout is
 	Backward *Backward `json:"backward,omitempty"` // it goes, or has gone, backward
@@ -186,10 +202,14 @@ type Event struct {
 	Attempt   int              `json:"attempt,omitempty"`
 	Answer    *protocol.Answer `json:"answer,omitempty"`   // of StepAnswered, StepBroke and TurnedBack
 	Named     bool             `json:"named,omitempty"`    // the answer came as the named message, so observers have seen it
-	Revision  uint64           `json:"revision,omitempty"` // of Opened and Closed
-	Effective time.Time        `json:"effective,omitzero"` // of Opened and Closed: when callers first saw it
+	Revert    bool             `json:"revert,omitempty"`   // of StepAnswered and StepBroke: it is the answer of a revert script
+	Revision  uint64           `json:"revision,omitempty"` // of Opened, Closed and Restored
+	Effective time.Time        `json:"effective,omitzero"` // of Opened, Closed and Restored: when callers first saw it
 	By        string           `json:"by,omitempty"`       // of what a person wants: who
 	Reason    string           `json:"reason,omitempty"`   // of what a person wants: why
+
+	Backward *Backward `json:"backward,omitempty"` // of BackwardAsked
+	Missing  []string  `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script
 }
 
 // Mark is the state of a script that a person has recorded as run, without running it.
@@ -207,7 +227,8 @@ func (m Mark) Script() protocol.Script {
 // What is the event as the journal names it: what became of the rollout where that
 // changed, else the event's own type.
 func (s State) What() string {
-	if s.Status == Completed || s.Status == Failed {
+	switch s.Status {
+	case Completed, Failed, Aborted, Reverted:
 		return string(s.Status)
 	}
 	return string(s.Event.Type)
@@ -233,243 +254,14 @@ func (s State) Running() []Step {
 	return running
 }
 
-// FailedSteps lists the steps whose newest attempt has failed.
+// FailedSteps lists the steps whose newest attempt has failed; on the way back, those that
+// could not be undone.
 func (s State) FailedSteps() []Step {
 	var failed []Step
 	for _, step := range s.Steps {
-		if step.Status == StepFailed {
+		if step.Status == StepFailed && (step.Revert || !s.undoing()) {
 			failed = append(failed, step)
 		}
 	}
 	return failed
-}
-
-// Apply is the state after e. An event that is about something over gives
-// [ErrStale]. With an error the state is s, unchanged.
-func (s State) Apply(e Event) (State, error) {
-	next := s
-	next.Steps = slices.Clone(s.Steps)
-	next.Event = e
-	next, err := next.apply(e)
-	if err != nil {
-		return s, err
-	}
-	return next, nil
-}
-
-// apply may change the steps in place.
-func (s State) apply(e Event) (State, error) {
-	switch e.Type {
-	case StepAnswered, StepBroke:
-		return s.applyAnswer(e)
-	case Opened:
-		return s.applyMoved(e, Traffic)
-	case Closed:
-		return s.applyMoved(e, Maintenance)
-	case TurnedBack:
-		return s.applyTurnedBack(e)
-	case Retried:
-		return s.applyRetried(e)
-	case Replaced:
-		return s.applyReplaced(e)
-	}
-	return s, fmt.Errorf("rollout %s: unknown event %q", s.ID, e.Type)
-}
-
-// attempt finds the step that e is about, if that attempt of it runs.
-func (s State) attempt(e Event, kinds ...Kind) (*Step, error) {
-	for i := range s.Steps {
-		step := &s.Steps[i]
-		if step.ID != e.Step || !slices.Contains(kinds, step.Kind) {
-			continue
-		}
-		if step.Status != StepRunning {
-			return nil, fmt.Errorf("%w: step %s is %s, it waits for nothing", ErrStale, e.Step, step.Status)
-		}
-		if step.Attempt != e.Attempt {
-			return nil, fmt.Errorf("%w: step %s runs at attempt %d, not at attempt %d", ErrStale, e.Step, step.Attempt, e.Attempt)
-		}
-		return step, nil
-	}
-	return nil, fmt.Errorf("%w: rollout %s has no step for %s called %q", ErrStale, s.ID, e.Type, e.Step)
-}
-
-func (s State) applyAnswer(e Event) (State, error) {
-	kinds := []Kind{Migration}
-	if e.Type == StepBroke {
-		kinds = append(kinds, Traffic, Maintenance)
-	}
-	step, err := s.attempt(e, kinds...)
-	if err != nil {
-		return s, err
-	}
-	answer := protocol.Answer{}
-	if e.Answer != nil {
-		answer = *e.Answer
-	}
-	step.Ended, step.Items, step.Note, step.Digest = e.At, answer.Items, answer.Note, answer.Digest
-	if e.Type == StepAnswered {
-		step.Status, step.Error = StepDone, nil
-		return s.advance(e.At), nil
-	}
-	step.Status = StepFailed
-	if answer.Error != nil || !step.Back {
-		step.Error = answer.Error
-	}
-	if step.Error == nil {
-		step.Error = &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it gave no reason"}
-	}
-	return s.advance(e.At), nil
-}
-
-func (s State) applyMoved(e Event, kind Kind) (State, error) {
-	step, err := s.attempt(e, kind)
-	if err != nil {
-		return s, err
-	}
-	if step.Back {
-		return s, fmt.Errorf("%w: step %s is being led back", ErrStale, e.Step)
-	}
-	step.Status, step.Ended, step.Revision, step.Effective = StepDone, e.At, e.Revision, e.Effective
-	return s.advance(e.At), nil
-}
-
-func (s State) applyTurnedBack(e Event) (State, error) {
-	step, err := s.attempt(e, Traffic, Maintenance)
-	if err != nil {
-		return s, err
-	}
-	if step.Back {
-		return s, fmt.Errorf("%w: step %s is being led back already", ErrStale, e.Step)
-	}
-	step.Back, step.Error = true, &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it could not be finished"}
-	if e.Answer != nil && e.Answer.Error != nil {
-		step.Error = e.Answer.Error
-	}
-	return s, nil
-}
-
-func (s State) applyRetried(e Event) (State, error) {
-	if s.Status != Failed {
-		return s, fmt.Errorf("%w: rollout %s is %s, only a failed one can be retried", ErrStale, s.ID, s.Status)
-	}
-	s.Status, s.Ended = Running, time.Time{}
-	for i := range s.Steps {
-		if s.Steps[i].Status == StepFailed {
-			s.Steps[i].begin(e.At)
-		}
-	}
-	return s.advance(e.At), nil
-}
-
-func (s State) applyReplaced(e Event) (State, error) {
-	if s.Status.Final() {
-		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be superseded any more", ErrStale, s.ID, s.Status)
-	}
-	s.Status, s.Ended = Superseded, e.At
-	for i := range s.Steps {
-		if step := &s.Steps[i]; step.Status == StepRunning {
-			step.Status, step.Ended = StepFailed, e.At
-			step.Error = &protocol.ScriptError{Code: protocol.CodeCancelled, Message: "a later deploy took the rollout's place"}
-		}
-	}
-	return s, nil
-}
-
-// begin starts the next attempt of a step.
-func (s *Step) begin(at time.Time) {
-	s.Attempt++
-	s.Status, s.Started, s.Ended, s.Error = StepRunning, at, time.Time{}, nil
-	s.Items, s.Note, s.Digest, s.Back = 0, "", "", false
-	if s.Kind == Migration && s.Timeout > 0 {
-		s.Deadline = at.Add(time.Duration(s.Timeout))
-	}
-}
-
-// advance starts what may start, and ends the rollout when there is nothing left.
-// After a failure nothing new starts, but what runs may finish.
-func (s State) advance(at time.Time) State {
-	if len(s.FailedSteps()) > 0 {
-		if len(s.Running()) == 0 {
-			s.Status, s.Ended = Failed, at
-		}
-		return s
-	}
-	unfinished := false
-	for i := range s.Steps {
-		if s.Steps[i].Status == StepPending && s.ready(s.Steps[i]) {
-			s.Steps[i].begin(at)
-		}
-		unfinished = unfinished || !s.Steps[i].finished()
-	}
-	if !unfinished {
-		s.Status, s.Ended = Completed, at
-	}
-	return s
-}
-
-// ready reports whether everything that step waits for has finished.
-func (s State) ready(step Step) bool {
-	for _, n := range step.Needs {
-		if !s.Steps[n-1].finished() {
-			return false
-		}
-	}
-	for _, other := range s.Steps {
-		if other.stage() < step.stage() && !other.finished() {
-			return false
-		}
-	}
-	return true
-}
-
-// The stages that phases are barriers between. Traffic and online share one: a
-// service goes online when its own gate is open, not when all are.
-const (
-	stageBefore = iota
-	stageMaintenance
-	stageOffline
-	stageServe
-	stageSetup
-)
-
-func (s Step) stage() int {
-	switch {
-	case s.Kind == Maintenance:
-		return stageMaintenance
-	case s.Kind == Traffic, s.Phase == protocol.Online:
-		return stageServe
-	case s.Phase == protocol.Before:
-		return stageBefore
-	case s.Phase == protocol.Offline:
-		return stageOffline
-	}
-	return stageSetup
-}
-
-// Late gives an event for each step whose deadline has passed at the time now.
-func (s State) Late(now time.Time) []Event {
-	var late []Event
-	for _, step := range s.Running() {
-		if !step.Deadline.IsZero() && !now.Before(step.Deadline) {
-			late = append(late, Event{
-				Type: StepBroke, At: now, Step: step.ID, Attempt: step.Attempt,
-				Answer: &protocol.Answer{Rollout: s.ID, Attempt: step.Attempt, Error: &protocol.ScriptError{
-					Code: protocol.CodeTimeout, Message: fmt.Sprintf("no answer within %s", time.Duration(step.Timeout)),
-				}},
-			})
-		}
-	}
-	return late
-}
-
-// Due is the earliest deadline of the steps that run; zero when none has one.
-func (s State) Due() time.Time {
-	var due time.Time
-	for _, step := range s.Running() {
-		if !step.Deadline.IsZero() && (due.IsZero() || step.Deadline.Before(due)) {
-			due = step.Deadline
-		}
-	}
-	return due
 }

@@ -1,15 +1,59 @@
 package rollout
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Todo lists the steps to be acted on now: the start of each running script has to be
-// sent and the route of each running traffic step opened, until the event comes that
-// answers it. Acting on one twice must be harmless.
-func (s State) Todo() []Step { return s.Running() }
+// sent and the route of each running traffic step led where it says, until the event comes
+// that answers it. Scripts that are held are left out; one that was cancelled is only
+// waited for. Acting on a step twice must be harmless.
+func (s State) Todo() []Step {
+	return slices.DeleteFunc(s.Running(), func(step Step) bool { return step.Kind == Migration && s.holds(step) })
+}
+
+// Waits says what the rollout waits for beside the steps that are to be acted on, in
+// words for people; empty when it waits for nothing, or has ended for good.
+func (s State) Waits() []string {
+	var all []string
+	switch {
+	case s.Status.Final():
+		return nil
+	case s.Status == Queued:
+		return []string{"the rollout before it to end"}
+	case s.Status == Failed:
+		return []string{"somebody to retry or abort it"}
+	case s.Paused != nil:
+		all = append(all, "somebody to resume it"+s.Paused.because())
+	}
+	for _, step := range s.Steps {
+		switch {
+		case step.Status == StepRunning && step.Cancelled:
+			all = append(all, step.ID+": its script to answer that it has stopped")
+		case step.Paused != nil && !step.finished():
+			all = append(all, step.ID+": somebody to resume it"+step.Paused.because())
+		case step.Status == StepRetrying && !step.Next.IsZero():
+			all = append(all, fmt.Sprintf("%s: attempt %d at %s", step.ID, step.Attempt+1, step.Next.UTC().Format(time.RFC3339)))
+		}
+	}
+	return all
+}
+
+func (p Pause) because() string {
+	text := ""
+	if p.By != "" {
+		text = ", paused by " + p.By
+	}
+	if p.Reason != "" {
+		text += ": " + p.Reason
+	}
+	return text
+}
 
 // Start is the message that starts an attempt of a step. Heartbeat is how often, in
 // seconds, a script that tells its progress shall do so.
@@ -17,7 +61,7 @@ func (s State) Start(step Step, heartbeat int) protocol.StartMessage {
 	m := protocol.StartMessage{
 		Rollout: s.ID, Step: step.ID, Attempt: step.Attempt,
 		App: s.Release.App, AppVersion: s.Release.Version,
-		Phase: step.Phase, Deadline: step.Deadline, HeartbeatSeconds: heartbeat,
+		Phase: step.Phase, Revert: step.Revert, Deadline: step.Deadline, HeartbeatSeconds: heartbeat,
 		Services: s.Release.versions(),
 	}
 	if step.Phase != protocol.Setup {
@@ -49,64 +93,94 @@ type Outcome struct {
 
 // Announcements lists what the event that led to this state calls for.
 func (s State) Announcements() []Announcement {
-	var all []Announcement
-	if a, yes := s.answer(); yes {
-		all = append(all, a)
-	}
+	all := append(s.answer(), s.controls()...)
 	outcome := Outcome{Rollout: s.ID, App: s.Release.App, Version: s.Release.Version, Final: s.Status.Final()}
 	about := Announcement{Fact: true, Key: string(s.Status)}
 	switch s.Status {
-	case Running:
-		return all
 	case Completed:
 		about.Subject = protocol.CompletedSubject(outcome.App, outcome.Version)
-	case Failed, Superseded:
+	case Failed, Superseded, Aborted, Reverted:
 		about.Subject = protocol.FailedSubject(outcome.App, outcome.Version)
 		if failed := s.FailedSteps(); len(failed) > 0 {
 			outcome.Step, outcome.Error = failed[0].ID, failed[0].Error
 			about.Key += " " + failed[0].ID + " " + strconv.Itoa(failed[0].Attempt)
 		}
+		if s.Status != Failed && outcome.Error == nil {
+			outcome.Error = &protocol.ScriptError{Code: string(s.Status), Message: "the rollout is " + string(s.Status)}
+		}
+	default:
+		return all
 	}
 	about.Payload = outcome
-	return append(append(all, s.cancels()...), about)
+	return append(all, about)
 }
 
-// cancels are the messages to the scripts that were running when the rollout was
-// superseded.
-func (s State) cancels() []Announcement {
+// controls are the messages to the scripts that run, or ran until now.
+func (s State) controls() []Announcement {
 	var all []Announcement
 	for _, step := range s.Steps {
-		cancelled := step.Error != nil && step.Error.Code == protocol.CodeCancelled && step.Ended.Equal(s.Event.At)
-		if s.Event.Type != Replaced || step.Kind != Migration || !cancelled {
-			continue
+		if verb, called := s.control(step); called {
+			subject := step.Script().Subject(verb)
+			attempt := step.Attempt
+			if s.Event.Type == StepBroke {
+				attempt = s.Event.Attempt
+			}
+			m := protocol.ControlMessage{Rollout: s.ID, Attempt: attempt}
+			if verb == protocol.Resume {
+				m.Deadline = step.Deadline
+			}
+			all = append(all, Announcement{
+				Subject: subject, Step: step.ID, Attempt: attempt, Payload: m,
+				Key: subject + " " + strconv.Itoa(attempt) + " " + string(s.Event.Type) + " " + s.Event.At.UTC().Format(time.RFC3339Nano),
+			})
 		}
-		subject := step.Script().Subject(protocol.Cancel)
-		all = append(all, Announcement{
-			Subject: subject, Step: step.ID, Attempt: step.Attempt, Key: subject + " " + strconv.Itoa(step.Attempt),
-			Payload: protocol.Answer{Rollout: s.ID, Attempt: step.Attempt},
-		})
 	}
 	return all
 }
 
+// control is what the event has to tell the script of a step, if anything.
+func (s State) control(step Step) (verb protocol.Verb, called bool) {
+	e := s.Event
+	running := step.Kind == Migration && step.Status == StepRunning
+	named := e.Step == "" || e.Step == step.ID
+	switch e.Type {
+	case StepBroke: // who is taken for dead, or is too late, shall not go on beside the next attempt
+		late := e.Answer != nil && e.Answer.Error != nil &&
+			(e.Answer.Error.Code == protocol.CodeTimeout || e.Answer.Error.Code == protocol.CodeLost)
+		return protocol.Cancel, e.Step == step.ID && step.Kind == Migration && late && !e.Named
+	case AbortAsked:
+		return protocol.Cancel, step.Kind == Migration && step.Error != nil && step.Error.Code == protocol.CodeCancelled && step.Ended.Equal(e.At)
+	case BackwardAsked:
+		return protocol.Cancel, running && step.Cancelled
+	case PauseAsked:
+		return protocol.Pause, running && named
+	case ResumeAsked: // one that has begun now knows of no pause
+		return protocol.Resume, running && named && !s.holds(step) && step.Started.Before(e.At)
+	}
+	return 0, false
+}
+
 // answer is the named message of an answer that did not come as one.
-func (s State) answer() (Announcement, bool) {
+func (s State) answer() []Announcement {
 	e := s.Event
 	step, known := s.Step(e.Step)
 	if e.Named || !known || step.Kind != Migration || (e.Type != StepAnswered && e.Type != StepBroke) {
-		return Announcement{}, false
+		return nil
 	}
-	verb := protocol.Done
+	verb := protocol.DoneVerb(e.Revert)
 	if e.Type == StepBroke {
-		verb = protocol.Failed
+		verb = protocol.FailedVerb(e.Revert)
 	}
 	subject := step.Script().Subject(verb)
 	payload := protocol.Answer{}
 	if e.Answer != nil {
 		payload = *e.Answer
 	}
-	payload.Rollout, payload.Attempt, payload.Done, payload.Error = s.ID, e.Attempt, verb == protocol.Done, step.Error
-	return Announcement{
+	payload.Rollout, payload.Attempt, payload.Done = s.ID, e.Attempt, e.Type == StepAnswered
+	if step.Error != nil && step.Attempt == e.Attempt {
+		payload.Error = step.Error
+	}
+	return []Announcement{{
 		Subject: subject, Step: e.Step, Attempt: e.Attempt, Key: subject + " " + strconv.Itoa(e.Attempt), Payload: payload,
-	}, true
+	}}
 }

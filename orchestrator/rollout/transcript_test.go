@@ -25,17 +25,21 @@ var update = flag.Bool("update", false, "write what came out into testdata/*.txt
 //
 //	release APP VERSION [setup] [downtime]      and, indented, its services:
 //	  NAME VERSION [PHASE,…] [after NAME,…] [timeout DURATION] [instances N] [keep VERSION,…]
+//	    [retries N] [backoff DURATION]
 //	ran NAME/PHASE VERSION                      the environment's ledger holds it
 //	route NAME VERSION REVISION                 the environment's route
 //	deploy                                      makes the plan; shows all of it
-//	answer STEP done|failed [KEY=VALUE…]        attempt, items, note, code, error, retry, named
+//	answer STEP done|failed|reverted|revert-failed [KEY=VALUE…]
+//	                                            attempt, items, note, code, error, retry, named
 //	open NAME [KEY=VALUE…]                      the gate is open: attempt, revision
 //	close NAME [KEY=VALUE…]                     the service is under maintenance: attempt, revision
 //	back STEP [KEY=VALUE…]                      the move cannot be finished: attempt, code, error
+//	restore STEP [KEY=VALUE…]                   what served before serves again: attempt, revision
 //	after DURATION                              time passes
 //	downtime                                    shows who was under maintenance for how long
 //	late +DURATION                              time passes, and what is late is told
-//	retry | supersede                           a person wants it
+//	retry | supersede | abort | pause [STEP] | resume [STEP] | backward [missing=STEP,…]
+//	                                            a person wants it
 //	show                                        shows all steps
 //
 // What came of a command is the rollout's status, the steps that have changed, what is
@@ -169,10 +173,20 @@ func (w *world) run(words, more []string) (string, error) {
 		return w.downtime(), none(args)
 	case "late":
 		return w.late(args)
+	case "restore":
+		return w.moved(rollout.Restored, "", args)
 	case "retry":
 		return w.apply(rollout.Event{Type: rollout.Retried, By: "ada"}, args...)
 	case "supersede":
 		return w.apply(rollout.Event{Type: rollout.Replaced, By: "ada"}, args...)
+	case "abort":
+		return w.apply(rollout.Event{Type: rollout.AbortAsked, By: "ada"}, args...)
+	case "pause":
+		return w.hold(rollout.PauseAsked, args)
+	case "resume":
+		return w.hold(rollout.ResumeAsked, args)
+	case "backward":
+		return w.backward(args)
 	case "show":
 		return w.show(rollout.State{}), none(args)
 	}
@@ -236,6 +250,10 @@ func service(words []string) (rollout.Service, error) {
 			s.Instances, err = strconv.Atoi(value)
 		case "keep":
 			s.KeepOnline = strings.Split(value, ",")
+		case "retries":
+			s.Retries, err = strconv.Atoi(value)
+		case "backoff":
+			err = s.Backoff.UnmarshalText([]byte(value))
 		default:
 			err = errWords
 		}
@@ -299,6 +317,10 @@ func (w *world) answer(args []string) (string, error) {
 	case "done":
 	case "failed":
 		e.Type = rollout.StepBroke
+	case "reverted":
+		e.Revert = true
+	case "revert-failed":
+		e.Type, e.Revert = rollout.StepBroke, true
 	default:
 		return "", errWords
 	}
@@ -310,6 +332,25 @@ func (w *world) moved(what rollout.EventType, suffix string, args []string) (str
 		return "", errWords
 	}
 	return w.applyWith(rollout.Event{Type: what, Step: args[0] + suffix, Effective: w.now}, args[1:])
+}
+
+func (w *world) hold(what rollout.EventType, args []string) (string, error) {
+	if len(args) > 1 {
+		return "", errWords
+	}
+	return w.apply(rollout.Event{Type: what, Step: strings.Join(args, ""), By: "ada", Reason: "lunch"})
+}
+
+func (w *world) backward(args []string) (string, error) {
+	e := rollout.Event{Type: rollout.BackwardAsked, By: "ada"}
+	if len(args) > 0 {
+		missing, found := strings.CutPrefix(args[0], "missing=")
+		if !found || len(args) > 1 {
+			return "", errWords
+		}
+		e.Missing, e.Backward = strings.Split(missing, ","), &rollout.Backward{SkipMissing: true}
+	}
+	return w.apply(e)
 }
 
 func (w *world) back(args []string) (string, error) {
@@ -365,7 +406,7 @@ func set(e *rollout.Event, key, value string) (err error) {
 	switch {
 	case key == "attempt":
 		e.Attempt, err = strconv.Atoi(value)
-	case key == "revision" && (e.Type == rollout.Opened || e.Type == rollout.Closed):
+	case key == "revision" && (e.Type == rollout.Opened || e.Type == rollout.Closed || e.Type == rollout.Restored):
 		e.Revision, err = strconv.ParseUint(value, 10, 64)
 	case e.Answer == nil:
 		err = errWords
@@ -454,6 +495,9 @@ func (w *world) show(before rollout.State) string {
 	for _, step := range s.Todo() {
 		fmt.Fprintf(&out, "  to do: %s\n", describeTodo(s, step))
 	}
+	for _, what := range s.Waits() {
+		fmt.Fprintf(&out, "  waits for %s\n", what)
+	}
 	for _, a := range s.Announcements() {
 		fmt.Fprintf(&out, "  tell: %s\n", describeAnnouncement(a))
 	}
@@ -465,6 +509,12 @@ func describeStep(s rollout.Step) string {
 	if s.Back {
 		text += ", back,"
 	}
+	if s.Revert && s.Status != rollout.StepReverted {
+		text += ", to be undone,"
+	}
+	if s.Cancelled {
+		text += ", cancelled,"
+	}
 	if s.Attempt > 0 {
 		text += fmt.Sprintf(" #%d", s.Attempt)
 	}
@@ -473,6 +523,9 @@ func describeStep(s rollout.Step) string {
 	}
 	if s.Skipped != "" {
 		text += ": " + s.Skipped
+	}
+	if s.Left > 0 {
+		text += fmt.Sprintf(", held with %s left", time.Duration(s.Left))
 	}
 	if s.Items > 0 {
 		text += fmt.Sprintf(", %d items", s.Items)
@@ -491,13 +544,16 @@ func describeStep(s rollout.Step) string {
 
 func describeTodo(s rollout.State, step rollout.Step) string {
 	switch {
-	case step.Kind != rollout.Migration && step.Back:
+	case step.Kind != rollout.Migration && step.Backwards():
 		return fmt.Sprintf("put %v of %s back", step.Replaces.Online, step.Name) + retryAfter(s, step)
 	case step.Kind == rollout.Maintenance:
 		return fmt.Sprintf("close %s on revision %d, online %v", step.Name, step.Replaces.Revision, step.Replaces.Online) + retryAfter(s, step)
 	case step.Kind == rollout.Traffic:
 		return fmt.Sprintf("open %s %s with %d instances on revision %d, online %v",
 			step.Name, step.Version, step.Instances, step.Replaces.Revision, step.Replaces.Online) + beside(step)
+	}
+	if step.Cancelled {
+		return "wait for " + step.ID
 	}
 	m := s.Start(step, 5)
 	text := fmt.Sprintf("send %s #%d", m.Script().Subject(protocol.StartVerb(m.Revert)), m.Attempt)
@@ -527,6 +583,11 @@ func describeAnnouncement(a rollout.Announcement) string {
 		text += ", a fact"
 	}
 	switch p := a.Payload.(type) {
+	case protocol.ControlMessage:
+		text += fmt.Sprintf(" #%d", p.Attempt)
+		if !p.Deadline.IsZero() {
+			text += " until " + p.Deadline.Format(time.TimeOnly)
+		}
 	case protocol.Answer:
 		text += fmt.Sprintf(" #%d", p.Attempt)
 		if p.Error != nil {

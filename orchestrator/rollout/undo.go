@@ -1,0 +1,124 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// undoing reports whether the rollout is on its way back.
+func (s State) undoing() bool {
+	return s.Status == Aborting || s.Status == Reverting || s.Status == Failed && s.Backward != nil
+}
+
+// applyAbort ends the rollout: scripts are told to stop, traffic is put back, data is not.
+func (s State) applyAbort(e Event) (State, error) {
+	switch s.Status {
+	case Queued, Running, Failed, Reverting:
+	default:
+		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be aborted", ErrStale, s.ID, s.Status)
+	}
+	s.Status, s.Ended, s.Paused = Aborting, time.Time{}, nil
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		switch {
+		case step.Kind != Migration:
+			step.undo()
+		case step.Status == StepRunning:
+			step.Status, step.Ended, step.Deadline, step.Left, step.Cancelled = StepFailed, e.At, time.Time{}, 0, false
+			step.Error = &protocol.ScriptError{Code: protocol.CodeCancelled, Message: "the rollout was aborted"}
+		case step.Status == StepRetrying:
+			step.Status, step.Next, step.Left = StepFailed, time.Time{}, 0
+		}
+	}
+	return s.advance(e.At), nil
+}
+
+// applyBackward turns the rollout round: what was done is undone in reverse order. Scripts
+// that run are told to stop, and waited for.
+func (s State) applyBackward(e Event) (State, error) {
+	switch {
+	case s.Status == Running, s.Status == Completed, s.Status == Failed && s.Backward == nil:
+	default:
+		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be taken backward", ErrStale, s.ID, s.Status)
+	}
+	s.Status, s.Ended, s.Paused, s.Backward = Reverting, time.Time{}, nil, &Backward{}
+	if e.Backward != nil {
+		s.Backward = e.Backward
+	}
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		step.NoRevert = slices.Contains(e.Missing, step.ID)
+		if step.Kind == Migration && step.Status == StepRunning {
+			step.Cancelled, step.Paused = true, nil
+			s.hold(step, e.At)
+			continue
+		}
+		step.undo()
+	}
+	return s.advance(e.At), nil
+}
+
+// undo makes a step that has begun one that is to be undone. A move of traffic that has
+// failed has been led back already.
+func (s *Step) undo() {
+	s.Paused, s.Cancelled, s.Next, s.Left = nil, false, time.Time{}, 0
+	if s.Status == StepRetrying {
+		s.Status = StepFailed
+	}
+	switch {
+	case s.Attempt == 0, s.Status == StepReverted, s.NoRevert, s.Kind != Migration && s.Status == StepFailed:
+		return
+	}
+	s.Status, s.Revert, s.Back, s.Deadline, s.Error = StepPending, true, false, time.Time{}, nil
+	s.Failures, s.Lost = 0, 0
+}
+
+// advanceBack is advance on the way back.
+func (s State) advanceBack(at time.Time) State {
+	if s.Status != Aborting && len(s.FailedSteps()) > 0 {
+		return s.fail(at)
+	}
+	left := false
+	for i := range s.Steps {
+		step := &s.Steps[i]
+		if s.Status == Aborting && step.Kind == Migration {
+			continue
+		}
+		if step.Status == StepPending && step.Revert && !s.holds(*step) && s.readyBack(*step) {
+			step.begin(at)
+		}
+		left = left || step.unsettled()
+	}
+	switch {
+	case left:
+		return s
+	case s.Status == Aborting:
+		s.Status = Aborted
+	default:
+		s.Status = Reverted
+	}
+	s.Ended, s.Paused = at, nil
+	return s
+}
+
+// unsettled reports whether there is something left to do about a step on the way back.
+func (s Step) unsettled() bool {
+	return s.Status == StepRunning || s.Status == StepRetrying || s.Revert && s.Status == StepPending
+}
+
+// readyBack reports whether everything that came after step has been undone.
+func (s State) readyBack(step Step) bool {
+	for _, other := range s.Steps {
+		if s.Status == Aborting && other.Kind == Migration {
+			continue
+		}
+		after := other.stage() > step.stage() || slices.Contains(other.Needs, step.Number)
+		if after && other.unsettled() {
+			return false
+		}
+	}
+	return true
+}
