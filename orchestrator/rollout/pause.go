@@ -37,6 +37,9 @@ func (s State) applyPause(e Event) (State, error) {
 
 // applyResume lets the rollout or a step go on.
 func (s State) applyResume(e Event) (State, error) {
+	if s.Status != Running && s.Status != Reverting {
+		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be resumed", ErrStale, s.ID, s.Status)
+	}
 	if e.Step == "" {
 		if s.Paused == nil {
 			return s, fmt.Errorf("%w: rollout %s is not paused", ErrStale, s.ID)

@@ -275,7 +275,7 @@ func (w *witness) stray() rollout.Event {
 			rollout.StepDue, rollout.Created, "unheard of",
 		}).Draw(w.t, "type"),
 		Revert: rapid.Bool().Draw(w.t, "revert"),
-		Step: rapid.SampledFrom(ids).Draw(w.t, "step"), Attempt: rapid.IntRange(0, 3).Draw(w.t, "attempt"),
+		Step:   rapid.SampledFrom(ids).Draw(w.t, "step"), Attempt: rapid.IntRange(0, 3).Draw(w.t, "attempt"),
 	}
 }
 
