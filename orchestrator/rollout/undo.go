@@ -115,10 +115,19 @@ func (s State) readyBack(step Step) bool {
 		if s.Status == Aborting && other.Kind == Migration {
 			continue
 		}
-		after := other.stage() > step.stage() || slices.Contains(other.Needs, step.Number)
-		if after && other.unsettled() {
+		if other.unsettled() && (other.stage() > step.stage() || s.needs(other, step.Number)) {
 			return false
 		}
 	}
 	return true
+}
+
+// needs reports whether a step waits for the step of a number, also by way of others.
+func (s State) needs(step Step, number int) bool {
+	for _, n := range step.Needs {
+		if n == number || s.needs(s.Steps[n-1], number) {
+			return true
+		}
+	}
+	return false
 }
