@@ -81,13 +81,13 @@ func (s State) advanceBack(at time.Time) State {
 	if s.Status != Aborting && len(s.FailedSteps()) > 0 {
 		return s.fail(at)
 	}
-	left := false
+	left, blocked := false, s.blockedBack()
 	for i := range s.Steps {
 		step := &s.Steps[i]
 		if s.Status == Aborting && step.Kind == Migration {
 			continue
 		}
-		if step.Status == StepPending && step.Revert && !s.holds(*step) && s.readyBack(*step) {
+		if step.Status == StepPending && step.Revert && !s.holds(*step) && !blocked[i] {
 			step.begin(at)
 		}
 		left = left || step.unsettled()
@@ -109,25 +109,29 @@ func (s Step) unsettled() bool {
 	return s.Status == StepRunning || s.Status == StepRetrying || s.Revert && s.Status == StepPending
 }
 
-// readyBack reports whether everything that came after step has been undone.
-func (s State) readyBack(step Step) bool {
-	for _, other := range s.Steps {
-		if s.Status == Aborting && other.Kind == Migration {
-			continue
-		}
-		if other.unsettled() && (other.stage() > step.stage() || s.needs(other, step.Number)) {
-			return false
-		}
-	}
-	return true
-}
-
-// needs reports whether a step waits for the step of a number, also by way of others.
-func (s State) needs(step Step, number int) bool {
-	for _, n := range step.Needs {
-		if n == number || s.needs(s.Steps[n-1], number) {
-			return true
+// blockedBack reports, by the index of a step, whether something that came after it has
+// not been undone yet: in a later stage, or because it waited for the step, also by way of
+// others.
+func (s State) blockedBack() []bool {
+	blocked := make([]bool, len(s.Steps))
+	var block func(step Step)
+	block = func(step Step) {
+		for _, n := range step.Needs {
+			if !blocked[n-1] {
+				blocked[n-1] = true
+				block(s.Steps[n-1])
+			}
 		}
 	}
-	return false
+	latest := stageBefore
+	for _, step := range s.Steps {
+		if step.unsettled() && (s.Status != Aborting || step.Kind != Migration) {
+			block(step)
+			latest = max(latest, step.stage())
+		}
+	}
+	for i, step := range s.Steps {
+		blocked[i] = blocked[i] || step.stage() < latest
+	}
+	return blocked
 }
