@@ -25,21 +25,28 @@ const (
 	maxTextBytes = 4 << 10          // of each text of an answer that is kept
 )
 
-// apply makes an event durable: it loads the newest state, applies what event makes
-// of it, and appends, again and again while somebody else is faster. A nil event means
-// that there is nothing to do. [rollout.ErrStale] says that the event came too late.
+// apply makes an event durable: it takes the newest state that is known here, applies what
+// event makes of it, and appends, again and again while somebody else is faster. What is
+// known here may be behind, so only the leader's word is good for anything but an append,
+// which fails then. A nil event means that there is nothing to do. [rollout.ErrStale] says
+// that the event came too late.
 func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rollout.State) (*rollout.Event, error)) (journal.Record, error) {
-	for {
-		r, err := o.journal.Load(ctx, app, id)
-		if err != nil {
-			return r, err
+	for r, known := o.sight.newest(id); ; known = false {
+		var err error
+		if !known {
+			if r, err = o.journal.Load(ctx, app, id); err != nil {
+				return r, err
+			}
 		}
 		e, err := event(r.State)
-		if err != nil || e == nil {
-			return r, err
+		next := r.State
+		if err == nil && e != nil {
+			next, err = r.State.Apply(*e)
 		}
-		next, err := r.State.Apply(*e)
-		if err != nil {
+		if err != nil || e == nil {
+			if known {
+				continue
+			}
 			return r, err
 		}
 		sequence, err := o.journal.Append(ctx, next, r.Sequence)
@@ -50,7 +57,9 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 			return r, err
 		}
 		o.logEvent(next, sequence)
-		return journal.Record{State: next, Sequence: sequence}, nil
+		r = journal.Record{State: next, Sequence: sequence}
+		o.sight.meet(r)
+		return r, nil
 	}
 }
 
@@ -105,10 +114,13 @@ func (o *Orchestrator) takeNamed(ctx context.Context, script protocol.Script, ve
 	}
 	answer.Rollout, answer.Attempt = about(m, answer.Rollout, answer.Attempt)
 	typ := rollout.StepAnswered
-	if verb == protocol.Failed {
+	if verb == protocol.Failed || verb == protocol.RevertFailed {
 		typ = rollout.StepBroke
 	}
-	e := rollout.Event{Type: typ, Attempt: answer.Attempt, Answer: clipped(answer), Named: true}
+	e := rollout.Event{
+		Type: typ, Attempt: answer.Attempt, Answer: clipped(answer), Named: true,
+		Revert: verb == protocol.Reverted || verb == protocol.RevertFailed,
+	}
 	if id, err := uuid.Parse(answer.Rollout); err == nil && id.String() == answer.Rollout {
 		for _, app := range o.ears.apps(m.Subject) {
 			if err := o.settle(ctx, app, answer.Rollout, script, e); !errors.Is(err, rollout.ErrNotFound) {
@@ -158,14 +170,25 @@ func repeated(step rollout.Step, e rollout.Event) bool {
 	if e.Attempt != step.Attempt {
 		return false
 	}
-	return (step.Status == rollout.StepDone && e.Type == rollout.StepAnswered) ||
-		(step.Status == rollout.StepFailed && e.Type == rollout.StepBroke)
+	if step.Status == rollout.StepPending { // it was told to stop before what it did is undone
+		return step.Revert && !e.Revert
+	}
+	if step.Revert != e.Revert {
+		return false
+	}
+	switch step.Status {
+	case rollout.StepDone, rollout.StepReverted:
+		return e.Type == rollout.StepAnswered
+	case rollout.StepFailed, rollout.StepRetrying:
+		return e.Type == rollout.StepBroke
+	}
+	return false
 }
 
 // reply takes a plain reply to a start, which the journal's stream has kept.
 func (o *Orchestrator) reply(ctx context.Context, i journal.Item) error {
 	id, number, attempt, revert, ok := protocol.ParseAnswerSubject(i.Subject)
-	if !ok || revert || noAnswer(i) {
+	if !ok || noAnswer(i) {
 		return nil
 	}
 	if err := o.catchUp(ctx); err != nil {
@@ -177,8 +200,8 @@ func (o *Orchestrator) reply(ctx context.Context, i journal.Item) error {
 		return nil
 	}
 	step := found.State.Steps[number-1]
-	answer := readReply(i, step.Script().Subject(protocol.Done))
-	e := rollout.Event{Type: rollout.StepAnswered, Attempt: attempt, Answer: clipped(answer)}
+	answer := readReply(i, step.Script().Subject(protocol.DoneVerb(revert)))
+	e := rollout.Event{Type: rollout.StepAnswered, Attempt: attempt, Answer: clipped(answer), Revert: revert}
 	if !answer.Done {
 		e.Type = rollout.StepBroke
 	}

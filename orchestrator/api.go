@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -28,6 +30,11 @@ const (
 	CodeRolloutOpen = "rollout_open" // another rollout of the app is under way
 	CodeConflict    = "conflict"     // the state of the thing does not allow it
 	CodeUnavailable = "unavailable"  // the bus or its storage does not answer
+
+	CodeConfirm     = "confirm"       // it may do harm, and has to be asked for with force
+	CodeNoRevert    = "no_revert"     // scripts that have run have no revert script, or nobody listens for it
+	CodeOlder       = "older"         // the version is older than what has run
+	CodeMustNotSkip = "must_not_skip" // a version in between has to be rolled out first
 )
 
 // DeployRequest asks for a rollout. The id is the client's, a UUID v7, so that a
@@ -36,7 +43,43 @@ type DeployRequest struct {
 	Rollout string          `json:"rollout"`
 	Release rollout.Release `json:"release"`
 	By      string          `json:"by,omitempty"`
-	Replace bool            `json:"replace,omitempty"` // end a rollout of the app that is under way, instead of being refused
+	Reason  string          `json:"reason,omitempty"`
+	Queue   bool            `json:"queue,omitempty"`   // wait for a rollout of the app that is under way, instead of being refused
+	Replace bool            `json:"replace,omitempty"` // abort a rollout of the app that is under way, and those in its queue, instead of being refused
+
+	AllowOlder bool `json:"allowOlder,omitempty"` // bring a version older than what has run
+}
+
+// AbortRequest asks for a rollout to be aborted: the version before serves again, data stays
+// as it is.
+type AbortRequest struct {
+	RolloutRequest
+	Force bool `json:"force,omitempty"` // also where offline scripts have begun to change data that the version before works on
+}
+
+// StepRequest names a rollout or, with a step's id, one of its steps.
+type StepRequest struct {
+	RolloutRequest
+	Step string `json:"step,omitempty"` // empty: the whole rollout
+}
+
+// BackwardRequest asks for an app to go back to a version that was live before.
+type BackwardRequest struct {
+	App         string `json:"app"`
+	To          string `json:"to,omitempty"`          // version of the app; empty: the one before
+	SkipMissing bool   `json:"skipMissing,omitempty"` // leave as it is what scripts without a revert script have done
+	By          string `json:"by,omitempty"`
+	Reason      string `json:"reason,omitempty"`
+}
+
+// MarkRequest asks for a script to be recorded as run, without running it.
+type MarkRequest struct {
+	App     string         `json:"app,omitempty"` // empty: the one that the service belongs to
+	Name    string         `json:"name"`          // of the service; of the app in phase setup
+	Version string         `json:"version"`
+	Phase   protocol.Phase `json:"phase"`
+	By      string         `json:"by,omitempty"`
+	Reason  string         `json:"reason"` // required
 }
 
 // RolloutRequest names a rollout by its id or any unique beginning of it.
@@ -67,6 +110,7 @@ type RolloutView struct {
 	Sightings map[string]Sighting `json:"sightings,omitempty"` // by step
 	Outages   []rollout.Outage    `json:"outages,omitempty"`   // services that were, or are, under maintenance
 	Downtime  rollout.Duration    `json:"downtime,omitempty"`  // of the app, so far
+	Waits     []string            `json:"waits,omitempty"`     // what it waits for, beside the steps that run
 }
 
 // RolloutStory is a rollout with everything that has happened to it, oldest first.
@@ -94,15 +138,18 @@ type AppStatus struct {
 	Version  string          `json:"version"` // of the newest rollout
 	Rollout  RolloutView     `json:"rollout"` // the newest
 	Services []ServiceStatus `json:"services"`
+	Changed  bool            `json:"changed,omitempty"` // the app's own setup script has changed since it ran
+	Queued   []RolloutView   `json:"queued,omitempty"`  // rollouts that wait for this one
 }
 
 // ServiceStatus says what of a service is online.
 type ServiceStatus struct {
 	Service string   `json:"service"`
-	Version string   `json:"version"`          // that the newest rollout brings
-	Online  []string `json:"online"`           // versions that serve, or would if it were not for the maintenance
-	Alive   int      `json:"alive"`            // instances of that version
-	NotRun  []string `json:"notRun,omitempty"` // phases whose scripts have not run
+	Version string   `json:"version"`           // that the newest rollout brings
+	Online  []string `json:"online"`            // versions that serve, or would if it were not for the maintenance
+	Alive   int      `json:"alive"`             // instances of that version
+	NotRun  []string `json:"notRun,omitempty"`  // phases whose scripts have not run
+	Changed []string `json:"changed,omitempty"` // phases whose scripts have changed since they ran, as their setup service tells
 
 	Maintenance *protocol.Maintenance `json:"maintenance,omitempty"`
 }
@@ -134,14 +181,20 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 	defer crew.dismiss()
 	defer func() { _ = service.Stop() }() // the connection may be gone
 	endpoints := map[string]micro.Handler{
-		"deploy":  answer(ctx, o, &crew, o.deploy),
-		"retry":   answer(ctx, o, &crew, o.retry),
-		"show":    answer(ctx, o, &crew, o.show),
-		"list":    answer(ctx, o, &crew, o.list),
-		"status":  answer(ctx, o, &crew, o.status),
-		"routes":  answer(ctx, o, &crew, o.routes),
-		"ledger":  answer(ctx, o, &crew, o.ledger),
-		"version": answer(ctx, o, &crew, o.version),
+		"deploy": answer(ctx, o, &crew, o.deploy),
+		"retry":  answer(ctx, o, &crew, o.retry),
+		"abort":  answer(ctx, o, &crew, o.abort),
+		"pause":  answer(ctx, o, &crew, o.pause),
+		"resume": answer(ctx, o, &crew, o.resume),
+		"mark":   answer(ctx, o, &crew, o.mark),
+
+		"backward": answer(ctx, o, &crew, o.backward),
+		"show":     answer(ctx, o, &crew, o.show),
+		"list":     answer(ctx, o, &crew, o.list),
+		"status":   answer(ctx, o, &crew, o.status),
+		"routes":   answer(ctx, o, &crew, o.routes),
+		"ledger":   answer(ctx, o, &crew, o.ledger),
+		"version":  answer(ctx, o, &crew, o.version),
 	}
 	for name, handler := range endpoints {
 		if err := service.AddEndpoint(name, handler, micro.WithEndpointSubject(protocol.APISubject(name))); err != nil {
@@ -217,7 +270,7 @@ func describe(err error) *protocol.ServiceError {
 }
 
 func (o *Orchestrator) view(r journal.Record) RolloutView {
-	v := RolloutView{State: r.State, Sequence: r.Sequence, Outages: r.State.Outages()}
+	v := RolloutView{State: r.State, Sequence: r.Sequence, Outages: r.State.Outages(), Waits: r.State.Waits()}
 	v.Downtime = rollout.Duration(r.State.Downtime(time.Now().UTC()).Round(time.Millisecond))
 	for _, step := range r.State.Running() {
 		if v.Sightings == nil {
@@ -233,15 +286,9 @@ func (o *Orchestrator) find(ctx context.Context, prefix string) (journal.Ref, er
 	if prefix == "" {
 		return journal.Ref{}, refuse(CodeInvalid, "golive history lists the rollouts", "no rollout is named")
 	}
-	refs, err := o.journal.List(ctx, "")
+	found, err := o.journal.Find(ctx, prefix, 3)
 	if err != nil {
 		return journal.Ref{}, err
-	}
-	var found []journal.Ref
-	for _, ref := range refs {
-		if strings.HasPrefix(ref.ID, prefix) {
-			found = append(found, ref)
-		}
 	}
 	switch len(found) {
 	case 0:
@@ -249,8 +296,8 @@ func (o *Orchestrator) find(ctx context.Context, prefix string) (journal.Ref, er
 	case 1:
 		return found[0], nil
 	}
-	return journal.Ref{}, refuse(CodeAmbiguous, "give more of its id", "%s is the beginning of %d rollouts, such as %s and %s",
-		prefix, len(found), found[0].ID, found[1].ID)
+	return journal.Ref{}, refuse(CodeAmbiguous, "give more of its id", "%s is the beginning of several rollouts, such as %s and %s",
+		prefix, found[0].ID, found[1].ID)
 }
 
 func (o *Orchestrator) show(ctx context.Context, q RolloutRequest) (RolloutStory, error) {
@@ -286,15 +333,17 @@ func (o *Orchestrator) list(ctx context.Context, q ListRequest) (RolloutList, er
 	if err := protocol.ValidateName(q.App); q.App != "" && err != nil {
 		return RolloutList{}, refuse(CodeInvalid, "golive status lists the apps", "app: %v", err)
 	}
-	refs, err := o.journal.List(ctx, q.App)
+	refs, more, err := o.journal.Page(ctx, q.App, q.Before, q.Limit)
 	if err != nil {
 		return RolloutList{}, err
 	}
-	refs = slices.DeleteFunc(refs, func(ref journal.Ref) bool { return q.Before != "" && ref.ID >= q.Before })
 	page := RolloutList{Rollouts: []RolloutView{}}
 	room := o.nc.MaxPayload() - pageFrame
 	for _, ref := range refs {
 		r, err := o.journal.Load(ctx, ref.App, ref.ID)
+		if errors.Is(err, rollout.ErrNotFound) {
+			continue // dropped meanwhile
+		}
 		if err != nil {
 			return RolloutList{}, err
 		}
@@ -304,11 +353,14 @@ func (o *Orchestrator) list(ctx context.Context, q ListRequest) (RolloutList, er
 			return RolloutList{}, fmt.Errorf("write rollout %s: %w", ref.ID, err)
 		}
 		room -= int64(len(data)) + 1
-		if n := len(page.Rollouts); n == q.Limit || (n > 0 && room < 0) {
-			page.Next = page.Rollouts[n-1].ID
+		if n := len(page.Rollouts); n > 0 && room < 0 {
+			more = true
 			break
 		}
 		page.Rollouts = append(page.Rollouts, v)
+	}
+	if n := len(page.Rollouts); more && n > 0 {
+		page.Next = page.Rollouts[n-1].ID
 	}
 	return page, nil
 }
@@ -319,19 +371,14 @@ func (o *Orchestrator) status(ctx context.Context, q AppRequest) ([]AppStatus, e
 		if q.App != "" && q.App != app {
 			continue
 		}
-		r, err := o.journal.Newest(ctx, app)
+		one, err := o.appStatus(ctx, app)
+		if errors.Is(err, rollout.ErrNotFound) {
+			continue // it has nothing but marks, or its journal was dropped
+		}
 		if err != nil {
 			return nil, err
 		}
-		s := AppStatus{App: app, Version: r.State.Release.Version, Rollout: o.view(r), Services: []ServiceStatus{}}
-		for _, service := range r.State.Release.Services {
-			one, err := o.serviceStatus(ctx, service)
-			if err != nil {
-				return nil, err
-			}
-			s.Services = append(s.Services, one)
-		}
-		all = append(all, s)
+		all = append(all, one)
 	}
 	if q.App != "" && len(all) == 0 {
 		return nil, refuse(CodeNotFound, "golive status lists the apps", "no version of an app %q has been rolled out here", q.App)
@@ -339,7 +386,42 @@ func (o *Orchestrator) status(ctx context.Context, q AppRequest) ([]AppStatus, e
 	return all, nil
 }
 
-func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Service) (ServiceStatus, error) {
+func (o *Orchestrator) appStatus(ctx context.Context, app string) (AppStatus, error) {
+	r, err := o.journal.Load(ctx, app, o.index.Newest(app))
+	if err != nil {
+		return AppStatus{}, err
+	}
+	book, err := o.index.Book(ctx, app)
+	if err != nil {
+		return AppStatus{}, err
+	}
+	s := AppStatus{App: app, Version: r.State.Release.Version, Rollout: o.view(r), Services: make([]ServiceStatus, len(r.State.Release.Services))}
+	for _, open := range o.sight.ofApp(app) {
+		if isQueued(open) {
+			s.Queued = append(s.Queued, o.view(open))
+		}
+	}
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(statusAtOnce)
+	for i, service := range r.State.Release.Services {
+		asking.Go(func() (err error) {
+			s.Services[i], err = o.serviceStatus(ctx, service, book)
+			return err
+		})
+	}
+	if r.State.Release.Setup {
+		asking.Go(func() error {
+			s.Changed = o.changed(ctx, book, protocol.Script{Name: app, Version: r.State.Release.Version, Phase: protocol.Setup})
+			return nil
+		})
+	}
+	return s, asking.Wait()
+}
+
+// statusAtOnce is how many services are asked about at the same time.
+const statusAtOnce = 16
+
+func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Service, book *ledger.Book) (ServiceStatus, error) {
 	s := ServiceStatus{Service: service.Name, Version: service.Version, Online: []string{}}
 	route, err := o.gate.Route(ctx, service.Name)
 	if err != nil {
@@ -356,11 +438,30 @@ func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Servic
 		}
 	}
 	for _, phase := range service.Migrations {
-		if _, yes := o.index.Ran(protocol.Script{Name: service.Name, Version: service.Version, Phase: phase}); !yes {
+		script := protocol.Script{Name: service.Name, Version: service.Version, Phase: phase}
+		if _, yes := book.Ran(script); !yes {
 			s.NotRun = append(s.NotRun, string(phase))
+		} else if o.changed(ctx, book, script) {
+			s.Changed = append(s.Changed, string(phase))
 		}
 	}
 	return s, nil
+}
+
+// changed reports whether the setup service that is running now tells another digest of a
+// script than was recorded when it ran. What cannot be known has not changed.
+func (o *Orchestrator) changed(ctx context.Context, book *ledger.Book, script protocol.Script) bool {
+	for _, e := range slices.Backward(book.Entries()) {
+		if e.Void != "" || e.Script() != script {
+			continue
+		}
+		if e.Digest == "" {
+			return false
+		}
+		info, err := o.about(ctx, script)
+		return err == nil && info.Digest != "" && info.Digest != e.Digest
+	}
+	return false
 }
 
 func (o *Orchestrator) routes(ctx context.Context, _ struct{}) ([]RouteStatus, error) {
@@ -379,11 +480,19 @@ func (o *Orchestrator) routes(ctx context.Context, _ struct{}) ([]RouteStatus, e
 	return all, nil
 }
 
-func (o *Orchestrator) ledger(_ context.Context, q AppRequest) ([]ledger.Entry, error) {
-	entries := o.index.Entries(q.App)
-	if entries == nil {
-		entries = []ledger.Entry{}
+func (o *Orchestrator) ledger(ctx context.Context, q AppRequest) ([]ledger.Entry, error) {
+	entries := []ledger.Entry{}
+	for _, app := range o.index.Apps() {
+		if q.App != "" && q.App != app {
+			continue
+		}
+		book, err := o.index.Book(ctx, app)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, book.Entries()...)
 	}
+	slices.SortStableFunc(entries, func(a, b ledger.Entry) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return entries, nil
 }
 
@@ -439,6 +548,32 @@ func (c *Client) Deploy(ctx context.Context, q DeployRequest) (RolloutView, erro
 // Retry has the failed steps of a failed rollout tried again.
 func (c *Client) Retry(ctx context.Context, q RolloutRequest) (RolloutView, error) {
 	return call[RolloutView](ctx, c, "retry", q)
+}
+
+// Abort ends a rollout and puts the version before back.
+func (c *Client) Abort(ctx context.Context, q AbortRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "abort", q)
+}
+
+// Pause holds a rollout or one of its steps.
+func (c *Client) Pause(ctx context.Context, q StepRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "pause", q)
+}
+
+// Resume lets a rollout or one of its steps go on.
+func (c *Client) Resume(ctx context.Context, q StepRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "resume", q)
+}
+
+// Backward undoes the last rollout of an app, or several. It gives the one that is undone
+// first.
+func (c *Client) Backward(ctx context.Context, q BackwardRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "backward", q)
+}
+
+// Mark records a script as run, without running it.
+func (c *Client) Mark(ctx context.Context, q MarkRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "mark", q)
 }
 
 // Show gives a rollout with its whole story.

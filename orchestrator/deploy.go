@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,8 +12,8 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
-// deploy begins a rollout. The plan is made on what is known when the app's newest
-// event is the one found here, and recorded only if it still is.
+// deploy begins a rollout, or puts it into the app's queue. The plan is made on what is
+// known when the app's newest event is the one found here, and recorded only if it still is.
 func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView, error) {
 	if id, err := uuid.Parse(q.Rollout); err != nil || id.Version() != 7 || q.Rollout != id.String() {
 		return RolloutView{}, refuse(CodeInvalid, "make a UUID v7 and repeat the request with the same one", "rollout id %q is no UUID v7", q.Rollout)
@@ -34,69 +35,115 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 
 func (o *Orchestrator) begin(ctx context.Context, q DeployRequest) (journal.Record, error) {
 	app := q.Release.App
-	if own, err := o.journal.Load(ctx, app, q.Rollout); !errors.Is(err, rollout.ErrNotFound) {
+	if own, known := o.sight.newest(q.Rollout); known && own.State.Release.App == app {
+		return own, nil
+	}
+	after, err := o.appNow(ctx, app)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	if own, err := o.journal.Load(ctx, app, q.Rollout); after > 0 && !errors.Is(err, rollout.ErrNotFound) {
 		return own, err
 	}
 	if err := o.checkOwners(q.Release); err != nil {
 		return journal.Record{}, err
 	}
-	after, err := o.makeRoom(ctx, q)
-	if err != nil {
+	if err := o.checkVersions(ctx, q.Release, q.AllowOlder); err != nil {
 		return journal.Record{}, err
 	}
-	if err := o.reach(ctx, after); err != nil {
-		return journal.Record{}, err
+	open := o.sight.ofApp(app)
+	busy := slices.IndexFunc(open, func(r journal.Record) bool { return r.State.Status != rollout.Failed })
+	if busy < 0 {
+		return o.plan(ctx, planned{release: q.Release, id: q.Rollout, by: q.By, reason: q.Reason, allowOlder: q.AllowOlder, failed: open}, after)
 	}
-	facts, err := o.facts(ctx, q.Release)
-	if err != nil {
-		return journal.Record{}, err
+	if !q.Queue && !q.Replace {
+		s := open[busy].State
+		return journal.Record{}, refuse(CodeRolloutOpen,
+			"golive show "+s.ID+" tells how far it is; golive deploy --queue waits for its end, --replace aborts it",
+			"rollout %s of %s %s is %s: one app has one rollout at a time", s.ID, app, s.Release.Version, s.Status)
 	}
-	state, err := rollout.Compile(q.Rollout, q.By, time.Now().UTC(), q.Release, facts)
-	if err != nil {
-		return journal.Record{}, err
+	if q.Replace {
+		for _, r := range open {
+			if after, err = o.giveWay(ctx, r, q); err != nil {
+				return journal.Record{}, err
+			}
+		}
+		return journal.Record{}, rollout.ErrConflict // the app has a newer event now
 	}
-	sequence, err := o.journal.Begin(ctx, state, after)
-	if err != nil {
-		return journal.Record{}, err
-	}
-	o.logEvent(state, sequence)
-	return journal.Record{State: state, Sequence: sequence}, nil
+	return o.enqueue(ctx, q, after)
 }
 
-// makeRoom gives the sequence of the app's newest event, after which a rollout can
-// begin. A failed rollout gives way, and one under way if that was asked for: it is
-// sealed off from its routes, then ended.
-func (o *Orchestrator) makeRoom(ctx context.Context, q DeployRequest) (uint64, error) {
-	newest, err := o.journal.Newest(ctx, q.Release.App)
-	if errors.Is(err, rollout.ErrNotFound) {
-		return 0, nil
-	}
+// appNow gives the sequence of the app's newest event, once everything up to it is known
+// here; 0 when there is none.
+func (o *Orchestrator) appNow(ctx context.Context, app string) (uint64, error) {
+	newest, err := o.journal.NewestOf(ctx, app)
 	if err != nil {
 		return 0, err
 	}
-	s := newest.State
-	switch {
-	case s.Status == rollout.Running && !q.Replace:
-		return 0, refuse(CodeRolloutOpen, "golive show "+s.ID+" tells how far it is; golive deploy --replace takes its place",
-			"rollout %s of %s %s is under way: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version)
-	case !s.Status.Final():
-		for _, step := range s.Steps {
-			if step.Kind == rollout.Traffic && step.Status != rollout.StepDone {
-				if err := o.takeRoute(ctx, step, s, q.Rollout); err != nil {
-					return 0, err
-				}
+	return newest, o.reach(ctx, newest)
+}
+
+// planned is what a rollout that is to begin now was asked for with.
+type planned struct {
+	release        rollout.Release
+	id, by, reason string
+	allowOlder     bool
+	failed         []journal.Record // rollouts of the app that give way
+}
+
+// plan begins a rollout if after is still the sequence of the app's newest event.
+func (o *Orchestrator) plan(ctx context.Context, p planned, after uint64) (journal.Record, error) {
+	for _, r := range p.failed {
+		if r.State.ID == p.id {
+			continue
+		}
+		if _, err := o.supersede(ctx, r.State, p); err != nil {
+			return journal.Record{}, err
+		}
+		return journal.Record{}, rollout.ErrConflict // the app has a newer event now
+	}
+	facts, err := o.facts(ctx, p.release)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	state, err := rollout.Compile(p.id, p.by, time.Now().UTC(), p.release, facts)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	state.AllowOlder, state.Event.Reason = p.allowOlder, p.reason
+	return o.beginWith(ctx, state, after)
+}
+
+// beginWith records a state of a rollout if after is still the sequence of the app's newest
+// event.
+func (o *Orchestrator) beginWith(ctx context.Context, s rollout.State, after uint64) (journal.Record, error) {
+	sequence, err := o.journal.Begin(ctx, s, after)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	o.logEvent(s, sequence)
+	r := journal.Record{State: s, Sequence: sequence}
+	o.sight.meet(r)
+	return r, nil
+}
+
+// supersede ends a failed rollout: it is sealed off from its routes first.
+func (o *Orchestrator) supersede(ctx context.Context, s rollout.State, p planned) (uint64, error) {
+	for _, step := range s.Steps {
+		if step.Kind == rollout.Traffic && step.Status != rollout.StepDone {
+			if err := o.takeRoute(ctx, step, s, p.id); err != nil {
+				return 0, err
 			}
 		}
-		ended, err := o.apply(ctx, s.Release.App, s.ID, func(rollout.State) (*rollout.Event, error) {
-			return &rollout.Event{Type: rollout.Replaced, At: time.Now().UTC(), By: q.By,
-				Reason: "rollout " + q.Rollout + " of " + q.Release.Version + " takes its place"}, nil
-		})
-		if errors.Is(err, rollout.ErrStale) {
-			return 0, rollout.ErrConflict
-		}
-		return ended.Sequence, err
 	}
-	return newest.Sequence, nil
+	ended, err := o.apply(ctx, s.Release.App, s.ID, func(rollout.State) (*rollout.Event, error) {
+		return &rollout.Event{Type: rollout.Replaced, At: time.Now().UTC(), By: p.by,
+			Reason: "rollout " + p.id + " of " + p.release.Version + " takes its place"}, nil
+	})
+	if errors.Is(err, rollout.ErrStale) {
+		return 0, rollout.ErrConflict
+	}
+	return ended.Sequence, err
 }
 
 // takeRoute takes the route of a step that has not been finished away from its rollout,
@@ -129,7 +176,11 @@ func (o *Orchestrator) checkOwners(r rollout.Release) error {
 
 // facts collects what a plan of r depends on.
 func (o *Orchestrator) facts(ctx context.Context, r rollout.Release) (rollout.Facts, error) {
-	f := rollout.Facts{Ran: o.index.Ran, Routes: make(map[string]rollout.Replace)}
+	book, err := o.index.Book(ctx, r.App)
+	if err != nil {
+		return rollout.Facts{}, err
+	}
+	f := rollout.Facts{Ran: book.Ran, Routes: make(map[string]rollout.Replace)}
 	for _, s := range r.Services {
 		route, err := o.gate.Route(ctx, s.Name)
 		if err != nil {
@@ -138,22 +189,4 @@ func (o *Orchestrator) facts(ctx context.Context, r rollout.Release) (rollout.Fa
 		f.Routes[s.Name] = rollout.Replace{Revision: route.Revision, Online: route.Online()}
 	}
 	return f, nil
-}
-
-// retry has the failed steps of a rollout tried again.
-func (o *Orchestrator) retry(ctx context.Context, q RolloutRequest) (RolloutView, error) {
-	ref, err := o.find(ctx, q.Rollout)
-	if err != nil {
-		return RolloutView{}, err
-	}
-	r, err := o.apply(ctx, ref.App, ref.ID, func(s rollout.State) (*rollout.Event, error) {
-		if s.Status != rollout.Failed {
-			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it ended", "rollout %s is %s: only a failed one can be retried", s.ID, s.Status)
-		}
-		return &rollout.Event{Type: rollout.Retried, At: time.Now().UTC(), By: q.By, Reason: q.Reason}, nil
-	})
-	if err != nil {
-		return RolloutView{}, err
-	}
-	return o.view(r), nil
 }

@@ -41,7 +41,11 @@ func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription,
 			continue
 		}
 		script := step.Script()
-		for _, verb := range []protocol.Verb{protocol.Done, protocol.Failed} {
+		verbs := []protocol.Verb{protocol.Done, protocol.Failed}
+		if s.Backward != nil {
+			verbs = append(verbs, protocol.Reverted, protocol.RevertFailed)
+		}
+		for _, verb := range verbs {
 			subject := script.Subject(verb)
 			all[subject] = func(o *Orchestrator) (*nats.Subscription, error) {
 				return o.nc.QueueSubscribe(subject, answerQueue, func(m *nats.Msg) {

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -18,7 +19,7 @@ import (
 // What counts is what this orchestrator could have heard: since it began to listen,
 // was connected, and was not itself stopped for a while.
 func (o *Orchestrator) watchHearts(ctx context.Context) error {
-	tick := time.NewTicker(o.cfg.Heartbeat / 2)
+	tick := time.NewTicker(min(o.cfg.Heartbeat/2, o.cfg.Resend/2))
 	defer tick.Stop()
 	since := time.Now()
 	for looked := since; ; looked = time.Now() {
@@ -39,30 +40,60 @@ func (o *Orchestrator) watchHearts(ctx context.Context) error {
 func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since time.Time) {
 	patience := protocol.HeartbeatsMissed * o.cfg.Heartbeat
 	for _, step := range r.State.Running() {
-		last := o.lastSign(ctx, r.State, step)
-		if last.IsZero() || time.Since(last) <= patience || time.Since(since) <= patience {
+		if step.Kind != rollout.Migration {
+			continue
+		}
+		last := o.sight.of(r.State.ID, step.ID, step.Attempt).Beat
+		if last.IsZero() {
+			o.checkArrival(ctx, r, step)
+			continue
+		}
+		if time.Since(last) <= patience || time.Since(since) <= patience {
 			continue
 		}
 		o.log.Warn("worker taken for dead", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
-		err := o.record(ctx, r, rollout.Event{
-			Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt,
-			Answer: &protocol.Answer{Error: &protocol.ScriptError{
-				Code: protocol.CodeLost, Message: fmt.Sprintf("no sign of life for %s: the worker is taken for dead", patience),
-			}},
-		})
+		err := o.record(ctx, r, lost(step, fmt.Sprintf("no sign of life for %s: the worker is taken for dead", patience)))
 		if err != nil {
 			o.log.Warn("worker's death not recorded, trying again", zap.Error(err))
 		}
 	}
 }
 
+// checkArrival looks into the silence of an attempt: who got its start may have died with
+// it. It is sent again to a setup service that says of itself that it claims attempts, and
+// that nobody has claimed it; of any other nothing more can be known.
+func (o *Orchestrator) checkArrival(ctx context.Context, r journal.Record, step rollout.Step) {
+	if !o.sight.silent(r.State, step, o.cfg.Resend) || !o.lastSign(ctx, r.State, step).IsZero() || step.Cancelled {
+		return
+	}
+	if _, err := o.about(ctx, step.Script()); err != nil {
+		return
+	}
+	o.log.Info("no sign of life since the start, sending it again", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
+	if _, err := o.publishStart(ctx, r.State, step); err != nil {
+		o.log.Warn("start not sent again", zap.Error(err))
+	}
+}
+
+// aboutTimeout is how long a setup service may take to tell about a script.
+const aboutTimeout = 500 * time.Millisecond
+
+// about asks the setup service of a script about it.
+func (o *Orchestrator) about(ctx context.Context, script protocol.Script) (protocol.ScriptInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, aboutTimeout)
+	defer cancel()
+	var info protocol.ScriptInfo
+	m, err := o.nc.RequestWithContext(ctx, protocol.AboutScriptSubject(script), nil)
+	if err != nil {
+		return info, err
+	}
+	return info, json.Unmarshal(m.Data, &info)
+}
+
 // lastSign is when the running attempt of a script gave its last sign of life; zero
 // when it has given none. A claim that is found counts as one, given now: whoever took
 // it has promised more, which only orchestrators that are gone may have heard.
 func (o *Orchestrator) lastSign(ctx context.Context, s rollout.State, step rollout.Step) time.Time {
-	if step.Kind != rollout.Migration {
-		return time.Time{}
-	}
 	if o.sight.of(s.ID, step.ID, step.Attempt).Beat.IsZero() && o.claimed(ctx, s, step) {
 		o.sight.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) {
 			seen.Beat, seen.Sent, seen.Waiting = time.Now(), true, ""
@@ -75,7 +106,7 @@ func (o *Orchestrator) lastSign(ctx context.Context, s rollout.State, step rollo
 func (o *Orchestrator) claimed(ctx context.Context, s rollout.State, step rollout.Step) bool {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
-	_, err := o.claims.Get(ctx, protocol.ClaimKey(s.ID, step.ID, step.Attempt, false))
+	_, err := o.claims.Get(ctx, protocol.ClaimKey(s.ID, step.ID, step.Attempt, step.Revert))
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		o.log.Debug("read claim", zap.Error(err))
 	}

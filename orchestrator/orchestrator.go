@@ -66,6 +66,7 @@ type Orchestrator struct {
 	index  *ledger.Index
 	sight  *sightings
 	ears   *ears
+	post   *post
 	claims jetstream.KeyValue
 	ready  chan struct{}
 }
@@ -121,6 +122,16 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	_, err = relay.OpenBucket(ctx, o.nc, relay.Bucket{
+		Name: protocol.CheckpointsBucket, Replicas: o.cfg.Replicas, MaxAge: claimsMaxAge,
+	})
+	if err != nil {
+		return err
+	}
+	if o.post, err = newPost(o.nc); err != nil {
+		return err
+	}
+	defer o.post.close()
 	o.ears = newEars(o)
 	defer o.ears.close()
 

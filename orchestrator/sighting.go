@@ -1,9 +1,11 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,9 @@ type Sighting struct {
 	Total   int64     `json:"total,omitempty"`   // of its progress; 0: not known
 	Note    string    `json:"note,omitempty"`    // of its progress
 	Waiting string    `json:"waiting,omitempty"` // what it waits for
+
+	checked time.Time     // when its silence was last looked into
+	pause   time.Duration // until that is done again
 }
 
 // Notice is what orchestrators tell each other and watchers about a running attempt.
@@ -167,6 +172,31 @@ func (x *sightings) of(id, step string, attempt int) Sighting {
 		}
 	}
 	return Sighting{}
+}
+
+// maxSilence is the longest time between two looks into the silence of an attempt.
+const maxSilence = 4 * time.Second
+
+// silent reports whether an attempt has been silent for long enough to look into it: after
+// the time first, and then again after longer ones.
+func (x *sightings) silent(s rollout.State, step rollout.Step, first time.Duration) (look bool) {
+	x.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) {
+		switch {
+		case !seen.Beat.IsZero():
+		case seen.pause == 0:
+			seen.checked, seen.pause = time.Now(), first
+		case time.Since(seen.checked) >= seen.pause:
+			seen.checked, seen.pause, look = time.Now(), min(2*seen.pause, max(maxSilence, first)), true
+		}
+	})
+	return look
+}
+
+// ofApp lists the open rollouts of an app, by the sequence of their newest events.
+func (x *sightings) ofApp(app string) []journal.Record {
+	all := slices.DeleteFunc(x.all(), func(r journal.Record) bool { return r.State.Release.App != app })
+	slices.SortFunc(all, func(a, b journal.Record) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	return all
 }
 
 // tell makes a notice known here and everywhere.

@@ -50,10 +50,10 @@ func (o *Orchestrator) moveTraffic(ctx context.Context, r journal.Record, step r
 // order is what a step asks of the gate.
 func (o *Orchestrator) order(r journal.Record, step rollout.Step) gate.Order {
 	order := forwards(r.State, step)
-	if step.Back {
+	if step.Backwards() {
 		order = backwards(r.State, step)
 	}
-	order.Rollout, order.Sequence = r.State.ID, r.Sequence
+	order.Rollout, order.Sequence, order.Seal = r.State.ID, r.Sequence, step.Revert
 	order.Tell = func(waiting string) {
 		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: waiting})
 	}
@@ -94,7 +94,7 @@ func (o *Orchestrator) recordMove(ctx context.Context, r journal.Record, step ro
 	}
 	var stuck *gate.UnconfirmedError
 	switch {
-	case errors.As(err, &stuck) && step.Back:
+	case errors.As(err, &stuck) && step.Backwards():
 		o.log.Warn("the version before could not be put back yet, trying again", zap.String("step", step.ID), zap.Error(err))
 		return err
 	case errors.As(err, &stuck):
@@ -103,6 +103,8 @@ func (o *Orchestrator) recordMove(ctx context.Context, r journal.Record, step ro
 		e.Type, e.Answer = rollout.StepBroke, failed(codeRouteConflict, err.Error()+": deploy again, which plans on the route as it is")
 	case err != nil:
 		return err
+	case step.Revert:
+		e.Type = rollout.Restored
 	case step.Back:
 		e.Type = rollout.StepBroke
 	case step.Kind == rollout.Maintenance:

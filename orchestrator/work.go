@@ -60,13 +60,32 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
 	doing, ctx := errgroup.WithContext(ctx)
 	for _, step := range r.State.Todo() {
 		doing.Go(func() error {
-			if step.Kind == rollout.Migration {
-				return o.sendStart(ctx, r, step)
+			switch {
+			case step.Kind != rollout.Migration:
+				return o.moveTraffic(ctx, r, step)
+			case step.Cancelled:
+				return o.awaitCancelled(ctx, r, step)
 			}
-			return o.moveTraffic(ctx, r, step)
+			return o.sendStart(ctx, r, step)
 		})
 	}
-	return doing.Wait()
+	if err := doing.Wait(); err != nil {
+		return err
+	}
+	return o.follows(ctx, r)
+}
+
+// follows begins what was waiting for the rollout to get where it is.
+func (o *Orchestrator) follows(ctx context.Context, r journal.Record) error {
+	if s := r.State.Status; s.Final() || s == rollout.Failed || s == rollout.Queued {
+		if err := o.beginQueued(ctx, r.State.Release.App); err != nil {
+			return err
+		}
+	}
+	if r.State.Status == rollout.Reverted {
+		return o.furtherBack(ctx, r.State)
+	}
+	return nil
 }
 
 // due ends what is past its deadline. The timer is only a hint: the state decides.
@@ -148,24 +167,18 @@ func (o *Orchestrator) sendStart(ctx context.Context, r journal.Record, step rol
 	if err := o.ears.open(r.State); err != nil {
 		return fmt.Errorf("listen to the answers of %s: %w", step.ID, err)
 	}
-	m, err := o.start(r.State, step)
-	if err != nil {
-		return err
-	}
 	for {
 		outdated, current := o.sight.outdated(r)
 		if !current || o.sight.of(r.State.ID, step.ID, step.Attempt).Sent {
 			return nil
 		}
-		heard, err := o.publishStart(ctx, m)
+		heard, err := o.publishStart(ctx, r.State, step)
 		if err != nil {
 			return err
 		}
 		if heard {
-			o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Sent: true})
 			return nil
 		}
-		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "nobody listens to " + m.Subject})
 		select {
 		case <-time.After(o.cfg.Resend):
 		case <-outdated:
@@ -176,9 +189,27 @@ func (o *Orchestrator) sendStart(ctx context.Context, r journal.Record, step rol
 	}
 }
 
+// publishStart sends the start of an attempt once, and tells what has become of it.
+func (o *Orchestrator) publishStart(ctx context.Context, s rollout.State, step rollout.Step) (heard bool, err error) {
+	m, err := o.start(s, step)
+	if err != nil {
+		return false, err
+	}
+	heard, err = o.post.send(ctx, m)
+	switch {
+	case err != nil:
+		return false, err
+	case heard:
+		o.tell(s, Notice{Step: step.ID, Attempt: step.Attempt, Sent: true})
+	default:
+		o.tell(s, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "nobody listens to " + m.Subject})
+	}
+	return heard, nil
+}
+
 func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, error) {
-	m := nats.NewMsg(step.Script().Subject(protocol.Start))
-	m.Reply = protocol.AnswerSubject(s.ID, step.Number, step.Attempt, false)
+	m := nats.NewMsg(step.Script().Subject(protocol.StartVerb(step.Revert)))
+	m.Reply = protocol.AnswerSubject(s.ID, step.Number, step.Attempt, step.Revert)
 	data, err := json.Marshal(s.Start(step, int(o.cfg.Heartbeat/time.Second)))
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", m.Subject, err)
@@ -188,35 +219,38 @@ func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, err
 	return m, nil
 }
 
-// publishStart publishes a start and reports whether anybody listens. NATS tells a
-// publisher that nobody does only on a plain subscription of the same connection to
-// the reply subject, and before the answer to its ping. Who begins to listen between
-// the probe and the start gets it again, rather than never.
-func (o *Orchestrator) publishStart(ctx context.Context, m *nats.Msg) (heard bool, err error) {
-	listened := o.listened(m.Subject)
-	sub, err := o.nc.SubscribeSync(m.Reply)
-	if err != nil {
-		return false, fmt.Errorf("send %s: %w", m.Subject, err)
-	}
-	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
-	if err := o.nc.PublishMsg(m); err != nil {
-		return false, fmt.Errorf("send %s: %w", m.Subject, err)
-	}
-	if err := o.flush(ctx); err != nil {
-		return false, fmt.Errorf("send %s: %w", m.Subject, err)
-	}
+// awaitCancelled blocks until a script that was cancelled has answered, or can be taken
+// for dead: one that has given a sign of life is watched like any other; of one that never
+// has, nobody is left who could run it when nobody listens to its start any more.
+func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, step rollout.Step) error {
 	for {
-		pending, _, err := sub.Pending()
-		if err != nil || pending == 0 {
-			return listened, nil
+		outdated, current := o.sight.outdated(r)
+		if !current || !o.lastSign(ctx, r.State, step).IsZero() {
+			return nil
 		}
-		reply, err := sub.NextMsg(time.Second)
-		if errors.Is(err, nats.ErrNoResponders) || (err == nil && reply.Header.Get(protocol.HeaderStatus) == "503") {
-			return false, nil
+		select {
+		case <-time.After(o.cfg.Resend):
+		case <-outdated:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
+		listened, err := o.post.listened(ctx, step.Script().Subject(protocol.StartVerb(step.Revert)))
 		if err != nil {
-			return listened, nil
+			return err
 		}
+		if !listened {
+			return o.record(ctx, r, lost(step, "it was cancelled, and nobody listens to its start any more"))
+		}
+		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "its script to answer that it has stopped"})
+	}
+}
+
+// lost is the event of a worker that is taken for dead.
+func lost(step rollout.Step, why string) rollout.Event {
+	return rollout.Event{
+		Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
+		Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: why}},
 	}
 }
 

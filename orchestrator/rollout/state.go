@@ -168,6 +168,8 @@ type Pause struct {
 type Backward struct {
 	To          string `json:"to,omitempty"`          // the version of the app to go back to; empty: the one before
 	SkipMissing bool   `json:"skipMissing,omitempty"` // go on where a script has no revert script
+	By          string `json:"by,omitempty"`          // who wants it
+	Reason      string `json:"reason,omitempty"`      // why
 }
 
 // EventType is what happened to a rollout.

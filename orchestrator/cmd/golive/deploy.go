@@ -17,8 +17,11 @@ import (
 )
 
 type deployOptions struct {
-	wait    time.Duration
-	replace bool
+	wait       time.Duration
+	queue      bool
+	replace    bool
+	allowOlder bool
+	reason     string
 }
 
 func (c *command) deployCommand() *cobra.Command {
@@ -41,10 +44,16 @@ rollout goes on when deploy is stopped.`,
 			if o.wait < 0 {
 				return misused(cmd, "--wait must not be negative")
 			}
+			if o.queue && o.replace {
+				return misused(cmd, "--queue and --replace exclude each other")
+			}
 			return c.deploy(cmd.Context(), dir, o)
 		},
 	}
-	cmd.Flags().BoolVar(&o.replace, "replace", false, "end a rollout of the app that is under way: its scripts are cancelled, its data stays")
+	cmd.Flags().BoolVar(&o.queue, "queue", false, "wait for a rollout of the app that is under way")
+	cmd.Flags().BoolVar(&o.replace, "replace", false, "abort a rollout of the app that is under way: its scripts are cancelled, its data stays")
+	cmd.Flags().BoolVar(&o.allowOlder, "allow-older", false, "bring a version that is older than what has run here")
+	cmd.Flags().StringVar(&o.reason, "reason", "", reasonUsage)
 	cmd.Flags().DurationVar(&o.wait, "wait", 0, "give up following after this time, with exit code 4; 0: never")
 	return cmd
 }
@@ -63,7 +72,8 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	if err != nil {
 		return err
 	}
-	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Replace: o.replace}
+	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
+		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder}
 	begun, err := orchestrator.NewClient(r.Conn()).Deploy(ctx, q)
 	if err != nil {
 		return err
@@ -73,11 +83,12 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 		ctx, cancel = context.WithTimeout(ctx, o.wait)
 		defer cancel()
 	}
-	return c.followTo(ctx, r, begun.State)
+	return c.followTo(ctx, r, begun.State, rollout.Completed)
 }
 
-// followTo tells a rollout's story to its end; the answer is its last state.
-func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.State) error {
+// followTo tells a rollout's story to its end; the answer is its last state. Any other end
+// than the one that is wanted is a failure.
+func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.State, want rollout.Status) error {
 	j, err := journal.Open(ctx, r.Conn(), 1)
 	if err != nil {
 		return err
@@ -98,41 +109,21 @@ func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.St
 	if err != nil {
 		return err
 	}
-	if last.Status != rollout.Completed {
+	if last.Status != want {
 		return failed(last)
 	}
 	if c.output == "jsonl" {
 		return nil
 	}
 	return c.print(last, func(w io.Writer) {
-		fmt.Fprintf(w, "%s %s is live (rollout %s)\n", last.Release.App, last.Release.Version, last.ID)
+		app, version := last.Release.App, last.Release.Version
+		switch want {
+		case rollout.Aborted:
+			fmt.Fprintf(w, "rollout %s of %s %s is aborted: what was online before is online\n", last.ID, app, version)
+		case rollout.Reverted:
+			fmt.Fprintf(w, "rollout %s of %s %s is undone: what was online before is online\n", last.ID, app, version)
+		default:
+			fmt.Fprintf(w, "%s %s is live (rollout %s)\n", app, version, last.ID)
+		}
 	})
-}
-
-func (c *command) retryCommand() *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{
-		Use:     "retry ROLLOUT",
-		Short:   "Try the failed steps of a rollout again, and follow it to its end",
-		Example: `  golive retry 0199c6d2-1a2b --reason "the disk was full"`,
-		Args:    arguments(1, 1, "the id of a rollout, or its beginning"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.retry(cmd.Context(), args[0], reason)
-		},
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the journal")
-	return cmd
-}
-
-func (c *command) retry(ctx context.Context, id, reason string) error {
-	r, err := c.reach(ctx, "")
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, orchestrator.RolloutRequest{Rollout: id, By: me(), Reason: reason})
-	if err != nil {
-		return err
-	}
-	return c.followTo(ctx, r, begun.State)
 }

@@ -37,7 +37,7 @@ type follower struct {
 
 var errEnded = errors.New("the rollout has ended")
 
-// follow tells a rollout's story until it is no longer running, and gives its last
+// follow tells a rollout's story until it has ended or failed, and gives its last
 // event. When ctx ends first it gives the last one so far and the error of ctx.
 func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id string) (journal.Record, error) {
 	f.running, f.progress = make(map[string]*pulse), make(map[string]*nats.Subscription)
@@ -69,7 +69,7 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 			}
 		}
 		// A failure that was retried before we came is not the end.
-		if r.State.Status != rollout.Running && r.Sequence >= newest.Sequence {
+		if s := r.State.Status; (s.Final() || s == rollout.Failed) && r.Sequence >= newest.Sequence {
 			return errEnded
 		}
 		return nil

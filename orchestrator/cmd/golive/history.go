@@ -89,6 +89,9 @@ func (c *command) show(ctx context.Context, id string) error {
 			r.ID, r.Release.App, r.Release.Version, r.Status, ago(r.Created), orDash(r.By), lasted(r.State))
 		printSteps(w, r)
 		printOutages(w, r.RolloutView)
+		for _, what := range r.Waits {
+			fmt.Fprintf(w, "\nIt waits for %s.\n", what)
+		}
 		fmt.Fprintln(w)
 		for _, e := range r.Events {
 			fmt.Fprintf(w, "%s  %s\n", clock(e.At), tellEvent(e))
@@ -149,7 +152,7 @@ func tellEvent(e orchestrator.StoryEvent) string {
 	if e.Answer != nil && e.Answer.Error != nil {
 		text += ": " + e.Answer.Error.Error()
 	}
-	if e.Type != rollout.Created {
+	if e.Type != rollout.Created || e.Reason != "" {
 		text += because(e.Event)
 	}
 	if e.Status != rollout.Running {

@@ -10,19 +10,60 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 func (c *command) ledgerCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "ledger [APP]",
 		Short: "Which scripts have run in this environment",
 		Example: `  golive ledger
-  golive ledger todo-app -o json`,
+  golive ledger todo-app -o json
+  golive ledger mark todo-search 0.0.1 online --reason "run by hand"`,
 		Args: arguments(0, 1, "at most one app"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.ledger(cmd.Context(), strings.Join(args, ""))
 		},
 	}
+	cmd.AddCommand(c.markCommand())
+	return cmd
+}
+
+func (c *command) markCommand() *cobra.Command {
+	var q orchestrator.MarkRequest
+	cmd := &cobra.Command{
+		Use:   "mark NAME VERSION PHASE",
+		Short: "Record a script as run, without running it",
+		Long: `mark records that the script of a service's version and phase (before, offline or
+online), or of an app's version (setup), has run in this environment. A rollout
+that begins after it skips the script.`,
+		Example: `  golive ledger mark todo-search 0.0.1 online --reason "run by hand"
+  golive ledger mark todo-app 0.0.2 setup --reason "not needed here"`,
+		Args: arguments(3, 3, "a service or app, its version and the phase"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.Name, q.Version, q.Phase, q.By = args[0], args[1], protocol.Phase(args[2]), me()
+			if q.Reason == "" {
+				return misused(cmd, "--reason is needed: it stands in the ledger")
+			}
+			return c.mark(cmd.Context(), q)
+		},
+	}
+	cmd.Flags().StringVar(&q.Reason, "reason", "", "why, for the ledger; required")
+	cmd.Flags().StringVar(&q.App, "app", "", "the app of a service that has not been rolled out here yet")
+	return cmd
+}
+
+func (c *command) mark(ctx context.Context, q orchestrator.MarkRequest) error {
+	v, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutView, error) {
+		return client.Mark(ctx, q)
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(v, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is recorded as run (%s)\n", v.Mark.Script(), v.ID)
+	})
 }
 
 func (c *command) ledger(ctx context.Context, app string) error {
@@ -40,6 +81,9 @@ func (c *command) ledger(ctx context.Context, app string) error {
 		var rows [][]string
 		for _, e := range all {
 			counts := "yes"
+			if e.Marked {
+				counts = "yes, marked" + because(rollout.Event{By: e.By, Reason: e.Reason})
+			}
 			if e.Void != "" {
 				counts = "no: " + e.Void
 			}

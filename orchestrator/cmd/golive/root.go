@@ -140,7 +140,8 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags.StringVar(&c.paint, "color", "auto", "auto, always or never")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what the orchestrator and the relay do")
 	root.AddCommand(c.upCommand(), c.serveCommand(), c.deployCommand(), c.statusCommand(), c.historyCommand(),
-		c.showCommand(), c.routesCommand(), c.ledgerCommand(), c.retryCommand(), c.versionCommand())
+		c.showCommand(), c.routesCommand(), c.ledgerCommand(), c.retryCommand(), c.abortCommand(), c.pauseCommand(),
+		c.resumeCommand(), c.backwardCommand(), c.versionCommand())
 	return root
 }
 

@@ -93,15 +93,25 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 	for _, step := range r.FailedSteps() {
 		fmt.Fprintf(w, "  failed: %s: %s\n", step.ID, step.Error)
 	}
+	for _, what := range r.Waits {
+		fmt.Fprintf(w, "  waits for %s\n", what)
+	}
+	for _, q := range a.Queued {
+		fmt.Fprintf(w, "  queued: rollout %s of %s\n", q.ID, q.Release.Version)
+	}
+	if a.Changed {
+		fmt.Fprintf(w, "  changed: the setup script of %s is not the one that ran\n", a.Version)
+	}
 	var rows [][]string
 	for _, s := range a.Services {
 		online := orDash(strings.Join(s.Online, ", "))
 		if s.Maintenance != nil {
 			online += " (under maintenance)"
 		}
-		rows = append(rows, []string{"  " + s.Service, s.Version, online, fmt.Sprint(s.Alive), orDash(strings.Join(s.NotRun, ", "))})
+		rows = append(rows, []string{"  " + s.Service, s.Version, online, fmt.Sprint(s.Alive),
+			orDash(strings.Join(s.NotRun, ", ")), orDash(strings.Join(s.Changed, ", "))})
 	}
-	columns(w, []string{"  SERVICE", "VERSION", "ONLINE", "ALIVE", "NOT RUN"}, rows)
+	columns(w, []string{"  SERVICE", "VERSION", "ONLINE", "ALIVE", "NOT RUN", "CHANGED"}, rows)
 }
 
 // tellDowntime says how long the app was, or has been, under maintenance.

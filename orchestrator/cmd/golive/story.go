@@ -110,13 +110,13 @@ func needs(r rollout.State, step rollout.Step) string {
 
 // tell shows what has changed since the state told before.
 func (s *story) tell(r rollout.State) {
-	if r.Event.Type == rollout.Retried {
-		s.say(plain, "*", "tried again%s", because(r.Event))
+	if text := tellPerson(r.Event); text != "" {
+		s.say(plain, "*", "%s%s", text, because(r.Event))
 	}
 	for _, step := range r.Steps {
 		before := s.known[step.ID]
 		s.known[step.ID] = step
-		if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back {
+		if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back || before.Cancelled != step.Cancelled {
 			s.change(step)
 		}
 	}
@@ -125,9 +125,36 @@ func (s *story) tell(r rollout.State) {
 		s.say(green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
 	case rollout.Failed:
 		s.say(red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, took(r.Ended.Sub(r.Created)))
+	case rollout.Aborted:
+		s.say(yellow, "✗", "%s %s is aborted%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
+	case rollout.Reverted:
+		s.say(yellow, "✗", "%s %s is undone%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
 	case rollout.Superseded:
 		s.say(yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
 	}
+}
+
+// tellPerson is what a person wanted, as an event tells; empty when it tells something else.
+func tellPerson(e rollout.Event) string {
+	what := "the rollout"
+	if e.Step != "" {
+		what = e.Step
+	}
+	switch e.Type {
+	case rollout.Enqueued:
+		return "queued: it begins when the rollout before it has ended; asked for"
+	case rollout.Retried:
+		return "tried again"
+	case rollout.AbortAsked:
+		return "aborted"
+	case rollout.BackwardAsked:
+		return "taken backward"
+	case rollout.PauseAsked:
+		return what + " is paused"
+	case rollout.ResumeAsked:
+		return what + " goes on, resumed"
+	}
+	return ""
 }
 
 func because(e rollout.Event) string {
@@ -161,12 +188,27 @@ func (s *story) change(step rollout.Step) {
 	script := step.Script()
 	switch step.Status {
 	case rollout.StepRunning:
-		s.say(plain, "→", "%s%s", script.Subject(protocol.Start), attempt(step))
-	case rollout.StepDone:
-		s.say(green, "←", "%s (%s%s%s)", script.Subject(protocol.Done), duration, items(step), note(step))
+		if step.Cancelled {
+			s.say(yellow, "→", "%s", script.Subject(protocol.Cancel))
+			return
+		}
+		s.say(plain, "→", "%s%s", script.Subject(protocol.StartVerb(step.Revert)), attempt(step))
+	case rollout.StepDone, rollout.StepReverted:
+		s.say(green, "←", "%s (%s%s%s)", script.Subject(protocol.DoneVerb(step.Revert)), duration, items(step), note(step))
+	case rollout.StepRetrying:
+		s.say(yellow, "✗", "%s (%s): %s: attempt %d %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error,
+			step.Attempt+1, nextTry(step))
 	case rollout.StepFailed:
-		s.say(red, "✗", "%s (%s): %s", script.Subject(protocol.Failed), duration, step.Error)
+		s.say(red, "✗", "%s (%s): %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
 	}
+}
+
+// nextTry is when a step is tried again.
+func nextTry(step rollout.Step) string {
+	if step.Next.IsZero() {
+		return "when it is resumed"
+	}
+	return "in " + took(step.Next.Sub(step.Ended))
 }
 
 // changeTraffic shows a change of a step that moves traffic.
@@ -174,6 +216,12 @@ func (s *story) changeTraffic(step rollout.Step) {
 	duration := took(step.Ended.Sub(step.Started))
 	closing := step.Kind == rollout.Maintenance
 	switch {
+	case step.Status == rollout.StepRunning && step.Revert && closing:
+		s.say(yellow, "⇄", "%s: ending the maintenance of %s", step.ID, found(step))
+	case step.Status == rollout.StepRunning && step.Revert:
+		s.say(yellow, "⇄", "%s: putting %s back", step.ID, found(step))
+	case step.Status == rollout.StepReverted:
+		s.say(green, "✓", "%s: %s is back (%s)", step.ID, found(step), duration)
 	case step.Status == rollout.StepRunning && step.Back:
 		s.say(yellow, "⇄", "%s: %s: putting %s back", step.ID, step.Error, found(step))
 	case step.Status == rollout.StepRunning && closing:

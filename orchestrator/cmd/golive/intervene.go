@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+const reasonUsage = "why, for the journal"
+
+func (c *command) retryCommand() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:     "retry ROLLOUT",
+		Short:   "Try the failed steps of a rollout again, and follow it to its end",
+		Example: `  golive retry 0199c6d2-1a2b --reason "the disk was full"`,
+		Args:    arguments(1, 1, "the id of a rollout, or its beginning"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.retry(cmd.Context(), c.about(args[0], reason))
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
+	return cmd
+}
+
+// about is a request of the person at this terminal about a rollout.
+func (c *command) about(id, reason string) orchestrator.RolloutRequest {
+	return orchestrator.RolloutRequest{Rollout: id, By: me(), Reason: reason}
+}
+
+func (c *command) retry(ctx context.Context, q orchestrator.RolloutRequest) error {
+	r, err := c.reach(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, q)
+	if err != nil {
+		return err
+	}
+	want := rollout.Completed
+	if begun.Backward != nil {
+		want = rollout.Reverted
+	}
+	return c.followTo(ctx, r, begun.State, want)
+}
+
+func (c *command) abortCommand() *cobra.Command {
+	var reason string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "abort ROLLOUT",
+		Short: "Stop a rollout: the previous version serves again, data stays as it is",
+		Long: `abort stops the scripts of a rollout, puts the traffic of every service back to
+where it was, ends maintenance, and follows that to its end. What scripts have
+done to the data is not undone: see golive backward. With strategy downtime,
+once an offline script has begun, abort asks first.`,
+		Example: `  golive abort 0199c6d2-1a2b --reason "wrong version"`,
+		Args:    arguments(1, 1, "the id of a rollout, or its beginning"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.abort(cmd.Context(), orchestrator.AbortRequest{RolloutRequest: c.about(args[0], reason), Force: yes})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, also where offline scripts have changed data")
+	return cmd
+}
+
+func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error {
+	r, err := c.reach(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	client := orchestrator.NewClient(r.Conn())
+	begun, err := client.Abort(ctx, q)
+	var refused *protocol.ServiceError
+	if errors.As(err, &refused) && refused.Code == orchestrator.CodeConfirm && c.confirmed(refused.Message) {
+		q.Force = true
+		begun, err = client.Abort(ctx, q)
+	}
+	if err != nil {
+		return err
+	}
+	return c.followTo(ctx, r, begun.State, rollout.Aborted)
+}
+
+// confirmed asks the person at the terminal; without one the answer is no.
+func (c *command) confirmed(question string) bool {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
+		return false
+	}
+	fmt.Fprintf(c.err, "%s\nGo on all the same? [y/N] ", question)
+	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // nothing is no
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
+}
+
+func (c *command) pauseCommand() *cobra.Command {
+	return c.holdCommand("pause ROLLOUT [STEP]", "Hold a rollout, or one of its steps",
+		`pause has a rollout, or one of its steps, begin nothing more. Scripts that run are
+told to hold, if they can, and their clocks stand still. A move of traffic that
+is under way is finished.`,
+		`  golive pause 0199c6d2-1a2b --reason "lunch"
+  golive pause 0199c6d2-1a2b todo-search/online`, (*orchestrator.Client).Pause, "holds")
+}
+
+func (c *command) resumeCommand() *cobra.Command {
+	return c.holdCommand("resume ROLLOUT [STEP]", "Let a rollout, or one of its steps, go on",
+		`resume lets a rollout, or one of its steps, that was paused go on. The clocks of
+scripts go on where they stood.`,
+		`  golive resume 0199c6d2-1a2b
+  golive resume 0199c6d2-1a2b todo-search/online`, (*orchestrator.Client).Resume, "goes on")
+}
+
+func (c *command) holdCommand(use, short, long, example string,
+	ask func(*orchestrator.Client, context.Context, orchestrator.StepRequest) (orchestrator.RolloutView, error), does string) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Example: example,
+		Args: arguments(1, 2, "the id of a rollout, or its beginning, and at most one step"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := orchestrator.StepRequest{RolloutRequest: c.about(args[0], reason)}
+			what := "rollout "
+			if len(args) > 1 {
+				q.Step = args[1]
+				what = "step " + q.Step + " of rollout "
+			}
+			r, err := c.reach(cmd.Context(), "")
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			v, err := ask(orchestrator.NewClient(r.Conn()), cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return c.print(v, func(w io.Writer) {
+				fmt.Fprintf(w, "%s%s %s\n", what, v.ID, does)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
+	return cmd
+}
+
+func (c *command) backwardCommand() *cobra.Command {
+	var reason string
+	var skipMissing bool
+	cmd := &cobra.Command{
+		Use:   "backward APP [VERSION]",
+		Short: "Go back to the previous version of an app, or a given one, and undo what its scripts did",
+		Long: `backward undoes, in reverse order, what the app's last rollout did: it runs the
+revert scripts of what has run, and puts the traffic back to the previous
+version. With VERSION it goes on, rollout by rollout, until that version is
+back. A script that has no revert script is named before anything changes.`,
+		Example: `  golive backward todo-app --reason "the search finds too much"
+  golive backward todo-app 0.0.1 --skip-missing`,
+		Args: arguments(1, 2, "an app and at most one version"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := orchestrator.BackwardRequest{App: args[0], SkipMissing: skipMissing, By: me(), Reason: reason}
+			if len(args) > 1 {
+				q.To = args[1]
+			}
+			return c.backward(cmd.Context(), q)
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
+	cmd.Flags().BoolVar(&skipMissing, "skip-missing", false, "leave as it is what scripts without a revert script have done")
+	return cmd
+}
+
+func (c *command) backward(ctx context.Context, q orchestrator.BackwardRequest) error {
+	r, err := c.reach(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	client := orchestrator.NewClient(r.Conn())
+	begun, err := client.Backward(ctx, q)
+	for err == nil {
+		if err = c.followTo(ctx, r, begun.State, rollout.Reverted); err != nil || q.To == "" {
+			return err
+		}
+		var further bool
+		if begun, further, err = c.nextBack(ctx, r, begun.ID, q); !further {
+			return err
+		}
+	}
+	return err
+}
+
+// nextBack gives the rollout that is undone after one on the way to a version; false when
+// there is none left.
+func (c *command) nextBack(ctx context.Context, r *relay.Relay, undone string, q orchestrator.BackwardRequest) (orchestrator.RolloutView, bool, error) {
+	client := orchestrator.NewClient(r.Conn())
+	for before := undone; ; {
+		page, err := client.List(ctx, orchestrator.ListRequest{App: q.App, Before: before, Limit: 1})
+		if err != nil || len(page.Rollouts) == 0 {
+			return orchestrator.RolloutView{}, false, err
+		}
+		found := page.Rollouts[0]
+		before = found.ID
+		switch {
+		case found.Status == rollout.Completed && found.Release.Version == q.To:
+			return found, false, nil
+		case found.Status == rollout.Completed: // its turn is about to come
+			if err := pauseFor(ctx, awaitNext); err != nil {
+				return found, false, err
+			}
+			before = undone
+		case found.Backward != nil && found.Status != rollout.Reverted:
+			return found, true, nil
+		}
+	}
+}
+
+// awaitNext is how long to wait before looking again whether the next rollout is undone.
+const awaitNext = 50 * time.Millisecond
+
+func pauseFor(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,304 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// retry has the failed steps of a rollout tried again.
+func (o *Orchestrator) retry(ctx context.Context, q RolloutRequest) (RolloutView, error) {
+	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
+		if s.Status != rollout.Failed {
+			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it stands", "rollout %s is %s: only a failed one can be retried", s.ID, s.Status)
+		}
+		return &rollout.Event{Type: rollout.Retried, By: q.By, Reason: q.Reason}, nil
+	})
+}
+
+// abort puts the version before back and ends the rollout. Aborting one twice is no error.
+func (o *Orchestrator) abort(ctx context.Context, q AbortRequest) (RolloutView, error) {
+	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
+		switch {
+		case s.Status == rollout.Aborting || s.Status == rollout.Aborted:
+			return nil, nil
+		case s.Status == rollout.Completed:
+			return nil, refuse(CodeConflict, "golive backward "+s.Release.App+" goes back to the version before", "rollout %s is completed: it cannot be aborted any more", s.ID)
+		case s.Status.Final():
+			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it ended", "rollout %s is %s: it cannot be aborted any more", s.ID, s.Status)
+		case !q.Force && changedOffline(s):
+			return nil, refuse(CodeConfirm, "golive backward "+s.Release.App+" undoes the scripts; to abort all the same: golive abort "+s.ID+" --yes",
+				"offline scripts of rollout %s have begun to change data, which an abort does not undo: the version before may not work on it", s.ID)
+		}
+		return &rollout.Event{Type: rollout.AbortAsked, By: q.By, Reason: q.Reason}, nil
+	})
+}
+
+// changedOffline reports whether scripts have changed data that the version before was
+// kept away from.
+func changedOffline(s rollout.State) bool {
+	return s.Release.Strategy == rollout.Downtime && slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
+		return step.Phase == protocol.Offline && step.Attempt > 0 && step.Status != rollout.StepReverted
+	})
+}
+
+// pause holds a rollout or one of its steps.
+func (o *Orchestrator) pause(ctx context.Context, q StepRequest) (RolloutView, error) {
+	return o.hold(ctx, q, rollout.PauseAsked)
+}
+
+// resume lets a rollout or one of its steps go on.
+func (o *Orchestrator) resume(ctx context.Context, q StepRequest) (RolloutView, error) {
+	return o.hold(ctx, q, rollout.ResumeAsked)
+}
+
+func (o *Orchestrator) hold(ctx context.Context, q StepRequest, what rollout.EventType) (RolloutView, error) {
+	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
+		if _, known := s.Step(q.Step); q.Step != "" && !known {
+			var ids []string
+			for _, step := range s.Steps {
+				ids = append(ids, step.ID)
+			}
+			return nil, refuse(CodeNotFound, "its steps are "+strings.Join(ids, ", "), "rollout %s has no step %q", s.ID, q.Step)
+		}
+		return &rollout.Event{Type: what, Step: q.Step, By: q.By, Reason: q.Reason}, nil
+	})
+}
+
+// intervene makes what a person wants durable. Without an event there is nothing to do.
+func (o *Orchestrator) intervene(ctx context.Context, id string, event func(rollout.State) (*rollout.Event, error)) (RolloutView, error) {
+	ref, err := o.find(ctx, id)
+	if err != nil {
+		return RolloutView{}, err
+	}
+	r, err := o.apply(ctx, ref.App, ref.ID, func(s rollout.State) (*rollout.Event, error) {
+		e, err := event(s)
+		if e != nil {
+			e.At = time.Now().UTC()
+		}
+		return e, err
+	})
+	if err != nil {
+		return RolloutView{}, err
+	}
+	return o.view(r), nil
+}
+
+// backward turns an app round: the rollout that brought its version, or was about to, is
+// undone, and those before it as far as is asked for.
+func (o *Orchestrator) backward(ctx context.Context, q BackwardRequest) (RolloutView, error) {
+	if err := protocol.ValidateName(q.App); err != nil {
+		return RolloutView{}, refuse(CodeInvalid, "golive status lists the apps", "app: %v", err)
+	}
+	for {
+		r, err := o.turnRound(ctx, q)
+		if !errors.Is(err, rollout.ErrConflict) {
+			return o.view(r), err
+		}
+	}
+}
+
+// turnRound records that the app's last rollout goes backward, if nothing happens to the
+// app meanwhile; else [rollout.ErrConflict].
+func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journal.Record, error) {
+	var none journal.Record
+	after, err := o.appNow(ctx, q.App)
+	if err != nil {
+		return none, err
+	}
+	all, err := o.toUndo(ctx, q)
+	if err != nil {
+		return none, err
+	}
+	e := rollout.Event{Type: rollout.BackwardAsked, By: q.By, Reason: q.Reason, Backward: &rollout.Backward{
+		To: q.To, SkipMissing: q.SkipMissing, By: q.By, Reason: q.Reason,
+	}}
+	var missing []string
+	for i, r := range all {
+		without, err := o.withoutRevert(ctx, r.State)
+		if err != nil {
+			return none, err
+		}
+		if i == 0 {
+			e.Missing = without
+		}
+		for _, id := range without {
+			missing = append(missing, id+" of "+r.State.Release.Version)
+		}
+	}
+	if len(missing) > 0 && !q.SkipMissing {
+		return none, refuse(CodeNoRevert, "start the setup service that has their revert scripts, or leave what they did as it is with --skip-missing",
+			"nobody listens to the revert of %s: nothing was changed", strings.Join(missing, ", "))
+	}
+	e.At = time.Now().UTC()
+	next, err := all[0].State.Apply(e)
+	if err != nil {
+		return none, err
+	}
+	sequence, err := o.journal.Begin(ctx, next, after)
+	if err != nil {
+		return none, err
+	}
+	o.logEvent(next, sequence)
+	return journal.Record{State: next, Sequence: sequence}, nil
+}
+
+// toUndo lists the rollouts that have to be undone to get where q wants to, in the order of
+// doing so.
+func (o *Orchestrator) toUndo(ctx context.Context, q BackwardRequest) ([]journal.Record, error) {
+	var all []journal.Record
+	for _, r := range o.sight.ofApp(q.App) {
+		switch {
+		case r.State.Status == rollout.Queued:
+			return nil, refuse(CodeConflict, "golive abort "+r.State.ID+" takes it out of the queue", "rollout %s of %s waits in the queue: it would begin as soon as the app is back", r.State.ID, r.State.Release.Version)
+		case r.State.Status == rollout.Aborting || r.State.Backward != nil:
+			return nil, refuse(CodeConflict, "golive show "+r.State.ID+" tells how far it is; if a revert has failed: golive retry "+r.State.ID, "rollout %s is %s already", r.State.ID, r.State.Status)
+		}
+		all = append(all, r)
+	}
+	live, err := o.liveVersions(ctx, q.App)
+	if err != nil {
+		return nil, err
+	}
+	if q.To != "" && !slices.ContainsFunc(live, func(v appVersion) bool { return v.Version == q.To }) {
+		return nil, refuse(CodeNotFound, "golive history "+q.App+" lists what has been live", "version %q of %s was not live before", q.To, q.App)
+	}
+	for n := len(live) - 1; n >= 0; n-- {
+		if live[n].Version == q.To || q.To == "" && len(all) > 0 {
+			break
+		}
+		if n == 0 {
+			return nil, refuse(CodeConflict, "", "%s %s is the first version of the app here: there is none to go back to", q.App, live[n].Version)
+		}
+		r, err := o.journal.Load(ctx, q.App, live[n].Rollout)
+		if errors.Is(err, rollout.ErrNotFound) {
+			return nil, refuse(CodeConflict, "", "rollout %s of %s is no longer in the journal (retention): it is not known what to undo", live[n].Rollout, live[n].Version)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	if len(all) == 0 {
+		return nil, refuse(CodeConflict, "golive status "+q.App+" tells what is online", "there is nothing to undo: %s is at version %q", q.App, q.To)
+	}
+	return all, nil
+}
+
+// withoutRevert lists the steps whose scripts have run in a rollout and cannot be undone,
+// because nobody listens.
+func (o *Orchestrator) withoutRevert(ctx context.Context, s rollout.State) ([]string, error) {
+	var missing []string
+	for _, step := range s.Steps {
+		if step.Kind != rollout.Migration || step.Attempt == 0 {
+			continue
+		}
+		listened, err := o.post.listened(ctx, step.Script().Subject(protocol.RevertStart))
+		if err != nil {
+			return nil, err
+		}
+		if !listened {
+			missing = append(missing, step.ID)
+		}
+	}
+	return missing, nil
+}
+
+// furtherBack goes on to the rollout before one that was undone, if the way leads there
+// and nothing else has been rolled out since.
+func (o *Orchestrator) furtherBack(ctx context.Context, s rollout.State) error {
+	if s.Backward == nil || s.Backward.To == "" {
+		return nil
+	}
+	app, to := s.Release.App, s.Backward.To
+	if _, err := o.appNow(ctx, app); err != nil {
+		return err
+	}
+	newest, err := o.journal.Load(ctx, app, o.index.Newest(app))
+	if errors.Is(err, rollout.ErrNotFound) || err == nil && newest.State.Created.After(s.Ended) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	live, err := o.liveVersions(ctx, app)
+	if err != nil || len(live) == 0 || live[len(live)-1].Version == to || len(o.sight.ofApp(app)) > 0 {
+		return err
+	}
+	_, err = o.turnRound(ctx, BackwardRequest{
+		App: app, To: to, SkipMissing: s.Backward.SkipMissing, By: s.Backward.By, Reason: s.Backward.Reason,
+	})
+	return err
+}
+
+// mark records a script as run, without running it.
+func (o *Orchestrator) mark(ctx context.Context, q MarkRequest) (RolloutView, error) {
+	script := protocol.Script{Name: q.Name, Version: q.Version, Phase: q.Phase}
+	if err := script.Validate(); err != nil {
+		return RolloutView{}, refuse(CodeInvalid, "name it like todo-search 0.0.1 offline", "%v", err)
+	}
+	if strings.TrimSpace(q.Reason) == "" {
+		return RolloutView{}, refuse(CodeInvalid, "say why, with --reason", "a script is marked as run for a reason, and none is given")
+	}
+	app, err := o.ownerOf(q.App, script)
+	if err != nil {
+		return RolloutView{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return RolloutView{}, err
+	}
+	for {
+		after, err := o.appNow(ctx, app)
+		if err != nil {
+			return RolloutView{}, err
+		}
+		for _, r := range o.sight.ofApp(app) {
+			if step, known := r.State.Step(script.Step()); known && step.Script() == script && step.Status == rollout.StepRunning {
+				return RolloutView{}, refuse(CodeConflict, "golive abort "+r.State.ID+" stops it", "the script %s is running, in rollout %s", script, r.State.ID)
+			}
+		}
+		state, err := rollout.MarkRun(id.String(), q.By, q.Reason, time.Now().UTC(), app, script)
+		if err != nil {
+			return RolloutView{}, err
+		}
+		sequence, err := o.journal.Begin(ctx, state, after)
+		if errors.Is(err, rollout.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return RolloutView{}, err
+		}
+		o.logEvent(state, sequence)
+		return o.view(journal.Record{State: state, Sequence: sequence}), nil
+	}
+}
+
+// ownerOf is the app that a script belongs to.
+func (o *Orchestrator) ownerOf(app string, script protocol.Script) (string, error) {
+	owner := o.index.Owner(script.Name)
+	if script.Phase == protocol.Setup {
+		owner = script.Name
+	}
+	switch {
+	case owner == "" && app == "":
+		return "", refuse(CodeInvalid, "name its app with --app", "service %s has not been rolled out here: it is not known to which app it belongs", script.Name)
+	case owner == "" || owner == app || app == "":
+		if owner == "" {
+			owner = app
+		}
+		if err := protocol.ValidateName(owner); err != nil {
+			return "", refuse(CodeInvalid, "", "app: %v", err)
+		}
+		return owner, nil
+	}
+	return "", refuse(CodeInvalid, "leave --app out", "%s belongs to app %s, not to %s", script.Name, owner, app)
+}

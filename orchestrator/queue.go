@@ -1,0 +1,89 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+)
+
+// enqueue records that a rollout waits for its turn, if after is still the sequence of the
+// app's newest event.
+func (o *Orchestrator) enqueue(ctx context.Context, q DeployRequest, after uint64) (journal.Record, error) {
+	s, err := rollout.Enqueue(q.Rollout, q.By, q.Reason, time.Now().UTC(), q.Release)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	s.AllowOlder = q.AllowOlder
+	return o.beginWith(ctx, s, after)
+}
+
+// giveWay has a rollout of the app end, so that another can take its place: one under way
+// is aborted, and so is one that waits in the queue.
+func (o *Orchestrator) giveWay(ctx context.Context, r journal.Record, q DeployRequest) (uint64, error) {
+	if s := r.State.Status; s == rollout.Aborting || s == rollout.Failed {
+		return r.Sequence, nil
+	}
+	ended, err := o.apply(ctx, r.State.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
+		if s.Status.Final() || s.Status == rollout.Aborting {
+			return nil, nil
+		}
+		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: q.By,
+			Reason: "rollout " + q.Rollout + " of " + q.Release.Version + " takes its place"}, nil
+	})
+	return ended.Sequence, err
+}
+
+// beginQueued begins the rollout that has waited longest, if nothing of its app is under
+// way any more. A failed one gives way to it.
+func (o *Orchestrator) beginQueued(ctx context.Context, app string) error {
+	for {
+		if !slices.ContainsFunc(o.sight.ofApp(app), isQueued) {
+			return nil // what others have queued meanwhile comes with an item of its own
+		}
+		after, err := o.appNow(ctx, app)
+		if err != nil {
+			return err
+		}
+		open := o.sight.ofApp(app)
+		first := slices.IndexFunc(open, isQueued)
+		busy := slices.ContainsFunc(open, func(r journal.Record) bool { return !isQueued(r) && r.State.Status != rollout.Failed })
+		if first < 0 || busy {
+			return nil
+		}
+		err = o.beginNow(ctx, open[first].State, slices.DeleteFunc(open, isQueued), after)
+		if !errors.Is(err, rollout.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func isQueued(r journal.Record) bool { return r.State.Status == rollout.Queued }
+
+// beginNow makes the plan of a rollout whose turn it is. One that may not begin any more,
+// because of what has happened before it, ends.
+func (o *Orchestrator) beginNow(ctx context.Context, s rollout.State, failed []journal.Record, after uint64) error {
+	err := errors.Join(o.checkOwners(s.Release), o.checkVersions(ctx, s.Release, s.AllowOlder))
+	if err == nil {
+		_, err = o.plan(ctx, planned{
+			release: s.Release, id: s.ID, by: s.By, reason: s.Event.Reason, allowOlder: s.AllowOlder, failed: failed,
+		}, after)
+		return err
+	}
+	if describe(err).Code == CodeUnavailable {
+		return err
+	}
+	o.log.Warn("queued rollout may not begin", zap.String("rollout", s.ID), zap.Error(err))
+	_, err = o.apply(ctx, s.Release.App, s.ID, func(now rollout.State) (*rollout.Event, error) {
+		if now.Status != rollout.Queued {
+			return nil, nil
+		}
+		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: "golive", Reason: err.Error()}, nil
+	})
+	return err
+}
