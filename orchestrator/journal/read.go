@@ -64,7 +64,7 @@ func (j *Journal) tail(ctx context.Context, app string, after uint64) ([]Record,
 			continue
 		}
 		err := j.read(ctx, stretch{subject: subject, first: after + 1, last: last}, func(m message) error {
-			if r, err := record(m.Data(), m.sequence); err == nil {
+			if r, err := record(m.Data(), m.sequence); err == nil && r.State.ID != "" {
 				records = append(records, r)
 			}
 			return nil
@@ -237,6 +237,9 @@ var errLost = errors.New("lost")
 // fetch calls each with at most n messages, the number that the consumer gave to it, and
 // how many it has left.
 func fetch(ctx context.Context, c jetstream.Consumer, n int, each func(m message, number, left uint64) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, readWait)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
