@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -99,7 +98,7 @@ const (
 // the event was stored (a cluster refuses with "wrong last sequence" also where there
 // is no conflict), so the leader is asked before anything is concluded.
 func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, filter string) (uint64, error) {
-	m, id, err := message(s)
+	m, id, err := event(s)
 	if err != nil {
 		return 0, err
 	}
@@ -145,8 +144,8 @@ func pause(ctx context.Context, d time.Duration) error {
 
 const headerID = "ce-id"
 
-// message is the CloudEvent, in binary mode, of the event that led to s.
-func message(s rollout.State) (m *nats.Msg, id string, err error) {
+// event is the CloudEvent, in binary mode, of the event that led to s.
+func event(s rollout.State) (m *nats.Msg, id string, err error) {
 	unique, err := uuid.NewV7()
 	if err != nil {
 		return nil, "", err
@@ -200,56 +199,24 @@ func (j *Journal) newest(ctx context.Context, filter string) (Record, error) {
 // Last is the sequence of the newest message about any rollout; 0 when there is none.
 // An index that has reached it knows all that has happened so far.
 func (j *Journal) Last(ctx context.Context) (uint64, error) {
-	m, err := j.stream.GetLastMsgForSubject(ctx, protocol.AllRollouts)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
-	}
+	// The server finds the newest message that matches a wildcard by looking at every
+	// subject there is, which takes 16 ms for 100,000; here it is the newest of all
+	// messages, or one of a few before it.
+	info, err := j.stream.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("find the end of stream %s: %w", protocol.Stream, err)
 	}
-	return m.Sequence, nil
+	state := info.State
+	for sequence := state.LastSeq; sequence > 0 && sequence >= state.FirstSeq && state.LastSeq-sequence < lookBack; sequence-- {
+		m, err := j.stream.GetMsg(ctx, sequence)
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return 0, fmt.Errorf("find the end of stream %s: %w", protocol.Stream, err)
+		}
+		if err == nil && strings.HasPrefix(m.Subject, strings.TrimSuffix(protocol.AllRollouts, ">")) {
+			return sequence, nil
+		}
+	}
+	return j.last(ctx, protocol.AllRollouts)
 }
 
-// Ref names a rollout.
-type Ref struct{ App, ID string }
-
-// List names the rollouts of app, or of all apps when app is empty, newest first.
-func (j *Journal) List(ctx context.Context, app string) ([]Ref, error) {
-	filter := protocol.AllRollouts
-	if app != "" {
-		filter = protocol.AppRollouts(app)
-	}
-	info, err := j.stream.Info(ctx, jetstream.WithSubjectFilter(filter))
-	if err != nil {
-		return nil, fmt.Errorf("list rollouts: %w", err)
-	}
-	refs := make([]Ref, 0, len(info.State.Subjects))
-	for subject := range info.State.Subjects {
-		if tokens := strings.Split(subject, "."); len(tokens) == 4 { // else somebody has published it by hand
-			refs = append(refs, Ref{App: tokens[2], ID: tokens[3]})
-		}
-	}
-	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(b.ID, a.ID) }) // ids begin with their time
-	return refs, nil
-}
-
-// History gives every event of a rollout, oldest first.
-func (j *Journal) History(ctx context.Context, app, id string) ([]Record, error) {
-	subject := protocol.RolloutSubject(app, id)
-	var records []Record
-	for next := uint64(1); ; {
-		m, err := j.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return records, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("history of rollout %s: %w", id, err)
-		}
-		r, err := record(m.Data, m.Sequence)
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
-		next = m.Sequence + 1
-	}
-}
+const lookBack = 32 // messages that are looked at one by one

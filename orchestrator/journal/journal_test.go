@@ -207,7 +207,7 @@ func TestReadsFindWhatWasAppended(t *testing.T) {
 	if _, err := b.Load(ctx, "todo-app", "none"); !errors.Is(err, rollout.ErrNotFound) {
 		t.Errorf("loading what is not there gives %v, want ErrNotFound", err)
 	}
-	if refs, err := b.List(ctx, ""); err != nil || len(refs) != 0 {
+	if refs, more, err := b.Page(ctx, "", "", 10); err != nil || len(refs) != 0 || more {
 		t.Errorf("the list of an empty journal is %v, %v", refs, err)
 	}
 	if records, err := b.History(ctx, "todo-app", "none"); err != nil || len(records) != 0 {
@@ -239,12 +239,12 @@ func TestReadsFindWhatWasAppended(t *testing.T) {
 	}
 	b.must(b.nc.Publish("golive.rollout.by-hand", []byte("no event")))
 	b.must(b.nc.Flush())
-	all, err := b.List(ctx, "")
+	all, _, err := b.Page(ctx, "", "", 10)
 	b.must(err)
 	if want := []journal.Ref{{App: "todo-app", ID: third.ID}, {App: "shop", ID: second.ID}, {App: "todo-app", ID: first.ID}}; !slices.Equal(all, want) {
 		t.Errorf("the list is %v, want %v", all, want)
 	}
-	one, err := b.List(ctx, "shop")
+	one, _, err := b.Page(ctx, "shop", "", 10)
 	b.must(err)
 	if want := []journal.Ref{{App: "shop", ID: second.ID}}; !slices.Equal(one, want) {
 		t.Errorf("the list of shop is %v, want %v", one, want)

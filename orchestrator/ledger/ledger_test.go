@@ -1,53 +1,78 @@
 package ledger_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
-	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
-// book plays rollouts into an index, as the journal would.
-type book struct {
+// bench plays rollouts into an index, as the journal would.
+type bench struct {
 	*ledger.Index
 	t        *testing.T
 	sequence uint64
 	states   map[string]rollout.State
 }
 
-func newBook(t *testing.T) *book {
-	return &book{Index: ledger.NewIndex(ledger.Snapshot{}), t: t, states: make(map[string]rollout.State)}
+// newBench has no store: what it learns of is in memory.
+func newBench(t *testing.T) *bench {
+	return &bench{Index: ledger.NewIndex(ledger.Environment{}, nil, nil), t: t, states: make(map[string]rollout.State)}
 }
 
-func (b *book) take(s rollout.State) {
+func (b *bench) take(s rollout.State) {
 	b.sequence++
 	b.states[s.ID] = s
 	b.Apply(s, b.sequence)
 }
 
+func (b *bench) book(app string) *ledger.Book {
+	b.t.Helper()
+	book, err := b.Book(b.t.Context(), app)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return book
+}
+
 // begin begins a rollout of one service with all scripts.
-func (b *book) begin(id, app, service, version string) {
+func (b *bench) begin(id, app, service, version string) {
 	b.t.Helper()
 	s, err := rollout.Compile(id, "anna", noon, rollout.Release{
 		App: app, Version: version, Strategy: rollout.Parallel, Setup: true,
 		Services: []rollout.Service{{Name: service, Version: version, Migrations: protocol.ServicePhases()}},
-	}, rollout.Facts{Ran: b.Ran})
+	}, rollout.Facts{Ran: b.book(app).Ran})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.take(s)
 }
 
+// become plays an event that leaves the rollout in a status, and its steps in another.
+func (b *bench) become(id string, e rollout.Event, status rollout.Status, steps ...rollout.StepStatus) {
+	b.t.Helper()
+	s := b.states[id]
+	s.Event, s.Status, s.Ended = e, status, time.Time{}
+	s.Event.At = b.states[id].Event.At.Add(time.Minute)
+	s.Steps = slices.Clone(s.Steps)
+	for i, status := range steps {
+		s.Steps[i].Status = status
+	}
+	if status.Final() {
+		s.Ended = s.Event.At
+	}
+	b.take(s)
+}
+
 // goOn plays events of the step that runs.
-func (b *book) goOn(id string, events ...rollout.EventType) {
+func (b *bench) goOn(id string, events ...rollout.EventType) {
 	b.t.Helper()
 	for _, typ := range events {
 		s := b.states[id]
@@ -72,25 +97,26 @@ const (
 )
 
 // ran lists the phases of a version that count as run.
-func (b *book) ran(service, version string) string {
+func (b *bench) ran(app, service, version string) string {
+	b.t.Helper()
 	var phases []string
 	for _, p := range protocol.ServicePhases() {
-		if _, yes := b.Ran(protocol.Script{Name: service, Version: version, Phase: p}); yes {
+		if _, yes := b.book(app).Ran(protocol.Script{Name: service, Version: version, Phase: p}); yes {
 			phases = append(phases, string(p))
 		}
 	}
 	return strings.Join(phases, " ")
 }
 
-func (b *book) expect(version, want string) {
+func (b *bench) expect(version, want string) {
 	b.t.Helper()
-	if got := b.ran("todos", version); got != want {
+	if got := b.ran("todo-app", "todos", version); got != want {
 		b.t.Errorf("of todos %s %q have run, want %q", version, got, want)
 	}
 }
 
 func TestScriptHasRunOnceItIsDone(t *testing.T) {
-	b := newBook(t)
+	b := newBench(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")
 	b.expect("1.0.0", "")
 	b.goOn("r1", done, done)
@@ -101,16 +127,16 @@ func TestScriptHasRunOnceItIsDone(t *testing.T) {
 	b.expect("1.0.0", "before offline online")
 	b.goOn("r1", done)
 	script := protocol.Script{Name: "todo-app", Version: "1.0.0", Phase: protocol.Setup}
-	if got, yes := b.Ran(script); !yes || got.Rollout != "r1" || !got.At.Equal(b.states["r1"].Ended) {
+	if got, yes := b.book("todo-app").Ran(script); !yes || got.Rollout != "r1" || !got.At.Equal(b.states["r1"].Ended) {
 		t.Errorf("the app's setup has run: %v, %+v", yes, got)
 	}
-	entries := b.Entries("")
+	entries := b.book("todo-app").Entries()
 	if len(entries) != 4 {
 		t.Fatalf("there are %d entries, want 4: %+v", len(entries), entries)
 	}
 	want := ledger.Entry{
 		App: "todo-app", Name: "todos", Version: "1.0.0", Phase: protocol.Before, Digest: "sha256:1",
-		Rollout: "r1", By: "anna", At: noon.Add(time.Minute), Duration: time.Minute, Items: 12,
+		Rollout: "r1", Sequence: 2, By: "anna", At: noon.Add(time.Minute), Duration: time.Minute, Items: 12,
 	}
 	if entries[0] != want {
 		t.Errorf("the first entry is %+v, want %+v", entries[0], want)
@@ -118,7 +144,7 @@ func TestScriptHasRunOnceItIsDone(t *testing.T) {
 }
 
 func TestPreparationIsVoidWhenItsRolloutDidNotComplete(t *testing.T) {
-	b := newBook(t)
+	b := newBench(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")
 	b.goOn("r1", done, done, opened, done, failed)
 	b.expect("1.0.0", "before offline online") // as long as it is open
@@ -128,7 +154,7 @@ func TestPreparationIsVoidWhenItsRolloutDidNotComplete(t *testing.T) {
 	b.goOn("r2", done, done, opened, done)
 	b.expect("1.0.0", "before offline online")
 	var void []string
-	for _, e := range b.Entries("todo-app") {
+	for _, e := range b.book("todo-app").Entries() {
 		if e.Void != "" {
 			void = append(void, e.Rollout+" "+string(e.Phase)+": "+e.Void)
 		}
@@ -140,7 +166,7 @@ func TestPreparationIsVoidWhenItsRolloutDidNotComplete(t *testing.T) {
 
 // The version that took over has written data that the other has not seen.
 func TestPreparationIsVoidOnceTheVersionIsOffline(t *testing.T) {
-	b := newBook(t)
+	b := newBench(t)
 	for _, version := range []string{"1.0.0", "2.0.0"} {
 		b.begin("r-"+version, "todo-app", "todos", version)
 		b.goOn("r-"+version, done, done)
@@ -158,7 +184,7 @@ func TestPreparationIsVoidOnceTheVersionIsOffline(t *testing.T) {
 
 // Nobody knows whether a gate was open that was being opened.
 func TestPreparationIsVoidWhenAnotherVersionMayHaveServed(t *testing.T) {
-	b := newBook(t)
+	b := newBench(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")
 	b.goOn("r1", done, done, opened, done, done)
 	b.begin("r2", "todo-app", "todos", "2.0.0")
@@ -170,16 +196,16 @@ func TestPreparationIsVoidWhenAnotherVersionMayHaveServed(t *testing.T) {
 }
 
 func TestOtherServicesAreLeftAlone(t *testing.T) {
-	b := newBook(t)
+	b := newBench(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")
 	b.goOn("r1", done, done)
 	b.begin("r2", "shop", "cart", "2.0.0")
 	b.goOn("r2", done, done, opened, failed, superseded)
 	b.expect("1.0.0", "before offline")
-	if got := b.ran("cart", "2.0.0"); got != "" {
+	if got := b.ran("shop", "cart", "2.0.0"); got != "" {
 		t.Errorf("of cart %q have run, want nothing", got)
 	}
-	if n := len(b.Entries("shop")); n != 2 {
+	if n := len(b.book("shop").Entries()); n != 2 {
 		t.Errorf("shop has %d entries, want 2", n)
 	}
 	if got := b.Apps(); !slices.Equal(got, []string{"shop", "todo-app"}) {
@@ -188,7 +214,7 @@ func TestOtherServicesAreLeftAlone(t *testing.T) {
 }
 
 func TestServiceBelongsToTheAppThatBroughtItFirst(t *testing.T) {
-	b := newBook(t)
+	b := newBench(t)
 	if got := b.Owner("todos"); got != "" {
 		t.Errorf("todos belongs to %q before anybody brought it", got)
 	}
@@ -200,21 +226,21 @@ func TestServiceBelongsToTheAppThatBroughtItFirst(t *testing.T) {
 }
 
 func TestEventsThatAreKnownChangeNothing(t *testing.T) {
-	b := newBook(t)
+	b := newBench(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")
 	b.goOn("r1", done)
 	b.Apply(b.states["r1"], b.sequence)
 	b.Apply(b.states["r1"], b.sequence-1)
-	if n := len(b.Entries("")); n != 1 {
+	if n := len(b.book("todo-app").Entries()); n != 1 {
 		t.Errorf("there are %d entries, want 1", n)
 	}
 }
 
-func TestSnapshotBeginsWithTheOldestOpenRollout(t *testing.T) {
-	b := newBook(t)
+func TestEnvironmentBeginsWithTheOldestOpenRollout(t *testing.T) {
+	b := newBench(t)
 	first := func(want uint64) {
 		t.Helper()
-		if got := b.Snapshot().First(); got != want {
+		if got := b.First(); got != want {
 			t.Errorf("events have to be read after %d, want %d", got, want)
 		}
 	}
@@ -231,65 +257,108 @@ func TestSnapshotBeginsWithTheOldestOpenRollout(t *testing.T) {
 	first(7)
 	b.goOn("r3", superseded) // 16
 	first(16)
+	if n := b.Changes(); n != 16 {
+		t.Errorf("%d events have not been saved, want 16", n)
+	}
 }
 
-func TestIndexGoesOnFromASnapshot(t *testing.T) {
-	store := newStore(t)
-	b := newBook(t)
+func TestQueuedRolloutIsOpenFromItsFirstEventOn(t *testing.T) {
+	b := newBench(t)
+	b.states["r1"] = rollout.State{ID: "r1", Release: rollout.Release{
+		App: "todo-app", Version: "1.0.0", MustNotSkip: []string{"0.5.0"}, Services: []rollout.Service{{Name: "todos", Version: "1.0.0"}},
+	}}
+	b.become("r1", rollout.Event{Type: rollout.Enqueued}, rollout.Queued)
+	if got := b.Apps(); len(got) != 0 || b.Newest("todo-app") != "" {
+		t.Errorf("the apps are %v before a rollout has begun", got)
+	}
+	if got := b.Owner("todos"); got != "todo-app" {
+		t.Errorf("todos belongs to %q, want todo-app", got)
+	}
+	b.become("r1", rollout.Event{Type: rollout.Created}, rollout.Running)
+	if got := b.Open(); !maps.Equal(got, map[string]uint64{"r1": 1}) {
+		t.Errorf("open are %v, want r1 from 1 on", got)
+	}
+	if got := b.Newest("todo-app"); got != "r1" {
+		t.Errorf("the newest rollout is %q, want r1", got)
+	}
+	if got := b.book("todo-app").Skips(); !slices.Equal(got, []string{"0.5.0"}) {
+		t.Errorf("not to be skipped are %v", got)
+	}
+}
+
+func TestCompletedRolloutIsOpenAgainOnceItIsTakenBackward(t *testing.T) {
+	b := newBench(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")
-	b.goOn("r1", done, done)
-	if err := store.Save(t.Context(), b.Snapshot()); err != nil {
-		t.Fatal(err)
+	b.goOn("r1", done, done, opened, done, done) // to 6
+	version := ledger.AppVersion{Version: "1.0.0", Rollout: "r1", At: b.states["r1"].Ended, Sequence: 6}
+	if got := b.book("todo-app").Versions(); !slices.Equal(got, []ledger.AppVersion{version}) {
+		t.Errorf("the versions are %+v, want %+v", got, version)
 	}
-	loaded, err := store.Load(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	b.become("r1", rollout.Event{Type: rollout.BackwardAsked}, rollout.Reverting)
+	if got := b.Open(); !maps.Equal(got, map[string]uint64{"r1": 7}) {
+		t.Errorf("open are %v, want r1 from 7 on", got)
 	}
-	other := &book{Index: ledger.NewIndex(loaded), t: t, sequence: loaded.Sequence, states: b.states}
-	if got, want := other.Entries(""), b.Entries(""); !slices.Equal(got, want) {
-		t.Errorf("the entries are %+v, want %+v", got, want)
+	const undone = rollout.StepReverted
+	b.become("r1", rollout.Event{Type: done, Step: "todos/online"}, rollout.Reverting, rollout.StepDone, rollout.StepDone, rollout.StepDone, undone)
+	b.expect("1.0.0", "before offline")
+	b.become("r1", rollout.Event{Type: done, Step: "todos/before"}, rollout.Reverted, undone, undone, undone, undone)
+	b.expect("1.0.0", "")
+	version.Void = "rollout r1 was reverted"
+	if got := b.book("todo-app").Versions(); !slices.Equal(got, []ledger.AppVersion{version}) {
+		t.Errorf("the versions are %+v, want %+v", got, version)
 	}
-	if other.Owner("todos") != "todo-app" || other.Snapshot().First() != 0 || !slices.Equal(other.Apps(), b.Apps()) {
-		t.Errorf("the snapshot is %+v", loaded)
+	var void []string
+	for _, e := range b.book("todo-app").Entries() {
+		void = append(void, string(e.Phase)+": "+e.Void)
 	}
-	other.goOn("r1", opened, done, done)
-	other.expect("1.0.0", "before offline online")
-	b.expect("1.0.0", "before offline") // the snapshot is a copy
-	if got := other.Snapshot().First(); got != other.sequence {
-		t.Errorf("events have to be read after %d, want %d", got, other.sequence)
+	want := []string{
+		"before: reverted by rollout r1", "offline: rollout r1 was reverted",
+		"online: reverted by rollout r1", "setup: rollout r1 was reverted",
+	}
+	if !slices.Equal(void, want) {
+		t.Errorf("void are %q, want %q", void, want)
+	}
+	if got := b.Open(); len(got) != 0 {
+		t.Errorf("open are %v", got)
 	}
 }
 
-func newStore(t *testing.T) *ledger.Store {
-	t.Helper()
-	store, err := ledger.Open(t.Context(), relaytest.Start(t).Connect().Conn(), 1)
-	if err != nil {
-		t.Fatal(err)
+func TestPreparationIsVoidAfterAnAbort(t *testing.T) {
+	b := newBench(t)
+	b.begin("r1", "todo-app", "todos", "1.0.0")
+	b.goOn("r1", done, done, opened, done, done)
+	b.begin("r2", "todo-app", "todos", "2.0.0")
+	b.goOn("r2", done, done, opened)
+	b.become("r2", rollout.Event{Type: rollout.AbortAsked}, rollout.Aborting)
+	b.expect("2.0.0", "before offline")
+	b.become("r2", rollout.Event{Type: rollout.Restored, Step: "todos/traffic"}, rollout.Aborted)
+	b.expect("2.0.0", "")
+	b.expect("1.0.0", "online")
+	if got := len(b.book("todo-app").Versions()); got != 1 {
+		t.Errorf("there are %d versions, want 1", got)
 	}
-	return store
 }
 
-func TestStoreKeepsTheSnapshotThatReachesFurthest(t *testing.T) {
-	store := newStore(t)
-	empty, err := store.Load(t.Context())
-	if err != nil || empty.Sequence != 0 {
-		t.Fatalf("the empty store gives %+v, %v", empty, err)
-	}
-	var saving sync.WaitGroup
-	for sequence := range uint64(10) {
-		saving.Go(func() {
-			if err := store.Save(t.Context(), ledger.Snapshot{Sequence: sequence}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	saving.Wait()
-	for _, sequence := range []uint64{20, 3} {
-		if err := store.Save(t.Context(), ledger.Snapshot{Sequence: sequence}); err != nil {
-			t.Fatal(err)
+func TestScriptRecordedByHandCountsAsRun(t *testing.T) {
+	b := newBench(t)
+	reason := strings.Repeat("ä", 300)
+	for _, id := range []string{"m1", "m2"} {
+		b.states[id] = rollout.State{
+			ID: id, Release: rollout.Release{App: "todo-app"},
+			Mark: &rollout.Mark{Name: "todos", Version: "1.0.0", Phase: protocol.Before},
 		}
+		b.become(id, rollout.Event{Type: rollout.MarkedRun, By: "anna", Reason: reason}, rollout.Marked)
 	}
-	if got, err := store.Load(t.Context()); err != nil || got.Sequence != 20 {
-		t.Errorf("the snapshot reaches %d, %v, want 20", got.Sequence, err)
+	b.expect("1.0.0", "before")
+	entries := b.book("todo-app").Entries()
+	if len(entries) != 2 || entries[0].Void != "recorded by hand as run, in m2" {
+		t.Fatalf("the entries are %+v", entries)
+	}
+	e := entries[1]
+	if !e.Marked || e.By != "anna" || e.Rollout != "m2" || e.Sequence != 2 || e.Void != "" || e.Reason != reason[:400] {
+		t.Errorf("the entry is %+v", e)
+	}
+	if got := b.Open(); len(got) != 0 {
+		t.Errorf("open are %v", got)
 	}
 }

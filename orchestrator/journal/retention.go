@@ -1,0 +1,144 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Finished gives the newest records of at most limit rollouts that are final and to
+// which nothing has happened since the given time, by the clock of the bus: those whose
+// newest event has a sequence greater than after, in that order. Whoever goes on after
+// the last of them meets each rollout once; fewer than limit are all.
+//
+// It reads the names of what is older than that time, from sequence after on.
+func (j *Journal) Finished(ctx context.Context, since time.Time, after uint64, limit int) ([]Record, error) {
+	info, err := j.stream.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find finished rollouts: %w", err)
+	}
+	var found []Record
+	ends := make(map[string]uint64) // by subject: the newest message
+	s := stretch{subject: protocol.AllRollouts, first: after + 1, last: info.State.LastSeq, headersOnly: true}
+	err = j.read(ctx, s, func(m message) error {
+		if !m.stored.Before(since) {
+			return errEnough
+		}
+		if end, known := ends[m.Subject()]; known && end != m.sequence {
+			return nil
+		}
+		newest, err := j.stream.GetLastMsgForSubject(ctx, m.Subject())
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil // dropped meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		ends[m.Subject()] = newest.Sequence
+		if newest.Sequence != m.sequence {
+			return nil
+		}
+		if r, err := record(newest.Data, newest.Sequence); err == nil && r.State.Status.Final() {
+			found = append(found, r)
+		}
+		if len(found) == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("find finished rollouts: %w", err)
+	}
+	return found, nil
+}
+
+// Drop removes a rollout from the journal: its replies, its timer and then its events.
+// Its newest event must be the one at sequence upTo, else nothing is removed and the
+// error is [rollout.ErrConflict]. A rollout that is not there is no error. After any
+// other error it is gone in part, and dropping it again goes on.
+func (j *Journal) Drop(ctx context.Context, app, id string, upTo uint64) error {
+	subject := protocol.RolloutSubject(app, id)
+	newest, err := j.last(ctx, subject)
+	if err != nil {
+		return err
+	}
+	if newest > upTo {
+		return fmt.Errorf("drop rollout %s: %w", id, rollout.ErrConflict)
+	}
+	// The events go last: as long as there are any, the rollout is found again.
+	for _, subject := range []string{repliesOf(id), protocol.TimerSubject(app, id), protocol.DueSubject(app, id)} {
+		if err := j.stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+			return fmt.Errorf("drop rollout %s: %w", id, err)
+		}
+	}
+	// An event that has come in the meantime stays, and holds the whole state.
+	if err := j.stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(upTo+1)); err != nil {
+		return fmt.Errorf("drop rollout %s: %w", id, err)
+	}
+	return nil
+}
+
+// DropReplies removes the plain replies that are older than the given time, by the clock
+// of the bus, and belong to no rollout, or to one that is final and to which nothing has
+// happened since. A reply that nobody has looked at yet stays as long as its rollout
+// waits for it.
+func (j *Journal) DropReplies(ctx context.Context, since time.Time) error {
+	info, err := j.stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("drop replies: %w", err)
+	}
+	over := make(map[string]bool) // by rollout
+	s := stretch{subject: protocol.AllAnswers, first: 1, last: info.State.LastSeq, headersOnly: true}
+	err = j.read(ctx, s, func(m message) error {
+		if !m.stored.Before(since) {
+			return errEnough
+		}
+		id := replyOf(m.Subject())
+		if _, known := over[id]; known {
+			return nil
+		}
+		over[id], err = j.over(ctx, id, since)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("drop replies: %w", err)
+	}
+	for id, over := range over {
+		if !over {
+			continue
+		}
+		if err := j.stream.Purge(ctx, jetstream.WithPurgeSubject(repliesOf(id))); err != nil {
+			return fmt.Errorf("drop replies: %w", err)
+		}
+	}
+	return nil
+}
+
+// over reports whether nobody waits for replies of a rollout, and has not since then.
+func (j *Journal) over(ctx context.Context, id string, since time.Time) (bool, error) {
+	newest, err := j.stream.GetLastMsgForSubject(ctx, anyApp(id))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r, err := record(newest.Data, newest.Sequence)
+	return err == nil && r.State.Status.Final() && newest.Time.Before(since), nil
+}
+
+// repliesOf matches the replies of one rollout.
+func repliesOf(id string) string { return strings.TrimSuffix(protocol.AllAnswers, ">") + id + ".>" }
+
+// replyOf is the rollout that a reply names.
+func replyOf(subject string) string {
+	id, _, _ := strings.Cut(strings.TrimPrefix(subject, strings.TrimSuffix(protocol.AllAnswers, ">")), ".")
+	return id
+}

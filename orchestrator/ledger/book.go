@@ -1,0 +1,163 @@
+package ledger
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Book is what has run for one app, as of one sequence of the journal. It never changes:
+// [Index.Book] gives the next one.
+type Book struct {
+	app      string
+	sequence uint64
+	entries  list[Entry]
+	versions list[AppVersion]
+	skips    []string
+}
+
+// Ran reports whether a script has run and counts as run.
+func (b *Book) Ran(script protocol.Script) (rollout.Ran, bool) {
+	for e := range b.entries.backward() {
+		if e.Void == "" && e.Script() == script {
+			return rollout.Ran{Rollout: e.Rollout, At: e.At}, true
+		}
+	}
+	return rollout.Ran{}, false
+}
+
+// Entries lists the entries, oldest first; those that no longer count too.
+func (b *Book) Entries() []Entry { return b.entries.all() }
+
+// Versions lists the completed rollouts, oldest first; those that were taken backward
+// later too.
+func (b *Book) Versions() []AppVersion { return b.versions.all() }
+
+// Skips lists the versions of the app over which no rollout may jump, in the order in
+// which releases named them.
+func (b *Book) Skips() []string { return slices.Clone(b.skips) }
+
+// Sequence is that of the newest event of the app that the book has taken in; 0 for none.
+func (b *Book) Sequence() uint64 { return b.sequence }
+
+// apply is the book after the event of its app at sequence. An event that it knows
+// already changes nothing.
+func (b *Book) apply(s rollout.State, sequence uint64) *Book {
+	if sequence <= b.sequence {
+		return b
+	}
+	next := *b
+	next.sequence = sequence
+	switch s.Event.Type {
+	case rollout.Created, rollout.Enqueued:
+		next.mustNotSkip(s.Release.MustNotSkip)
+	case rollout.StepAnswered:
+		if step, known := s.Step(s.Event.Step); known {
+			next.answered(s, step)
+		}
+	case rollout.Opened:
+		if step, known := s.Step(s.Event.Step); known {
+			next.opened(s, step)
+		}
+	case rollout.MarkedRun:
+		if s.Mark != nil {
+			next.marked(s)
+		}
+	}
+	switch s.Status {
+	case rollout.Completed:
+		next.completed(s)
+	case rollout.Superseded, rollout.Aborted:
+		next.ended(s, preparing, "rollout "+s.ID+" did not complete")
+	case rollout.Reverted:
+		next.ended(s, func(protocol.Phase) bool { return true }, "rollout "+s.ID+" was reverted")
+	}
+	return &next
+}
+
+func (b *Book) mustNotSkip(versions []string) {
+	for _, v := range versions {
+		if !slices.Contains(b.skips, v) {
+			b.skips = append(slices.Clone(b.skips), v)
+		}
+	}
+}
+
+// answered records a script that has run, or that what it had done has been undone.
+func (b *Book) answered(s rollout.State, step rollout.Step) {
+	if step.Status == rollout.StepReverted {
+		b.void(func(e Entry) bool { return e.Rollout == s.ID && e.Script() == step.Script() }, "reverted by rollout "+s.ID)
+		return
+	}
+	b.record(Entry{
+		App: b.app, Name: step.Name, Version: step.Version, Phase: step.Phase,
+		Digest: short(step.Digest), Rollout: s.ID, Sequence: b.sequence, By: short(s.By), At: step.Ended,
+		Duration: step.Ended.Sub(step.Started), Items: step.Items,
+	}, "run again in rollout "+s.ID)
+}
+
+func (b *Book) marked(s rollout.State) {
+	b.record(Entry{
+		App: b.app, Name: s.Mark.Name, Version: s.Mark.Version, Phase: s.Mark.Phase,
+		Rollout: s.ID, Sequence: b.sequence, By: short(s.Event.By), Reason: short(s.Event.Reason), Marked: true, At: s.Event.At,
+	}, "recorded by hand as run, in "+s.ID)
+}
+
+// record adds an entry in the place of those of the same script.
+func (b *Book) record(e Entry, why string) {
+	b.void(func(other Entry) bool { return other.Script() == e.Script() }, why)
+	b.entries = b.entries.add(e, b.sequence)
+}
+
+// opened voids what prepared the versions that are offline from now on: the version
+// that took over writes data that they have not seen.
+func (b *Book) opened(s rollout.State, step rollout.Step) {
+	b.void(func(e Entry) bool { return e.Name == step.Name && e.Version != step.Version && preparing(e.Phase) },
+		"taken offline by rollout "+s.ID)
+}
+
+// completed notes the version once: a completed rollout may have further events.
+func (b *Book) completed(s rollout.State) {
+	for v := range b.versions.backward() {
+		if v.Rollout == s.ID {
+			return
+		}
+	}
+	b.versions = b.versions.add(AppVersion{
+		Version: s.Release.Version, Rollout: s.ID, At: s.Ended, Sequence: b.sequence,
+	}, b.sequence)
+}
+
+// ended voids what a rollout ran in these phases that has come to another end than it
+// should have, and its version, if it had been completed before. A gate that it was
+// opening may have been open for a while.
+func (b *Book) ended(s rollout.State, phases func(protocol.Phase) bool, why string) {
+	b.void(func(e Entry) bool { return e.Rollout == s.ID && phases(e.Phase) }, why)
+	b.versions = b.versions.change(b.sequence,
+		func(v AppVersion) bool { return v.Void == "" && v.Rollout == s.ID }, func(v *AppVersion) { v.Void = why })
+	for _, step := range s.Steps {
+		if step.Kind == rollout.Traffic && step.Attempt > 0 {
+			b.opened(s, step)
+		}
+	}
+}
+
+func (b *Book) void(which func(Entry) bool, why string) {
+	b.entries = b.entries.change(b.sequence,
+		func(e Entry) bool { return e.Void == "" && which(e) }, func(e *Entry) { e.Void = why })
+}
+
+// preparing reports whether the phase readies data for a version that is not online.
+func preparing(p protocol.Phase) bool { return p == protocol.Before || p == protocol.Offline }
+
+// maxText is how many bytes of a text that somebody else has written are kept.
+const maxText = 400
+
+func short(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "")
+}
