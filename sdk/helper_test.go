@@ -206,7 +206,13 @@ func (s *stage) sendAs(m protocol.StartMessage, data []byte) {
 // cancel publishes a cancel.
 func (s *stage) cancel(m protocol.StartMessage, data string) {
 	s.t.Helper()
-	out := nats.NewMsg(m.Script().Subject(protocol.Cancel))
+	s.tell(protocol.Cancel, m, data)
+}
+
+// tell publishes a cancel, pause or resume. It names the attempt in its headers.
+func (s *stage) tell(verb protocol.Verb, m protocol.StartMessage, data string) {
+	s.t.Helper()
+	out := nats.NewMsg(m.Script().Subject(verb))
 	out.Data = []byte(data)
 	out.Header.Set(protocol.HeaderRollout, m.Rollout)
 	out.Header.Set(protocol.HeaderAttempt, strconv.Itoa(m.Attempt))
