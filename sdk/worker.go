@@ -96,6 +96,13 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 		}
 		subs = append(subs, s)
 	}
+	for script, info := range w.infos(jobs) { // last: who is told of a script may start it
+		s, err := w.listen(protocol.AboutScriptSubject(script), func(m *nats.Msg) { w.tellAbout(info, m) })
+		if err != nil {
+			return err
+		}
+		subs = append(subs, s)
+	}
 	w.tellListening(ctx, jobs)
 	<-ctx.Done()
 	return nil
@@ -108,6 +115,27 @@ func (w *worker) listen(subject string, hear nats.MsgHandler) (*nats.Subscriptio
 		return nil, fmt.Errorf("listen to %s: %w", subject, err)
 	}
 	return s, nil
+}
+
+// infos are what there is to tell about each script, also about one that has only its
+// revert function.
+func (w *worker) infos(jobs []job) map[protocol.Script]protocol.ScriptInfo {
+	all := make(map[protocol.Script]protocol.ScriptInfo)
+	for _, j := range jobs {
+		revert := j.revert || all[j.script].Revert
+		all[j.script] = protocol.ScriptInfo{Instance: w.instance, Digest: buildDigest(), Revert: revert}
+	}
+	return all
+}
+
+// tellAbout answers who asks about a script.
+func (w *worker) tellAbout(info protocol.ScriptInfo, m *nats.Msg) {
+	if m.Reply == "" {
+		return
+	}
+	if err := m.Respond(marshal(info)); err != nil {
+		w.log.Warn("answer", zap.String("message", m.Subject), zap.Error(err))
+	}
 }
 
 // leaveBus stops listening. When it returns the server sends no more starts, and those
