@@ -118,7 +118,7 @@ func (a *attempt) newRun() *Run {
 	return &Run{
 		Start: a.start,
 		Log:   a.logger(),
-		relay: a.worker.relay, routes: newRoutes(a.worker.nc),
+		relay: a.worker.relay, routes: newRoutes(a.worker.nc), checkpoints: newCheckpoints(a),
 		pulse: func(p protocol.ProgressMessage) {
 			p.Rollout, p.Attempt = a.start.Rollout, a.start.Attempt
 			m := nats.NewMsg(a.job.script.Subject(protocol.Progress))

@@ -274,16 +274,12 @@ func TestAScriptThatIsBeingCancelledGivesSignsOfLife(t *testing.T) {
 
 func TestACancelCanOvertakeItsStart(t *testing.T) {
 	s := newStage(t)
-	r := s.Connect()
 	var runs atomic.Int64
-	s.runOn(r, setup(counting(&runs, nil)))
+	it := s.run(setup(counting(&runs, nil)))
 	m := start(protocol.Online, 1)
 	heard := s.accept(m)
 	s.cancel(m, "")
-	must(t, r.Conn().Flush()) // the cancel has come
-	dealtWith := make(chan bool)
-	must(t, r.Conn().Barrier(func() { close(dealtWith) }))
-	receive(t, dealtWith, "the end of the cancel")
+	it.awaitLine("told of an attempt that does not run here")
 	s.send(m)
 	if h := heard.mustBeFailed(protocol.CodeCancelled); h.Error.Message != "cancelled by the orchestrator" {
 		t.Errorf("answered %s", h.msg.Data)

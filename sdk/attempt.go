@@ -54,11 +54,11 @@ func (a *attempt) read(data []byte) error {
 // do claims, runs, remembers and answers, with signs of life from the first moment to
 // the acknowledged answer.
 func (a *attempt) do(ctx context.Context) {
-	script, end := context.WithCancelCause(ctx) // of the script: a cancel ends it, and nothing else
-	defer end(nil)
-	if !a.worker.enter(a.key, end) {
+	script := a.worker.enter(ctx, a) // a cancel ends it, and nothing else
+	if script == nil {
 		return // this very attempt is under way here; its signs of life are the answer
 	}
+	defer script.stop()
 	defer a.worker.leave(a.key)
 	run := a.newRun()
 	beating, stopBeating := context.WithCancel(ctx)
@@ -171,16 +171,13 @@ func outlive(ctx context.Context, d time.Duration) (context.Context, context.Can
 }
 
 // runScript runs the author's function, unless its time is over before it begins; what
-// went wrong stands in the answer.
+// went wrong stands in the answer. One that is paused by then begins with the resume.
 func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
-	if !a.start.Deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, a.start.Deadline)
-		defer cancel()
-	}
-	err := context.Cause(ctx)
+	err := AwaitResume(ctx)
 	if err == nil {
 		err = guard(ctx, a.job.do, run)
+	} else {
+		err = context.Cause(ctx)
 	}
 	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest()}
 	if told, changes := run.told(); changes > 0 {
@@ -236,7 +233,10 @@ func (a *attempt) byHand(ctx context.Context, m *nats.Msg) {
 		a.start.Service, a.start.Version = script.Name, script.Version
 	}
 	a.worker.log.Info("started by hand", zap.String("message", m.Subject))
-	answer := a.runScript(ctx, a.newRun())
+	clock := newClock(ctx)
+	defer clock.stop()
+	clock.goOn(a.start.Deadline)
+	answer := a.runScript(clock, a.newRun())
 	answer.Rollout, answer.Attempt = "", 0
 	message := a.message(answer)
 	if err := a.worker.nc.PublishMsg(message); err != nil {

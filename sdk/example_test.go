@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -74,6 +76,93 @@ func ExamplePermanent() {
 	}
 	fmt.Println(script(context.Background(), nil))
 	// Output: todos.json is not JSON
+}
+
+// A script that goes on where an attempt before it was cut off, and that holds still while
+// the rollout is paused.
+func ExampleRun_SaveCheckpoint() {
+	bus, stop := exampleBus()
+	defer stop()
+	todos := []string{"buy milk", "water the plants", "call mum"}
+	index := func(ctx context.Context, run *sdk.Run) error {
+		next := 0 // of the todos
+		if _, err := run.LoadCheckpoint(ctx, &next); err != nil {
+			return err
+		}
+		for ; next < len(todos); next++ {
+			if err := sdk.AwaitResume(ctx); err != nil {
+				return err
+			}
+			if run.Start.Attempt == 1 && next == 2 {
+				return errors.New("disk full")
+			}
+			fmt.Printf("attempt %d: %s\n", run.Start.Attempt, todos[next])
+			if err := run.SaveCheckpoint(ctx, next+1); err != nil {
+				return err // such as ErrSuperseded: another instance does the rest
+			}
+			run.Progress(int64(next+1), int64(len(todos)), "")
+		}
+		return nil
+	}
+	for attempt := range 2 {
+		exampleAttempt(bus, attempt+1, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index})
+	}
+	// Output:
+	// attempt 1: buy milk
+	// attempt 1: water the plants
+	// failed: disk full
+	// attempt 2: call mum
+	// done
+}
+
+// exampleAttempt does what an orchestrator does: it starts an attempt of an online script
+// and waits for its answer.
+func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {
+	ctx, end := context.WithTimeout(context.Background(), time.Minute)
+	nc := bus.Conn()
+	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket} {
+		if _, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name}); err != nil {
+			panic(err)
+		}
+	}
+	ended := make(chan error)
+	go func() { ended <- setup.Run(ctx, bus) }()
+	defer func() { end(); <-ended }()
+
+	script := protocol.Script{Name: setup.Service, Version: setup.Version, Phase: protocol.Online}
+	answered := make(chan protocol.Answer, 1)
+	for _, verb := range []protocol.Verb{protocol.Done, protocol.Failed} {
+		sub, err := nc.Subscribe(script.Subject(verb), func(m *nats.Msg) {
+			var answer protocol.Answer
+			if err := errors.Join(json.Unmarshal(m.Data, &answer), m.Respond([]byte(`{"accepted":true}`))); err != nil {
+				panic(err)
+			}
+			answered <- answer
+		})
+		if err != nil {
+			panic(err)
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+	}
+	err := relay.ErrNobodyListens
+	for errors.Is(err, relay.ErrNobodyListens) { // until the setup service has come up
+		err = bus.Request(ctx, protocol.AboutScriptSubject(script), nil, nil)
+	}
+	start, err := json.Marshal(protocol.StartMessage{
+		Rollout: "0199c6d2-0000-7000-8000-000000000000", Step: script.Step(), Attempt: attempt,
+		App: "todo-app", AppVersion: "0.0.2", Service: script.Name, Version: script.Version, Phase: script.Phase,
+	})
+	if err == nil {
+		err = nc.Publish(script.Subject(protocol.Start), start)
+	}
+	if err != nil {
+		panic(err)
+	}
+	if answer := <-answered; answer.Error != nil {
+		fmt.Println("failed:", answer.Error.Message)
+	} else {
+		fmt.Println("done")
+	}
 }
 
 // exampleBus starts a server and connects to it.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -57,6 +58,7 @@ func newStage(t *testing.T) *stage {
 	s.r = s.Connect()
 	s.nc = s.r.Conn()
 	s.makeClaims()
+	s.checkpoints()
 	_, _, err := relay.OpenRoutes(s.within(), s.nc, 1)
 	must(t, err)
 	return s
@@ -66,6 +68,14 @@ func (s *stage) makeClaims() {
 	s.t.Helper()
 	_, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.ClaimsBucket})
 	must(s.t, err)
+}
+
+// checkpoints is the bucket, made when it is missing.
+func (s *stage) checkpoints() jetstream.KeyValue {
+	s.t.Helper()
+	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.CheckpointsBucket})
+	must(s.t, err)
+	return kv
 }
 
 func (s *stage) within() context.Context {
@@ -206,7 +216,13 @@ func (s *stage) sendAs(m protocol.StartMessage, data []byte) {
 // cancel publishes a cancel.
 func (s *stage) cancel(m protocol.StartMessage, data string) {
 	s.t.Helper()
-	out := nats.NewMsg(m.Script().Subject(protocol.Cancel))
+	s.tell(protocol.Cancel, m, data)
+}
+
+// tell publishes a cancel, pause or resume. It names the attempt in its headers.
+func (s *stage) tell(verb protocol.Verb, m protocol.StartMessage, data string) {
+	s.t.Helper()
+	out := nats.NewMsg(m.Script().Subject(verb))
 	out.Data = []byte(data)
 	out.Header.Set(protocol.HeaderRollout, m.Rollout)
 	out.Header.Set(protocol.HeaderAttempt, strconv.Itoa(m.Attempt))

@@ -24,6 +24,8 @@ type Run struct {
 	routes *routes
 	pulse  func(protocol.ProgressMessage) // publishes a progress message
 
+	checkpoints *checkpoints // nil: none are kept
+
 	mu       sync.Mutex
 	progress protocol.ProgressMessage // the last one told
 	changes  int                      // of it

@@ -74,8 +74,11 @@ func (s *stage) maintain(name, version string, on bool) {
 func (s *stage) inScript(m protocol.StartMessage, do sdk.Script) *protocol.ScriptError {
 	s.t.Helper()
 	it := sdk.Setup{Service: m.Service, Version: m.Version, Online: do}
-	if m.Service == "" {
+	switch {
+	case m.Service == "":
 		it = sdk.Setup{App: m.App, Version: m.AppVersion, SetUp: do}
+	case m.Revert:
+		it = sdk.Setup{Service: m.Service, Version: m.Version, RevertOnline: do}
 	}
 	running := s.run(it)
 	defer running.stop()

@@ -14,15 +14,24 @@
 //	}
 //
 // The package does the rest of the wire protocol: it listens in a queue group, so any
-// number of instances can run and one gets each start; it claims an attempt durably
-// before it runs it and remembers the result, so a repeated start is answered and not
-// run again, also after a restart; it sends signs of life while a script runs; it
-// repeats the answer until an orchestrator has acknowledged it. Errors and panics
-// become "failed" answers. A script's context ends when its deadline passes, when the
-// orchestrator cancels it and when the program is told to stop.
+// number of instances can run and one gets each start; it tells an orchestrator who asks
+// which scripts it has; it claims an attempt durably before it runs it and remembers the
+// result, so a repeated start is answered and not run again, also after a restart; it sends
+// signs of life while a script runs; it repeats the answer until an orchestrator has
+// acknowledged it. Errors and panics become "failed" answers.
+//
+// A script's context ends when its deadline passes, when the orchestrator cancels it and
+// when the program is told to stop. An orchestrator can also pause a script. Nothing holds
+// it up by force: a script that can wait calls [AwaitResume] between two pieces of work, or
+// asks [Paused]. While it is paused its deadline stands still; the resume brings a new one.
+// A script that is paused before it has begun begins with the resume.
 //
 // It never runs one attempt of a step twice. A script that was cut off by a crash is
-// run again from its start, as the next attempt, so a script must bear that.
+// run again from its start, as the next attempt, so a script must bear that. One that has
+// much to do keeps how far it has come with [Run.SaveCheckpoint], and begins with
+// [Run.LoadCheckpoint]. An attempt that was taken for dead while it was only slow cannot
+// overwrite the checkpoints of a later one: it gets [ErrSuperseded]. Nothing else of what
+// it does is prevented.
 package sdk
 
 import (
@@ -38,7 +47,7 @@ import (
 )
 
 // Script does the work of one phase. A nil error means done. It must return soon
-// after ctx has ended.
+// after ctx has ended, whose deadline is moved when the orchestrator pauses the script.
 type Script func(ctx context.Context, run *Run) error
 
 // Setup is a setup service: the scripts of one version of a service, or of an app.

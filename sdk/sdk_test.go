@@ -2,6 +2,7 @@ package sdk_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
@@ -193,4 +196,62 @@ func TestPermanentKeepsTheError(t *testing.T) {
 	if err := sdk.Permanent(cause); !errors.Is(err, cause) || err.Error() != cause.Error() {
 		t.Errorf("the error became %v", err)
 	}
+}
+
+func TestASetupServiceTellsAboutItsScripts(t *testing.T) {
+	s := newStage(t)
+	services := s.run(sdk.Setup{
+		Service: "todo-search", Version: "0.0.1-rc.1+build.5",
+		Before: nothing, Offline: nothing, RevertOffline: nothing, RevertOnline: nothing,
+	})
+	s.run(sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: nothing})
+	instances := make(map[string]int)
+	for script, revert := range map[protocol.Script]bool{
+		{Name: "todo-search", Version: "0.0.1-rc.1+build.5", Phase: protocol.Before}:  false,
+		{Name: "todo-search", Version: "0.0.1-rc.1+build.5", Phase: protocol.Offline}: true,
+		{Name: "todo-search", Version: "0.0.1-rc.1+build.5", Phase: protocol.Online}:  true, // has nothing else
+		{Name: "todo-app", Version: "0.0.2", Phase: protocol.Setup}:                   false,
+	} {
+		info := s.about(script)
+		if info.Revert != revert || !strings.HasPrefix(info.Digest, "sha256:") || info.Instance == "" {
+			t.Errorf("%s: told %+v", script, info)
+		}
+		instances[info.Instance]++
+	}
+	if len(instances) != 2 {
+		t.Errorf("the instances of two setup services are %v", instances)
+	}
+	services.stop()
+	for _, unknown := range []protocol.Script{
+		{Name: "todo-search", Version: "0.0.1-rc.1+build.5", Phase: protocol.Before}, // it has ended
+		{Name: "todo-app", Version: "0.0.3", Phase: protocol.Setup},
+	} {
+		if m, err := s.nc.Request(protocol.AboutScriptSubject(unknown), nil, patience); !errors.Is(err, nats.ErrNoResponders) {
+			t.Errorf("%s: told %v, error %v", unknown, m, err)
+		}
+	}
+}
+
+func TestOneInstanceTellsAboutAScript(t *testing.T) {
+	s := newStage(t)
+	s.run(setup(nothing))
+	s.run(setup(nothing))
+	script := start(protocol.Online, 1).Script()
+	told := s.listen("answers")
+	must(t, s.nc.PublishRequest(protocol.AboutScriptSubject(script), "answers", nil))
+	receive(t, told, "what is told")
+	s.about(script)
+	s.about(script) // one of both would have told by now
+	if len(told) > 0 {
+		t.Error("both instances told")
+	}
+}
+
+// about asks about a script.
+func (s *stage) about(script protocol.Script) (info protocol.ScriptInfo) {
+	s.t.Helper()
+	m, err := s.nc.Request(protocol.AboutScriptSubject(script), nil, patience)
+	must(s.t, err)
+	must(s.t, json.Unmarshal(m.Data, &info))
+	return info
 }

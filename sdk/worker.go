@@ -2,10 +2,8 @@ package sdk
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -24,6 +22,8 @@ const (
 	retryPause       = 250 * time.Millisecond // between tries of a durable step
 	rememberTimeout  = time.Minute            // to make an answer durable, before it is sent all the same
 	stopGrace        = 2 * time.Second        // to get rid of an answer, once told to stop
+	remembered       = 1000                   // attempts, of a kind; a start is repeated for seconds, so these are many
+	unheard          = 1000                   // cancels, pauses and resumes that have come and are still to be dealt with
 )
 
 // worker runs the jobs of one Setup.
@@ -36,11 +36,11 @@ type worker struct {
 
 	busy sync.WaitGroup // starts that are dealt with
 
-	mu        sync.Mutex
-	ended     bool                               // no start is dealt with any more
-	running   map[string]context.CancelCauseFunc // by claim key
-	cancelled map[string]bool                    // by claim key; a cancel can overtake its start
-	begun     map[string]*protocol.Answer        // by claim key: what was run here; nil while it has no answer
+	mu      sync.Mutex
+	ended   bool                              // no start is dealt with any more
+	running map[string]*clock                 // by claim key
+	orders  *newest[attemptID, order]         // also about attempts that never come here
+	begun   *newest[string, *protocol.Answer] // by claim key: what was run here; nil while it has no answer
 }
 
 var (
@@ -56,29 +56,35 @@ func newWorker(r *relay.Relay, log *zap.Logger) (*worker, error) {
 	}
 	return &worker{
 		relay: r, nc: r.Conn(), log: log, instance: instance, claims: c,
-		running: make(map[string]context.CancelCauseFunc), cancelled: make(map[string]bool),
-		begun: make(map[string]*protocol.Answer),
+		running: make(map[string]*clock),
+		orders:  newNewest[attemptID, order](remembered), begun: newNewest[string, *protocol.Answer](remembered),
 	}, nil
 }
 
-// run listens to the starts and cancels of all jobs until ctx ends, and returns when
-// all it has begun has ended.
+// run listens to all that concerns the jobs until ctx ends, and returns when all it has
+// begun has ended.
 func (w *worker) run(ctx context.Context, jobs []job) error {
+	hearing, stopHearing := context.WithCancel(ctx)
+	said, known := make(chan *nats.Msg, unheard), controls(jobs)
+	var ear sync.WaitGroup
+	ear.Go(func() { w.hear(hearing, said, known) })
 	var subs []*nats.Subscription
 	defer func() {
 		w.leaveBus(subs)
 		w.end()
 		w.busy.Wait()
+		stopHearing()
+		ear.Wait()
 	}()
-	for _, j := range jobs {
-		start := j.script.Subject(protocol.StartVerb(j.revert))
-		cancel := j.script.Subject(protocol.Cancel)
-		s, err := w.nc.Subscribe(cancel, func(m *nats.Msg) { w.cancel(j, m) })
+	for subject := range known { // one channel for all: a resume must not overtake its pause
+		s, err := w.nc.ChanSubscribe(subject, said)
 		if err != nil {
-			return fmt.Errorf("listen to %s: %w", cancel, err)
+			return fmt.Errorf("listen to %s: %w", subject, err)
 		}
 		subs = append(subs, s)
-		s, err = w.nc.QueueSubscribe(start, start, func(m *nats.Msg) {
+	}
+	for _, j := range jobs {
+		s, err := w.listen(j.script.Subject(protocol.StartVerb(j.revert)), func(m *nats.Msg) {
 			if !w.begin(ctx) {
 				w.passOn(m)
 				return
@@ -86,13 +92,50 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 			go func() { defer w.busy.Done(); w.start(ctx, j, m) }()
 		})
 		if err != nil {
-			return fmt.Errorf("listen to %s: %w", start, err)
+			return err
+		}
+		subs = append(subs, s)
+	}
+	for script, info := range w.infos(jobs) { // last: who is told of a script may start it
+		s, err := w.listen(protocol.AboutScriptSubject(script), func(m *nats.Msg) { w.tellAbout(info, m) })
+		if err != nil {
+			return err
 		}
 		subs = append(subs, s)
 	}
 	w.tellListening(ctx, jobs)
 	<-ctx.Done()
 	return nil
+}
+
+// listen hears what one of the instances is to hear.
+func (w *worker) listen(subject string, hear nats.MsgHandler) (*nats.Subscription, error) {
+	s, err := w.nc.QueueSubscribe(subject, subject, hear)
+	if err != nil {
+		return nil, fmt.Errorf("listen to %s: %w", subject, err)
+	}
+	return s, nil
+}
+
+// infos are what there is to tell about each script, also about one that has only its
+// revert function.
+func (w *worker) infos(jobs []job) map[protocol.Script]protocol.ScriptInfo {
+	all := make(map[protocol.Script]protocol.ScriptInfo)
+	for _, j := range jobs {
+		revert := j.revert || all[j.script].Revert
+		all[j.script] = protocol.ScriptInfo{Instance: w.instance, Digest: buildDigest(), Revert: revert}
+	}
+	return all
+}
+
+// tellAbout answers who asks about a script.
+func (w *worker) tellAbout(info protocol.ScriptInfo, m *nats.Msg) {
+	if m.Reply == "" {
+		return
+	}
+	if err := m.Respond(marshal(info)); err != nil {
+		w.log.Warn("answer", zap.String("message", m.Subject), zap.Error(err))
+	}
 }
 
 // leaveBus stops listening. When it returns the server sends no more starts, and those
@@ -167,57 +210,16 @@ func (w *worker) start(ctx context.Context, j job, m *nats.Msg) {
 	}
 }
 
-// cancel ends the run that the message names, also one that is about to begin.
-func (w *worker) cancel(j job, m *nats.Msg) {
-	var which protocol.Answer
-	_ = json.Unmarshal(m.Data, &which) // what is missing is taken from the headers
-	if which.Rollout == "" {
-		which.Rollout = m.Header.Get(protocol.HeaderRollout)
-	}
-	if which.Attempt == 0 {
-		which.Attempt, _ = strconv.Atoi(m.Header.Get(protocol.HeaderAttempt))
-	}
-	key := protocol.ClaimKey(which.Rollout, j.script.Step(), which.Attempt, j.revert)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.cancelled[key] = true
-	if end := w.running[key]; end != nil {
-		end(errCancelled)
-	}
-}
-
-// enter makes the attempt the one that is dealt with under this key; false when it is
-// already.
-func (w *worker) enter(key string, end context.CancelCauseFunc) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, there := w.running[key]; there {
-		return false
-	}
-	w.running[key] = end
-	if w.cancelled[key] {
-		end(errCancelled)
-	}
-	return true
-}
-
-func (w *worker) leave(key string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.running, key)
-}
-
 // recall gives the answer of an attempt that was begun here; nil when it has none.
 func (w *worker) recall(key string) (answer *protocol.Answer, begun bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	answer, begun = w.begun[key]
-	return answer, begun
+	return w.begun.get(key)
 }
 
 // keep notes that an attempt was begun here, and its answer once there is one.
 func (w *worker) keep(key string, answer *protocol.Answer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.begun[key] = answer
+	w.begun.put(key, answer)
 }

@@ -18,8 +18,12 @@ func makeBuckets(ctx context.Context, nc *nats.Conn) error {
 	if _, _, err := relay.OpenRoutes(ctx, nc, 1); err != nil {
 		return err
 	}
-	_, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: protocol.ClaimsBucket})
-	return err
+	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket} {
+		if _, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // moveTraffic writes a route and blocks until that many instances of its service

@@ -1,0 +1,192 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// inTime runs do on a clock in a time of its own, that passes while all wait.
+func inTime(t *testing.T, do func(t *testing.T, c *clock)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := newClock(t.Context())
+		defer c.stop()
+		do(t, c)
+	})
+}
+
+// pass lets time pass.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+// mustBe fails the test unless the clock, and what is derived from it, has ended like this.
+func mustBe(t *testing.T, ctx context.Context, err, cause error) {
+	t.Helper()
+	synctest.Wait()
+	if got := ctx.Err(); got != err {
+		t.Errorf("error %v, want %v", got, err)
+	}
+	if got := context.Cause(ctx); got != cause {
+		t.Errorf("cause %v, want %v", got, cause)
+	}
+	select {
+	case <-ctx.Done():
+		if err == nil {
+			t.Error("it is done")
+		}
+	default:
+		if err != nil {
+			t.Error("it is not done")
+		}
+	}
+}
+
+func TestADeadlineStandsStillWhileAScriptIsPaused(t *testing.T) {
+	inTime(t, func(t *testing.T, c *clock) {
+		type key struct{}
+		derived, cancel := context.WithCancel(context.WithValue(c, key{}, "value"))
+		defer cancel()
+		early := time.Now().Add(time.Minute)
+		c.goOn(early)
+		if d, ok := derived.Deadline(); !ok || !d.Equal(early) {
+			t.Errorf("deadline %s, %t", d, ok)
+		}
+		pass(59 * time.Second)
+		c.pause()
+		c.pause() // repeated
+		if d, ok := derived.Deadline(); ok {
+			t.Errorf("deadline %s while paused", d)
+		}
+		pass(time.Hour)
+		mustBe(t, c, nil, nil)
+		if !Paused(derived) {
+			t.Error("it is not paused")
+		}
+		c.goOn(time.Now().Add(10 * time.Second))
+		if Paused(derived) {
+			t.Error("it is still paused")
+		}
+		pass(9 * time.Second)
+		mustBe(t, derived, nil, nil)
+		pass(time.Second)
+		mustBe(t, c, context.DeadlineExceeded, context.DeadlineExceeded)
+		mustBe(t, derived, context.DeadlineExceeded, context.DeadlineExceeded)
+		late, cancelLate := context.WithCancel(c)
+		defer cancelLate()
+		mustBe(t, late, context.DeadlineExceeded, context.DeadlineExceeded)
+	})
+}
+
+func TestADeadlineCanBeMovedAndTakenAway(t *testing.T) {
+	inTime(t, func(t *testing.T, c *clock) {
+		c.goOn(time.Now().Add(time.Minute))
+		c.goOn(time.Now().Add(time.Hour)) // of a resume whose pause was lost
+		pass(time.Minute)
+		mustBe(t, c, nil, nil)
+		c.goOn(time.Time{})
+		if d, ok := c.Deadline(); ok {
+			t.Errorf("deadline %s", d)
+		}
+		pass(time.Hour)
+		mustBe(t, c, nil, nil)
+		c.goOn(time.Now().Add(-time.Second))
+		mustBe(t, c, context.DeadlineExceeded, context.DeadlineExceeded)
+	})
+}
+
+func TestTheOuterContextEndsAClockThatIsPaused(t *testing.T) {
+	why := errors.New("why")
+	inTime(t, func(t *testing.T, _ *clock) {
+		outer, end := context.WithCancelCause(t.Context())
+		c := newClock(outer)
+		defer c.stop()
+		c.pause()
+		derived, cancel := context.WithTimeout(c, time.Hour)
+		defer cancel()
+		end(why)
+		mustBe(t, c, context.Canceled, why)
+		mustBe(t, derived, context.Canceled, why)
+	})
+	inTime(t, func(t *testing.T, _ *clock) {
+		soon := time.Now().Add(time.Second)
+		outer, cancel := context.WithDeadline(t.Context(), soon)
+		defer cancel()
+		c := newClock(outer)
+		defer c.stop()
+		c.goOn(soon.Add(time.Hour))
+		if d, ok := c.Deadline(); !ok || !d.Equal(soon) {
+			t.Errorf("deadline %s, %t", d, ok)
+		}
+		c.pause()
+		pass(time.Second)
+		mustBe(t, c, context.DeadlineExceeded, context.DeadlineExceeded)
+	})
+}
+
+func TestWhoAwaitsAResumeWakesUp(t *testing.T) {
+	for name, tt := range map[string]struct {
+		wake func(c *clock, cancel context.CancelFunc)
+		want error
+	}{
+		"resumed":                {func(c *clock, _ context.CancelFunc) { c.goOn(time.Time{}) }, nil},
+		"cancelled":              {func(c *clock, _ context.CancelFunc) { c.end(errCancelled) }, context.Canceled},
+		"ended":                  {func(c *clock, _ context.CancelFunc) { c.stop() }, context.Canceled},
+		"its own context ended":  {func(_ *clock, cancel context.CancelFunc) { cancel() }, context.Canceled},
+		"resumed, its time over": {func(c *clock, _ context.CancelFunc) { c.goOn(time.Now().Add(-time.Second)) }, context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inTime(t, func(t *testing.T, c *clock) {
+				c.pause()
+				derived, cancel := context.WithCancel(c)
+				defer cancel()
+				woken := make(chan error, 1)
+				go func() { woken <- AwaitResume(derived) }()
+				pass(time.Hour)
+				if len(woken) > 0 {
+					t.Fatalf("it did not wait: %v", <-woken)
+				}
+				tt.wake(c, cancel)
+				got := <-woken
+				if name == "resumed, its time over" && got == nil { // it was first
+					synctest.Wait()
+					got = AwaitResume(derived)
+				}
+				if got != tt.want {
+					t.Errorf("woken with %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAContextThatOutlivesTheScriptWakesUpWithIt(t *testing.T) {
+	inTime(t, func(t *testing.T, c *clock) {
+		c.pause()
+		woken := make(chan error, 1)
+		go func() { woken <- AwaitResume(context.WithoutCancel(c)) }()
+		pass(time.Hour)
+		c.stop()
+		if err := <-woken; err != context.Canceled {
+			t.Errorf("woken with %v", err)
+		}
+	})
+}
+
+func TestWhatIsNoScriptsContextIsNeverPaused(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	if Paused(ctx) {
+		t.Error("it is paused")
+	}
+	if err := AwaitResume(ctx); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := AwaitResume(ctx); err != context.Canceled {
+		t.Errorf("error %v", err)
+	}
+}
