@@ -86,6 +86,9 @@ func (e *ears) add(s rollout.State) error {
 // adjust opens what the newest rollout of an app needs, and closes what only one
 // before it needed.
 func (e *ears) adjust(s rollout.State) {
+	if len(s.Steps) == 0 { // it has not begun
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.add(s); err != nil {

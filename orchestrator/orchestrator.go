@@ -26,6 +26,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -111,11 +112,11 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 }
 
 func (o *Orchestrator) run(ctx context.Context) error {
-	snapshot, err := o.store.Load(ctx)
+	environment, err := o.store.Load(ctx)
 	if err != nil {
 		return err
 	}
-	o.index = ledger.NewIndex(snapshot)
+	o.index = ledger.NewIndex(environment, o.store, o.journal.Tail)
 	o.claims, err = relay.OpenBucket(ctx, o.nc, relay.Bucket{
 		Name: protocol.ClaimsBucket, Replicas: o.cfg.Replicas, MaxAge: claimsMaxAge,
 	})
@@ -139,7 +140,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	running.Go(func() error { return o.watchBus(ctx) })
 	running.Go(func() error { return o.gate.Run(ctx) })
 	running.Go(func() error { return o.hearNotices(ctx) })
-	running.Go(func() error { return o.follow(ctx, snapshot.First()) })
+	running.Go(func() error { return o.follow(ctx) })
 	running.Go(func() error {
 		if err := o.catchUp(ctx); err != nil {
 			return err
@@ -190,8 +191,22 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// follow keeps the index, the open rollouts and the ears up to date with the journal.
-func (o *Orchestrator) follow(ctx context.Context, after uint64) error {
+// follow keeps the index, the open rollouts and the ears up to date with the journal. It
+// begins with the rollouts that were open when the ledger was saved: those that have ended
+// cost nothing.
+func (o *Orchestrator) follow(ctx context.Context) error {
+	after := o.index.Sequence()
+	for id := range o.index.Open() {
+		r, err := o.journal.LoadAny(ctx, id)
+		if errors.Is(err, rollout.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		o.sight.track(r)
+		o.ears.adjust(r.State)
+	}
 	o.sight.follow(after)
 	return o.journal.Follow(ctx, after, func(r journal.Record) error {
 		if r.State.ID == "" {
@@ -236,25 +251,36 @@ func (o *Orchestrator) flush(ctx context.Context) error {
 	return o.nc.FlushWithContext(ctx)
 }
 
-// saveEvery is how often the ledger's snapshot is written when it has grown.
-const saveEvery = time.Minute
+// The ledger is saved when it has grown by so many events, and at the latest after this
+// time: an orchestrator that starts reads what came after.
+const (
+	saveEvery  = time.Minute
+	saveEvents = 2000
+	lookEvery  = time.Second // how often its growth is looked at
+)
 
 func (o *Orchestrator) saveLedger(ctx context.Context) error {
-	tick := time.NewTicker(saveEvery)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for ended := false; !ended; {
-		save := ctx
+	saved := time.Now()
+	for {
 		select {
 		case <-tick.C:
+			if time.Since(saved) >= saveEvery || o.index.Changes() >= saveEvents {
+				o.saveNow(ctx)
+				saved = time.Now()
+			}
 		case <-ctx.Done():
-			ended = true
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			save = last
-		}
-		if err := o.store.Save(save, o.index.Snapshot()); err != nil {
-			o.log.Warn("ledger not saved, it is made anew from the journal when needed", zap.Error(err))
+			o.saveNow(last)
+			return nil
 		}
 	}
-	return nil
+}
+
+func (o *Orchestrator) saveNow(ctx context.Context) {
+	if err := o.index.Save(ctx); err != nil {
+		o.log.Warn("ledger not saved, it is made anew from the journal when needed", zap.Error(err))
+	}
 }

@@ -179,6 +179,17 @@ func (j *Journal) Load(ctx context.Context, app, id string) (Record, error) {
 	return j.newest(ctx, protocol.RolloutSubject(app, id))
 }
 
+// LoadAny is [Journal.Load] where the app is not known.
+func (j *Journal) LoadAny(ctx context.Context, id string) (Record, error) {
+	return j.newest(ctx, anyApp(id))
+}
+
+// NewestOf gives the sequence of the newest message about any rollout of the app; 0 when
+// there is none.
+func (j *Journal) NewestOf(ctx context.Context, app string) (uint64, error) {
+	return j.last(ctx, protocol.AppRollouts(app))
+}
+
 // Newest gives the newest state of the app's rollout that something has happened to
 // last; [rollout.ErrNotFound] when the app has none.
 func (j *Journal) Newest(ctx context.Context, app string) (Record, error) {
