@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -128,13 +129,19 @@ func (e *environment) dyingWorker(service string) (begun <-chan struct{}, die fu
 	return started, func() { r.Close(); stop() }
 }
 
+// lost blocks until the worker of the first attempt was taken for dead, not too early, and
+// the next attempt has begun.
 func (e *environment) lost(id string) {
 	e.t.Helper()
-	step, _ := e.awaitStatus(id, rollout.Failed).Step("todo-search/offline")
-	if step.Error == nil || step.Error.Code != protocol.CodeLost {
-		e.t.Errorf("the step's error is %v, want code lost", step.Error)
+	story := e.await(id, "at attempt 2", func(s orchestrator.RolloutStory) bool {
+		step, _ := s.Step("todo-search/offline")
+		return step.Attempt == 2
+	})
+	last := story.Events[len(story.Events)-1]
+	if last.Answer == nil || last.Answer.Error == nil || last.Answer.Error.Code != protocol.CodeLost {
+		e.t.Errorf("the event is %+v, want one with code lost", last)
 	}
-	if took := step.Ended.Sub(step.Started); took < protocol.HeartbeatsMissed*heartbeat {
+	if took := last.At.Sub(story.Created); took < protocol.HeartbeatsMissed*heartbeat {
 		e.t.Errorf("the worker was taken for dead after %s, before three signs of life were missed", took)
 	}
 }
@@ -153,7 +160,6 @@ func TestDeadWorkerIsNoticed(t *testing.T) {
 		t.Errorf("the journal holds %d events, want 2: one orchestrator's finding is enough", n)
 	}
 	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: nothing})
-	e.retry(id)
 	e.running(id, "todo-search/traffic", 1)
 }
 
@@ -190,11 +196,9 @@ func TestWorkerThatCameLateIsNotTakenForDeadAtOnce(t *testing.T) {
 	claimed := time.Now()
 	_, err = claims.Create(t.Context(), protocol.ClaimKey(id, "todo-search/offline", 1, false), nil)
 	e.must(err)
-	step, _ := e.awaitStatus(id, rollout.Failed).Step("todo-search/offline")
-	if step.Error == nil || step.Error.Code != protocol.CodeLost {
-		t.Errorf("the step's error is %v, want code lost", step.Error)
-	}
-	if after := step.Ended.Sub(claimed); after < protocol.HeartbeatsMissed*heartbeat {
+	e.lost(id)
+	events := e.show(id).Events
+	if after := events[len(events)-1].At.Sub(claimed); after < protocol.HeartbeatsMissed*heartbeat {
 		t.Errorf("the worker was taken for dead %s after its claim", after)
 	}
 }
@@ -214,7 +218,7 @@ func TestSilentWorkerIsWaitedFor(t *testing.T) {
 	}})
 	next(e, "the script's begin", begun)
 	die()
-	e.awaitStatus(other, rollout.Failed) // by then the silent one has been silent for longer
+	e.running(other, "other/offline", 2) // by then the silent one has been silent for longer
 	e.running(id, "todo-search/offline", 1)
 	e.answer(offlineDone, id, 1, "")
 	e.awaitStatus(id, rollout.Completed)
@@ -288,7 +292,10 @@ func TestServerRestartsUnderTheOrchestrator(t *testing.T) {
 	e.service("todo-search", "0.0.2")
 	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.2", Offline: nothing})
 	e.awaitStatus(id, rollout.Completed)
-	e.awaitStatus(e.deploy(two()), rollout.Completed) // from its beginning
+	older := newID(t)
+	_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: older, Release: two(), By: "test", AllowOlder: true})
+	e.must(err)
+	e.awaitStatus(older, rollout.Completed) // from its beginning
 }
 
 func TestOrchestratorStopsWhileTheBusIsAway(t *testing.T) {

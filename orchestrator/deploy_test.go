@@ -273,7 +273,7 @@ func TestReplaceEndsARolloutUnderWay(t *testing.T) {
 	next(e, "the end of the first script's context", cancelled)
 	stop()
 	e.awaitStatus(second, rollout.Completed)
-	story := e.awaitStatus(first, rollout.Superseded)
+	story := e.awaitStatus(first, rollout.Aborted)
 	if got, want := steps(story.State), "todo-search/offline failed\ntodo-search/traffic pending\n"; got != want {
 		t.Errorf("steps are\n%swant\n%s", got, want)
 	}

@@ -172,7 +172,7 @@ func TestReplacingARolloutInTheMiddleOfACutover(t *testing.T) {
 	e.until("the route is taken away", func() bool { return len(written()) > 1 })
 	end()
 	e.must(next(e, "the deploy", deployed))
-	e.awaitStatus(first, rollout.Superseded)
+	e.awaitStatus(first, rollout.Aborted)
 	e.awaitStatus(second, rollout.Completed)
 	e.answeredBy("3.0.0")
 	for _, route := range written() {

@@ -31,8 +31,8 @@ type Order struct {
 	// whole seconds, rounded up.
 	RetryAfter time.Duration
 
-	// Seal has a new revision of the route written even where it is as ordered already, so
-	// that nobody who holds an earlier order can still write it.
+	// Seal has the route written as it is before anything else, so that nobody who holds an
+	// earlier order can write it any more.
 	Seal bool
 
 	// Tell, if it is not nil, is called with what the order waits for, and with nothing
@@ -100,13 +100,12 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 			return moved, err
 		}
 		next, done := o.course().next(found.Route, alone)
-		if done && o.Seal && (found.Rollout != o.Rollout || found.Sequence != o.Sequence) {
+		if o.Seal && (found.Rollout != o.Rollout || found.Sequence != o.Sequence) {
 			next, done = found.Route, false
 			if next.Versions == nil {
 				next.Versions = []protocol.RouteVersion{} // not null on the wire
 			}
-		}
-		if found.Revision != known { // whoever wrote it may have died before it was confirmed
+		} else if found.Revision != known { // whoever wrote it may have died before it was confirmed
 			if err := g.find(ctx, o, found, done, &moved); err != nil {
 				return moved, err
 			}
