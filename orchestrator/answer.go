@@ -56,6 +56,7 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 		if err != nil {
 			return r, err
 		}
+		o.at(EventSaved)
 		o.logEvent(next, sequence)
 		r = journal.Record{State: next, Sequence: sequence}
 		o.sight.meet(r)
@@ -85,6 +86,7 @@ func (o *Orchestrator) heardAnswer(script protocol.Script, verb protocol.Verb, m
 	err := o.takeNamed(ctx, script, verb, m)
 	switch {
 	case err == nil:
+		o.at(AnswerSaved)
 		o.acknowledge(m, true, "")
 	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrNotFound):
 		o.log.Warn("answer changes nothing", zap.String("message", m.Subject), zap.Error(err))

@@ -121,6 +121,7 @@ func (o *Orchestrator) beginWith(ctx context.Context, s rollout.State, after uin
 	if err != nil {
 		return journal.Record{}, err
 	}
+	o.at(EventSaved)
 	o.logEvent(s, sequence)
 	r := journal.Record{State: s, Sequence: sequence}
 	o.sight.meet(r)

@@ -53,6 +53,37 @@ type Config struct {
 	Resend    time.Duration // before a start that nobody listens to is sent again; 0: [DefaultResend]
 	Version   string        // of golive, as told by the API; empty: "0.0.0-dev"
 	Logger    *zap.Logger   // nil means silence
+
+	// At, if it is not nil, is called whenever the engine has come to one of its named
+	// points; it may end the process there, to show that nothing is lost.
+	At func(Point)
+}
+
+// Point is a place in the engine between two steps of which one or both have an effect
+// that others can see.
+type Point string
+
+// The points.
+const (
+	EventSaved  Point = "event-saved"  // an event is durable, nothing was done about it
+	Announced   Point = "announced"    // the world has been told of an event, its steps have not begun
+	TimerSet    Point = "timer-set"    // the rollout's timer is set
+	StartSent   Point = "start-sent"   // a start has been sent, the work item is not acknowledged
+	TrafficLed  Point = "traffic-led"  // a route is where it shall be, which is not recorded
+	ItemDone    Point = "item-done"    // a work item is done, and not acknowledged
+	AnswerSaved Point = "answer-saved" // an answer is durable, and its sender does not know it
+	LedgerSaved Point = "ledger-saved" // the ledger's snapshot is stored
+)
+
+// Points lists all points.
+func Points() []Point {
+	return []Point{EventSaved, Announced, TimerSet, StartSent, TrafficLed, ItemDone, AnswerSaved, LedgerSaved}
+}
+
+func (o *Orchestrator) at(p Point) {
+	if o.cfg.At != nil {
+		o.cfg.At(p)
+	}
 }
 
 // Orchestrator is one engine. Make it with [New].
@@ -283,4 +314,5 @@ func (o *Orchestrator) saveNow(ctx context.Context) {
 	if err := o.index.Save(ctx); err != nil {
 		o.log.Warn("ledger not saved, it is made anew from the journal when needed", zap.Error(err))
 	}
+	o.at(LedgerSaved)
 }

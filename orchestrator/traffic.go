@@ -44,6 +44,7 @@ func (o *Orchestrator) moveTraffic(ctx context.Context, r journal.Record, step r
 	if _, current := o.sight.outdated(r); !current && err != nil {
 		return nil
 	}
+	o.at(TrafficLed)
 	return o.recordMove(ctx, r, step, moved, err)
 }
 

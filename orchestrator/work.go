@@ -22,6 +22,7 @@ import (
 // handle does one item of the queue.
 func (o *Orchestrator) handle(ctx context.Context, i journal.Item) error {
 	err := o.handleItem(ctx, i)
+	o.at(ItemDone)
 	if err != nil && ctx.Err() == nil {
 		o.log.Warn("work interrupted, it comes again", zap.String("subject", i.Subject), zap.Error(err))
 	}
@@ -44,6 +45,7 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
 	if err := o.announce(ctx, r); err != nil {
 		return err
 	}
+	o.at(Announced)
 	newest, err := o.journal.Load(ctx, r.State.Release.App, r.State.ID)
 	if err != nil {
 		return err
@@ -55,6 +57,7 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
 		if err := o.journal.Remind(ctx, r.State, r.Sequence, due); err != nil && !errors.Is(err, rollout.ErrConflict) {
 			return err
 		}
+		o.at(TimerSet)
 	}
 	o.sight.meet(r)
 	doing, ctx := errgroup.WithContext(ctx)
@@ -196,6 +199,7 @@ func (o *Orchestrator) publishStart(ctx context.Context, s rollout.State, step r
 		return false, err
 	}
 	heard, err = o.post.send(ctx, m)
+	o.at(StartSent)
 	switch {
 	case err != nil:
 		return false, err

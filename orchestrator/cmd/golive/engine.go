@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -23,7 +24,7 @@ type engine struct {
 }
 
 // newEngine wires an orchestrator to a bus.
-func newEngine(ctx context.Context, r *relay.Relay, replicas int, log *zap.Logger) (*engine, error) {
+func newEngine(ctx context.Context, r *relay.Relay, replicas int, heartbeat time.Duration, log *zap.Logger) (*engine, error) {
 	nc := r.Conn()
 	j, err := journal.Open(ctx, nc, replicas)
 	if err != nil {
@@ -38,7 +39,7 @@ func newEngine(ctx context.Context, r *relay.Relay, replicas int, log *zap.Logge
 		return nil, err
 	}
 	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Replicas: replicas, Version: Version, Logger: log,
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Replicas: replicas, Heartbeat: heartbeat, Version: Version, Logger: log,
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/relay"
 )
@@ -17,6 +18,7 @@ type serveOptions struct {
 	replicas int
 	logs     string
 	patience time.Duration
+	beat     time.Duration
 }
 
 func (c *command) serveCommand() *cobra.Command {
@@ -40,11 +42,16 @@ long as that takes, and logs one line per event of a rollout to stderr.`,
 			if o.patience < time.Second {
 				return misused(cmd, fmt.Sprintf("--cutover-timeout is %s, it must be at least 1s", o.patience))
 			}
+			if o.beat < time.Second || o.beat > time.Minute || o.beat%time.Second != 0 {
+				return misused(cmd, fmt.Sprintf("--heartbeat is %s, it must be whole seconds, from 1s to 1m", o.beat))
+			}
 			return c.serve(cmd.Context(), o)
 		},
 	}
 	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, when it is made for the first time: 3 in a cluster")
 	cmd.Flags().StringVar(&o.logs, "log-format", "text", "text or json")
+	cmd.Flags().DurationVar(&o.beat, "heartbeat", orchestrator.DefaultHeartbeat,
+		"how often scripts give a sign of life; after three that are missing the worker is taken for dead")
 	cmd.Flags().DurationVar(&o.patience, "cutover-timeout", gate.DefaultPatience,
 		"how long live instances may take for a step of a cutover")
 	return cmd
@@ -68,7 +75,7 @@ func (c *command) serve(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	defer r.Close()
-	e, err := newEngine(ctx, r, o.replicas, log)
+	e, err := newEngine(ctx, r, o.replicas, o.beat, log)
 	if err != nil {
 		return err
 	}
