@@ -28,7 +28,7 @@ func TestLoadedBookEqualsTheOneMadeFromTheBeginning(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for range rapid.IntRange(1, 60).Draw(t, "events") {
+		for range rapid.IntRange(1, 40).Draw(t, "events") {
 			events := 1
 			if rapid.IntRange(0, 40).Draw(t, "burst") == 0 {
 				events = 300
