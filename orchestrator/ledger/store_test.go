@@ -28,6 +28,7 @@ type tape struct {
 	tails  int // how often one was read
 	whole  *ledger.Index
 	before func(tail int) // is called before the tail of this number, from 1, is read
+	after  func()         // is called once a tail has been read
 }
 
 type event struct {
@@ -70,6 +71,9 @@ func (p *tape) Tail(ctx context.Context, app string, after uint64, each func(rol
 		if e.sequence > after && e.state.Release.App == app {
 			each(e.state, e.sequence)
 		}
+	}
+	if p.after != nil {
+		p.after()
 	}
 	return ctx.Err()
 }
@@ -420,6 +424,36 @@ func TestBookIsLoadedWhileEventsCome(t *testing.T) {
 		asking.Wait()
 		p.before = nil
 		same(t.Context(), t, "loaded", p.into(x), "todo-app", p)
+	}
+}
+
+func TestEventThatComesAfterTheTailIsInTheBook(t *testing.T) {
+	store, _ := newStore(t)
+	p := &tape{}
+	p.add(ran("todo-app", "r1", 1))
+	must(t, loaded(t, store, p).Save(t.Context()))
+	x := loaded(t, store, p)
+	p.after = func() {
+		e := p.add(ran("todo-app", "r2", 2))
+		x.Apply(e.state, e.sequence)
+	}
+	_, err := x.Book(t.Context(), "todo-app")
+	must(t, err)
+	same(t.Context(), t, "loaded", x, "todo-app", p)
+}
+
+func TestBookNeverChanges(t *testing.T) {
+	p := &tape{}
+	p.add(ran("todo-app", "r1", 1))
+	p.add(completed("todo-app", "r1", 1))
+	x := p.index()
+	book, err := x.Book(t.Context(), "todo-app")
+	must(t, err)
+	entries, versions := book.Entries(), book.Versions()
+	p.add(ended("todo-app", "r1", 1)) // voids both
+	p.into(x)
+	if !slices.Equal(book.Entries(), entries) || !slices.Equal(book.Versions(), versions) {
+		t.Errorf("the book has become %+v, %+v", book.Entries(), book.Versions())
 	}
 }
 
