@@ -19,7 +19,7 @@ import (
 const (
 	ackWait   = 3 * time.Second
 	stillAt   = time.Second // how often a busy worker says so
-	nakDelay  = time.Second // before an item that failed is given out again
+	nakDelay  = time.Second // before an item that failed is given out again; after a restart of the bus it may be at once
 	prefetch  = 256         // items handed to one orchestrator ahead of its handling them
 	queueName = "golive-orchestrators"
 )

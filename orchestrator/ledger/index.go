@@ -248,7 +248,8 @@ func (x *Index) Save(ctx context.Context) error {
 
 // SaveApp stores the environment and the book of app, which it loads if it has to. When
 // it returns nil, what is stored holds every event of the app that Apply had taken in:
-// the journal may drop them.
+// the journal may drop those that are older than any other index can be behind. One that
+// has yet to take them in would not notice that they are gone.
 func (x *Index) SaveApp(ctx context.Context, app string) error {
 	if err := x.saveEnvironment(ctx); err != nil {
 		return fmt.Errorf("save ledger: %w", err)
