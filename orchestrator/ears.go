@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -24,6 +25,8 @@ type ears struct {
 	mu   sync.Mutex
 	subs map[string]*ear // by subject
 	crew crew            // takes the answers
+
+	heard map[string]hearing // by app
 }
 
 type ear struct {
@@ -31,7 +34,9 @@ type ear struct {
 	apps map[string]bool // whose newest rollouts have the script
 }
 
-func newEars(o *Orchestrator) *ears { return &ears{o: o, subs: make(map[string]*ear)} }
+func newEars(o *Orchestrator) *ears {
+	return &ears{o: o, subs: make(map[string]*ear), heard: make(map[string]hearing)}
+}
 
 // wanted lists what a rollout needs to be heard of.
 func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription, error) {
@@ -61,15 +66,34 @@ func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription,
 	return all
 }
 
-// open makes sure that everything the rollout needs is heard before what is published
+// hear makes sure that everything the rollout needs is heard before what is published
 // on the same connection from now on.
-func (e *ears) open(s rollout.State) error {
+func (e *ears) hear(r journal.Record) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.add(s)
+	if e.open(r) {
+		return nil
+	}
+	return e.add(r)
 }
 
-func (e *ears) add(s rollout.State) error {
+// open reports whether all that a rollout needs is heard already, which changes only when
+// it turns round, or the ears are open for a later one.
+func (e *ears) open(r journal.Record) bool {
+	now := e.heard[r.State.Release.App]
+	return r.Sequence < now.sequence || now.rollout == r.State.ID && now.backward == (r.State.Backward != nil)
+}
+
+// hearing is the rollout of an app that the ears are open for, and whether it goes
+// backward, as of one event.
+type hearing struct {
+	rollout  string
+	backward bool
+	sequence uint64
+}
+
+func (e *ears) add(r journal.Record) error {
+	s := r.State
 	for subject, subscribe := range wanted(s) {
 		if e.subs[subject] == nil {
 			sub, err := subscribe(e.o)
@@ -80,18 +104,23 @@ func (e *ears) add(s rollout.State) error {
 		}
 		e.subs[subject].apps[s.Release.App] = true
 	}
+	e.heard[s.Release.App] = hearing{s.ID, s.Backward != nil, r.Sequence}
 	return nil
 }
 
 // adjust opens what the newest rollout of an app needs, and closes what only one
 // before it needed.
-func (e *ears) adjust(s rollout.State) {
+func (e *ears) adjust(r journal.Record) {
+	s := r.State
 	if len(s.Steps) == 0 { // it has not begun
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.add(s); err != nil {
+	if e.open(r) {
+		return
+	}
+	if err := e.add(r); err != nil {
 		e.o.log.Warn("listen", zap.String("rollout", s.ID), zap.Error(err)) // the work item does it again
 	}
 	need := wanted(s)

@@ -236,15 +236,20 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 			return err
 		}
 		o.sight.track(r)
-		o.ears.adjust(r.State)
+		o.ears.adjust(r)
 	}
 	o.sight.follow(after)
-	return o.journal.Follow(ctx, after, func(r journal.Record) error {
+	return o.journal.Follow(ctx, after, func(e journal.Event) error {
+		r := journal.Record{Sequence: e.Sequence}
+		var own bool
+		if r.State, own = o.sight.recall(e.Sequence); !own {
+			r = e.Record()
+		}
 		if r.State.ID == "" {
 			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", r.Sequence))
 		} else {
 			o.sight.track(r)
-			o.ears.adjust(r.State)
+			o.ears.adjust(r)
 		}
 		o.index.Apply(r.State, r.Sequence)
 		o.sight.follow(r.Sequence)

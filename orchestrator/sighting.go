@@ -46,7 +46,15 @@ type sightings struct {
 	open     map[string]*sighted // by rollout
 	followed uint64              // the sequence that the journal was followed to
 	further  chan struct{}       // closed and replaced when it is followed further
+	apps     map[string]uint64   // the sequence of an app's newest known event
+
+	written map[uint64]rollout.State // events that were written here, by sequence: the newest ones
+	order   []uint64                 // of them, oldest first
 }
+
+// keepWritten is how many events that were written here are kept, so that they need not be
+// read when they come back.
+const keepWritten = 2048
 
 type sighted struct {
 	record  journal.Record
@@ -55,7 +63,10 @@ type sighted struct {
 }
 
 func newSightings() *sightings {
-	return &sightings{open: make(map[string]*sighted), further: make(chan struct{})}
+	return &sightings{
+		open: make(map[string]*sighted), further: make(chan struct{}),
+		apps: make(map[string]uint64), written: make(map[uint64]rollout.State),
+	}
 }
 
 func attemptKey(step string, attempt int) string { return fmt.Sprintf("%s#%d", step, attempt) }
@@ -84,6 +95,36 @@ func (x *sightings) reached(sequence uint64) (bool, <-chan struct{}) {
 	return x.followed >= sequence, x.further
 }
 
+// wrote takes in an event that was written here.
+func (x *sightings) wrote(r journal.Record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.written[r.Sequence] = r.State
+	x.order = append(x.order, r.Sequence)
+	if len(x.order) > keepWritten {
+		delete(x.written, x.order[0])
+		x.order = x.order[1:]
+	}
+	if r.Sequence > x.followed {
+		x.set(r)
+	}
+}
+
+// recall gives an event that was written here lately.
+func (x *sightings) recall(sequence uint64) (rollout.State, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s, known := x.written[sequence]
+	return s, known
+}
+
+// newestOf is the sequence of the newest known event of an app; 0 when none is known.
+func (x *sightings) newestOf(app string) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.apps[app]
+}
+
 // meet takes in an event that whoever follows the journal may not have come to yet.
 func (x *sightings) meet(r journal.Record) {
 	x.mu.Lock()
@@ -94,6 +135,9 @@ func (x *sightings) meet(r journal.Record) {
 }
 
 func (x *sightings) set(r journal.Record) {
+	if app := r.State.Release.App; r.Sequence > x.apps[app] {
+		x.apps[app] = r.Sequence
+	}
 	found := x.open[r.State.ID]
 	if found == nil {
 		found = &sighted{steps: make(map[string]*Sighting), changed: make(chan struct{})}

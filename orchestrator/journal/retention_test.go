@@ -15,7 +15,7 @@ import (
 // superseded is the state after a later deploy took the place of s.
 func (b *bench) superseded(s rollout.State) rollout.State {
 	b.t.Helper()
-	next, err := s.Apply(rollout.Event{Type: rollout.Replaced, At: time.Now().UTC()})
+	next, err := s.Apply(rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC()})
 	b.must(err)
 	return next
 }

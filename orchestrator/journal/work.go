@@ -27,13 +27,18 @@ const (
 // Item is a piece of work from the queue: an event of a rollout, a plain reply to a
 // start, or a timer that went off.
 type Item struct {
-	Record  *Record     // of an event; nil otherwise
-	Subject string      // where it was published
-	Data    []byte      // of a reply
-	Header  nats.Header // of a reply
-	// Sequence of the item in the stream.
-	Sequence uint64
+	Subject  string      // where it was published
+	Sequence uint64      // in the stream
+	Data     []byte      // of an event or a reply
+	Header   nats.Header // of an event or a reply
+	Again    bool        // it was given out before
 }
+
+// Event reports whether the item is an event of a rollout.
+func (i Item) Event() bool { return i.Header.Get(headerID) != "" }
+
+// Record reads the event that the item is.
+func (i Item) Record() (Record, error) { return record(i.Data, i.Sequence) }
 
 // Work hands the items of the queue to handle, each in a goroutine of its own, until
 // ctx ends; it then waits for those under way. An item is done when handle returns
@@ -134,13 +139,9 @@ func item(m jetstream.Msg) (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	i := Item{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Data: m.Data(), Header: m.Headers()}
-	if m.Headers().Get(headerID) == "" {
-		return i, nil
-	}
-	r, err := record(m.Data(), i.Sequence)
-	i.Record = &r
-	return i, err
+	return Item{
+		Subject: m.Subject(), Sequence: meta.Sequence.Stream, Data: m.Data(), Header: m.Headers(), Again: meta.NumDelivered > 1,
+	}, nil
 }
 
 // Remind makes the rollout's timer go off at the given time, as an item on its due
