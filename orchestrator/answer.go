@@ -59,7 +59,7 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 		o.at(EventSaved)
 		o.logEvent(next, sequence)
 		r = journal.Record{State: next, Sequence: sequence}
-		o.sight.wrote(r)
+		o.sight.meet(r)
 		return r, nil
 	}
 }

@@ -130,7 +130,7 @@ func (o *Orchestrator) beginWith(ctx context.Context, s rollout.State, after uin
 	o.at(EventSaved)
 	o.logEvent(s, sequence)
 	r := journal.Record{State: s, Sequence: sequence}
-	o.sight.wrote(r)
+	o.sight.meet(r)
 	return r, nil
 }
 

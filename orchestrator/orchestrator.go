@@ -240,11 +240,7 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 	}
 	o.sight.follow(after)
 	return o.journal.Follow(ctx, after, func(e journal.Event) error {
-		r := journal.Record{Sequence: e.Sequence}
-		var own bool
-		if r.State, own = o.sight.recall(e.Sequence); !own {
-			r = e.Record()
-		}
+		r := e.Record()
 		if r.State.ID == "" {
 			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", r.Sequence))
 		} else {
@@ -287,8 +283,8 @@ func (o *Orchestrator) flush(ctx context.Context) error {
 	return o.nc.FlushWithContext(ctx)
 }
 
-// The ledger is saved when it has grown by so many events, and at the latest after this
-// time: an orchestrator that starts reads what came after.
+// The ledger is saved after this time, and what is read at the start of an orchestrator
+// also whenever it has grown by so many events: the start reads those that came after.
 const (
 	saveEvery  = time.Minute
 	saveEvents = 2000
@@ -302,21 +298,24 @@ func (o *Orchestrator) saveLedger(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			if time.Since(saved) >= saveEvery || o.index.Changes() >= saveEvents {
-				o.saveNow(ctx)
+			switch {
+			case time.Since(saved) >= saveEvery:
+				o.saveNow(ctx, o.index.Save)
 				saved = time.Now()
+			case o.index.Changes() >= saveEvents:
+				o.saveNow(ctx, o.index.SaveEnvironment)
 			}
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			o.saveNow(last)
+			o.saveNow(last, o.index.Save)
 			return nil
 		}
 	}
 }
 
-func (o *Orchestrator) saveNow(ctx context.Context) {
-	if err := o.index.Save(ctx); err != nil {
+func (o *Orchestrator) saveNow(ctx context.Context, save func(context.Context) error) {
+	if err := save(ctx); err != nil {
 		o.log.Warn("ledger not saved, it is made anew from the journal when needed", zap.Error(err))
 	}
 	o.at(LedgerSaved)

@@ -46,15 +46,14 @@ type sightings struct {
 	open     map[string]*sighted // by rollout
 	followed uint64              // the sequence that the journal was followed to
 	further  chan struct{}       // closed and replaced when it is followed further
-	apps     map[string]uint64   // the sequence of an app's newest known event
-
-	written map[uint64]rollout.State // events that were written here, by sequence: the newest ones
-	order   []uint64                 // of them, oldest first
+	apps     map[string]*sightedApp
 }
 
-// keepWritten is how many events that were written here are kept, so that they need not be
-// read when they come back.
-const keepWritten = 2048
+// sightedApp is what is known of an app.
+type sightedApp struct {
+	newest uint64              // sequence of its newest known event
+	open   map[string]*sighted // by rollout
+}
 
 type sighted struct {
 	record  journal.Record
@@ -65,7 +64,7 @@ type sighted struct {
 func newSightings() *sightings {
 	return &sightings{
 		open: make(map[string]*sighted), further: make(chan struct{}),
-		apps: make(map[string]uint64), written: make(map[uint64]rollout.State),
+		apps: make(map[string]*sightedApp),
 	}
 }
 
@@ -95,34 +94,14 @@ func (x *sightings) reached(sequence uint64) (bool, <-chan struct{}) {
 	return x.followed >= sequence, x.further
 }
 
-// wrote takes in an event that was written here.
-func (x *sightings) wrote(r journal.Record) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.written[r.Sequence] = r.State
-	x.order = append(x.order, r.Sequence)
-	if len(x.order) > keepWritten {
-		delete(x.written, x.order[0])
-		x.order = x.order[1:]
-	}
-	if r.Sequence > x.followed {
-		x.set(r)
-	}
-}
-
-// recall gives an event that was written here lately.
-func (x *sightings) recall(sequence uint64) (rollout.State, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	s, known := x.written[sequence]
-	return s, known
-}
-
 // newestOf is the sequence of the newest known event of an app; 0 when none is known.
 func (x *sightings) newestOf(app string) uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.apps[app]
+	if known := x.apps[app]; known != nil {
+		return known.newest
+	}
+	return 0
 }
 
 // meet takes in an event that whoever follows the journal may not have come to yet.
@@ -135,13 +114,16 @@ func (x *sightings) meet(r journal.Record) {
 }
 
 func (x *sightings) set(r journal.Record) {
-	if app := r.State.Release.App; r.Sequence > x.apps[app] {
-		x.apps[app] = r.Sequence
+	name := r.State.Release.App
+	if x.apps[name] == nil {
+		x.apps[name] = &sightedApp{open: make(map[string]*sighted)}
 	}
+	app := x.apps[name]
+	app.newest = max(app.newest, r.Sequence)
 	found := x.open[r.State.ID]
 	if found == nil {
 		found = &sighted{steps: make(map[string]*Sighting), changed: make(chan struct{})}
-		x.open[r.State.ID] = found
+		x.open[r.State.ID], app.open[r.State.ID] = found, found
 	}
 	if r.Sequence > found.record.Sequence {
 		found.record = r
@@ -150,6 +132,7 @@ func (x *sightings) set(r journal.Record) {
 	}
 	if r.State.Status.Final() {
 		delete(x.open, r.State.ID)
+		delete(app.open, r.State.ID)
 	}
 }
 
@@ -238,7 +221,14 @@ func (x *sightings) silent(s rollout.State, step rollout.Step, first time.Durati
 
 // ofApp lists the open rollouts of an app, by the sequence of their newest events.
 func (x *sightings) ofApp(app string) []journal.Record {
-	all := slices.DeleteFunc(x.all(), func(r journal.Record) bool { return r.State.Release.App != app })
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var all []journal.Record
+	if known := x.apps[app]; known != nil {
+		for _, s := range known.open {
+			all = append(all, s.record)
+		}
+	}
 	slices.SortFunc(all, func(a, b journal.Record) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return all
 }

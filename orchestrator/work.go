@@ -39,12 +39,8 @@ func (o *Orchestrator) handleItem(ctx context.Context, i journal.Item) error {
 	return o.reply(ctx, i)
 }
 
-// workOn does an event's item. What this orchestrator has written itself it need not read.
+// workOn does an event's item.
 func (o *Orchestrator) workOn(ctx context.Context, i journal.Item) error {
-	state, own := o.sight.recall(i.Sequence)
-	if own {
-		return o.work(ctx, journal.Record{State: state, Sequence: i.Sequence}, i.Again)
-	}
 	r, err := i.Record()
 	if err != nil {
 		o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", i.Sequence))
@@ -81,16 +77,16 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 		}
 		o.at(TimerSet)
 	}
-	doing, ctx := errgroup.WithContext(ctx)
+	doing, acting := errgroup.WithContext(ctx)
 	for _, step := range r.State.Todo() {
 		doing.Go(func() error {
 			switch {
 			case step.Kind != rollout.Migration:
-				return o.moveTraffic(ctx, r, step)
+				return o.moveTraffic(acting, r, step)
 			case step.Cancelled:
-				return o.awaitCancelled(ctx, r, step)
+				return o.awaitCancelled(acting, r, step)
 			}
-			return o.sendStart(ctx, r, step)
+			return o.sendStart(acting, r, step)
 		})
 	}
 	if err := doing.Wait(); err != nil {
