@@ -235,8 +235,7 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		o.sight.track(r)
-		o.ears.adjust(r)
+		o.take(r)
 	}
 	o.sight.follow(after)
 	return o.journal.Follow(ctx, after, func(e journal.Event) error {
@@ -244,13 +243,20 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 		if r.State.ID == "" {
 			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", r.Sequence))
 		} else {
-			o.sight.track(r)
-			o.ears.adjust(r)
+			o.take(r)
 		}
 		o.index.Apply(r.State, r.Sequence)
 		o.sight.follow(r.Sequence)
 		return nil
 	})
+}
+
+// take takes in what has happened to a rollout.
+func (o *Orchestrator) take(r journal.Record) {
+	o.sight.track(r)
+	if err := o.ears.hear(r); err != nil {
+		o.log.Warn("listen", zap.String("rollout", r.State.ID), zap.Error(err)) // the work item does it again
+	}
 }
 
 // catchUp blocks until all that had happened to rollouts when it was called is known.

@@ -241,7 +241,7 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	if !changed && n.Waiting == "" {
 		return // a wait is told again and again, for those who have begun to listen meanwhile
 	}
-	o.take(n)
+	o.notice(n)
 	data, err := json.Marshal(n)
 	if err == nil {
 		err = o.nc.Publish(protocol.NoticeSubject(s.Release.App, s.ID), data)
@@ -254,7 +254,7 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	}
 }
 
-func (o *Orchestrator) take(n Notice) {
+func (o *Orchestrator) notice(n Notice) {
 	o.sight.note(n.Rollout, n.Step, n.Attempt, func(s *Sighting) {
 		s.Sent = s.Sent || n.Sent
 		s.Waiting = n.Waiting
@@ -265,7 +265,7 @@ func (o *Orchestrator) hearNotices(ctx context.Context) error {
 	sub, err := o.nc.Subscribe(protocol.AllNotices, func(m *nats.Msg) {
 		var n Notice
 		if json.Unmarshal(m.Data, &n) == nil {
-			o.take(n)
+			o.notice(n)
 		}
 	})
 	if err != nil {
