@@ -51,6 +51,7 @@ type Config struct {
 	Replicas  int           // of the bucket of claims; 0 means 1
 	Heartbeat time.Duration // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
 	Resend    time.Duration // before a start that nobody listens to is sent again; 0: [DefaultResend]
+	Keep      time.Duration // after its end the journal of a rollout is dropped, not what the ledger has of it; 0: never
 	Version   string        // of golive, as told by the API; empty: "0.0.0-dev"
 	Logger    *zap.Logger   // nil means silence
 
@@ -179,6 +180,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 		running.Go(func() error { return o.takeWork(ctx) })
 		running.Go(func() error { return o.watchHearts(ctx) })
 		running.Go(func() error { return o.saveLedger(ctx) })
+		running.Go(func() error { return o.retain(ctx) })
 		running.Go(func() error { return o.serveAPI(ctx) })
 		return nil
 	})

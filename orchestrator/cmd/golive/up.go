@@ -61,7 +61,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
-	e, err := newEngine(ctx, r, 1, 0, c.logger())
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Logger: c.logger()})
 	if err != nil {
 		return err
 	}
