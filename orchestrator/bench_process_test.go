@@ -63,15 +63,21 @@ func TestBenchRole(t *testing.T) {
 
 // observeOutcomes tells when it has heard of the end of which rollout.
 func observeOutcomes(ctx context.Context, nc *nats.Conn) error {
-	_, err := nc.Subscribe("*.0.*", func(m *nats.Msg) {
-		if fact(m) {
-			fmt.Println(m.Subject, time.Now().UnixNano())
-		}
-	})
-	if err == nil {
-		err = nc.Flush()
-	}
+	apps, err := strconv.Atoi(os.Getenv(envBenchApps))
 	if err != nil {
+		return err
+	}
+	for app := range apps {
+		_, err := nc.Subscribe(outcomesOf(appNamed(app)), func(m *nats.Msg) {
+			if fact(m) {
+				fmt.Println(m.Subject, time.Now().UnixNano())
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := nc.Flush(); err != nil {
 		return err
 	}
 	fmt.Println("ready")

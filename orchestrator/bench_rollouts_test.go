@@ -100,7 +100,7 @@ func BenchmarkOneRollout(b *testing.B) {
 		s, releases := newBenchStage(b, unsynced), fleet(100, b.N, 0)
 		s.listenBare(releases, answerByName)
 		s.orchestrate()
-		observer := playRole(b, "observer", s.server.URL())
+		observer := playRole(b, "observer", s.server.URL(), envBenchApps+"="+strconv.Itoa(len(releases)))
 		observer.await("ready")
 		took := make([]time.Duration, 0, b.N)
 		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)

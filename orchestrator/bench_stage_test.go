@@ -303,11 +303,14 @@ func listenSDK(ctx context.Context, r *relay.Relay, releases [][]rollout.Release
 	return running.Wait
 }
 
+// outcomesOf matches what is told of the end of an app's rollouts.
+func outcomesOf(app string) string { return app + "-0.0.*" }
+
 // outcomes gives what orchestrators tell of the end of an app's rollouts.
 func (s *benchStage) outcomes(nc *nats.Conn, app string, size int) <-chan *nats.Msg {
 	s.b.Helper()
 	told := make(chan *nats.Msg, size)
-	_, err := nc.ChanSubscribe(app+"-0.0.*", told) // the names of both outcomes end with a version
+	_, err := nc.ChanSubscribe(outcomesOf(app), told)
 	s.must(err)
 	return told
 }
