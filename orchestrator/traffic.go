@@ -58,7 +58,7 @@ func (o *Orchestrator) order(r journal.Record, step rollout.Step) gate.Order {
 	if step.Backwards() {
 		order = backwards(r.State, step)
 	}
-	order.Rollout, order.Sequence, order.Seal = r.State.ID, r.Sequence, step.Revert
+	order.Rollout, order.Sequence, order.Seal = r.State.ID, r.Sequence, step.Backwards()
 	order.Tell = func(waiting string) {
 		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: waiting})
 	}
