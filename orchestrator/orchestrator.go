@@ -296,7 +296,8 @@ func (o *Orchestrator) flush(ctx context.Context) error {
 const (
 	saveEvery  = time.Minute
 	saveEvents = 2000
-	lookEvery  = time.Second // how often its growth is looked at
+	lookEvery  = time.Second     // how often its growth is looked at
+	saveFor    = 5 * time.Second // at the end of an orchestrator
 )
 
 func (o *Orchestrator) saveLedger(ctx context.Context) error {
@@ -314,7 +315,7 @@ func (o *Orchestrator) saveLedger(ctx context.Context) error {
 				o.saveNow(ctx, o.index.SaveEnvironment)
 			}
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveFor)
 			defer cancel()
 			o.saveNow(last, o.index.Save)
 			return nil

@@ -163,7 +163,7 @@ func (o Order) owns(r Route) bool { return r.Rollout == o.Rollout && r.Sequence 
 
 // course is where the order leads to.
 func (o Order) course() course {
-	c := course{target: o.Version, keep: o.Keep}
+	c := course{target: o.Version, keep: o.Keep, recorded: o.Instances == 0}
 	if o.RetryAfter > 0 {
 		c.maintenance = &protocol.Maintenance{Since: time.Now().UTC(), RetryAfterSeconds: int(math.Ceil(o.RetryAfter.Seconds()))}
 	}
