@@ -63,7 +63,7 @@ func (c *command) abortCommand() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "abort ROLLOUT",
-		Short: "Stop a rollout: the previous version serves again, data stays as it is",
+		Short: "Stop a rollout: what served before serves again, data stays",
 		Long: `abort stops the scripts of a rollout, puts the traffic of every service back to
 where it was, ends maintenance, and follows that to its end. What scripts have
 done to the data is not undone: see golive backward. With strategy downtime,
@@ -111,9 +111,9 @@ func (c *command) confirmed(question string) bool {
 
 func (c *command) pauseCommand() *cobra.Command {
 	return c.holdCommand("pause ROLLOUT [STEP]", "Hold a rollout, or one of its steps",
-		`pause has a rollout, or one of its steps, begin nothing more. Scripts that run are
-told to hold, if they can, and their clocks stand still. A move of traffic that
-is under way is finished.`,
+		`pause has a rollout, or one of its steps, begin nothing more. Scripts that run
+are told to hold, if they can, and their clocks stand still. A move of traffic
+that is under way is finished.`,
 		`  golive pause 0199c6d2-1a2b --reason "lunch"
   golive pause 0199c6d2-1a2b todo-search/online`, (*orchestrator.Client).Pause, "holds")
 }
@@ -162,7 +162,7 @@ func (c *command) backwardCommand() *cobra.Command {
 	var skipMissing bool
 	cmd := &cobra.Command{
 		Use:   "backward APP [VERSION]",
-		Short: "Go back to the previous version of an app, or a given one, and undo what its scripts did",
+		Short: "Go back to a version that was live before, and undo scripts",
 		Long: `backward undoes, in reverse order, what the app's last rollout did: it runs the
 revert scripts of what has run, and puts the traffic back to the previous
 version. With VERSION it goes on, rollout by rollout, until that version is

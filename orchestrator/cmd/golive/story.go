@@ -110,7 +110,9 @@ func needs(r rollout.State, step rollout.Step) string {
 
 // tell shows what has changed since the state told before.
 func (s *story) tell(r rollout.State) {
-	if text := tellPerson(r.Event); text != "" {
+	if r.Event.Type == rollout.Enqueued {
+		s.say(plain, "*", "rollout %s: %s %s is queued%s: it begins when the one before it has ended", r.ID, r.Release.App, r.Release.Version, asked(r))
+	} else if text := tellPerson(r.Event); text != "" {
 		s.say(plain, "*", "%s%s", text, because(r.Event))
 	}
 	for _, step := range r.Steps {
@@ -141,8 +143,6 @@ func tellPerson(e rollout.Event) string {
 		what = e.Step
 	}
 	switch e.Type {
-	case rollout.Enqueued:
-		return "queued: it begins when the rollout before it has ended; asked for"
 	case rollout.Retried:
 		return "tried again"
 	case rollout.AbortAsked:
@@ -155,6 +155,14 @@ func tellPerson(e rollout.Event) string {
 		return what + " goes on, resumed"
 	}
 	return ""
+}
+
+// asked tells who has asked for a rollout.
+func asked(r rollout.State) string {
+	if r.By == "" {
+		return ""
+	}
+	return " by " + r.By
 }
 
 func because(e rollout.Event) string {
