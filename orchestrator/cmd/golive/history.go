@@ -142,7 +142,13 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 
 // tellEvent is an event in a few words.
 func tellEvent(e orchestrator.StoryEvent) string {
+	if text := tellPerson(e.Event); text != "" {
+		return text + because(e.Event)
+	}
 	text := string(e.Type)
+	if e.Revert {
+		text = map[rollout.EventType]string{rollout.StepAnswered: "reverted", rollout.StepBroke: "revert-failed"}[e.Type]
+	}
 	if e.Step != "" {
 		text += " " + e.Step
 	}

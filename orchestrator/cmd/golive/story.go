@@ -118,6 +118,12 @@ func (s *story) tell(r rollout.State) {
 	for _, step := range r.Steps {
 		before := s.known[step.ID]
 		s.known[step.ID] = step
+		if e := r.Event; e.Type == rollout.StepBroke && e.Step == step.ID && e.Attempt < step.Attempt {
+			s.lost(step, e)
+		}
+		if before.Status == rollout.StepRetrying && step.Status == rollout.StepFailed {
+			continue // that it has failed was told; there is no next attempt after all
+		}
 		if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back || before.Cancelled != step.Cancelled {
 			s.change(step)
 		}
@@ -209,6 +215,15 @@ func (s *story) change(step rollout.Step) {
 	case rollout.StepFailed:
 		s.say(red, "✗", "%s (%s): %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
 	}
+}
+
+// lost shows an attempt whose end was the beginning of the next one.
+func (s *story) lost(step rollout.Step, e rollout.Event) {
+	why := protocol.ScriptError{Code: protocol.CodeLost}
+	if e.Answer != nil && e.Answer.Error != nil {
+		why = *e.Answer.Error
+	}
+	s.say(yellow, "✗", "%s: %s: attempt %d at once", step.Script().Subject(protocol.FailedVerb(step.Revert)), &why, step.Attempt)
 }
 
 // nextTry is when a step is tried again.
