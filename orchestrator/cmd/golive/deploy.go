@@ -83,17 +83,17 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 		ctx, cancel = context.WithTimeout(ctx, o.wait)
 		defer cancel()
 	}
-	return c.followTo(ctx, r, begun.State, rollout.Completed)
+	return c.followTo(ctx, r, begun, rollout.Completed)
 }
 
-// followTo tells a rollout's story to its end; the answer is its last state. Any other end
+// followTo tells a rollout's story, from what has just been asked for to its end; the answer is its last state. Any other end
 // than the one that is wanted is a failure.
-func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.State, want rollout.Status) error {
+func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView, want rollout.Status) error {
 	j, err := journal.Open(ctx, r.Conn(), 1)
 	if err != nil {
 		return err
 	}
-	f := follower{nc: r.Conn(), story: newStory(c.err, c.color)}
+	f := follower{nc: r.Conn(), story: newStory(c.err, c.color), since: begun.Sequence}
 	if c.output == "jsonl" {
 		f.each = func(rec journal.Record) error {
 			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
@@ -119,7 +119,7 @@ func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.St
 		app, version := last.Release.App, last.Release.Version
 		switch want {
 		case rollout.Aborted:
-			fmt.Fprintf(w, "rollout %s of %s %s is aborted: what was online before is online\n", last.ID, app, version)
+			fmt.Fprintf(w, "rollout %s of %s %s is aborted: %s\n", last.ID, app, version, afterAbort(last))
 		case rollout.Reverted:
 			fmt.Fprintf(w, "rollout %s of %s %s is undone: what was online before is online\n", last.ID, app, version)
 		default:

@@ -27,6 +27,7 @@ const (
 type follower struct {
 	nc    *nats.Conn
 	story *story
+	since uint64                     // sequence of the event from which on the story is told; 0: from the beginning
 	after uint64                     // sequence of the event to go on from; 0: from the beginning
 	each  func(journal.Record) error // called with every event; nil: not
 
@@ -63,7 +64,7 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 	err = j.FollowSubject(ctx, protocol.RolloutSubject(app, id), f.after, func(r journal.Record) error {
 		last = r
 		f.take(r)
-		if f.each != nil {
+		if f.each != nil && r.Sequence >= f.since {
 			if err := f.each(r); err != nil {
 				return err
 			}
@@ -113,7 +114,11 @@ func (f *follower) take(r journal.Record) {
 	if r.State.Event.Type == rollout.Created {
 		f.story.plan(r.State)
 	}
-	f.story.tell(r.State)
+	if r.Sequence >= f.since {
+		f.story.tell(r.State)
+	} else {
+		f.story.know(r.State)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := make(map[string]*pulse)

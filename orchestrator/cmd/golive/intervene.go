@@ -55,7 +55,7 @@ func (c *command) retry(ctx context.Context, q orchestrator.RolloutRequest) erro
 	if begun.Backward != nil {
 		want = rollout.Reverted
 	}
-	return c.followTo(ctx, r, begun.State, want)
+	return c.followTo(ctx, r, begun, want)
 }
 
 func (c *command) abortCommand() *cobra.Command {
@@ -95,7 +95,7 @@ func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error 
 	if err != nil {
 		return err
 	}
-	return c.followTo(ctx, r, begun.State, rollout.Aborted)
+	return c.followTo(ctx, r, begun, rollout.Aborted)
 }
 
 // confirmed asks the person at the terminal; without one the answer is no.
@@ -192,7 +192,7 @@ func (c *command) backward(ctx context.Context, q orchestrator.BackwardRequest) 
 	client := orchestrator.NewClient(r.Conn())
 	begun, err := client.Backward(ctx, q)
 	for err == nil {
-		if err = c.followTo(ctx, r, begun.State, rollout.Reverted); err != nil || q.To == "" {
+		if err = c.followTo(ctx, r, begun, rollout.Reverted); err != nil || q.To == "" {
 			return err
 		}
 		var further bool

@@ -115,31 +115,59 @@ func (s *story) tell(r rollout.State) {
 	} else if text := tellPerson(r.Event); text != "" {
 		s.say(plain, "*", "%s%s", text, because(r.Event))
 	}
-	for _, step := range r.Steps {
-		before := s.known[step.ID]
-		s.known[step.ID] = step
-		if e := r.Event; e.Type == rollout.StepBroke && e.Step == step.ID && e.Attempt < step.Attempt {
+	for _, step := range r.Steps { // what has ended comes before what begins because of that
+		if step.Status != rollout.StepRunning {
+			s.tellStep(step)
+		} else if e := r.Event; e.Type == rollout.StepBroke && e.Step == step.ID && e.Attempt < step.Attempt {
 			s.lost(step, e)
 		}
-		if before.Status == rollout.StepRetrying && step.Status == rollout.StepFailed {
-			continue // that it has failed was told; there is no next attempt after all
-		}
-		if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back || before.Cancelled != step.Cancelled {
-			s.change(step)
-		}
+	}
+	for _, step := range r.Running() {
+		s.tellStep(step)
 	}
 	switch r.Status {
 	case rollout.Completed:
 		s.say(green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
 	case rollout.Failed:
+		if r.Backward != nil {
+			s.say(red, "✗", "%s %s is not undone: its way backward has failed", r.Release.App, r.Release.Version)
+			return
+		}
 		s.say(red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, took(r.Ended.Sub(r.Created)))
 	case rollout.Aborted:
-		s.say(yellow, "✗", "%s %s is aborted%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
+		s.say(yellow, "✗", "%s %s is aborted%s: %s", r.Release.App, r.Release.Version, withDowntime(r), afterAbort(r))
 	case rollout.Reverted:
 		s.say(yellow, "✗", "%s %s is undone%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
 	case rollout.Superseded:
 		s.say(yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
 	}
+}
+
+// tellStep shows how a step differs from what was told of it.
+func (s *story) tellStep(step rollout.Step) {
+	before := s.known[step.ID]
+	s.known[step.ID] = step
+	if before.Status == rollout.StepRetrying && step.Status == rollout.StepFailed {
+		return // that it has failed was told; there is no next attempt after all
+	}
+	if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back || before.Cancelled != step.Cancelled {
+		s.change(step)
+	}
+}
+
+// know takes in a state of the past, which is not told.
+func (s *story) know(r rollout.State) {
+	for _, step := range r.Steps {
+		s.known[step.ID] = step
+	}
+}
+
+// afterAbort is how things are when a rollout has been aborted.
+func afterAbort(r rollout.State) string {
+	if len(r.Steps) == 0 {
+		return "it had not begun"
+	}
+	return "what was online before is online"
 }
 
 // tellPerson is what a person wanted, as an event tells; empty when it tells something else.
