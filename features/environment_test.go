@@ -219,7 +219,11 @@ func (s *scenario) rebuildSetup(ctx context.Context, name, version string) error
 	if err := s.noSetupService(ctx); err != nil {
 		return err
 	}
-	return s.startProgram(ctx, of, name, version, args)
+	if err := s.startProgram(ctx, of, name, version, args); err != nil {
+		return err
+	}
+	t := s.others[len(s.others)-1]
+	return t.err.await(ctx, t.ended, func(text string) string { return inOrder([]string{"… listening …"}, text) })
 }
 
 // goesOnWithin measures the time from the end of an orchestrator to the next event.
