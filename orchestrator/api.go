@@ -237,8 +237,10 @@ func result[In, Out any](ctx context.Context, o *Orchestrator, request []byte, f
 			return nil, refuse(CodeInvalid, "see the reference of the API for its fields", "the request is not JSON of the expected form: %v", err)
 		}
 	}
-	if err := o.catchUp(ctx); err != nil {
-		return nil, err
+	if _, deploys := any(in).(DeployRequest); !deploys { // that finds out itself what is newest of its app
+		if err := o.catchUp(ctx); err != nil {
+			return nil, err
+		}
 	}
 	out, err := f(ctx, in)
 	if err != nil {

@@ -21,10 +21,13 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 	if err := q.Release.Validate(); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "correct golive.yaml", "%v", err)
 	}
-	for {
-		r, err := o.begin(ctx, q)
+	for known := true; ; known = false {
+		r, err := o.begin(ctx, q, known)
 		if errors.Is(err, rollout.ErrConflict) {
 			continue // somebody else has done something to the app: look again
+		}
+		if known && err != nil {
+			continue // what is known here may be behind
 		}
 		if err != nil {
 			return RolloutView{}, err
@@ -33,14 +36,19 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 	}
 }
 
-func (o *Orchestrator) begin(ctx context.Context, q DeployRequest) (journal.Record, error) {
+// begin begins a rollout, or puts it into the queue, on what is known here of its app or,
+// if known is false, on what the leader knows.
+func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (journal.Record, error) {
 	app := q.Release.App
 	if own, known := o.sight.newest(q.Rollout); known && own.State.Release.App == app {
 		return own, nil
 	}
-	after, err := o.appNow(ctx, app)
-	if err != nil {
-		return journal.Record{}, err
+	after := o.sight.newestOf(app)
+	if !known || after == 0 && o.index.Newest(app) != "" {
+		var err error
+		if after, err = o.appNow(ctx, app); err != nil {
+			return journal.Record{}, err
+		}
 	}
 	if own, err := o.journal.Load(ctx, app, q.Rollout); after > 0 && !errors.Is(err, rollout.ErrNotFound) {
 		return own, err
@@ -48,13 +56,19 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest) (journal.Reco
 	if err := o.checkOwners(q.Release); err != nil {
 		return journal.Record{}, err
 	}
-	if err := o.checkVersions(ctx, q.Release, q.AllowOlder); err != nil {
+	facts, err := o.facts(ctx, q.Release)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	if err := o.checkVersions(ctx, q.Release, facts, q.AllowOlder); err != nil {
 		return journal.Record{}, err
 	}
 	open := o.sight.ofApp(app)
 	busy := slices.IndexFunc(open, func(r journal.Record) bool { return r.State.Status != rollout.Failed })
 	if busy < 0 {
-		return o.plan(ctx, planned{release: q.Release, id: q.Rollout, by: q.By, reason: q.Reason, allowOlder: q.AllowOlder, failed: open}, after)
+		return o.plan(ctx, planned{
+			release: q.Release, facts: facts, id: q.Rollout, by: q.By, reason: q.Reason, allowOlder: q.AllowOlder, failed: open,
+		}, after)
 	}
 	if !q.Queue && !q.Replace {
 		s := open[busy].State
@@ -63,12 +77,7 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest) (journal.Reco
 			"rollout %s of %s %s is %s: one app has one rollout at a time", s.ID, app, s.Release.Version, s.Status)
 	}
 	if q.Replace {
-		for _, r := range open {
-			if after, err = o.giveWay(ctx, r, q); err != nil {
-				return journal.Record{}, err
-			}
-		}
-		return journal.Record{}, rollout.ErrConflict // the app has a newer event now
+		return o.replace(ctx, q, open)
 	}
 	return o.enqueue(ctx, q, after)
 }
@@ -86,6 +95,7 @@ func (o *Orchestrator) appNow(ctx context.Context, app string) (uint64, error) {
 // planned is what a rollout that is to begin now was asked for with.
 type planned struct {
 	release        rollout.Release
+	facts          rollout.Facts
 	id, by, reason string
 	allowOlder     bool
 	failed         []journal.Record // rollouts of the app that give way
@@ -102,11 +112,7 @@ func (o *Orchestrator) plan(ctx context.Context, p planned, after uint64) (journ
 		}
 		return journal.Record{}, rollout.ErrConflict // the app has a newer event now
 	}
-	facts, err := o.facts(ctx, p.release)
-	if err != nil {
-		return journal.Record{}, err
-	}
-	state, err := rollout.Compile(p.id, p.by, time.Now().UTC(), p.release, facts)
+	state, err := rollout.Compile(p.id, p.by, time.Now().UTC(), p.release, p.facts)
 	if err != nil {
 		return journal.Record{}, err
 	}

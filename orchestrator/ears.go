@@ -6,8 +6,8 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
-	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -24,6 +24,8 @@ type ears struct {
 	mu   sync.Mutex
 	subs map[string]*ear // by subject
 	crew crew            // takes the answers
+
+	heard map[string]hearing // by app
 }
 
 type ear struct {
@@ -31,7 +33,9 @@ type ear struct {
 	apps map[string]bool // whose newest rollouts have the script
 }
 
-func newEars(o *Orchestrator) *ears { return &ears{o: o, subs: make(map[string]*ear)} }
+func newEars(o *Orchestrator) *ears {
+	return &ears{o: o, subs: make(map[string]*ear), heard: make(map[string]hearing)}
+}
 
 // wanted lists what a rollout needs to be heard of.
 func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription, error) {
@@ -61,16 +65,19 @@ func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription,
 	return all
 }
 
-// open makes sure that everything the rollout needs is heard before what is published
-// on the same connection from now on.
-func (e *ears) open(s rollout.State) error {
+// hear opens what the newest rollout of an app needs, before what is published on the same
+// connection from now on, and closes what only one before it needed.
+func (e *ears) hear(r journal.Record) error {
+	if len(r.State.Steps) == 0 { // it has not begun
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.add(s)
-}
-
-func (e *ears) add(s rollout.State) error {
-	for subject, subscribe := range wanted(s) {
+	if e.open(r) {
+		return nil
+	}
+	app, need := r.State.Release.App, wanted(r.State)
+	for subject, subscribe := range need {
 		if e.subs[subject] == nil {
 			sub, err := subscribe(e.o)
 			if err != nil {
@@ -78,33 +85,44 @@ func (e *ears) add(s rollout.State) error {
 			}
 			e.subs[subject] = &ear{sub: sub, apps: make(map[string]bool)}
 		}
-		e.subs[subject].apps[s.Release.App] = true
+		e.subs[subject].apps[app] = true
 	}
+	for _, subject := range e.heard[app].subjects {
+		if need[subject] == nil {
+			e.leave(app, subject)
+		}
+	}
+	e.heard[app] = hearing{r.State.ID, r.State.Backward != nil, r.Sequence, slices.Collect(maps.Keys(need))}
 	return nil
 }
 
-// adjust opens what the newest rollout of an app needs, and closes what only one
-// before it needed.
-func (e *ears) adjust(s rollout.State) {
-	if len(s.Steps) == 0 { // it has not begun
+// leave closes a subject that an app no longer needs, if no other one does.
+func (e *ears) leave(app, subject string) {
+	found := e.subs[subject]
+	if found == nil {
 		return
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.add(s); err != nil {
-		e.o.log.Warn("listen", zap.String("rollout", s.ID), zap.Error(err)) // the work item does it again
+	delete(found.apps, app)
+	if len(found.apps) == 0 {
+		_ = found.sub.Unsubscribe() // the connection may be gone
+		delete(e.subs, subject)
 	}
-	need := wanted(s)
-	for subject, found := range e.subs {
-		if need[subject] != nil || !found.apps[s.Release.App] {
-			continue
-		}
-		delete(found.apps, s.Release.App)
-		if len(found.apps) == 0 {
-			_ = found.sub.Unsubscribe() // the connection may be gone
-			delete(e.subs, subject)
-		}
-	}
+}
+
+// open reports whether all that a rollout needs is heard already, which changes only when
+// it turns round, or the ears are open for a later one.
+func (e *ears) open(r journal.Record) bool {
+	now := e.heard[r.State.Release.App]
+	return r.Sequence < now.sequence || now.rollout == r.State.ID && now.backward == (r.State.Backward != nil)
+}
+
+// hearing is the rollout of an app that the ears are open for, and whether it goes
+// backward, as of one event.
+type hearing struct {
+	rollout  string
+	backward bool
+	sequence uint64
+	subjects []string // that are heard for it
 }
 
 // apps lists those whose newest rollouts listen to subject.

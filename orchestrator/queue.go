@@ -23,20 +23,31 @@ func (o *Orchestrator) enqueue(ctx context.Context, q DeployRequest, after uint6
 	return o.beginWith(ctx, s, after)
 }
 
+// replace has what is open of the app give way, and then puts the rollout into the queue.
+func (o *Orchestrator) replace(ctx context.Context, q DeployRequest, open []journal.Record) (journal.Record, error) {
+	for _, r := range open {
+		if err := o.giveWay(ctx, r, q); err != nil {
+			return journal.Record{}, err
+		}
+	}
+	after, err := o.appNow(ctx, q.Release.App)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	return o.enqueue(ctx, q, after)
+}
+
 // giveWay has a rollout of the app end, so that another can take its place: one under way
 // is aborted, and so is one that waits in the queue.
-func (o *Orchestrator) giveWay(ctx context.Context, r journal.Record, q DeployRequest) (uint64, error) {
-	if s := r.State.Status; s == rollout.Aborting || s == rollout.Failed {
-		return r.Sequence, nil
-	}
-	ended, err := o.apply(ctx, r.State.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
-		if s.Status.Final() || s.Status == rollout.Aborting {
+func (o *Orchestrator) giveWay(ctx context.Context, r journal.Record, q DeployRequest) error {
+	_, err := o.apply(ctx, r.State.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
+		if s.Status.Final() || s.Status == rollout.Aborting || s.Status == rollout.Failed {
 			return nil, nil
 		}
 		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: q.By,
 			Reason: "rollout " + q.Rollout + " of " + q.Release.Version + " takes its place"}, nil
 	})
-	return ended.Sequence, err
+	return err
 }
 
 // beginQueued begins the rollout that has waited longest, if nothing of its app is under
@@ -56,7 +67,8 @@ func (o *Orchestrator) beginQueued(ctx context.Context, app string) error {
 		if first < 0 || busy {
 			return nil
 		}
-		err = o.beginNow(ctx, open[first].State, slices.DeleteFunc(open, isQueued), after)
+		next := open[first].State
+		err = o.beginNow(ctx, next, slices.DeleteFunc(open, isQueued), after)
 		if !errors.Is(err, rollout.ErrConflict) {
 			return err
 		}
@@ -68,10 +80,14 @@ func isQueued(r journal.Record) bool { return r.State.Status == rollout.Queued }
 // beginNow makes the plan of a rollout whose turn it is. One that may not begin any more,
 // because of what has happened before it, ends.
 func (o *Orchestrator) beginNow(ctx context.Context, s rollout.State, failed []journal.Record, after uint64) error {
-	err := errors.Join(o.checkOwners(s.Release), o.checkVersions(ctx, s.Release, s.AllowOlder))
+	facts, err := o.facts(ctx, s.Release)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(o.checkOwners(s.Release), o.checkVersions(ctx, s.Release, facts, s.AllowOlder))
 	if err == nil {
 		_, err = o.plan(ctx, planned{
-			release: s.Release, id: s.ID, by: s.By, reason: s.Event.Reason, allowOlder: s.AllowOlder, failed: failed,
+			release: s.Release, facts: facts, id: s.ID, by: s.By, reason: s.Event.Reason, allowOlder: s.AllowOlder, failed: failed,
 		}, after)
 		return err
 	}

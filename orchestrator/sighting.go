@@ -46,6 +46,13 @@ type sightings struct {
 	open     map[string]*sighted // by rollout
 	followed uint64              // the sequence that the journal was followed to
 	further  chan struct{}       // closed and replaced when it is followed further
+	apps     map[string]*sightedApp
+}
+
+// sightedApp is what is known of an app.
+type sightedApp struct {
+	newest uint64              // sequence of its newest known event
+	open   map[string]*sighted // by rollout
 }
 
 type sighted struct {
@@ -55,7 +62,10 @@ type sighted struct {
 }
 
 func newSightings() *sightings {
-	return &sightings{open: make(map[string]*sighted), further: make(chan struct{})}
+	return &sightings{
+		open: make(map[string]*sighted), further: make(chan struct{}),
+		apps: make(map[string]*sightedApp),
+	}
 }
 
 func attemptKey(step string, attempt int) string { return fmt.Sprintf("%s#%d", step, attempt) }
@@ -84,6 +94,16 @@ func (x *sightings) reached(sequence uint64) (bool, <-chan struct{}) {
 	return x.followed >= sequence, x.further
 }
 
+// newestOf is the sequence of the newest known event of an app; 0 when none is known.
+func (x *sightings) newestOf(app string) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if known := x.apps[app]; known != nil {
+		return known.newest
+	}
+	return 0
+}
+
 // meet takes in an event that whoever follows the journal may not have come to yet.
 func (x *sightings) meet(r journal.Record) {
 	x.mu.Lock()
@@ -94,10 +114,16 @@ func (x *sightings) meet(r journal.Record) {
 }
 
 func (x *sightings) set(r journal.Record) {
+	name := r.State.Release.App
+	if x.apps[name] == nil {
+		x.apps[name] = &sightedApp{open: make(map[string]*sighted)}
+	}
+	app := x.apps[name]
+	app.newest = max(app.newest, r.Sequence)
 	found := x.open[r.State.ID]
 	if found == nil {
 		found = &sighted{steps: make(map[string]*Sighting), changed: make(chan struct{})}
-		x.open[r.State.ID] = found
+		x.open[r.State.ID], app.open[r.State.ID] = found, found
 	}
 	if r.Sequence > found.record.Sequence {
 		found.record = r
@@ -106,6 +132,7 @@ func (x *sightings) set(r journal.Record) {
 	}
 	if r.State.Status.Final() {
 		delete(x.open, r.State.ID)
+		delete(app.open, r.State.ID)
 	}
 }
 
@@ -194,7 +221,14 @@ func (x *sightings) silent(s rollout.State, step rollout.Step, first time.Durati
 
 // ofApp lists the open rollouts of an app, by the sequence of their newest events.
 func (x *sightings) ofApp(app string) []journal.Record {
-	all := slices.DeleteFunc(x.all(), func(r journal.Record) bool { return r.State.Release.App != app })
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var all []journal.Record
+	if known := x.apps[app]; known != nil {
+		for _, s := range known.open {
+			all = append(all, s.record)
+		}
+	}
 	slices.SortFunc(all, func(a, b journal.Record) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return all
 }
@@ -207,7 +241,7 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	if !changed && n.Waiting == "" {
 		return // a wait is told again and again, for those who have begun to listen meanwhile
 	}
-	o.take(n)
+	o.notice(n)
 	data, err := json.Marshal(n)
 	if err == nil {
 		err = o.nc.Publish(protocol.NoticeSubject(s.Release.App, s.ID), data)
@@ -220,7 +254,7 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	}
 }
 
-func (o *Orchestrator) take(n Notice) {
+func (o *Orchestrator) notice(n Notice) {
 	o.sight.note(n.Rollout, n.Step, n.Attempt, func(s *Sighting) {
 		s.Sent = s.Sent || n.Sent
 		s.Waiting = n.Waiting
@@ -231,7 +265,7 @@ func (o *Orchestrator) hearNotices(ctx context.Context) error {
 	sub, err := o.nc.Subscribe(protocol.AllNotices, func(m *nats.Msg) {
 		var n Notice
 		if json.Unmarshal(m.Data, &n) == nil {
-			o.take(n)
+			o.notice(n)
 		}
 	})
 	if err != nil {

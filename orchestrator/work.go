@@ -30,8 +30,8 @@ func (o *Orchestrator) handle(ctx context.Context, i journal.Item) error {
 }
 
 func (o *Orchestrator) handleItem(ctx context.Context, i journal.Item) error {
-	if i.Record != nil {
-		return o.work(ctx, *i.Record)
+	if i.Event() {
+		return o.workOn(ctx, i)
 	}
 	if app, id, ok := protocol.ParseDueSubject(i.Subject); ok {
 		return o.due(ctx, app, id)
@@ -39,19 +39,37 @@ func (o *Orchestrator) handleItem(ctx context.Context, i journal.Item) error {
 	return o.reply(ctx, i)
 }
 
+// workOn does an event's item.
+func (o *Orchestrator) workOn(ctx context.Context, i journal.Item) error {
+	r, err := i.Record()
+	if err != nil {
+		o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", i.Sequence))
+		return nil
+	}
+	return o.work(ctx, r, i.Again)
+}
+
 // work tells the world of an event and then, if it is still the newest of its
-// rollout, does what its state asks for.
-func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
+// rollout, does what its state asks for. An item that was given out before may be old:
+// then the leader is asked what the newest is. Else what is known here will do, since
+// whatever is done on an event that is a little behind is harmless.
+func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) error {
 	if err := o.announce(ctx, r); err != nil {
 		return err
 	}
 	o.at(Announced)
-	newest, err := o.journal.Load(ctx, r.State.Release.App, r.State.ID)
-	if err != nil {
-		return err
+	if again {
+		newest, err := o.journal.Load(ctx, r.State.Release.App, r.State.ID)
+		if err != nil {
+			return err
+		}
+		if newest.Sequence != r.Sequence {
+			return nil // whoever has the newest item does what is left to do
+		}
 	}
-	if newest.Sequence != r.Sequence {
-		return nil // whoever has the newest item does what is left to do
+	o.sight.meet(r)
+	if newest, known := o.sight.newest(r.State.ID); known && newest.Sequence != r.Sequence {
+		return nil
 	}
 	if due := r.State.Due(); !due.IsZero() {
 		if err := o.journal.Remind(ctx, r.State, r.Sequence, due); err != nil && !errors.Is(err, rollout.ErrConflict) {
@@ -59,17 +77,16 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record) error {
 		}
 		o.at(TimerSet)
 	}
-	o.sight.meet(r)
-	doing, ctx := errgroup.WithContext(ctx)
+	doing, acting := errgroup.WithContext(ctx)
 	for _, step := range r.State.Todo() {
 		doing.Go(func() error {
 			switch {
 			case step.Kind != rollout.Migration:
-				return o.moveTraffic(ctx, r, step)
+				return o.moveTraffic(acting, r, step)
 			case step.Cancelled:
-				return o.awaitCancelled(ctx, r, step)
+				return o.awaitCancelled(acting, r, step)
 			}
-			return o.sendStart(ctx, r, step)
+			return o.sendStart(acting, r, step)
 		})
 	}
 	if err := doing.Wait(); err != nil {
@@ -167,7 +184,7 @@ func address(h nats.Header, s rollout.State, step string, attempt int, key strin
 // newer has happened to the rollout. One that is known to have arrived is not sent
 // again.
 func (o *Orchestrator) sendStart(ctx context.Context, r journal.Record, step rollout.Step) error {
-	if err := o.ears.open(r.State); err != nil {
+	if err := o.ears.hear(r); err != nil {
 		return fmt.Errorf("listen to the answers of %s: %w", step.ID, err)
 	}
 	for {

@@ -108,6 +108,11 @@ func (g *Gate) alive(ctx context.Context, service string) ([]leaseholder, error)
 	prefix := protocol.KeySubject(protocol.LeasesBucket, "")
 	var info *jetstream.StreamInfo
 	err := ask(ctx, func(ctx context.Context) (err error) {
+		// A service without any instance is common, and asked about at a lower price.
+		if _, err = g.held.GetLastMsgForSubject(ctx, prefix+service+".>"); errors.Is(err, jetstream.ErrMsgNotFound) {
+			info = &jetstream.StreamInfo{}
+			return nil
+		}
 		info, err = g.held.Info(ctx, jetstream.WithSubjectFilter(prefix+service+".>"))
 		return err
 	})

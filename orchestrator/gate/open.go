@@ -86,8 +86,8 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 		o.Tell = func(string) {}
 	}
 	var moved Moved
+	found, err := g.Route(ctx, o.Service)
 	for known := uint64(0); ; { // the revision that is known to be confirmed
-		found, err := g.Route(ctx, o.Service)
 		if err != nil {
 			return moved, err
 		}
@@ -95,8 +95,8 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 			return moved, fmt.Errorf("move the traffic of %s to %q: the route is at revision %d of rollout %s, not at %d: %w",
 				o.Service, o.Version, found.Revision, found.Rollout, o.Replaces, rollout.ErrConflict)
 		}
-		alone, err := g.alone(ctx, o)
-		if err != nil {
+		var alone bool
+		if alone, err = g.alone(ctx, o, found.Route); err != nil {
 			return moved, err
 		}
 		next, done := o.course().next(found.Route, alone)
@@ -117,12 +117,14 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 		next.Service, next.Rollout, next.Sequence = o.Service, o.Rollout, o.Sequence
 		known, err = g.write(ctx, found.Revision, next)
 		if errors.Is(err, rollout.ErrConflict) {
-			continue // another worker of the same rollout, or somebody whom the next look finds
+			found, err = g.Route(ctx, o.Service) // another worker of the same rollout, or somebody whom the next look finds
+			continue
 		}
 		if err != nil {
 			return moved, err
 		}
-		if err := g.confirmed(ctx, o, Route{Route: next, Revision: known}, &moved); err != nil {
+		found = Route{Route: next, Revision: known, Since: time.Now().UTC()}
+		if err := g.confirmed(ctx, o, found, &moved); err != nil {
 			return moved, err
 		}
 	}
@@ -157,7 +159,10 @@ func (o Order) course() course {
 
 // alone reports whether no instance is alive of a version that has to leave, and enough
 // are of the one that comes.
-func (g *Gate) alone(ctx context.Context, o Order) (bool, error) {
+func (g *Gate) alone(ctx context.Context, o Order, found protocol.Route) (bool, error) {
+	if len(found.Versions) == 1 && found.Versions[0].Version == o.Version {
+		return false, nil // nobody has to leave, and nobody asks
+	}
 	holders, err := g.alive(ctx, o.Service)
 	if err != nil {
 		return false, err

@@ -10,18 +10,35 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
+// Event is one message about a rollout that has not been read yet.
+type Event struct {
+	Sequence uint64
+	message  jetstream.Msg
+	journal  *Journal
+}
+
+// Record reads the event. One that is none, because somebody has published it by hand, is
+// the zero State.
+func (e Event) Record() Record {
+	r, err := e.journal.written.record(e.message.Headers(), e.message.Data(), e.Sequence)
+	if err != nil {
+		return Record{Sequence: e.Sequence}
+	}
+	return r
+}
+
 // Follow calls each with every event from the one after sequence after on, in order,
 // until ctx ends. It survives the loss of the bus without missing or repeating one. An
-// error of each ends it. A message that is no event, because somebody has published
-// it by hand, comes with the zero State: whoever waits for its sequence sees it.
-func (j *Journal) Follow(ctx context.Context, after uint64, each func(Record) error) error {
+// error of each ends it.
+func (j *Journal) Follow(ctx context.Context, after uint64, each func(Event) error) error {
 	return j.follow(ctx, protocol.AllRollouts, after, each)
 }
 
 // FollowSubject is [Journal.Follow] for the rollouts that match a subject. What is no
 // event is left out.
 func (j *Journal) FollowSubject(ctx context.Context, subject string, after uint64, each func(Record) error) error {
-	return j.follow(ctx, subject, after, func(r Record) error {
+	return j.follow(ctx, subject, after, func(e Event) error {
+		r := e.Record()
 		if r.State.ID == "" {
 			return nil
 		}
@@ -31,14 +48,14 @@ func (j *Journal) FollowSubject(ctx context.Context, subject string, after uint6
 
 // follow reads from one consumer until that is lost, then from the next. The client's
 // own ordered consumer does not end with ctx while the bus is away.
-func (j *Journal) follow(ctx context.Context, subject string, after uint64, each func(Record) error) error {
+func (j *Journal) follow(ctx context.Context, subject string, after uint64, each func(Event) error) error {
 	messages, err := j.messages(ctx, subject, after+1)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("follow %s: %w", subject, err)
 	}
 	for ctx.Err() == nil {
 		if err == nil {
-			after, err = hand(ctx, messages, after, each)
+			after, err = j.hand(ctx, messages, after, each)
 			messages.Stop()
 			if err != nil {
 				return err
@@ -65,7 +82,7 @@ func (j *Journal) messages(ctx context.Context, subject string, first uint64) (j
 
 // hand gives each the events of one consumer until that is lost, and gives back the
 // sequence that it has come to. The error is that of each.
-func hand(ctx context.Context, messages jetstream.MessagesContext, after uint64, each func(Record) error) (uint64, error) {
+func (j *Journal) hand(ctx context.Context, messages jetstream.MessagesContext, after uint64, each func(Event) error) (uint64, error) {
 	for delivered := uint64(1); ; delivered++ {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
@@ -75,11 +92,7 @@ func hand(ctx context.Context, messages jetstream.MessagesContext, after uint64,
 		if err != nil || meta.Sequence.Consumer != delivered {
 			return after, nil // one before it was lost on the way
 		}
-		r, err := record(m.Data(), meta.Sequence.Stream)
-		if err != nil {
-			r = Record{Sequence: meta.Sequence.Stream}
-		}
-		if err := each(r); err != nil {
+		if err := each(Event{Sequence: meta.Sequence.Stream, message: m, journal: j}); err != nil {
 			return after, err
 		}
 		after = meta.Sequence.Stream

@@ -51,8 +51,12 @@ func TestFollowGivesEachEventOnceAndInOrder(t *testing.T) {
 	b := newBench(t)
 	s, first := b.begin("todo-app")
 	_, second := b.begin("shop")
-	all := b.following(func(ctx context.Context, each func(journal.Record) error) error { return b.Follow(ctx, 0, each) })
-	later := b.following(func(ctx context.Context, each func(journal.Record) error) error { return b.Follow(ctx, first, each) })
+	all := b.following(func(ctx context.Context, each func(journal.Record) error) error {
+		return b.Follow(ctx, 0, records(each))
+	})
+	later := b.following(func(ctx context.Context, each func(journal.Record) error) error {
+		return b.Follow(ctx, first, records(each))
+	})
 	one := b.following(func(ctx context.Context, each func(journal.Record) error) error {
 		return b.FollowSubject(ctx, protocol.RolloutSubject("todo-app", s.ID), 0, each)
 	})
@@ -70,7 +74,9 @@ func TestFollowGoesOnAfterAMessageThatIsNoEvent(t *testing.T) {
 	b.must(b.nc.Publish("golive.rollout.todo-app.by-hand", []byte("no event")))
 	b.must(b.nc.Flush())
 	_, third := b.begin("shop")
-	b.next(b.following(func(ctx context.Context, each func(journal.Record) error) error { return b.Follow(ctx, 0, each) }),
+	b.next(b.following(func(ctx context.Context, each func(journal.Record) error) error {
+		return b.Follow(ctx, 0, records(each))
+	}),
 		first, first+1, third)
 	b.next(b.following(func(ctx context.Context, each func(journal.Record) error) error {
 		return b.FollowSubject(ctx, protocol.AllRollouts, 0, each)
@@ -83,7 +89,7 @@ func TestFollowEndsWithTheErrorOfEach(t *testing.T) {
 	ctx, cancel := b.within()
 	defer cancel()
 	enough := errors.New("enough")
-	if err := b.Follow(ctx, 0, func(journal.Record) error { return enough }); !errors.Is(err, enough) {
+	if err := b.Follow(ctx, 0, func(journal.Event) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("follow ends with %v, want %v", err, enough)
 	}
 }
@@ -112,7 +118,9 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 	}
 	b := &bench{Journal: j, t: t, nc: r.Conn()}
 	s, first := b.begin("todo-app")
-	all := b.following(func(ctx context.Context, each func(journal.Record) error) error { return b.Follow(ctx, 0, each) })
+	all := b.following(func(ctx context.Context, each func(journal.Record) error) error {
+		return b.Follow(ctx, 0, records(each))
+	})
 	b.next(all, first)
 	for range 2 {
 		b.must(server.Stop())
@@ -124,4 +132,9 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 	second, err := b.Append(t.Context(), b.failed(s), first)
 	b.must(err)
 	b.next(all, second)
+}
+
+// records reads the events for a function that wants to have them read.
+func records(each func(journal.Record) error) func(journal.Event) error {
+	return func(e journal.Event) error { return each(e.Record()) }
 }

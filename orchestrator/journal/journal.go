@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +30,42 @@ type Journal struct {
 	js       jetstream.JetStream
 	stream   jetstream.Stream
 	replicas int
+	written  written
+}
+
+// written holds the states that were written here lately, by the ids of their events: they
+// come back as work and as events, and need not be read then.
+type written struct {
+	mu     sync.Mutex
+	states map[string]rollout.State
+	ids    []string // oldest first
+}
+
+// keepWritten is how many of them are held: some two kilobytes each.
+const keepWritten = 2048
+
+func (w *written) put(id string, s rollout.State) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.states == nil {
+		w.states = make(map[string]rollout.State)
+	}
+	w.states[id] = s
+	if w.ids = append(w.ids, id); len(w.ids) > keepWritten {
+		delete(w.states, w.ids[0])
+		w.ids = w.ids[1:]
+	}
+}
+
+// record is the event in a message.
+func (w *written) record(h nats.Header, data []byte, sequence uint64) (Record, error) {
+	w.mu.Lock()
+	s, known := w.states[h.Get(headerID)]
+	w.mu.Unlock()
+	if known {
+		return Record{State: s, Sequence: sequence}, nil
+	}
+	return record(data, sequence)
 }
 
 // Open opens the journal of the environment that nc is connected to, and makes it
@@ -102,6 +139,7 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, fi
 	if err != nil {
 		return 0, err
 	}
+	j.written.put(id, s) // it may come back before the acknowledgement does
 	for try := 1; ; try++ {
 		waiting, cancel := context.WithTimeout(ctx, ackTimeout)
 		ack, err := j.js.PublishMsg(waiting, m, jetstream.WithExpectLastSequenceForSubject(after, filter))

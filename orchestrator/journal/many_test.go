@@ -67,7 +67,7 @@ func many(t testing.TB, n, apps int) (j *journal.Journal, nc *nats.Conn, ids []s
 // What the reads cost in an environment that has seen 100,000 rollouts of 1,000 apps.
 func BenchmarkManyRollouts(b *testing.B) {
 	const n, apps = 100_000, 1_000
-	j, _, ids := many(b, n, apps)
+	j, nc, ids := many(b, n, apps)
 	run := func(name string, f func() error) {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
@@ -105,6 +105,14 @@ func BenchmarkManyRollouts(b *testing.B) {
 	run("newest of an app", func() error { _, err := j.Newest(b.Context(), "app-7"); return err })
 	run("load", func() error { _, err := j.Load(b.Context(), "app-7", ids[n/2+7]); return err })
 	run("history", func() error { _, err := j.History(b.Context(), "app-7", ids[n/2+7]); return err })
+	run("open", func() error { _, err := journal.Open(b.Context(), nc, 1); return err })
+	run("the first 100 finished", func() error {
+		records, err := j.Finished(b.Context(), time.Now(), 0, 100)
+		if err == nil && len(records) != 100 {
+			return fmt.Errorf("%d rollouts have finished", len(records))
+		}
+		return err
+	})
 	tail := func(after uint64, want int) func() error {
 		return func() error {
 			got := 0

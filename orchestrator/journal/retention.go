@@ -104,14 +104,15 @@ func (j *Journal) DropReplies(ctx context.Context, since time.Time) error {
 		if _, known := over[id]; known {
 			return nil
 		}
-		over[id], err = j.over(ctx, id, since)
+		gone, err := j.over(ctx, id, since)
+		over[id] = gone
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("drop replies: %w", err)
 	}
-	for id, over := range over {
-		if !over {
+	for id, gone := range over {
+		if !gone {
 			continue
 		}
 		if err := j.stream.Purge(ctx, jetstream.WithPurgeSubject(repliesOf(id))); err != nil {

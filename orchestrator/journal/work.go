@@ -19,7 +19,7 @@ import (
 const (
 	ackWait   = 3 * time.Second
 	stillAt   = time.Second // how often a busy worker says so
-	nakDelay  = time.Second // before an item that failed is given out again
+	nakDelay  = time.Second // before an item that failed is given out again; after a restart of the bus it may be at once
 	prefetch  = 256         // items handed to one orchestrator ahead of its handling them
 	queueName = "golive-orchestrators"
 )
@@ -27,12 +27,21 @@ const (
 // Item is a piece of work from the queue: an event of a rollout, a plain reply to a
 // start, or a timer that went off.
 type Item struct {
-	Record  *Record     // of an event; nil otherwise
-	Subject string      // where it was published
-	Data    []byte      // of a reply
-	Header  nats.Header // of a reply
-	// Sequence of the item in the stream.
-	Sequence uint64
+	Subject  string      // where it was published
+	Sequence uint64      // in the stream
+	Data     []byte      // of an event or a reply
+	Header   nats.Header // of an event or a reply
+	Again    bool        // it was given out before
+
+	journal *Journal
+}
+
+// Event reports whether the item is an event of a rollout.
+func (i Item) Event() bool { return i.Header.Get(headerID) != "" }
+
+// Record reads the event that the item is.
+func (i Item) Record() (Record, error) {
+	return i.journal.written.record(i.Header, i.Data, i.Sequence)
 }
 
 // Work hands the items of the queue to handle, each in a goroutine of its own, until
@@ -72,7 +81,7 @@ func (j *Journal) Work(ctx context.Context, handle func(context.Context, Item) e
 		case err != nil:
 			return fmt.Errorf("take work: %w", err)
 		}
-		busy.Go(func() { work(ctx, m, handle) })
+		busy.Go(func() { j.work(ctx, m, handle) })
 	}
 }
 
@@ -99,8 +108,9 @@ func (j *Journal) queue(ctx context.Context) (jetstream.Consumer, error) {
 }
 
 // work handles one message and keeps it from being given to somebody else meanwhile.
-func work(ctx context.Context, m jetstream.Msg, handle func(context.Context, Item) error) {
+func (j *Journal) work(ctx context.Context, m jetstream.Msg, handle func(context.Context, Item) error) {
 	i, err := item(m)
+	i.journal = j
 	if err != nil {
 		_ = m.Term() // nobody can read it: giving it out again is of no use
 		return
@@ -134,13 +144,9 @@ func item(m jetstream.Msg) (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	i := Item{Subject: m.Subject(), Sequence: meta.Sequence.Stream, Data: m.Data(), Header: m.Headers()}
-	if m.Headers().Get(headerID) == "" {
-		return i, nil
-	}
-	r, err := record(m.Data(), i.Sequence)
-	i.Record = &r
-	return i, err
+	return Item{
+		Subject: m.Subject(), Sequence: meta.Sequence.Stream, Data: m.Data(), Header: m.Headers(), Again: meta.NumDelivered > 1,
+	}, nil
 }
 
 // Remind makes the rollout's timer go off at the given time, as an item on its due

@@ -63,7 +63,7 @@ func TestWorkComesAgainAfterAnError(t *testing.T) {
 	s, sequence := b.begin("todo-app")
 	for _, result := range []error{errors.New("not yet"), errors.New("not yet"), nil} {
 		i := b.item(items)
-		if i.Record == nil || i.Record.State.ID != s.ID || i.Sequence != sequence || i.Record.Sequence != sequence {
+		if r, err := i.Record(); err != nil || !i.Event() || r.State.ID != s.ID || i.Sequence != sequence || r.Sequence != sequence {
 			t.Errorf("the item is %+v", i)
 		}
 		results <- result
@@ -150,12 +150,12 @@ func TestRepliesAndUnreadableMessagesAreItems(t *testing.T) {
 	items := make(chan journal.Item, 10)
 	b.working(func(_ context.Context, i journal.Item) error { items <- i; return nil })
 	b.must(b.nc.Publish("golive.answer.some.1.1.do", []byte("hello")))
-	if i := b.item(items); i.Record != nil || i.Subject != "golive.answer.some.1.1.do" || string(i.Data) != "hello" {
+	if i := b.item(items); i.Event() || i.Subject != "golive.answer.some.1.1.do" || string(i.Data) != "hello" {
 		t.Errorf("the reply is %+v", i)
 	}
 	b.must(b.nc.Publish("golive.rollout.todo-app.by-hand", []byte("no event")))
-	if i := b.item(items); i.Record != nil {
-		t.Errorf("what is no event comes as %+v", i.Record)
+	if i := b.item(items); i.Event() {
+		t.Errorf("what is no event comes as %+v", i)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestTimerGoesOff(t *testing.T) {
 	b.must(b.Remind(t.Context(), s, sequence, at.Add(time.Hour)))
 	b.must(b.Remind(t.Context(), s, sequence, at)) // takes the place of the one before
 	i := b.item(items)
-	if app, id, ok := protocol.ParseDueSubject(i.Subject); !ok || app != "todo-app" || id != s.ID || i.Record != nil {
+	if app, id, ok := protocol.ParseDueSubject(i.Subject); !ok || app != "todo-app" || id != s.ID || i.Event() {
 		t.Errorf("what is due comes as %+v", i)
 	}
 	if time.Now().Before(at) {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -16,6 +18,7 @@ type Book struct {
 	entries  list[Entry]
 	versions list[AppVersion]
 	skips    []string
+	highest  string // of the versions that are not void
 }
 
 // Ran reports whether a script has run and counts as run.
@@ -34,6 +37,20 @@ func (b *Book) Entries() []Entry { return b.entries.all() }
 // Versions lists the completed rollouts, oldest first; those that were taken backward
 // later too.
 func (b *Book) Versions() []AppVersion { return b.versions.all() }
+
+// Highest is the highest version of the app, as SemVer orders them, that was completed and
+// not taken backward since; empty when there is none.
+func (b *Book) Highest() string { return b.highest }
+
+// Completed reports whether a version of the app was completed and not taken backward since.
+func (b *Book) Completed(version string) bool {
+	for v := range b.versions.backward() {
+		if v.Void == "" && v.Version == version {
+			return true
+		}
+	}
+	return false
+}
 
 // Skips lists the versions of the app over which no rollout may jump, in the order in
 // which releases named them.
@@ -128,6 +145,22 @@ func (b *Book) completed(s rollout.State) {
 	b.versions = b.versions.add(AppVersion{
 		Version: s.Release.Version, Rollout: s.ID, At: s.Ended, Sequence: b.sequence,
 	}, b.sequence)
+	b.rise(s.Release.Version)
+}
+
+// rise makes a version the highest, if it is.
+func (b *Book) rise(version string) {
+	if b.highest == "" || Older(b.highest, version) {
+		b.highest = version
+	}
+}
+
+// Older reports whether a version comes before another, as SemVer orders them. Of numbers
+// that are too big to be compared none does.
+func Older(version, than string) bool {
+	a, errA := semver.NewVersion(version)
+	b, errB := semver.NewVersion(than)
+	return errA == nil && errB == nil && a.LessThan(b)
 }
 
 // ended voids what a rollout ran in these phases that has come to another end than it
@@ -137,9 +170,21 @@ func (b *Book) ended(s rollout.State, phases func(protocol.Phase) bool, why stri
 	b.void(func(e Entry) bool { return e.Rollout == s.ID && phases(e.Phase) }, why)
 	b.versions = b.versions.change(b.sequence,
 		func(v AppVersion) bool { return v.Void == "" && v.Rollout == s.ID }, func(v *AppVersion) { v.Void = why })
+	if s.Release.Version == b.highest {
+		b.findHighest()
+	}
 	for _, step := range s.Steps {
 		if step.Kind == rollout.Traffic && step.Attempt > 0 {
 			b.opened(s, step)
+		}
+	}
+}
+
+func (b *Book) findHighest() {
+	b.highest = ""
+	for v := range b.versions.backward() {
+		if v.Void == "" {
+			b.rise(v.Version)
 		}
 	}
 }

@@ -121,6 +121,7 @@ func (s *Store) loadBook(ctx context.Context, app string) (*Book, uint64, error)
 	if b.versions, err = loadList[AppVersion](ctx, s, app, "versions", h.Versions); err != nil {
 		return nil, revision, err
 	}
+	b.findHighest()
 	return b, revision, nil
 }
 
