@@ -29,7 +29,7 @@ Feature: what has run, and what may run
     Then the answer is:
       """
       OF     VERSION PHASE   RAN   TOOK       ITEMS ROLLOUT COUNTS
-      search 1.1.0   offline <ago> -          -     -       yes, marked by …: run-by-hand
+      search 1.1.0   offline <ago> -          -     <id>    yes, marked by …: run-by-hand
       search 1.1.0   online  <ago> <duration> 0     <id>    yes
       """
     When I run "golive ledger -o json"
@@ -116,7 +116,7 @@ Feature: what has run, and what may run
     Then it ends with code 1
     And I am told:
       """
-      golive: error: search 1.0.0 is older than 1.1.0, which has run here
+      golive: error: search 1.0.0 is older than 1.1.0, which is online here
       golive: hint: to bring it all the same: --allow-older
       """
 

@@ -80,14 +80,15 @@ func (c *command) ledger(ctx context.Context, app string) error {
 		}
 		var rows [][]string
 		for _, e := range all {
-			counts := "yes"
+			counts, duration, items := "yes", took(e.Duration), fmt.Sprint(e.Items)
 			if e.Marked {
+				duration, items = "-", "-" // it was not run here
 				counts = "yes, marked" + because(rollout.Event{By: e.By, Reason: e.Reason})
 			}
 			if e.Void != "" {
 				counts = "no: " + e.Void
 			}
-			rows = append(rows, []string{e.Name, e.Version, string(e.Phase), ago(e.At), took(e.Duration), fmt.Sprint(e.Items), e.Rollout, counts})
+			rows = append(rows, []string{e.Name, e.Version, string(e.Phase), ago(e.At), duration, items, e.Rollout, counts})
 		}
 		columns(w, []string{"OF", "VERSION", "PHASE", "RAN", "TOOK", "ITEMS", "ROLLOUT", "COUNTS"}, rows)
 	})
