@@ -86,8 +86,8 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	return c.followTo(ctx, r, begun, rollout.Completed)
 }
 
-// followTo tells a rollout's story, from what has just been asked for to its end; the answer is its last state. Any other end
-// than the one that is wanted is a failure.
+// followTo tells a rollout's story, from what has just been asked for to its end; the
+// answer is its last state. Any other end than the one that is wanted is a failure.
 func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView, want rollout.Status) error {
 	j, err := journal.Open(ctx, r.Conn(), 1)
 	if err != nil {

@@ -111,13 +111,17 @@ func (f *follower) listen(app, id string) ([]*nats.Subscription, error) {
 
 // take tells an event and keeps track of what runs.
 func (f *follower) take(r journal.Record) {
-	if r.State.Event.Type == rollout.Created {
+	created, past := r.State.Event.Type == rollout.Created, r.Sequence < f.since
+	switch {
+	case created && past:
+		f.story.head(r.State)
+	case created:
 		f.story.plan(r.State)
 	}
-	if r.Sequence >= f.since {
-		f.story.tell(r.State)
-	} else {
+	if past {
 		f.story.know(r.State)
+	} else {
+		f.story.tell(r.State)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -48,7 +48,7 @@ func (c *command) history(ctx context.Context, q orchestrator.ListRequest) error
 		}
 		var rows [][]string
 		for _, r := range page.Rollouts {
-			rows = append(rows, []string{r.ID, r.Release.App, r.Release.Version, string(r.Status), ago(r.Created), lasted(r.State), orDash(r.By)})
+			rows = append(rows, []string{r.ID, r.Release.App, orDash(r.Release.Version), string(r.Status), ago(r.Created), lasted(r.State), orDash(r.By)})
 		}
 		columns(w, []string{"ROLLOUT", "APP", "VERSION", "STATUS", "BEGUN", "TOOK", "BY"}, rows)
 		if page.Next != "" {
@@ -85,6 +85,10 @@ func (c *command) show(ctx context.Context, id string) error {
 		return err
 	}
 	return c.print(r, func(w io.Writer) {
+		if r.Mark != nil {
+			fmt.Fprintf(w, "%s\nno rollout: the script %s of %s was recorded as run %s%s\n", r.ID, r.Mark.Script(), r.Release.App, ago(r.Created), because(r.Event))
+			return
+		}
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
 			r.ID, r.Release.App, r.Release.Version, r.Status, ago(r.Created), orDash(r.By), lasted(r.State))
 		printSteps(w, r)

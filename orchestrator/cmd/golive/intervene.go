@@ -88,7 +88,10 @@ func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error 
 	client := orchestrator.NewClient(r.Conn())
 	begun, err := client.Abort(ctx, q)
 	var refused *protocol.ServiceError
-	if errors.As(err, &refused) && refused.Code == orchestrator.CodeConfirm && c.confirmed(refused.Message) {
+	if errors.As(err, &refused) && refused.Code == orchestrator.CodeConfirm && term.IsTerminal(int(os.Stdin.Fd())) {
+		if !c.confirmed(ctx, refused.Message) {
+			return &failure{code: refused.Code, exit: exitFailed, message: "not aborted: nothing was changed", hint: refused.Hint}
+		}
 		q.Force = true
 		begun, err = client.Abort(ctx, q)
 	}
@@ -98,15 +101,21 @@ func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error 
 	return c.followTo(ctx, r, begun, rollout.Aborted)
 }
 
-// confirmed asks the person at the terminal; without one the answer is no.
-func (c *command) confirmed(question string) bool {
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
+// confirmed asks the person at the terminal. Ctrl-C is no.
+func (c *command) confirmed(ctx context.Context, question string) bool {
+	fmt.Fprintf(c.err, "%s\nGo on all the same? [y/N] ", question)
+	answers := make(chan string, 1)
+	go func() { // ends with the process: nothing else ends a read from a terminal
+		answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // nothing is no
+		answers <- strings.ToLower(strings.TrimSpace(answer))
+	}()
+	select {
+	case answer := <-answers:
+		return answer == "y" || answer == "yes"
+	case <-ctx.Done():
+		fmt.Fprintln(c.err)
 		return false
 	}
-	fmt.Fprintf(c.err, "%s\nGo on all the same? [y/N] ", question)
-	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // nothing is no
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes"
 }
 
 func (c *command) pauseCommand() *cobra.Command {

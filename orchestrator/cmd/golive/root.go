@@ -201,6 +201,7 @@ func explain(err error) *failure {
 		return given
 	case errors.As(err, &api):
 		f.code, f.hint = api.Code, api.Hint
+		f.message = strings.TrimPrefix(f.message, "stale: ") // which is said to programs
 	case errors.As(err, &manifest):
 		f.code, f.exit = codeManifest, exitMisused
 		f.hint = hints(manifest)

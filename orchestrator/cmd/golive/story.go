@@ -56,9 +56,14 @@ func (s *story) output(name, line string) {
 	fmt.Fprintf(s.w, "%s %s\n", s.paint(cyan, fmt.Sprintf("%-*s |", s.width, name)), line)
 }
 
+// head says which rollout it is.
+func (s *story) head(r rollout.State) {
+	s.say(plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, plural(len(r.Steps), "step"))
+}
+
 // plan shows the steps of a rollout before they happen.
 func (s *story) plan(r rollout.State) {
-	s.say(plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, plural(len(r.Steps), "step"))
+	s.head(r)
 	skipped := 0
 	for _, step := range r.Steps {
 		text := fmt.Sprintf("%2d. %s", step.Number, describeStep(step))
