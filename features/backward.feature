@@ -37,6 +37,8 @@ Feature: going backward
       rollout <id> of shop 2.0.0 is undone: what was online before is online
       """
     And search answers as version 1.0.0
+    When I run "golive show ROLLOUT -o json"
+    Then the answer is JSON with the fields that reverted.txt lists
     When I run "golive show ROLLOUT"
     Then the answer holds these lines:
       """

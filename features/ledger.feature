@@ -32,6 +32,13 @@ Feature: what has run, and what may run
       search 1.1.0   offline <ago> -          -     <id>    yes, marked by …: run-by-hand
       search 1.1.0   online  <ago> <duration> 0     <id>    yes
       """
+    When I run "golive history"
+    Then the answer is:
+      """
+      ROLLOUT APP  VERSION STATUS    BEGUN TOOK       BY
+      <id>    shop 1.1.0   completed <ago> <duration> …
+      <id>    shop -       marked    <ago> <duration> …
+      """
     When I run "golive ledger -o json"
     Then the answer is JSON with the fields that marked.txt lists
 

@@ -81,7 +81,7 @@ Feature: pausing a rollout
     Then it ends with code 1
     And I am told:
       """
-      golive: error: stale: rollout <id> is completed, it cannot be paused
+      golive: error: rollout <id> is completed, it cannot be paused
       """
 
   Scenario: a step that there is not
@@ -100,5 +100,24 @@ Feature: pausing a rollout
     Then it ends with code 1
     And I am told:
       """
-      golive: error: stale: rollout <id> is not paused
+      golive: error: rollout <id> is not paused
       """
+
+  Scenario: for programs
+    Given the offline script of search 1.0.0 takes until I say so
+    And somebody starts the programs of the app shop
+    When I start "golive deploy shop"
+    And the offline script of search 1.0.0 has begun
+    And I run "golive pause ROLLOUT-OF-1.0.0 search/offline --reason lunch -o json"
+    Then it ends with code 0
+    And the answer holds:
+      """
+      "paused": {
+      "since": "<time>",
+      "by": "…",
+      "reason": "lunch"
+      """
+    And all times in the answer are in UTC
+    When I run "golive abort ROLLOUT-OF-1.0.0 -o json"
+    Then it ends with code 0
+    And the answer is JSON with the fields that aborted.txt lists
