@@ -222,13 +222,16 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 	}
 	results := make(chan result, 1)
 	go func() {
-		started := false
-		f := follower{nc: u.relay.Conn(), story: u.story, after: after, each: func(journal.Record) error {
-			if started {
+		started, plan := false, begun
+		f := follower{nc: u.relay.Conn(), story: u.story, after: after, each: func(r journal.Record) error {
+			if len(plan.Steps) == 0 { // it waited for the one before it to be aborted
+				plan = r.State
+			}
+			if started || len(plan.Steps) == 0 {
 				return nil
 			}
 			started = true // once, behind the plan
-			return u.app.startSetups(begun)
+			return u.app.startSetups(plan)
 		}}
 		last, err := f.follow(following, u.engine.journal, begun.Release.App, begun.ID)
 		results <- result{last, err}
