@@ -131,8 +131,10 @@ func obey(script string) sdk.Script {
 				run.Progress(o.Items, max(o.Items, o.Total), o.Note)
 			}
 		})
-		if err == nil {
-			err = sdk.AwaitResume(ctx)
+		if err == nil && sdk.Paused(ctx) {
+			if err = sdk.AwaitResume(ctx); err == nil {
+				run.Log.Info("going on")
+			}
 		}
 		switch {
 		case err != nil:
@@ -148,8 +150,7 @@ func obey(script string) sdk.Script {
 	}
 }
 
-// tellPauses logs when the script is paused, and when it may go on, as one does that works
-// piece by piece.
+// tellPauses logs when the script is paused, as one does that works piece by piece.
 func tellPauses(ctx context.Context, run *sdk.Run) {
 	piece := time.NewTicker(10 * time.Millisecond)
 	defer piece.Stop()
@@ -163,9 +164,7 @@ func tellPauses(ctx context.Context, run *sdk.Run) {
 			continue
 		}
 		run.Log.Info("holding")
-		if sdk.AwaitResume(ctx) == nil {
-			run.Log.Info("going on")
-		}
+		_ = sdk.AwaitResume(ctx) // that it may go on is told by the script
 	}
 }
 
