@@ -151,9 +151,7 @@ Feature: going backward
     And somebody starts the programs of the app shop
     And I have run "golive deploy shop"
     And I have run "golive backward shop"
-    When I run "golive ledger"
-    Then the answer holds "search 1.0.0 offline <ago> <duration> 0 <id> yes"
-    Given version 1.0.0 of the app shop, with these services:
+    And version 1.0.0 of the app shop, with these services:
       | service | version | scripts | reverts |
       | search  | 1.0.0   | offline | offline |
     When I run "golive deploy shop"
