@@ -34,6 +34,7 @@ manifest, golive.yaml, is in DIR (default: this folder), and follows the rollout
 to its end. Services and setup services are started by you, not by deploy. The
 rollout goes on when deploy is stopped.`,
 		Example: `  golive deploy
+  golive deploy --queue --reason "the fix for the search"
   golive deploy --nats nats://127.0.0.1:4222 --wait 10m examples/todo`,
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {

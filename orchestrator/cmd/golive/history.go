@@ -98,7 +98,7 @@ func (c *command) show(ctx context.Context, id string) error {
 		}
 		fmt.Fprintln(w)
 		for _, e := range r.Events {
-			fmt.Fprintf(w, "%s  %s\n", clock(e.At), tellEvent(e))
+			fmt.Fprintf(w, "%s  %s\n", clock(e.At), oneLine(tellEvent(e)))
 		}
 	})
 }
@@ -139,7 +139,7 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 			duration = took(step.Ended.Sub(step.Started))
 		}
 		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, step.Version, string(step.Status),
-			fmt.Sprint(step.Attempt), duration, fmt.Sprint(step.Items), orDash(text)})
+			fmt.Sprint(step.Attempt), duration, fmt.Sprint(step.Items), orDash(oneLine(text))})
 	}
 	columns(w, []string{"#", "STEP", "VERSION", "STATUS", "ATTEMPT", "TOOK", "ITEMS", "REMARK"}, rows)
 }

@@ -46,7 +46,12 @@ func (s *story) paint(color, text string) string {
 func (s *story) say(color, glyph, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.w, "%s\n", s.paint(color, glyph+" "+fmt.Sprintf(format, args...)))
+	fmt.Fprintf(s.w, "%s\n", s.paint(color, glyph+" "+oneLine(fmt.Sprintf(format, args...))))
+}
+
+// oneLine is text without its line breaks, which errors of scripts may have.
+func oneLine(text string) string {
+	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "; ")
 }
 
 // output shows a line of a process behind its name.
@@ -121,10 +126,11 @@ func (s *story) tell(r rollout.State) {
 		s.say(plain, "*", "%s%s", text, because(r.Event))
 	}
 	for _, step := range r.Steps { // what has ended comes before what begins because of that
+		if e := r.Event; e.Step == step.ID && (e.Attempt < step.Attempt || step.Status == rollout.StepPending) {
+			s.changeAttempt(step, e)
+		}
 		if step.Status != rollout.StepRunning {
 			s.tellStep(step)
-		} else if e := r.Event; e.Type == rollout.StepBroke && e.Step == step.ID && e.Attempt < step.Attempt {
-			s.lost(step, e)
 		}
 	}
 	for _, step := range r.Running() {
@@ -250,13 +256,18 @@ func (s *story) change(step rollout.Step) {
 	}
 }
 
-// lost shows an attempt whose end was the beginning of the next one.
-func (s *story) lost(step rollout.Step, e rollout.Event) {
-	why := protocol.ScriptError{Code: protocol.CodeLost}
-	if e.Answer != nil && e.Answer.Error != nil {
-		why = *e.Answer.Error
+// changeAttempt shows the end of an attempt after which the step has gone on at once: with
+// the next attempt, or on the way back.
+func (s *story) changeAttempt(step rollout.Step, e rollout.Event) {
+	switch {
+	case e.Type == rollout.StepAnswered:
+		s.say(green, "←", "%s", step.Script().Subject(protocol.DoneVerb(e.Revert)))
+	case e.Type != rollout.StepBroke || step.Kind != rollout.Migration || e.Answer == nil || e.Answer.Error == nil:
+	case e.Revert == step.Revert:
+		s.say(yellow, "✗", "%s: %s: attempt %d at once", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error, step.Attempt)
+	default:
+		s.say(yellow, "✗", "%s: %s", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error)
 	}
-	s.say(yellow, "✗", "%s: %s: attempt %d at once", step.Script().Subject(protocol.FailedVerb(step.Revert)), &why, step.Attempt)
 }
 
 // nextTry is when a step is tried again.
