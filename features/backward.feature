@@ -174,12 +174,22 @@ Feature: going backward
       """
       * taken backward by …: never-mind
       → deployment-search-2.0.0-offline-cancel
+      ✗ deployment-search-2.0.0-offline-failed: cancelled: …cancelled by the orchestrator
       → deployment-search-2.0.0-offline-revert-start (attempt 2)
       ← deployment-search-2.0.0-offline-reverted (<duration>)
       ✗ shop 2.0.0 is undone: what was online before is online
       """
     And the one that was started before ends with code 1
+    And the offline script of search 2.0.0 is told to stop
     And search answers as version 1.0.0
+    When I run "golive show ROLLOUT"
+    Then the answer holds these lines:
+      """
+      <date> created
+      <date> taken backward by …: never-mind
+      <date> step-failed search/offline: cancelled: …, rollout reverting
+      <date> reverted search/offline (attempt 2), rollout reverted
+      """
 
   Scenario: a revert script fails
     Given version 2.0.0 of the app shop, with these services:
