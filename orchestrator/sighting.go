@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type sightings struct {
 	followed uint64              // the sequence that the journal was followed to
 	further  chan struct{}       // closed and replaced when it is followed further
 	apps     map[string]*sightedApp
+	ended    map[string]uint64 // rollouts whose end the journal was not followed to yet: its sequence
 }
 
 // sightedApp is what is known of an app.
@@ -64,7 +66,7 @@ type sighted struct {
 func newSightings() *sightings {
 	return &sightings{
 		open: make(map[string]*sighted), further: make(chan struct{}),
-		apps: make(map[string]*sightedApp),
+		apps: make(map[string]*sightedApp), ended: make(map[string]uint64),
 	}
 }
 
@@ -82,6 +84,7 @@ func (x *sightings) follow(sequence uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.followed = sequence
+	maps.DeleteFunc(x.ended, func(_ string, end uint64) bool { return end <= sequence })
 	close(x.further)
 	x.further = make(chan struct{})
 }
@@ -120,6 +123,9 @@ func (x *sightings) set(r journal.Record) {
 	}
 	app := x.apps[name]
 	app.newest = max(app.newest, r.Sequence)
+	if r.Sequence < x.ended[r.State.ID] {
+		return // it comes late
+	}
 	found := x.open[r.State.ID]
 	if found == nil {
 		found = &sighted{steps: make(map[string]*Sighting), changed: make(chan struct{})}
@@ -133,6 +139,9 @@ func (x *sightings) set(r journal.Record) {
 	if r.State.Status.Final() {
 		delete(x.open, r.State.ID)
 		delete(app.open, r.State.ID)
+		if r.Sequence > x.followed {
+			x.ended[r.State.ID] = r.Sequence
+		}
 	}
 }
 
@@ -158,16 +167,22 @@ func (x *sightings) all() []journal.Record {
 	return records
 }
 
-// outdated gives a channel that is closed when something newer than the record
-// happens to its rollout; ok is false when that has happened already.
-func (x *sightings) outdated(r journal.Record) (_ <-chan struct{}, ok bool) {
+// wants reports whether a step of a rollout is still to be acted on in the same way, as far
+// as is known, and gives a channel that is closed when something happens to the rollout.
+func (x *sightings) wants(id string, step rollout.Step) (_ <-chan struct{}, wanted bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	found := x.open[r.State.ID]
-	if found == nil || found.record.Sequence > r.Sequence {
+	found := x.open[id]
+	if found == nil {
 		return nil, false
 	}
-	return found.changed, true
+	for _, now := range found.record.State.Todo() {
+		if now.ID == step.ID {
+			same := now.Attempt == step.Attempt && now.Cancelled == step.Cancelled && now.Backwards() == step.Backwards()
+			return found.changed, same
+		}
+	}
+	return nil, false
 }
 
 // note changes what is known of the newest attempt of a step, or of the one after it,

@@ -115,28 +115,38 @@ func (j *Journal) work(ctx context.Context, m jetstream.Msg, handle func(context
 		_ = m.Term() // nobody can read it: giving it out again is of no use
 		return
 	}
-	done := make(chan struct{})
-	var busy sync.WaitGroup
-	busy.Go(func() {
-		tick := time.NewTicker(stillAt)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				_ = m.InProgress() // a failure means a repetition, which is harmless
-			case <-done:
-				return
-			}
-		}
-	})
+	stop := stayAt(m)
 	err = handle(ctx, i)
-	close(done)
-	busy.Wait()
+	stop()
 	if err != nil {
 		_ = m.NakWithDelay(nakDelay) // lost, it is given out again after ackWait
 		return
 	}
 	_ = m.Ack()
+}
+
+// stayAt says again and again that a message is being worked on, until stop is called; when
+// that returns nothing more is said.
+func stayAt(m jetstream.Msg) (stop func()) {
+	var mu sync.Mutex
+	var timer *time.Timer
+	stopped := false
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(stillAt, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !stopped {
+			_ = m.InProgress() // a failure means a repetition, which is harmless
+			timer.Reset(stillAt)
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop()
+	}
 }
 
 func item(m jetstream.Msg) (Item, error) {
