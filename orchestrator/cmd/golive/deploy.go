@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -87,22 +86,11 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	return c.followTo(ctx, r, begun, rollout.Completed)
 }
 
-// followTo tells a rollout's story, from what has just been asked for to its end; the
-// answer is its last state. Any other end than the one that is wanted is a failure.
+// followTo follows a rollout to its end; the answer is its last state. Any other end than
+// the one that is wanted is a failure.
 func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView, want rollout.Status) error {
-	j, err := journal.Open(ctx, r.Conn(), 1)
-	if err != nil {
-		return err
-	}
-	f := follower{nc: r.Conn(), story: newStory(c.err, c.color), since: begun.Sequence}
-	if c.output == "jsonl" {
-		f.each = func(rec journal.Record) error {
-			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
-		}
-	}
-	newest, err := f.follow(ctx, j, begun.Release.App, begun.ID)
-	last := newest.State
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	last, err := c.followAll(ctx, r, begun)
+	if err != nil && ctx.Err() != nil {
 		return &failure{code: codeGaveUp, exit: exitGaveUp,
 			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
 			hint:    "see how far it is: golive show " + begun.ID}
@@ -127,4 +115,21 @@ func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrat
 			fmt.Fprintf(w, "%s %s is live (rollout %s)\n", app, version, last.ID)
 		}
 	})
+}
+
+// followAll tells a rollout's story, from what has just been asked for to its end, and
+// gives its last state.
+func (c *command) followAll(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView) (rollout.State, error) {
+	j, err := journal.Open(ctx, r.Conn(), 1)
+	if err != nil {
+		return rollout.State{}, err
+	}
+	f := follower{nc: r.Conn(), story: newStory(c.err, c.color), since: begun.Sequence}
+	if c.output == "jsonl" {
+		f.each = func(rec journal.Record) error {
+			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
+		}
+	}
+	last, err := f.follow(ctx, j, begun.Release.App, begun.ID)
+	return last.State, err
 }
