@@ -74,6 +74,10 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	}
 	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
 		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder}
+	f := follower{nc: r.Conn(), story: newStory(c.err, c.color)}
+	if err := f.listen(q.Release.App, q.Rollout); err != nil {
+		return err
+	}
 	begun, err := orchestrator.NewClient(r.Conn()).Deploy(ctx, q)
 	if err != nil {
 		return err
@@ -83,13 +87,18 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 		ctx, cancel = context.WithTimeout(ctx, o.wait)
 		defer cancel()
 	}
-	return c.followTo(ctx, r, begun, rollout.Completed)
+	return c.followBy(ctx, &f, begun, rollout.Completed)
 }
 
 // followTo follows a rollout to its end; the answer is its last state. Any other end than
 // the one that is wanted is a failure.
 func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView, want rollout.Status) error {
-	last, err := c.followAll(ctx, r, begun)
+	return c.followBy(ctx, &follower{nc: r.Conn(), story: newStory(c.err, c.color)}, begun, want)
+}
+
+// followBy is followTo by a follower that may listen already.
+func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.RolloutView, want rollout.Status) error {
+	last, err := c.followAll(ctx, f, begun)
 	if err != nil && ctx.Err() != nil {
 		return &failure{code: codeGaveUp, exit: exitGaveUp,
 			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
@@ -119,12 +128,12 @@ func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrat
 
 // followAll tells a rollout's story, from what has just been asked for to its end, and
 // gives its last state.
-func (c *command) followAll(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView) (rollout.State, error) {
-	j, err := journal.Open(ctx, r.Conn(), 1)
+func (c *command) followAll(ctx context.Context, f *follower, begun orchestrator.RolloutView) (rollout.State, error) {
+	j, err := journal.Open(ctx, f.nc, 1)
 	if err != nil {
 		return rollout.State{}, err
 	}
-	f := follower{nc: r.Conn(), story: newStory(c.err, c.color), since: begun.Sequence}
+	f.since = begun.Sequence
 	if c.output == "jsonl" {
 		f.each = func(rec journal.Record) error {
 			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
