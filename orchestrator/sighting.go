@@ -299,7 +299,7 @@ func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 	}
 	p.Rollout, p.Attempt = about(m, p.Rollout, p.Attempt)
 	o.sight.note(p.Rollout, step, max(p.Attempt, 1), func(s *Sighting) {
-		s.Beat, s.Sent, s.Waiting = time.Now(), true, ""
+		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
 		if p.Done != nil {
 			s.Done, s.Total, s.Note = *p.Done, p.Total, clip(p.Note)
 		}
