@@ -97,7 +97,6 @@ Feature: going backward
       | search 2.0.0 online        | 1     |
       | search 2.0.0 online revert | 1     |
 
-  @bug
   Scenario: over two versions
     Given version 2.0.0 of the app shop, with these services:
       | service | version | scripts | reverts |
@@ -143,8 +142,8 @@ Feature: going backward
       golive: error: …blog…
       """
 
-  @bug
-  Scenario: the version that is back counts as prepared
+  # The version that served meanwhile has written data that they have not seen.
+  Scenario: the scripts that prepared the version that is back run again with its next deploy
     Given version 2.0.0 of the app shop, with these services:
       | service | version |
       | search  | 2.0.0   |
@@ -158,7 +157,7 @@ Feature: going backward
     Then it ends with code 0
     And these scripts have run:
       | script               | times |
-      | search 1.0.0 offline | 1     |
+      | search 1.0.0 offline | 2     |
 
   Scenario: one that is under way
     Given version 2.0.0 of the app shop, with these services:

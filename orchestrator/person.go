@@ -138,6 +138,14 @@ func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journa
 		return none, refuse(CodeNoRevert, "start the setup service that has their revert scripts, or leave what they did as it is with --skip-missing",
 			"nobody listens to the revert of %s: nothing was changed", strings.Join(missing, ", "))
 	}
+	e.Routes = make(map[string]uint64)
+	for _, service := range all[0].State.Release.Services {
+		route, err := o.gate.Route(ctx, service.Name)
+		if err != nil {
+			return none, err
+		}
+		e.Routes[service.Name] = route.Revision
+	}
 	e.At = time.Now().UTC()
 	next, err := all[0].State.Apply(e)
 	if err != nil {

@@ -192,11 +192,7 @@ func (o *Orchestrator) announce(ctx context.Context, r journal.Record) error {
 // address writes the headers that every message about a step carries. The message id
 // is made of what the message is about, so that repeating it repeats the id.
 func address(h nats.Header, s rollout.State, step string, attempt int, key string) {
-	space, err := uuid.Parse(s.ID)
-	if err != nil {
-		space = uuid.NewSHA1(uuid.NameSpaceOID, []byte(s.ID))
-	}
-	id := uuid.NewSHA1(space, []byte(key))
+	space, id := messageID(s.ID, key)
 	h.Set(protocol.HeaderRollout, s.ID)
 	h.Set(protocol.HeaderMessageID, id.String())
 	if step != "" {
@@ -206,6 +202,15 @@ func address(h nats.Header, s rollout.State, step string, attempt int, key strin
 	trace := strings.ReplaceAll(space.String(), "-", "")
 	span := strings.ReplaceAll(id.String(), "-", "")[:16]
 	h.Set(protocol.HeaderTraceparent, "00-"+trace+"-"+span+"-01")
+}
+
+// messageID is the id of a message of ours about a rollout, in the space of its ids.
+func messageID(rollout, key string) (space, id uuid.UUID) {
+	space, err := uuid.Parse(rollout)
+	if err != nil {
+		space = uuid.NewSHA1(uuid.NameSpaceOID, []byte(rollout))
+	}
+	return space, uuid.NewSHA1(space, []byte(key))
 }
 
 // sendStart sends the start of an attempt until somebody listens to it, or it is no longer

@@ -119,7 +119,7 @@ func (g *Gate) Route(ctx context.Context, service string) (Route, error) {
 	if err != nil {
 		return Route{}, fmt.Errorf("read route of %s: %w", service, err)
 	}
-	r := Route{Revision: entry.Revision(), Since: entry.Created()}
+	r := Route{Revision: entry.Revision(), Since: entry.Created().UTC()}
 	if err := json.Unmarshal(entry.Value(), &r.Route); err != nil {
 		return Route{}, fmt.Errorf("read route of %s at revision %d: %w", service, entry.Revision(), err)
 	}

@@ -212,6 +212,8 @@ type Event struct {
 
 	Backward *Backward `json:"backward,omitempty"` // of BackwardAsked
 	Missing  []string  `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script
+
+	Routes map[string]uint64 `json:"routes,omitempty"` // of BackwardAsked: revisions of the services' routes
 }
 
 // Mark is the state of a script that a person has recorded as run, without running it.

@@ -56,6 +56,9 @@ func (s State) applyBackward(e Event) (State, error) {
 			s.hold(step, e.At)
 			continue
 		}
+		if now, known := e.Routes[step.Name]; known && step.Replaces != nil { // a later rollout that was undone has written it last
+			step.Replaces = &Replace{Revision: now, Online: step.Replaces.Online}
+		}
 		step.undo()
 	}
 	return s.advance(e.At), nil
