@@ -16,53 +16,87 @@ import (
 // one of them takes each.
 const answerQueue = "golive"
 
+// maxArriving is how many messages wait to be taken before NATS drops some: answers are
+// sent again then.
+const maxArriving = 64 << 10
+
 // ears are the subscriptions to the answers and the progress of all scripts of the
 // newest rollout of each app: also of those that do not run, whose answers have to be
-// refused, or they are sent again for ever. It is safe for concurrent use.
+// refused, or they are sent again for ever. They share one channel, because a callback of
+// its own costs each of thousands a goroutine. It is safe for concurrent use.
 type ears struct {
-	o    *Orchestrator
-	mu   sync.Mutex
-	subs map[string]*ear // by subject
-	crew crew            // takes the answers
+	o        *Orchestrator
+	arriving chan *nats.Msg
+	taking   sync.WaitGroup
+	crew     crew // takes the answers
 
+	mu    sync.Mutex
+	subs  map[string]*ear    // by subject
 	heard map[string]hearing // by app
 }
 
 type ear struct {
+	interest
 	sub  *nats.Subscription
 	apps map[string]bool // whose newest rollouts have the script
 }
 
-func newEars(o *Orchestrator) *ears {
-	return &ears{o: o, subs: make(map[string]*ear), heard: make(map[string]hearing)}
+// interest is what a message on some subject is about.
+type interest struct {
+	script protocol.Script
+	verb   protocol.Verb
 }
 
-// wanted lists what a rollout needs to be heard of.
-func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription, error) {
-	all := make(map[string]func(*Orchestrator) (*nats.Subscription, error))
+func newEars(o *Orchestrator) *ears {
+	e := &ears{
+		o: o, arriving: make(chan *nats.Msg, maxArriving),
+		subs: make(map[string]*ear), heard: make(map[string]hearing),
+	}
+	e.taking.Go(e.take)
+	return e
+}
+
+// take deals with what arrives until the ears are closed.
+func (e *ears) take() {
+	for m := range e.arriving {
+		e.mu.Lock()
+		found := e.subs[m.Subject]
+		e.mu.Unlock()
+		switch {
+		case found == nil: // nobody waits for it any more
+		case found.verb == protocol.Progress:
+			e.o.heardProgress(found.script.Step(), m)
+		default:
+			e.crew.do(func() { e.o.heardAnswer(found.script, found.verb, m) })
+		}
+	}
+}
+
+// wanted lists what a rollout needs to be heard of, by subject.
+func wanted(s rollout.State) map[string]interest {
+	all := make(map[string]interest)
+	verbs := []protocol.Verb{protocol.Progress, protocol.Done, protocol.Failed}
+	if s.Backward != nil {
+		verbs = append(verbs, protocol.Reverted, protocol.RevertFailed)
+	}
 	for _, step := range s.Steps {
 		if step.Kind != rollout.Migration {
 			continue
 		}
-		script := step.Script()
-		verbs := []protocol.Verb{protocol.Done, protocol.Failed}
-		if s.Backward != nil {
-			verbs = append(verbs, protocol.Reverted, protocol.RevertFailed)
-		}
 		for _, verb := range verbs {
-			subject := script.Subject(verb)
-			all[subject] = func(o *Orchestrator) (*nats.Subscription, error) {
-				return o.nc.QueueSubscribe(subject, answerQueue, func(m *nats.Msg) {
-					o.ears.crew.do(func() { o.heardAnswer(script, verb, m) })
-				})
-			}
-		}
-		progress := script.Subject(protocol.Progress)
-		all[progress] = func(o *Orchestrator) (*nats.Subscription, error) {
-			return o.nc.Subscribe(progress, func(m *nats.Msg) { o.heardProgress(script.Step(), m) })
+			all[step.Script().Subject(verb)] = interest{step.Script(), verb}
 		}
 	}
 	return all
+}
+
+// subscribe listens to a subject: of the orchestrators one takes each answer, and all hear
+// of progress.
+func (e *ears) subscribe(subject string, verb protocol.Verb) (*nats.Subscription, error) {
+	if verb == protocol.Progress {
+		return e.o.nc.ChanSubscribe(subject, e.arriving)
+	}
+	return e.o.nc.ChanQueueSubscribe(subject, answerQueue, e.arriving)
 }
 
 // hear opens what the newest rollout of an app needs, before what is published on the same
@@ -77,18 +111,18 @@ func (e *ears) hear(r journal.Record) error {
 		return nil
 	}
 	app, need := r.State.Release.App, wanted(r.State)
-	for subject, subscribe := range need {
+	for subject, about := range need {
 		if e.subs[subject] == nil {
-			sub, err := subscribe(e.o)
+			sub, err := e.subscribe(subject, about.verb)
 			if err != nil {
 				return err
 			}
-			e.subs[subject] = &ear{sub: sub, apps: make(map[string]bool)}
+			e.subs[subject] = &ear{interest: about, sub: sub, apps: make(map[string]bool)}
 		}
 		e.subs[subject].apps[app] = true
 	}
 	for _, subject := range e.heard[app].subjects {
-		if need[subject] == nil {
+		if _, needed := need[subject]; !needed {
 			e.leave(app, subject)
 		}
 	}
@@ -138,10 +172,12 @@ func (e *ears) apps(subject string) []string {
 // close ends all subscriptions and waits for the answers that are being taken: they
 // still find the apps that they are for, and are not refused.
 func (e *ears) close() {
-	defer e.crew.dismiss()
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	for _, found := range e.subs {
 		_ = found.sub.Unsubscribe() // the connection may be gone
 	}
+	e.mu.Unlock()
+	close(e.arriving) // the client puts nothing into it once it has unsubscribed
+	e.taking.Wait()
+	e.crew.dismiss()
 }
