@@ -81,16 +81,16 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 		}
 		o.at(TimerSet)
 	}
-	doing, ctx := errgroup.WithContext(ctx)
+	doing, acting := errgroup.WithContext(ctx) // which ends when all is done: what follows needs one that does not
 	for _, step := range r.State.Todo() {
 		doing.Go(func() error {
 			switch {
 			case step.Kind != rollout.Migration:
-				return o.moveTraffic(ctx, r, step)
+				return o.moveTraffic(acting, r, step)
 			case step.Cancelled:
-				return o.awaitCancelled(ctx, r, step)
+				return o.awaitCancelled(acting, r, step)
 			}
-			return o.sendStart(ctx, r, step)
+			return o.sendStart(acting, r, step)
 		})
 	}
 	if err := doing.Wait(); err != nil {
