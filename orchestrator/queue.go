@@ -67,7 +67,8 @@ func (o *Orchestrator) beginQueued(ctx context.Context, app string) error {
 		if first < 0 || busy {
 			return nil
 		}
-		err = o.beginNow(ctx, open[first].State, slices.DeleteFunc(open, isQueued), after)
+		waiting := open[first].State // taken out before the list is changed
+		err = o.beginNow(ctx, waiting, slices.DeleteFunc(open, isQueued), after)
 		if !errors.Is(err, rollout.ErrConflict) {
 			return err
 		}
