@@ -56,6 +56,11 @@ func (s State) applyBackward(e Event) (State, error) {
 			s.hold(step, e.At)
 			continue
 		}
+		if revision := e.Routes[step.Name]; step.Replaces != nil && revision > 0 {
+			found := *step.Replaces // not changed in place
+			found.Revision = revision
+			step.Replaces = &found
+		}
 		step.undo()
 	}
 	return s.advance(e.At), nil
