@@ -232,11 +232,45 @@ func (a *app) abort(ctx context.Context, id string) {
 	})
 }
 
+// backward is tried once: it names no rollout, so one that was done, and whose answer was
+// lost, would go back once more.
 func (a *app) backward(ctx context.Context) {
-	_ = a.command(ctx, "backward", func(ctx context.Context) error {
-		_, err := a.client.Backward(ctx, orchestrator.BackwardRequest{App: a.name, By: "test"})
-		return err
-	})
+	q := orchestrator.BackwardRequest{App: a.name, By: "test"}
+	if live := a.completed(); len(live) > 2 && a.rnd.IntN(3) == 0 {
+		q.To = live[len(live)-3]
+	}
+	trying, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
+	_, err := a.client.Backward(trying, q)
+	var refusal *protocol.ServiceError
+	switch {
+	case err == nil && q.To != "":
+		a.note("backward --to done")
+	case err == nil:
+		a.note("backward done")
+	case errors.As(err, &refusal):
+		a.note("backward refused: " + refusal.Code)
+	default:
+		a.note("backward without an answer")
+	}
+}
+
+// completed lists the versions of the app that are complete, oldest first.
+func (a *app) completed() []string {
+	a.watch.mu.Lock()
+	defer a.watch.mu.Unlock()
+	var all []rollout.State
+	for _, r := range a.newest {
+		if r.State.Release.App == a.name && r.State.Status == rollout.Completed {
+			all = append(all, r.State)
+		}
+	}
+	slices.SortFunc(all, func(a, b rollout.State) int { return a.Created.Compare(b.Created) })
+	var versions []string
+	for _, s := range all {
+		versions = append(versions, s.Release.Version)
+	}
+	return versions
 }
 
 func (d *driver) retry(ctx context.Context, id string) {

@@ -24,7 +24,7 @@ func (l *life) lives(ctx context.Context) error {
 		var at orchestrator.Point
 		nth := 0
 		if len(l.points) > 0 {
-			at, nth = l.points[n%len(l.points)], 1+l.rnd.IntN(12)
+			at, nth = l.points[n%len(l.points)], 1+l.rnd.IntN(8)
 			if at == orchestrator.LedgerSaved {
 				nth = 1 // it is saved once a minute, and at the end
 			}
@@ -72,11 +72,9 @@ func (a *actor) alive() *process {
 func (l *life) end(ctx context.Context, p *process, at orchestrator.Point, span time.Duration) {
 	over := time.NewTimer(span)
 	defer over.Stop()
-	stop := make(<-chan time.Time)
-	if at == orchestrator.LedgerSaved { // told to end, it saves the ledger
-		t := time.NewTimer(span / 3)
-		defer t.Stop()
-		stop = t.C
+	var stop <-chan struct{}
+	if at == orchestrator.LedgerSaved {
+		stop = p.ready
 	}
 	for {
 		select {
@@ -87,7 +85,9 @@ func (l *life) end(ctx context.Context, p *process, at orchestrator.Point, span 
 			}
 			l.died(l.actor, p, cause)
 			return
-		case <-stop:
+		case <-stop: // told to end, it saves the ledger
+			stop = nil
+			rest(ctx, span/8)
 			_ = p.Process.Signal(syscall.SIGTERM) // it may have ended
 		case <-over.C:
 			p.kill()
