@@ -72,6 +72,7 @@ func (e evidence) findings() []string {
 		j.checkEnd(h)
 	}
 	j.checkOneAtATime()
+	j.checkWayBack()
 	j.checkLedger()
 	return j.found
 }
@@ -404,6 +405,28 @@ func (j *judge) checkOneAtATime() {
 			j.find("rollouts %s and %s of %s are both under way at sequence %d", other, id, name, r.Sequence)
 		default:
 			open[name] = id
+		}
+	}
+}
+
+// checkWayBack: whoever asked to go back to a version gets there, unless something else has
+// happened to the app since, or a revert has failed on the way.
+func (j *judge) checkWayBack() {
+	last := make(map[string]journal.Record) // of each app
+	live := make(map[string]rollout.State)
+	for _, h := range j.histories {
+		r := h[len(h)-1]
+		name := r.State.Release.App
+		if r.Sequence > last[name].Sequence {
+			last[name] = r
+		}
+		if r.State.Status == rollout.Completed && r.State.Created.After(live[name].Created) {
+			live[name] = r.State
+		}
+	}
+	for name, r := range last {
+		if back := r.State.Backward; r.State.Status == rollout.Reverted && back != nil && back.To != "" && live[name].Release.Version != back.To {
+			j.find("%s was to go back to %s, and is at %q", name, back.To, live[name].Release.Version)
 		}
 	}
 }

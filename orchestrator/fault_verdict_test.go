@@ -228,6 +228,14 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		{"an entry that says something else", func(x *tale) { x.books[app][0].Items = 4711 }, "the ledger says of"},
 		{"what was undone counts", func(x *tale) { x.books[app][len(x.books[app])-1].Void = "" }, "though the rollout is reverted"},
 		{"two rollouts at one time", func(x *tale) { x.histories[b][0].Sequence = 2 }, "are both under way"},
+		{"a way back that ends too early", func(x *tale) {
+			h := x.histories[b]
+			for i := range h {
+				if h[i].State.Backward != nil {
+					h[i].State.Backward = &rollout.Backward{To: "0.9.0"}
+				}
+			}
+		}, "was to go back to 0.9.0"},
 		{"a rollout that does not end", func(x *tale) { x.histories[a] = x.histories[a][:3] }, "is running at the end"},
 	}
 	for _, tt := range tests {
