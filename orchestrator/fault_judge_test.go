@@ -292,8 +292,7 @@ func (j *judge) checkReverts(h []journal.Record) {
 			continue
 		}
 		for i, d := range j.deeds {
-			// Of a bare one nobody knows whether it lives: after its deadline it is not waited for.
-			if i > from && d.Rollout == last.ID && d.Step == a.ID && !d.Revert && !d.Bare {
+			if i > from && d.Rollout == last.ID && d.Step == a.ID && !d.Revert && d.What != cameTo && !givenUp(h, a.ID, d.Attempt) {
 				j.find("rollout %s: %s %s (attempt %d, by %s) after its revert had begun", last.ID, a.ID, d.What, d.Attempt, d.By)
 			}
 		}
@@ -306,6 +305,15 @@ func (j *judge) checkReverts(h []journal.Record) {
 			}
 		}
 	}
+}
+
+// givenUp reports whether an attempt of a script was taken for dead, or was too late.
+func givenUp(h []journal.Record, step string, attempt int) bool {
+	return slices.ContainsFunc(h, func(r journal.Record) bool {
+		e := r.State.Event
+		return e.Type == rollout.StepBroke && e.Step == step && e.Attempt == attempt && e.Answer != nil && e.Answer.Error != nil &&
+			(e.Answer.Error.Code == protocol.CodeLost || e.Answer.Error.Code == protocol.CodeTimeout)
+	})
 }
 
 // checkPromise: no traffic begins to move, and no instance of a version answers, before
@@ -342,7 +350,7 @@ func (j *judge) checkPromise(h []journal.Record) {
 
 // toBeHeard is how long it may take from an event to its announcement, which is repeated
 // until then: who does it may die.
-const toBeHeard = 20 * time.Second
+const toBeHeard = 6 * time.Second
 
 // checkCompletion: each rollout that completes says so, under one id.
 func (j *judge) checkCompletion(h []journal.Record) {

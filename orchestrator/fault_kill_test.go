@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // life is how an actor lives and dies under faults: what its seed says, again and again.
@@ -16,6 +17,7 @@ type life struct {
 	from, to time.Duration        // how long it lives, unless a point is where it ends
 	rest     time.Duration        // at most, before its next life
 	points   []orchestrator.Point // that it comes to its end at, in turn
+	sleeps   bool                 // in every other life it is stopped for longer than it takes to be taken for dead
 }
 
 // lives has an actor die until ctx ends, and leaves it alive.
@@ -46,11 +48,30 @@ func (l *life) lives(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if l.sleeps && n%2 == 1 {
+			l.sleep(ctx, p, span/2)
+		}
 		l.end(ctx, p, at, span)
 		if ctx.Err() == nil {
 			rest(ctx, pause)
 		}
 	}
+}
+
+// sleep stops a process after a while, and wakes it when it has been taken for dead: what
+// it had begun it goes on with then.
+func (l *life) sleep(ctx context.Context, p *process, after time.Duration) {
+	d := protocol.HeartbeatsMissed*heartbeat + time.Duration(l.rnd.Int64N(int64(2*time.Second)))
+	rest(ctx, after)
+	if ctx.Err() != nil {
+		return
+	}
+	_ = p.Process.Signal(syscall.SIGSTOP) // it may have ended
+	rest(ctx, d)
+	_ = p.Process.Signal(syscall.SIGCONT)
+	l.cast.mu.Lock()
+	defer l.cast.mu.Unlock()
+	l.deaths[l.Kind+", asleep"]++
 }
 
 // alive gives the life that the actor has; nil when it is dead.

@@ -147,9 +147,9 @@ func (m *ensemble) lives(seed uint64) []*life {
 	rnd := func(n int) *rand.Rand { return rand.New(rand.NewPCG(seed, uint64(n))) }
 	var all []*life
 	for i, a := range m.orchestrators {
-		l := &life{actor: a, rnd: rnd(i), from: 3 * time.Second, to: 9 * time.Second, rest: 400 * time.Millisecond}
+		l := &life{actor: a, rnd: rnd(i), from: 3 * time.Second, to: 9 * time.Second, rest: 400 * time.Millisecond, sleeps: true}
 		if i < 2 {
-			l.from, l.to = 4*time.Second, 5*time.Second
+			l.sleeps, l.from, l.to = false, 4*time.Second, 5*time.Second
 			points := orchestrator.Points()
 			for _, n := range l.rnd.Perm(len(points)) {
 				l.points = append(l.points, points[n])
@@ -158,9 +158,9 @@ func (m *ensemble) lives(seed uint64) []*life {
 		all = append(all, l)
 	}
 	for i, a := range m.others {
-		all = append(all, &life{actor: a, rnd: rnd(10 + i), from: 2 * time.Second, to: 8 * time.Second, rest: 500 * time.Millisecond})
+		all = append(all, &life{actor: a, rnd: rnd(10 + i), from: 2 * time.Second, to: 8 * time.Second, rest: 500 * time.Millisecond, sleeps: true})
 	}
-	all = append(all, &life{actor: m.servers[0], rnd: rnd(20), from: 5 * time.Second, to: 10 * time.Second, rest: 300 * time.Millisecond})
+	all = append(all, &life{actor: m.servers[0], rnd: rnd(20), from: 6 * time.Second, to: 14 * time.Second, rest: 300 * time.Millisecond})
 	return all
 }
 
