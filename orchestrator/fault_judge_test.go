@@ -125,10 +125,16 @@ func text(v any) string {
 // checkRecorded: what has ended is recorded once, by the answer of the run that it is of.
 func (j *judge) checkRecorded(h []journal.Record) {
 	times := make(map[string]int)
-	for _, r := range h {
+	for i, r := range h {
 		e := r.State.Event
 		if e.Type != rollout.StepAnswered {
 			continue
+		}
+		if i > 0 {
+			if before, _ := h[i-1].State.Step(e.Step); before.Status != rollout.StepRunning || before.Attempt != e.Attempt || before.Revert != e.Revert {
+				j.find("rollout %s: the answer of attempt %d of %s (revert %t) was taken when attempt %d was %s (revert %t)",
+					r.State.ID, e.Attempt, e.Step, e.Revert, before.Attempt, before.Status, before.Revert)
+			}
 		}
 		key := fmt.Sprintf("%s of rollout %s, revert %t,", e.Step, r.State.ID, e.Revert)
 		if times[key]++; times[key] > 1 {

@@ -180,6 +180,12 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 			n := x.deed(ended, a, "todos/online", false)
 			x.deeds = slices.Delete(x.deeds, n, n+1)
 		}, "which no script has said"},
+		{"the answer of an earlier attempt was taken", func(x *tale) {
+			h := x.histories[a]
+			before := &h[len(h)-2].State
+			before.Steps = slices.Clone(before.Steps)
+			before.Steps[len(before.Steps)-1].Attempt = 2
+		}, "was taken when attempt 2 was running"},
 		{"the answer of another attempt was taken", func(x *tale) {
 			x.deeds[x.deed(ended, a, "todos/online", false)].Attempt = 2
 		}, "which no script has said"},
