@@ -117,14 +117,16 @@ func (a *app) bring(r rollout.Release) error {
 		a.tell(aSetup, order{Name: r.App, Version: r.Version, App: true})
 	}
 	a.serving = append(a.serving, r)
-	for n := 0; len(a.serving) > 6 && n < len(a.serving)-6; n++ {
-		for _, s := range a.serving[n].Services {
-			if s.Instances == 0 || !a.onRoute(s.Name, s.Version) {
+	if n := len(a.serving) - 6; n > 0 {
+		older := slices.DeleteFunc(a.serving[:n:n], func(r rollout.Release) bool {
+			s := r.Services[0]
+			unneeded := s.Instances == 0 || !a.onRoute(s.Name, s.Version)
+			if unneeded {
 				a.tell(anInstance, order{Name: s.Name, Version: s.Version, Down: true})
-				a.serving = slices.Delete(a.serving, n, n+1)
 			}
-			break
-		}
+			return unneeded
+		})
+		a.serving = append(slices.Clone(older), a.serving[n:]...)
 	}
 	return a.expect(r.App, r.Version)
 }

@@ -217,16 +217,6 @@ func (j *judge) doneAt(h []journal.Record, step string, revert bool) (int, bool)
 	return 0, false
 }
 
-// openedAt gives the sequence of the event that says that a step of traffic was done.
-func openedAt(h []journal.Record, step string) uint64 {
-	for _, r := range h {
-		if e := r.State.Event; e.Step == step && (e.Type == rollout.Opened || e.Type == rollout.Closed) {
-			return r.Sequence
-		}
-	}
-	return 0
-}
-
 // beganAt gives the sequence of the event with which a step began first.
 func beganAt(h []journal.Record, step string) uint64 {
 	for _, r := range h {
