@@ -10,7 +10,7 @@ import (
 )
 
 // mark is what stands, in an expected line, for what differs from run to run.
-var mark = regexp.MustCompile(`…|<(?:duration|id|ago|number|folder|time)>|\s+`)
+var mark = regexp.MustCompile(`…|<(?:duration|id|ago|number|folder|time|date)>|\s+`)
 
 // pattern matches what a mark stands for.
 func pattern(mark string) string {
@@ -27,6 +27,8 @@ func pattern(mark string) string {
 		return `\d+`
 	case "<folder>":
 		return `\S+`
+	case "<date>":
+		return `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}`
 	case "<time>":
 		return `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`
 	}

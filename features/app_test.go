@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cucumber/godog"
@@ -16,6 +17,7 @@ type app struct {
 	name, version string
 	services      []service
 	setup         string // the program that is its own setup service; empty: it has none
+	mustNotSkip   string // versions over which no rollout may jump
 	strategy      string
 }
 
@@ -23,6 +25,9 @@ type app struct {
 type service struct {
 	name, version string
 	phases        []string
+	reverts       []string // phases that have revert scripts
+	retries       string
+	backoff       string
 	dependsOn     []string
 	timeout       string
 	instances     string
@@ -36,6 +41,7 @@ func (s *scenario) appSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^the app (\S+) has a setup script of its own$`, func(name string) error { return s.appSetup(name, "a setup service") })
 	sc.Step(`^the app (\S+) has a setup script of its own, whose setup service (.+)$`, s.appSetup)
 	sc.Step(`^the app (\S+) goes live with the strategy (parallel|downtime)$`, s.appStrategy)
+	sc.Step(`^the versions (\S+) of the app (\S+) must not be skipped$`, s.appMustNotSkip)
 	sc.Step(`^the manifest of the app (\S+) is:$`, s.writeManifest)
 }
 
@@ -63,6 +69,12 @@ func (one *service) set(title, value string) error {
 		one.version = value
 	case "scripts":
 		one.phases = words(value)
+	case "reverts":
+		one.reverts = words(value)
+	case "retries":
+		one.retries = value
+	case "backoff":
+		one.backoff = value
 	case "depends on":
 		one.dependsOn = words(value)
 	case "timeout":
@@ -109,6 +121,15 @@ func (s *scenario) appStrategy(name, strategy string) error {
 	return s.keepManifest(a)
 }
 
+func (s *scenario) appMustNotSkip(versions, name string) error {
+	a := s.apps[name]
+	if a == nil {
+		return fmt.Errorf("there is no app %s yet", name)
+	}
+	a.mustNotSkip = versions
+	return s.keepManifest(a)
+}
+
 func (s *scenario) writeManifest(name string, text *godog.DocString) error {
 	return s.keep(name, text.Content)
 }
@@ -130,6 +151,9 @@ func (s *scenario) keepManifest(a *app) error {
 	if a.strategy != "" {
 		fmt.Fprintf(&m, "strategy: %s\nretryAfter: 3s\n", a.strategy)
 	}
+	if a.mustNotSkip != "" {
+		fmt.Fprintf(&m, "mustNotSkip: [%s]\n", a.mustNotSkip)
+	}
 	if len(a.services) > 0 {
 		m.WriteString("services:\n")
 	}
@@ -138,14 +162,15 @@ func (s *scenario) keepManifest(a *app) error {
 		if err != nil {
 			return err
 		}
-		setup, err := setupCommand(one.setup, one.phases)
+		setup, err := one.setupCommand()
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(&m, "  %s:\n", one.name)
 		for _, field := range []struct{ key, value string }{
 			{"version", one.version}, {"run", inline(run)}, {"setup", inline(setup)}, {"migrations", inline(one.phases)},
-			{"dependsOn", inline(one.dependsOn)}, {"timeout", one.timeout}, {"instances", one.instances},
+			{"dependsOn", inline(one.dependsOn)}, {"timeout", one.timeout},
+			{"retries", one.retries}, {"backoff", one.backoff}, {"instances", one.instances},
 			{"keepOnline", inline(one.keepOnline)},
 		} {
 			if field.value != "" {
@@ -185,6 +210,15 @@ func runCommand(program string) ([]string, error) {
 		return role("service")
 	}
 	return anyCommand(program)
+}
+
+// setupCommand is how the setup service of a service is started.
+func (one service) setupCommand() ([]string, error) {
+	phases := slices.Clone(one.phases)
+	for _, phase := range one.reverts {
+		phases = append(phases, phase+" revert")
+	}
+	return setupCommand(one.setup, phases)
 }
 
 // setupCommand is how a setup service is started that is such a program.

@@ -27,6 +27,8 @@ type board struct {
 	changed  chan struct{} // closed and replaced with every change
 	programs []*program
 	runs     []string           // names of the scripts that have begun, in order
+	runners  []int              // processes in which they have begun
+	stopped  map[string]int     // by script: how many of its runs were told to stop
 	orders   map[string][]order // by script: for its next runs, the last for all that follow
 	released map[string]int     // by script: how many of its runs need no longer wait for the scenario's word
 	lines    map[net.Conn]bool  // that are open
@@ -45,7 +47,8 @@ type hello struct {
 	Name    string `json:"name"` // of the service, or of the app
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
-	Script  string `json:"script,omitempty"` // this is no program that reports but a script that asks
+	Script  string `json:"script,omitempty"`  // this is no program that reports but a script that asks
+	Stopped string `json:"stopped,omitempty"` // nor that, but a script that was told to stop
 }
 
 // order is what a script shall do.
@@ -56,7 +59,7 @@ type order struct {
 	Total int64  `json:"total,omitempty"` // of so many; 0: of those
 	Note  string `json:"note,omitempty"`
 	Wait  bool   `json:"wait,omitempty"` // for the scenario's word
-	Do    string `json:"do,omitempty"`   // fail or panic; empty: succeed
+	Do    string `json:"do,omitempty"`   // fail, fail for good or panic; empty: succeed
 	Text  string `json:"text,omitempty"` // of the failure
 }
 
@@ -67,7 +70,7 @@ func startBoard() (*board, error) {
 	}
 	b := &board{
 		listener: l, changed: make(chan struct{}),
-		orders: make(map[string][]order), released: make(map[string]int), lines: make(map[net.Conn]bool),
+		stopped: make(map[string]int), orders: make(map[string][]order), released: make(map[string]int), lines: make(map[net.Conn]bool),
 	}
 	b.serving.Go(b.accept)
 	return b, nil
@@ -98,7 +101,11 @@ func (b *board) serve(line net.Conn) {
 		return // it has ended before it had said who it is
 	}
 	if h.Script != "" {
-		b.instruct(h.Script, line)
+		b.instruct(h.Script, h.PID, line)
+		return
+	}
+	if h.Stopped != "" {
+		b.change(func() { b.stopped[h.Stopped]++ })
 		return
 	}
 	p := &program{hello: h, line: line}
@@ -110,11 +117,11 @@ func (b *board) serve(line net.Conn) {
 
 // instruct counts the run of a script and tells it what to do, and to go on when it is
 // to wait for that.
-func (b *board) instruct(script string, line net.Conn) {
+func (b *board) instruct(script string, runner int, line net.Conn) {
 	var o order
 	run := 0
 	b.change(func() {
-		b.runs = append(b.runs, script)
+		b.runs, b.runners = append(b.runs, script), append(b.runners, runner)
 		run = count(b.runs, script)
 		if all := b.orders[script]; len(all) > 0 {
 			o, b.orders[script] = all[0], all[min(1, len(all)-1):]
@@ -131,6 +138,17 @@ func (b *board) instruct(script string, line net.Conn) {
 		_ = out.Encode(o)
 	}
 	<-gone
+}
+
+// ranIn lists the processes in which a script has begun. The caller holds mu.
+func (b *board) ranIn(script string) []int {
+	var all []int
+	for i, run := range b.runs {
+		if run == script {
+			all = append(all, b.runners[i])
+		}
+	}
+	return all
 }
 
 func count(all []string, one string) int {

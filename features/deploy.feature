@@ -138,8 +138,8 @@ Feature: rolling a release out into an environment
     Then it ends with code 1
     And I am told:
       """
-      golive: error: rollout <id> of shop 1.0.0 is under way: one app has one rollout at a time
-      golive: hint: golive show <id> tells how far it is; golive deploy --replace takes its place
+      golive: error: rollout <id> of shop 1.0.0 is running: one app has one rollout at a time
+      golive: hint: golive show <id> tells how far it is; golive deploy --queue waits for its end, --replace aborts it
       """
     When I let the offline script of search 1.0.0 end
     Then the rollout of shop 1.0.0 completes
@@ -161,9 +161,9 @@ Feature: rolling a release out into an environment
     When I run "golive history"
     Then the answer is:
       """
-      ROLLOUT APP  VERSION STATUS     BEGUN TOOK       BY
-      <id>    shop 1.0.1   completed  <ago> <duration> …
-      <id>    shop 1.0.0   superseded <ago> <duration> …
+      ROLLOUT APP  VERSION STATUS    BEGUN TOOK       BY
+      <id>    shop 1.0.1   completed <ago> <duration> …
+      <id>    shop 1.0.0   aborted   <ago> <duration> …
       """
 
   Scenario: a service belongs to one app
@@ -224,7 +224,7 @@ Feature: rolling a release out into an environment
     And version 1.0.0 of the app shop, with these services:
       | service | version | scripts         |
       | search  | 1.0.0   | offline, online |
-    When I run "golive deploy shop"
+    When I run "golive deploy --allow-older shop"
     Then it ends with code 0
     And search answers as version 1.0.0
     And these scripts have run:
@@ -247,6 +247,6 @@ Feature: rolling a release out into an environment
     Then it ends with code 1
     And I am told:
       """
-      golive: error: 01 is the beginning of 3 rollouts, such as <id> and <id>
+      golive: error: 01 is the beginning of several rollouts, such as <id> and <id>
       golive: hint: give more of its id
       """

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cucumber/godog"
 	"github.com/nats-io/nats.go/jetstream"
@@ -31,16 +34,19 @@ func (b *bus) stop() error {
 
 func (s *scenario) environmentSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^an environment with a bus$`, s.startBus)
-	sc.Step(`^an environment with (one|two) orchestrators?$`, s.startEnvironment)
+	sc.Step(`^an environment with (one|two|three) orchestrators?$`, s.startEnvironment)
+	sc.Step(`^an environment with (one|two|three) orchestrators?, each of them "golive serve (.*)"$`, s.startSpecial)
 	sc.Step(`^another orchestrator is started$`, s.startOrchestrator)
-	sc.Step(`^the (first|second) orchestrator is killed with SIGKILL$`, s.killOrchestrator)
-	sc.Step(`^the (first|second) orchestrator gets Ctrl-C$`, s.interruptOrchestrator)
-	sc.Step(`^the (first|second) orchestrator ends with code (\d+)$`, s.orchestratorEnds)
+	sc.Step(`^the (first|second|third|fourth|fifth|sixth) orchestrator is killed with SIGKILL$`, s.killOrchestrator)
+	sc.Step(`^the (first|second|third|fourth|fifth|sixth) orchestrator gets (Ctrl-C|SIGTERM)$`, s.interruptOrchestrator)
+	sc.Step(`^the (first|second|third|fourth|fifth|sixth) orchestrator ends with code (\d+)$`, s.orchestratorEnds)
 	sc.Step(`^the bus goes away and comes back$`, s.restartBus)
 	sc.Step(`^somebody starts the programs of the app (\S+)$`, s.startPrograms)
 	sc.Step(`^somebody starts the setup service of (\S+) (\S+) with the scripts (.+)$`, s.startSetup)
+	sc.Step(`^the setup service of (\S+) (\S+) is built anew and takes the place of the one that runs$`, s.rebuildSetup)
+	sc.Step(`^the rollout of the app (\S+) goes on within (\d+) seconds of that$`, s.goesOnWithin)
 	sc.Step(`^the orchestrator logs "(.*)"$`, s.orchestratorLogs)
-	sc.Step(`^the rollout of (\S+) (\S+) (completes|fails)$`, s.awaitRollout)
+	sc.Step(`^the rollout of (\S+) (\S+) (completes|fails|is aborted|is undone|is queued)$`, s.awaitRollout)
 }
 
 func (s *scenario) startBus() error { return s.startBusAt(embedded.DefaultListen) }
@@ -68,15 +74,23 @@ func (s *scenario) startEnvironment(ctx context.Context, orchestrators string) e
 	if err := s.startBus(); err != nil {
 		return err
 	}
-	if err := s.startOrchestrator(ctx); err != nil || orchestrators == "one" {
-		return err
+	for range map[string]int{"one": 1, "two": 2, "three": 3}[orchestrators] {
+		if err := s.startOrchestrator(ctx); err != nil {
+			return err
+		}
 	}
-	return s.startOrchestrator(ctx)
+	return nil
+}
+
+// startSpecial starts an environment whose orchestrators have flags of their own.
+func (s *scenario) startSpecial(ctx context.Context, orchestrators, flags string) error {
+	s.serveFlags = " " + flags
+	return s.startEnvironment(ctx, orchestrators)
 }
 
 // startOrchestrator returns when it is at work.
 func (s *scenario) startOrchestrator(ctx context.Context) error {
-	t, err := s.open("golive serve", s.elsewhere())
+	t, err := s.open("golive serve"+s.serveFlags, s.elsewhere())
 	if err != nil {
 		return err
 	}
@@ -85,7 +99,7 @@ func (s *scenario) startOrchestrator(ctx context.Context) error {
 }
 
 func (s *scenario) orchestrator(which string) (*terminal, error) {
-	i := map[string]int{"first": 0, "second": 1}[which]
+	i := slices.Index([]string{"first", "second", "third", "fourth", "fifth", "sixth"}, which)
 	if i >= len(s.orchestrators) {
 		return nil, fmt.Errorf("there is no %s orchestrator", which)
 	}
@@ -97,16 +111,20 @@ func (s *scenario) killOrchestrator(ctx context.Context, which string) error {
 	if err != nil {
 		return err
 	}
+	s.killed = time.Now()
 	if err := t.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	return t.await(ctx)
 }
 
-func (s *scenario) interruptOrchestrator(which string) error {
+func (s *scenario) interruptOrchestrator(which, how string) error {
 	t, err := s.orchestrator(which)
 	if err != nil {
 		return err
+	}
+	if how == "SIGTERM" {
+		return t.cmd.Process.Signal(syscall.SIGTERM)
 	}
 	return t.cmd.Process.Signal(syscall.SIGINT)
 }
@@ -140,7 +158,7 @@ func (s *scenario) startPrograms(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		setup, err := setupCommand(one.setup, one.phases)
+		setup, err := one.setupCommand()
 		if err != nil {
 			return err
 		}
@@ -166,6 +184,76 @@ func (s *scenario) startSetup(ctx context.Context, name, version, phases string)
 		return err
 	}
 	return s.startProgram(ctx, &app{}, name, version, args)
+}
+
+// rebuildSetup starts a setup service whose program has other content, as one has that was
+// built anew, once the one that runs has ended.
+func (s *scenario) rebuildSetup(ctx context.Context, name, version string) error {
+	var args []string
+	var of *app
+	for _, a := range s.apps {
+		for _, one := range a.services {
+			if one.name == name && one.version == version {
+				var err error
+				if args, err = one.setupCommand(); err != nil {
+					return err
+				}
+				of = a
+			}
+		}
+	}
+	if args == nil {
+		return fmt.Errorf("there is no setup service of %s %s", name, version)
+	}
+	program, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	args[0] = filepath.Join(s.folder, "rebuilt")
+	if err := os.WriteFile(args[0], append(program, "built anew"...), 0o700); err != nil {
+		return err
+	}
+	if err := s.signalProgram(syscall.SIGTERM)(ctx, "setup service", name, version); err != nil {
+		return err
+	}
+	if err := s.noSetupService(ctx); err != nil {
+		return err
+	}
+	if err := s.startProgram(ctx, of, name, version, args); err != nil {
+		return err
+	}
+	t := s.others[len(s.others)-1]
+	return t.err.await(ctx, t.ended, func(text string) string { return inOrder([]string{"… listening …"}, text) })
+}
+
+// goesOnWithin measures the time from the end of an orchestrator to the next event.
+func (s *scenario) goesOnWithin(ctx context.Context, app string, seconds int) error {
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	events, err := s.events(ctx, app)
+	if err != nil {
+		return err
+	}
+	defer events.Stop()
+	for {
+		m, err := events.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("nothing has happened since the orchestrator was killed: %w", err)
+		}
+		var state struct{ Event struct{ At time.Time } }
+		if err := json.Unmarshal(m.Data(), &state); err != nil {
+			return err
+		}
+		took := state.Event.At.Sub(s.killed)
+		if took < 0 {
+			continue
+		}
+		godog.Log(ctx, fmt.Sprintf("the next event came %s after the kill", took))
+		if took > time.Duration(seconds)*time.Second {
+			return fmt.Errorf("it took %s", took)
+		}
+		return nil
+	}
 }
 
 // startProgram returns when it has reported, which it does before it joins the bus.
@@ -199,7 +287,9 @@ func (s *scenario) startProgram(ctx context.Context, a *app, service, version st
 // awaitRollout blocks until the newest rollout of an app has ended, as a deployment
 // system sees it: in the stream of everything that happens.
 func (s *scenario) awaitRollout(ctx context.Context, name, version, how string) error {
-	want := map[string]string{"completes": "completed", "fails": "failed"}[how]
+	want := map[string]string{
+		"completes": "completed", "fails": "failed", "is aborted": "aborted", "is undone": "reverted", "is queued": "queued",
+	}[how]
 	ctx, cancel := withPatience(ctx)
 	defer cancel()
 	events, err := s.events(ctx, name)

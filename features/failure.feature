@@ -104,7 +104,7 @@ Feature: when something fails
     And I am told:
       """
       golive: error: rollout <id> is completed: only a failed one can be retried
-      golive: hint: golive show <id> tells how it ended
+      golive: hint: golive show <id> tells how it stands
       """
 
   Scenario: the next release takes the place of one that has failed
@@ -197,7 +197,8 @@ Feature: when something fails
     And the offline script of search 1.0.0 has begun
     And the setup service of search 1.0.0 runs out of memory
     Then it ends with code 1
-    And the story tells "golive: error: step search/offline: lost: no sign of life for 15s: the worker is taken for dead"
+    And the story tells "golive: error: search setup exited with code 3"
+    And all that golive has started is gone
 
   Scenario: what a rollout has prepared is prepared again by the one that takes its place
     Given an environment with one orchestrator

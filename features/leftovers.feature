@@ -44,7 +44,6 @@ Feature: nothing is left behind
     And I press Ctrl-C
     Then golive and all that it has started are gone within 5 seconds
 
-  @bug
   Scenario: what was interrupted goes on
     Given the offline script of search 1.0.0 deals the first time with 5 items and takes until I say so
     When I start "golive up shop"

@@ -195,7 +195,6 @@ Feature: looking at what is there
     When I run "golive ledger -o jsonl"
     Then each line of the answer is JSON with the fields that ledger.txt lists
 
-  @bug
   Scenario: for programs, all times are in UTC wherever golive runs
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"

@@ -19,7 +19,7 @@ func (s *scenario) processSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^the `+program+` runs$`, s.awaitProgram)
 	sc.Step(`^no setup service runs$`, s.noSetupService)
 	sc.Step(`^the (service|setup service) of (\S+) (\S+) runs out of memory$`, s.endProgram)
-	sc.Step(`^the (service) of (\S+) (\S+) hangs$`, s.signalProgram(syscall.SIGSTOP))
+	sc.Step(`^the (service|setup service) of (\S+) (\S+) hangs$`, s.signalProgram(syscall.SIGSTOP))
 	sc.Step(`^the (service) of (\S+) (\S+) wakes up$`, s.signalProgram(syscall.SIGCONT))
 	sc.Step(`^golive and all that it has started are gone within (\d+) seconds$`, s.allGone)
 	sc.Step(`^golive and all that it has started are gone at once$`, func(ctx context.Context) error {

@@ -11,10 +11,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/golive-dev/golive/relay"
-	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -89,25 +90,37 @@ func playSetup(phases []string) int {
 		s.App = os.Getenv("GOLIVE_APP")
 	}
 	for _, phase := range phases {
-		script := obey(protocol.Script{Name: myName(), Version: s.Version, Phase: protocol.Phase(phase)})
-		switch protocol.Phase(phase) {
-		case protocol.Before:
+		script := obey(myName() + " " + s.Version + " " + phase)
+		switch phase {
+		case "before":
 			s.Before = script
-		case protocol.Offline:
+		case "before revert":
+			s.RevertBefore = script
+		case "offline":
 			s.Offline = script
-		case protocol.Online:
+		case "offline revert":
+			s.RevertOffline = script
+		case "online":
 			s.Online = script
-		case protocol.Setup:
+		case "online revert":
+			s.RevertOnline = script
+		case "setup":
 			s.SetUp = script
+		case "setup revert":
+			s.RevertSetUp = script
 		}
 	}
 	return sdk.Main(s)
 }
 
-// obey is a script that does what the board says.
-func obey(script protocol.Script) sdk.Script {
+// obey is a script that does what the board says, and holds when it is paused.
+func obey(script string) sdk.Script {
 	return func(ctx context.Context, run *sdk.Run) error {
-		o, err := ask(ctx, script.String(), func(o order) {
+		holding, end := context.WithCancel(ctx)
+		var watch sync.WaitGroup
+		watch.Go(func() { tellPauses(holding, run) })
+		defer func() { end(); watch.Wait() }()
+		o, err := ask(ctx, script, func(o order) {
 			if o.Print != "" {
 				fmt.Println(o.Print)
 			}
@@ -118,15 +131,40 @@ func obey(script protocol.Script) sdk.Script {
 				run.Progress(o.Items, max(o.Items, o.Total), o.Note)
 			}
 		})
+		if err == nil && sdk.Paused(ctx) {
+			if err = sdk.AwaitResume(ctx); err == nil {
+				run.Log.Info("going on")
+			}
+		}
 		switch {
 		case err != nil:
 			return err
+		case o.Do == "fail for good":
+			return sdk.Permanent(errors.New(o.Text))
 		case o.Do == "fail":
 			return errors.New(o.Text)
 		case o.Do == "panic":
 			panic(o.Text)
 		}
 		return nil
+	}
+}
+
+// tellPauses logs when the script is paused, as one does that works piece by piece.
+func tellPauses(ctx context.Context, run *sdk.Run) {
+	piece := time.NewTicker(10 * time.Millisecond)
+	defer piece.Stop()
+	for {
+		select {
+		case <-piece.C:
+		case <-ctx.Done():
+			return
+		}
+		if !sdk.Paused(ctx) {
+			continue
+		}
+		run.Log.Info("holding")
+		_ = sdk.AwaitResume(ctx) // that it may go on is told by the script
 	}
 }
 
@@ -139,8 +177,8 @@ func ask(ctx context.Context, script string, meanwhile func(order)) (order, erro
 		return o, err
 	}
 	defer line.Close()
-	defer context.AfterFunc(ctx, func() { _ = line.Close() })()
-	if err := json.NewEncoder(line).Encode(hello{Script: script}); err != nil {
+	defer context.AfterFunc(ctx, func() { _ = line.Close(); tellStopped(script) })()
+	if err := json.NewEncoder(line).Encode(hello{Script: script, PID: os.Getpid()}); err != nil {
 		return o, err
 	}
 	in := json.NewDecoder(line)
@@ -155,6 +193,16 @@ func ask(ctx context.Context, script string, meanwhile func(order)) (order, erro
 		return o, errors.Join(err, context.Cause(ctx))
 	}
 	return o, nil
+}
+
+// tellStopped tells the board that a script was told to stop.
+func tellStopped(script string) {
+	line, err := net.Dial("tcp", os.Getenv(envBoard))
+	if err != nil {
+		return // it is gone, and its scenario with it
+	}
+	defer line.Close()
+	_ = json.NewEncoder(line).Encode(hello{Stopped: script})
 }
 
 // playStubborn does not end when it is asked to, nor does the program it has forked.

@@ -25,6 +25,8 @@ type scenario struct {
 	terminals     []*terminal // in which commands were run, the newest last
 	orchestrators []*terminal // of the environment
 	others        []*terminal // in which the programs of apps run that golive did not start
+	serveFlags    string      // of orchestrators that are started from now on
+	killed        time.Time   // when an orchestrator was last killed
 	interrupted   time.Time   // when golive was last told to end; zero: it was not
 
 	bus     *bus     // of an environment; nil: golive up brings its own

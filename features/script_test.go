@@ -8,12 +8,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/cucumber/godog"
 )
 
 func (s *scenario) scriptSteps(sc *godog.ScenarioContext) {
-	const script = `^the (before|offline|online|setup) script of (\S+) (\S+) `
+	const script = `^the ((?:before|offline|online|setup)(?: revert)?) script of (\S+) (\S+) `
 	say := func(pattern string, o func(text string) []order) {
 		sc.Step(script+pattern+`$`, func(phase, name, version, text string) {
 			s.order(name+" "+version+" "+phase, o(text)...)
@@ -21,6 +22,10 @@ func (s *scenario) scriptSteps(sc *godog.ScenarioContext) {
 	}
 	say(`fails with "(.*)"`, func(text string) []order { return []order{{Do: "fail", Text: text}} })
 	say(`fails the first time with "(.*)"`, func(text string) []order { return []order{{Do: "fail", Text: text}, {}} })
+	say(`fails twice with "(.*)"`, func(text string) []order {
+		return []order{{Do: "fail", Text: text}, {Do: "fail", Text: text}, {}}
+	})
+	say(`fails for good with "(.*)"`, func(text string) []order { return []order{{Do: "fail for good", Text: text}} })
 	say(`panics with "(.*)"`, func(text string) []order { return []order{{Do: "panic", Text: text}} })
 	say(`prints "(.*)"`, func(text string) []order { return []order{{Print: text}} })
 	say(`logs "(.*)"`, func(text string) []order { return []order{{Log: text}} })
@@ -42,12 +47,15 @@ func (s *scenario) scriptSteps(sc *godog.ScenarioContext) {
 	sc.Step(script+`has begun again$`, func(ctx context.Context, phase, name, version string) error {
 		return s.awaitRun(ctx, name+" "+version+" "+phase, 2)
 	})
-	sc.Step(`^I let the (before|offline|online|setup) script of (\S+) (\S+) end$`, func(phase, name, version string) {
+	sc.Step(`^I let the ((?:before|offline|online|setup)(?: revert)?) script of (\S+) (\S+) end$`, func(phase, name, version string) {
 		s.release(name+" "+version+" "+phase, math.MaxInt)
 	})
-	sc.Step(`^I let the first run of the (before|offline|online|setup) script of (\S+) (\S+) end$`, func(phase, name, version string) {
+	sc.Step(`^I let the first run of the ((?:before|offline|online|setup)(?: revert)?) script of (\S+) (\S+) end$`, func(phase, name, version string) {
 		s.release(name+" "+version+" "+phase, 1)
 	})
+	sc.Step(script+`is told to stop$`, s.awaitStopped)
+	sc.Step(`^the setup service that runs the (.+) script of (\S+) (\S+) is killed with SIGKILL$`, s.killRunner)
+	sc.Step(`^each run of the (.+) script of (\S+) (\S+) was in another instance$`, s.ranApart)
 	sc.Step(`^these scripts have run:$`, s.haveRun)
 }
 
@@ -69,6 +77,41 @@ func (s *scenario) awaitRun(ctx context.Context, script string, times int) error
 		}
 		return ""
 	})
+}
+
+// awaitStopped blocks until a script has heard that it is to stop.
+func (s *scenario) awaitStopped(ctx context.Context, phase, name, version string) error {
+	script := name + " " + version + " " + phase
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	return s.board.await(ctx, func() string {
+		if s.board.stopped[script] == 0 {
+			return fmt.Sprintf("the script %s was not told to stop", script)
+		}
+		return ""
+	})
+}
+
+// killRunner kills the process in which a script has begun last.
+func (s *scenario) killRunner(phase, name, version string) error {
+	s.board.mu.Lock()
+	defer s.board.mu.Unlock()
+	all := s.board.ranIn(name + " " + version + " " + phase)
+	if len(all) == 0 {
+		return fmt.Errorf("the %s script of %s %s has not begun", phase, name, version)
+	}
+	return syscall.Kill(all[len(all)-1], syscall.SIGKILL)
+}
+
+func (s *scenario) ranApart(phase, name, version string) error {
+	s.board.mu.Lock()
+	defer s.board.mu.Unlock()
+	all := s.board.ranIn(name + " " + version + " " + phase)
+	slices.Sort(all)
+	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
+		return fmt.Errorf("%d runs were in %d instances", len(all), n)
+	}
+	return nil
 }
 
 // haveRun compares how often each script has run with the table.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,8 +34,10 @@ func (s *scenario) terminalSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^I run "(golive.*)" in a folder that has to do with no app$`, func(ctx context.Context, line string) error {
 		return s.runIn(ctx, line, s.elsewhere())
 	})
+	sc.Step(`^I run "(golive.*)" beside it$`, s.runBeside)
+	sc.Step(`^I go back to where I had started "(golive.*)"$`, s.goBack)
 	sc.Step(`^I have run "(golive.*)"$`, s.haveDone)
-	sc.Step(`^I start "(golive.*)"$`, func(line string) error { return s.start(line, s.home()) })
+	sc.Step(`^I start "(golive.*)"$`, func(ctx context.Context, line string) error { return s.start(ctx, line, s.home()) })
 	sc.Step(`^I press Ctrl-C$`, func() error { return s.signal(syscall.SIGINT) })
 	sc.Step(`^I press Ctrl-C once more$`, func() error { return s.signal(syscall.SIGINT) })
 	sc.Step(`^golive gets SIGTERM$`, func() error { return s.signal(syscall.SIGTERM) })
@@ -60,11 +63,34 @@ func (s *scenario) current() (*terminal, error) {
 func (s *scenario) run(ctx context.Context, line string) error { return s.runIn(ctx, line, s.home()) }
 
 func (s *scenario) runIn(ctx context.Context, line, folder string) error {
-	if err := s.start(line, folder); err != nil {
+	if err := s.start(ctx, line, folder); err != nil {
 		return err
 	}
 	t, _ := s.current()
 	return t.await(ctx)
+}
+
+// runBeside runs a command and goes on with the one that was started before.
+func (s *scenario) runBeside(ctx context.Context, line string) error {
+	before, err := s.current()
+	if err != nil {
+		return err
+	}
+	if err := s.run(ctx, line); err != nil {
+		return err
+	}
+	return s.goBack(before.line)
+}
+
+// goBack makes the terminal in which a line was typed last the one that steps speak of.
+func (s *scenario) goBack(line string) error {
+	for i, t := range slices.Backward(s.terminals) {
+		if t.line == line {
+			s.terminals = append(slices.Delete(s.terminals, i, i+1), t)
+			return nil
+		}
+	}
+	return fmt.Errorf("%s was not started", line)
 }
 
 func (s *scenario) haveDone(ctx context.Context, line string) error {
@@ -75,9 +101,9 @@ func (s *scenario) haveDone(ctx context.Context, line string) error {
 }
 
 // start types a line that begins with golive. In it ROLLOUT stands for the rollout that
-// was told of last, and BUS for the address of the bus.
-func (s *scenario) start(line, folder string, more ...string) error {
-	line, err := s.fillIn(line)
+// was told of last, ROLLOUT-OF-1.0.0 for the one of that version, and BUS for the address of the bus.
+func (s *scenario) start(ctx context.Context, line, folder string, more ...string) error {
+	line, err := s.fillIn(ctx, line)
 	if err != nil {
 		return err
 	}
@@ -120,17 +146,25 @@ func (s *scenario) launch(line string, args []string, folder string, more ...str
 
 var (
 	uuid      = `[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`
+	rolloutOf = regexp.MustCompile(`ROLLOUT-OF-([0-9.]+)`)
 	rolloutID = regexp.MustCompile(`rollout (` + uuid + `)`)
 	busURL    = regexp.MustCompile(`bus: (nats://\S+?),? `)
 )
 
-func (s *scenario) fillIn(line string) (string, error) {
-	if strings.Contains(line, "ROLLOUT") {
+func (s *scenario) fillIn(ctx context.Context, line string) (string, error) {
+	if strings.Contains(line, "ROLLOUT") && !rolloutOf.MatchString(line) {
 		id := s.newest(rolloutID)
 		if id == "" {
 			return "", errors.New("no rollout has been told of yet")
 		}
 		line = strings.ReplaceAll(line, "ROLLOUT", id)
+	}
+	for _, found := range rolloutOf.FindAllStringSubmatch(line, -1) {
+		id, err := s.rolloutOf(ctx, found[1])
+		if err != nil {
+			return "", err
+		}
+		line = strings.Replace(line, found[0], id, 1)
 	}
 	if strings.Contains(line, "BUS") {
 		url, err := s.addressOfBus()
@@ -140,6 +174,23 @@ func (s *scenario) fillIn(line string) (string, error) {
 		line = strings.ReplaceAll(line, "BUS", url)
 	}
 	return line, nil
+}
+
+// rolloutOf is the rollout of a version, once the terminal that steps speak of, or one
+// before it, tells of it.
+func (s *scenario) rolloutOf(ctx context.Context, version string) (id string, err error) {
+	t, err := s.current()
+	if err != nil {
+		return "", err
+	}
+	pattern := regexp.MustCompile(`rollout (` + uuid + `): \S+ ` + regexp.QuoteMeta(version) + `[, ]`)
+	err = t.err.await(ctx, t.ended, func(string) string {
+		if id = s.newest(pattern); id == "" {
+			return "no rollout of " + version + " has been told of"
+		}
+		return ""
+	})
+	return id, err
 }
 
 // newest is what was told last in the place of the pattern's group.

@@ -19,7 +19,7 @@ import (
 
 func (s *scenario) todoSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^the programs of the todo app were compiled before$`, s.compileTodo)
-	sc.Step(`^I start "(golive.*)" for version (\S+) of the todo app$`, func(line, version string) error {
+	sc.Step(`^I start "(golive.*)" for version (\S+) of the todo app$`, func(ctx context.Context, line, version string) error {
 		folder, err := todoFolder()
 		if err != nil {
 			return err
@@ -27,7 +27,7 @@ func (s *scenario) todoSteps(sc *godog.ScenarioContext) {
 		if version == "0.0.1" {
 			folder = filepath.Join(folder, version)
 		}
-		return s.start(line+" "+folder, s.home(), "WEB_LISTEN=127.0.0.1:0")
+		return s.start(ctx, line+" "+folder, s.home(), "WEB_LISTEN=127.0.0.1:0")
 	})
 	sc.Step(`^I add these todos:$`, s.addTodos)
 	sc.Step(`^searching for "(.*)" finds:$`, s.findTodos)

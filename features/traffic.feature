@@ -155,6 +155,6 @@ Feature: moving production traffic
     Given version 1.0.0 of the app shop, with these services:
       | service | version | scripts |
       | search  | 1.0.0   |         |
-    When I run "golive deploy shop"
+    When I run "golive deploy --allow-older shop"
     Then it ends with code 0
     And search answers as each of these versions: 1.0.0

@@ -59,7 +59,7 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 		o.at(EventSaved)
 		o.logEvent(next, sequence)
 		r = journal.Record{State: next, Sequence: sequence}
-		o.sight.wrote(r)
+		o.sight.meet(r)
 		return r, nil
 	}
 }
@@ -115,6 +115,9 @@ func (o *Orchestrator) takeNamed(ctx context.Context, script protocol.Script, ve
 		answer = protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: string(m.Data)}}
 	}
 	answer.Rollout, answer.Attempt = about(m, answer.Rollout, answer.Attempt)
+	if _, ours := messageID(answer.Rollout, rollout.AnswerKey(m.Subject, answer.Attempt)); m.Header.Get(protocol.HeaderMessageID) == ours.String() {
+		return nil // an orchestrator has told observers of it
+	}
 	typ := rollout.StepAnswered
 	if verb == protocol.Failed || verb == protocol.RevertFailed {
 		typ = rollout.StepBroke

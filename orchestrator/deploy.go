@@ -50,8 +50,10 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 			return journal.Record{}, err
 		}
 	}
-	if own, err := o.journal.Load(ctx, app, q.Rollout); after > 0 && !errors.Is(err, rollout.ErrNotFound) {
-		return own, err
+	if after > 0 && (!known || !journal.Fresh(q.Rollout, time.Now())) {
+		if own, err := o.journal.Load(ctx, app, q.Rollout); !errors.Is(err, rollout.ErrNotFound) {
+			return own, err
+		}
 	}
 	if err := o.checkOwners(q.Release); err != nil {
 		return journal.Record{}, err
@@ -130,7 +132,7 @@ func (o *Orchestrator) beginWith(ctx context.Context, s rollout.State, after uin
 	o.at(EventSaved)
 	o.logEvent(s, sequence)
 	r := journal.Record{State: s, Sequence: sequence}
-	o.sight.wrote(r)
+	o.sight.meet(r)
 	return r, nil
 }
 

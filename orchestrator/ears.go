@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
-	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -66,15 +65,48 @@ func wanted(s rollout.State) map[string]func(*Orchestrator) (*nats.Subscription,
 	return all
 }
 
-// hear makes sure that everything the rollout needs is heard before what is published
-// on the same connection from now on.
+// hear opens what the newest rollout of an app needs, before what is published on the same
+// connection from now on, and closes what only one before it needed.
 func (e *ears) hear(r journal.Record) error {
+	if len(r.State.Steps) == 0 { // it has not begun
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.open(r) {
 		return nil
 	}
-	return e.add(r)
+	app, need := r.State.Release.App, wanted(r.State)
+	for subject, subscribe := range need {
+		if e.subs[subject] == nil {
+			sub, err := subscribe(e.o)
+			if err != nil {
+				return err
+			}
+			e.subs[subject] = &ear{sub: sub, apps: make(map[string]bool)}
+		}
+		e.subs[subject].apps[app] = true
+	}
+	for _, subject := range e.heard[app].subjects {
+		if need[subject] == nil {
+			e.leave(app, subject)
+		}
+	}
+	e.heard[app] = hearing{r.State.ID, r.State.Backward != nil, r.Sequence, slices.Collect(maps.Keys(need))}
+	return nil
+}
+
+// leave closes a subject that an app no longer needs, if no other one does.
+func (e *ears) leave(app, subject string) {
+	found := e.subs[subject]
+	if found == nil {
+		return
+	}
+	delete(found.apps, app)
+	if len(found.apps) == 0 {
+		_ = found.sub.Unsubscribe() // the connection may be gone
+		delete(e.subs, subject)
+	}
 }
 
 // open reports whether all that a rollout needs is heard already, which changes only when
@@ -90,50 +122,7 @@ type hearing struct {
 	rollout  string
 	backward bool
 	sequence uint64
-}
-
-func (e *ears) add(r journal.Record) error {
-	s := r.State
-	for subject, subscribe := range wanted(s) {
-		if e.subs[subject] == nil {
-			sub, err := subscribe(e.o)
-			if err != nil {
-				return err
-			}
-			e.subs[subject] = &ear{sub: sub, apps: make(map[string]bool)}
-		}
-		e.subs[subject].apps[s.Release.App] = true
-	}
-	e.heard[s.Release.App] = hearing{s.ID, s.Backward != nil, r.Sequence}
-	return nil
-}
-
-// adjust opens what the newest rollout of an app needs, and closes what only one
-// before it needed.
-func (e *ears) adjust(r journal.Record) {
-	s := r.State
-	if len(s.Steps) == 0 { // it has not begun
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.open(r) {
-		return
-	}
-	if err := e.add(r); err != nil {
-		e.o.log.Warn("listen", zap.String("rollout", s.ID), zap.Error(err)) // the work item does it again
-	}
-	need := wanted(s)
-	for subject, found := range e.subs {
-		if need[subject] != nil || !found.apps[s.Release.App] {
-			continue
-		}
-		delete(found.apps, s.Release.App)
-		if len(found.apps) == 0 {
-			_ = found.sub.Unsubscribe() // the connection may be gone
-			delete(e.subs, subject)
-		}
-	}
+	subjects []string // that are heard for it
 }
 
 // apps lists those whose newest rollouts listen to subject.

@@ -45,6 +45,7 @@ type environment struct {
 	logs    *observer.ObservedLogs // what all orchestrators have logged
 
 	gatePatience time.Duration // of orchestrators to be made; 0: the default
+	keep         time.Duration // of orchestrators to be made
 }
 
 func newEnvironment(t *testing.T) *environment {
@@ -112,7 +113,7 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	e.must(err)
 	g.Patience = e.gatePatience
 	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Heartbeat: heartbeat, Resend: resend, Logger: e.log,
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Logger: e.log,
 	})
 	e.must(err)
 	return o

@@ -96,7 +96,7 @@ func (o *Orchestrator) about(ctx context.Context, script protocol.Script) (proto
 func (o *Orchestrator) lastSign(ctx context.Context, s rollout.State, step rollout.Step) time.Time {
 	if o.sight.of(s.ID, step.ID, step.Attempt).Beat.IsZero() && o.claimed(ctx, s, step) {
 		o.sight.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) {
-			seen.Beat, seen.Sent, seen.Waiting = time.Now(), true, ""
+			seen.Beat, seen.Sent, seen.Waiting = time.Now().UTC(), true, ""
 		})
 	}
 	return o.sight.of(s.ID, step.ID, step.Attempt).Beat

@@ -51,6 +51,7 @@ type Config struct {
 	Replicas  int           // of the bucket of claims; 0 means 1
 	Heartbeat time.Duration // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
 	Resend    time.Duration // before a start that nobody listens to is sent again; 0: [DefaultResend]
+	Keep      time.Duration // after its end the journal of a rollout is dropped, not what the ledger has of it; 0: never
 	Version   string        // of golive, as told by the API; empty: "0.0.0-dev"
 	Logger    *zap.Logger   // nil means silence
 
@@ -179,6 +180,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 		running.Go(func() error { return o.takeWork(ctx) })
 		running.Go(func() error { return o.watchHearts(ctx) })
 		running.Go(func() error { return o.saveLedger(ctx) })
+		running.Go(func() error { return o.retain(ctx) })
 		running.Go(func() error { return o.serveAPI(ctx) })
 		return nil
 	})
@@ -235,26 +237,28 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		o.sight.track(r)
-		o.ears.adjust(r)
+		o.take(r)
 	}
 	o.sight.follow(after)
 	return o.journal.Follow(ctx, after, func(e journal.Event) error {
-		r := journal.Record{Sequence: e.Sequence}
-		var own bool
-		if r.State, own = o.sight.recall(e.Sequence); !own {
-			r = e.Record()
-		}
+		r := e.Record()
 		if r.State.ID == "" {
 			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", r.Sequence))
 		} else {
-			o.sight.track(r)
-			o.ears.adjust(r)
+			o.take(r)
 		}
 		o.index.Apply(r.State, r.Sequence)
 		o.sight.follow(r.Sequence)
 		return nil
 	})
+}
+
+// take takes in what has happened to a rollout.
+func (o *Orchestrator) take(r journal.Record) {
+	o.sight.track(r)
+	if err := o.ears.hear(r); err != nil {
+		o.log.Warn("listen", zap.String("rollout", r.State.ID), zap.Error(err)) // the work item does it again
+	}
 }
 
 // catchUp blocks until all that had happened to rollouts when it was called is known.
@@ -287,12 +291,13 @@ func (o *Orchestrator) flush(ctx context.Context) error {
 	return o.nc.FlushWithContext(ctx)
 }
 
-// The ledger is saved when it has grown by so many events, and at the latest after this
-// time: an orchestrator that starts reads what came after.
+// The ledger is saved after this time, and what is read at the start of an orchestrator
+// also whenever it has grown by so many events: the start reads those that came after.
 const (
 	saveEvery  = time.Minute
 	saveEvents = 2000
-	lookEvery  = time.Second // how often its growth is looked at
+	lookEvery  = time.Second     // how often its growth is looked at
+	saveFor    = 5 * time.Second // at the end of an orchestrator
 )
 
 func (o *Orchestrator) saveLedger(ctx context.Context) error {
@@ -302,21 +307,24 @@ func (o *Orchestrator) saveLedger(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			if time.Since(saved) >= saveEvery || o.index.Changes() >= saveEvents {
-				o.saveNow(ctx)
+			switch {
+			case time.Since(saved) >= saveEvery:
+				o.saveNow(ctx, o.index.Save)
 				saved = time.Now()
+			case o.index.Changes() >= saveEvents:
+				o.saveNow(ctx, o.index.SaveEnvironment)
 			}
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveFor)
 			defer cancel()
-			o.saveNow(last)
+			o.saveNow(last, o.index.Save)
 			return nil
 		}
 	}
 }
 
-func (o *Orchestrator) saveNow(ctx context.Context) {
-	if err := o.index.Save(ctx); err != nil {
+func (o *Orchestrator) saveNow(ctx context.Context, save func(context.Context) error) {
+	if err := save(ctx); err != nil {
 		o.log.Warn("ledger not saved, it is made anew from the journal when needed", zap.Error(err))
 	}
 	o.at(LedgerSaved)

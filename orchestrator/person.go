@@ -138,8 +138,13 @@ func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journa
 		return none, refuse(CodeNoRevert, "start the setup service that has their revert scripts, or leave what they did as it is with --skip-missing",
 			"nobody listens to the revert of %s: nothing was changed", strings.Join(missing, ", "))
 	}
-	if e.Routes, err = o.routesBack(ctx, all[0].State); err != nil {
-		return none, err
+	e.Routes = make(map[string]uint64)
+	for _, service := range all[0].State.Release.Services {
+		route, err := o.gate.Route(ctx, service.Name)
+		if err != nil {
+			return none, err
+		}
+		e.Routes[service.Name] = route.Revision
 	}
 	e.At = time.Now().UTC()
 	next, err := all[0].State.Apply(e)
@@ -152,29 +157,6 @@ func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journa
 	}
 	o.logEvent(next, sequence)
 	return journal.Record{State: next, Sequence: sequence}, nil
-}
-
-// routesBack gives the routes that a completed rollout has led to its versions, and that
-// later rollouts of the app have come from and were led back to since. One that leads
-// elsewhere is not the rollout's to write any more.
-func (o *Orchestrator) routesBack(ctx context.Context, s rollout.State) (map[string]uint64, error) {
-	if s.Status != rollout.Completed {
-		return nil, nil
-	}
-	revisions := make(map[string]uint64)
-	for _, step := range s.Steps {
-		if step.Kind != rollout.Traffic {
-			continue
-		}
-		route, err := o.gate.Route(ctx, step.Name)
-		if err != nil {
-			return nil, err
-		}
-		if route.Rollout != s.ID && route.Settled() && slices.Contains(route.Online(), step.Version) {
-			revisions[step.Name] = route.Revision
-		}
-	}
-	return revisions, nil
 }
 
 // toUndo lists the rollouts that have to be undone to get where q wants to, in the order of

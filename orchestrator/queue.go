@@ -67,8 +67,8 @@ func (o *Orchestrator) beginQueued(ctx context.Context, app string) error {
 		if first < 0 || busy {
 			return nil
 		}
-		waiting := open[first].State // taken out before the list is changed
-		err = o.beginNow(ctx, waiting, slices.DeleteFunc(open, isQueued), after)
+		next := open[first].State
+		err = o.beginNow(ctx, next, slices.DeleteFunc(open, isQueued), after)
 		if !errors.Is(err, rollout.ErrConflict) {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -46,15 +47,15 @@ type sightings struct {
 	open     map[string]*sighted // by rollout
 	followed uint64              // the sequence that the journal was followed to
 	further  chan struct{}       // closed and replaced when it is followed further
-	apps     map[string]uint64   // the sequence of an app's newest known event
-
-	written map[uint64]rollout.State // events that were written here, by sequence: the newest ones
-	order   []uint64                 // of them, oldest first
+	apps     map[string]*sightedApp
+	ended    map[string]uint64 // rollouts whose end the journal was not followed to yet: its sequence
 }
 
-// keepWritten is how many events that were written here are kept, so that they need not be
-// read when they come back.
-const keepWritten = 2048
+// sightedApp is what is known of an app.
+type sightedApp struct {
+	newest uint64              // sequence of its newest known event
+	open   map[string]*sighted // by rollout
+}
 
 type sighted struct {
 	record  journal.Record
@@ -65,7 +66,7 @@ type sighted struct {
 func newSightings() *sightings {
 	return &sightings{
 		open: make(map[string]*sighted), further: make(chan struct{}),
-		apps: make(map[string]uint64), written: make(map[uint64]rollout.State),
+		apps: make(map[string]*sightedApp), ended: make(map[string]uint64),
 	}
 }
 
@@ -83,6 +84,7 @@ func (x *sightings) follow(sequence uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.followed = sequence
+	maps.DeleteFunc(x.ended, func(_ string, end uint64) bool { return end <= sequence })
 	close(x.further)
 	x.further = make(chan struct{})
 }
@@ -95,34 +97,14 @@ func (x *sightings) reached(sequence uint64) (bool, <-chan struct{}) {
 	return x.followed >= sequence, x.further
 }
 
-// wrote takes in an event that was written here.
-func (x *sightings) wrote(r journal.Record) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.written[r.Sequence] = r.State
-	x.order = append(x.order, r.Sequence)
-	if len(x.order) > keepWritten {
-		delete(x.written, x.order[0])
-		x.order = x.order[1:]
-	}
-	if r.Sequence > x.followed {
-		x.set(r)
-	}
-}
-
-// recall gives an event that was written here lately.
-func (x *sightings) recall(sequence uint64) (rollout.State, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	s, known := x.written[sequence]
-	return s, known
-}
-
 // newestOf is the sequence of the newest known event of an app; 0 when none is known.
 func (x *sightings) newestOf(app string) uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.apps[app]
+	if known := x.apps[app]; known != nil {
+		return known.newest
+	}
+	return 0
 }
 
 // meet takes in an event that whoever follows the journal may not have come to yet.
@@ -135,13 +117,19 @@ func (x *sightings) meet(r journal.Record) {
 }
 
 func (x *sightings) set(r journal.Record) {
-	if app := r.State.Release.App; r.Sequence > x.apps[app] {
-		x.apps[app] = r.Sequence
+	name := r.State.Release.App
+	if x.apps[name] == nil {
+		x.apps[name] = &sightedApp{open: make(map[string]*sighted)}
+	}
+	app := x.apps[name]
+	app.newest = max(app.newest, r.Sequence)
+	if r.Sequence < x.ended[r.State.ID] {
+		return // it comes late
 	}
 	found := x.open[r.State.ID]
 	if found == nil {
 		found = &sighted{steps: make(map[string]*Sighting), changed: make(chan struct{})}
-		x.open[r.State.ID] = found
+		x.open[r.State.ID], app.open[r.State.ID] = found, found
 	}
 	if r.Sequence > found.record.Sequence {
 		found.record = r
@@ -150,6 +138,10 @@ func (x *sightings) set(r journal.Record) {
 	}
 	if r.State.Status.Final() {
 		delete(x.open, r.State.ID)
+		delete(app.open, r.State.ID)
+		if r.Sequence > x.followed {
+			x.ended[r.State.ID] = r.Sequence
+		}
 	}
 }
 
@@ -175,16 +167,22 @@ func (x *sightings) all() []journal.Record {
 	return records
 }
 
-// outdated gives a channel that is closed when something newer than the record
-// happens to its rollout; ok is false when that has happened already.
-func (x *sightings) outdated(r journal.Record) (_ <-chan struct{}, ok bool) {
+// wants reports whether a step of a rollout is still to be acted on in the same way, as far
+// as is known, and gives a channel that is closed when something happens to the rollout.
+func (x *sightings) wants(id string, step rollout.Step) (_ <-chan struct{}, wanted bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	found := x.open[r.State.ID]
-	if found == nil || found.record.Sequence > r.Sequence {
+	found := x.open[id]
+	if found == nil {
 		return nil, false
 	}
-	return found.changed, true
+	for _, now := range found.record.State.Todo() {
+		if now.ID == step.ID {
+			same := now.Attempt == step.Attempt && now.Cancelled == step.Cancelled && now.Backwards() == step.Backwards()
+			return found.changed, same
+		}
+	}
+	return nil, false
 }
 
 // note changes what is known of the newest attempt of a step, or of the one after it,
@@ -238,7 +236,14 @@ func (x *sightings) silent(s rollout.State, step rollout.Step, first time.Durati
 
 // ofApp lists the open rollouts of an app, by the sequence of their newest events.
 func (x *sightings) ofApp(app string) []journal.Record {
-	all := slices.DeleteFunc(x.all(), func(r journal.Record) bool { return r.State.Release.App != app })
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var all []journal.Record
+	if known := x.apps[app]; known != nil {
+		for _, s := range known.open {
+			all = append(all, s.record)
+		}
+	}
 	slices.SortFunc(all, func(a, b journal.Record) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return all
 }
@@ -251,7 +256,7 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	if !changed && n.Waiting == "" {
 		return // a wait is told again and again, for those who have begun to listen meanwhile
 	}
-	o.take(n)
+	o.notice(n)
 	data, err := json.Marshal(n)
 	if err == nil {
 		err = o.nc.Publish(protocol.NoticeSubject(s.Release.App, s.ID), data)
@@ -264,7 +269,7 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	}
 }
 
-func (o *Orchestrator) take(n Notice) {
+func (o *Orchestrator) notice(n Notice) {
 	o.sight.note(n.Rollout, n.Step, n.Attempt, func(s *Sighting) {
 		s.Sent = s.Sent || n.Sent
 		s.Waiting = n.Waiting
@@ -275,7 +280,7 @@ func (o *Orchestrator) hearNotices(ctx context.Context) error {
 	sub, err := o.nc.Subscribe(protocol.AllNotices, func(m *nats.Msg) {
 		var n Notice
 		if json.Unmarshal(m.Data, &n) == nil {
-			o.take(n)
+			o.notice(n)
 		}
 	})
 	if err != nil {
@@ -294,7 +299,7 @@ func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 	}
 	p.Rollout, p.Attempt = about(m, p.Rollout, p.Attempt)
 	o.sight.note(p.Rollout, step, max(p.Attempt, 1), func(s *Sighting) {
-		s.Beat, s.Sent, s.Waiting = time.Now(), true, ""
+		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
 		if p.Done != nil {
 			s.Done, s.Total, s.Note = *p.Done, p.Total, clip(p.Note)
 		}

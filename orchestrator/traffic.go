@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,28 +21,31 @@ const (
 )
 
 // moveTraffic leads the route of a service to where the step says and records what has
-// come of it. It ends early when something newer has happened to the rollout: whoever
-// has that item goes on with the route as it is then.
+// come of it. It ends early when that is no longer wanted: whoever has the item of the
+// event that says so goes on with the route as it is then.
 func (o *Orchestrator) moveTraffic(ctx context.Context, r journal.Record, step rollout.Step) error {
-	outdated, current := o.sight.outdated(r)
-	if !current {
+	changed, wanted := o.sight.wants(r.State.ID, step)
+	if !wanted {
 		return nil
 	}
 	moving, stop := context.WithCancel(ctx)
 	defer stop()
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		select {
-		case <-outdated:
-			stop()
-		case <-moving.Done():
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for wanted := true; wanted; {
+			select {
+			case <-changed:
+				changed, wanted = o.sight.wants(r.State.ID, step)
+			case <-moving.Done():
+				return
+			}
 		}
-	}()
+		stop()
+	})
 	moved, err := o.gate.Open(moving, o.order(r, step))
 	stop()
-	<-watching
-	if _, current := o.sight.outdated(r); !current && err != nil {
+	watching.Wait()
+	if _, wanted := o.sight.wants(r.State.ID, step); !wanted && err != nil {
 		return nil
 	}
 	o.at(TrafficLed)
@@ -54,7 +58,7 @@ func (o *Orchestrator) order(r journal.Record, step rollout.Step) gate.Order {
 	if step.Backwards() {
 		order = backwards(r.State, step)
 	}
-	order.Rollout, order.Sequence, order.Seal = r.State.ID, r.Sequence, step.Revert
+	order.Rollout, order.Sequence, order.Seal = r.State.ID, r.Sequence, step.Backwards()
 	order.Tell = func(waiting string) {
 		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: waiting})
 	}

@@ -39,12 +39,8 @@ func (o *Orchestrator) handleItem(ctx context.Context, i journal.Item) error {
 	return o.reply(ctx, i)
 }
 
-// workOn does an event's item. What this orchestrator has written itself it need not read.
+// workOn does an event's item.
 func (o *Orchestrator) workOn(ctx context.Context, i journal.Item) error {
-	state, own := o.sight.recall(i.Sequence)
-	if own {
-		return o.work(ctx, journal.Record{State: state, Sequence: i.Sequence}, i.Again)
-	}
 	r, err := i.Record()
 	if err != nil {
 		o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", i.Sequence))
@@ -53,36 +49,34 @@ func (o *Orchestrator) workOn(ctx context.Context, i journal.Item) error {
 	return o.work(ctx, r, i.Again)
 }
 
-// work tells the world of an event and then, if it is still the newest of its
-// rollout, does what its state asks for. An item that was given out before may be old:
-// then the leader is asked what the newest is. Else what is known here will do, since
-// whatever is done on an event that is a little behind is harmless.
+// work tells the world of an event, and then acts on the steps that the event has begun or
+// turned, as long as the newest state still wants that: each is in the care of one item,
+// which comes again until it is done. Everything else is left to the items of other events.
+// What is newest is as known here, which may be a little behind: whatever is done then is
+// harmless. An item that was given out before may be old, so the leader is asked.
 func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) error {
 	if err := o.announce(ctx, r); err != nil {
 		return err
 	}
 	o.at(Announced)
+	o.sight.meet(r)
 	if again {
 		newest, err := o.journal.Load(ctx, r.State.Release.App, r.State.ID)
 		if err != nil {
 			return err
 		}
-		if newest.Sequence != r.Sequence {
-			return nil // whoever has the newest item does what is left to do
-		}
+		o.sight.meet(newest)
 	}
-	o.sight.meet(r)
-	if newest, known := o.sight.newest(r.State.ID); known && newest.Sequence != r.Sequence {
-		return nil
-	}
-	if due := r.State.Due(); !due.IsZero() {
-		if err := o.journal.Remind(ctx, r.State, r.Sequence, due); err != nil && !errors.Is(err, rollout.ErrConflict) {
+	if newest, known := o.sight.newest(r.State.ID); known && newest.Sequence == r.Sequence {
+		if err := o.remind(ctx, r); err != nil {
 			return err
 		}
-		o.at(TimerSet)
 	}
-	doing, acting := errgroup.WithContext(ctx) // which ends when all is done: what follows needs one that does not
+	doing, acting := errgroup.WithContext(ctx)
 	for _, step := range r.State.Todo() {
+		if !inCare(r.State.Event, step) {
+			continue
+		}
 		doing.Go(func() error {
 			switch {
 			case step.Kind != rollout.Migration:
@@ -97,6 +91,36 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 		return err
 	}
 	return o.follows(ctx, r)
+}
+
+// inCare reports whether it is the item of this event that acts on a step.
+func inCare(e rollout.Event, step rollout.Step) bool {
+	if step.Started.Equal(e.At) {
+		return true
+	}
+	switch e.Type {
+	case rollout.TurnedBack:
+		return step.ID == e.Step
+	case rollout.BackwardAsked:
+		return step.Cancelled
+	case rollout.ResumeAsked: // it may have been paused before its start was sent
+		return step.Kind == rollout.Migration && (e.Step == "" || e.Step == step.ID)
+	}
+	return false
+}
+
+// remind sets the rollout's timer, if anything can be late.
+func (o *Orchestrator) remind(ctx context.Context, r journal.Record) error {
+	due := r.State.Due()
+	if due.IsZero() {
+		return nil
+	}
+	err := o.journal.Remind(ctx, r.State, r.Sequence, due)
+	if errors.Is(err, rollout.ErrConflict) {
+		return nil // the newer event's item sets it
+	}
+	o.at(TimerSet)
+	return err
 }
 
 // follows begins what was waiting for the rollout to get where it is.
@@ -168,11 +192,7 @@ func (o *Orchestrator) announce(ctx context.Context, r journal.Record) error {
 // address writes the headers that every message about a step carries. The message id
 // is made of what the message is about, so that repeating it repeats the id.
 func address(h nats.Header, s rollout.State, step string, attempt int, key string) {
-	space, err := uuid.Parse(s.ID)
-	if err != nil {
-		space = uuid.NewSHA1(uuid.NameSpaceOID, []byte(s.ID))
-	}
-	id := uuid.NewSHA1(space, []byte(key))
+	space, id := messageID(s.ID, key)
 	h.Set(protocol.HeaderRollout, s.ID)
 	h.Set(protocol.HeaderMessageID, id.String())
 	if step != "" {
@@ -184,29 +204,48 @@ func address(h nats.Header, s rollout.State, step string, attempt int, key strin
 	h.Set(protocol.HeaderTraceparent, "00-"+trace+"-"+span+"-01")
 }
 
-// sendStart sends the start of an attempt until somebody listens to it, or something
-// newer has happened to the rollout. One that is known to have arrived is not sent
-// again.
+// messageID is the id of a message of ours about a rollout, in the space of its ids.
+func messageID(rollout, key string) (space, id uuid.UUID) {
+	space, err := uuid.Parse(rollout)
+	if err != nil {
+		space = uuid.NewSHA1(uuid.NameSpaceOID, []byte(rollout))
+	}
+	return space, uuid.NewSHA1(space, []byte(key))
+}
+
+// sendStart sends the start of an attempt until somebody listens to it, or it is no longer
+// wanted. One that is known to have arrived is not sent again.
 func (o *Orchestrator) sendStart(ctx context.Context, r journal.Record, step rollout.Step) error {
 	if err := o.ears.hear(r); err != nil {
 		return fmt.Errorf("listen to the answers of %s: %w", step.ID, err)
 	}
 	for {
-		outdated, current := o.sight.outdated(r)
-		if !current || o.sight.of(r.State.ID, step.ID, step.Attempt).Sent {
+		changed, wanted := o.sight.wants(r.State.ID, step)
+		if !wanted || o.sight.of(r.State.ID, step.ID, step.Attempt).Sent {
 			return nil
 		}
-		heard, err := o.publishStart(ctx, r.State, step)
-		if err != nil {
+		if heard, err := o.publishStart(ctx, r.State, step); err != nil || heard {
 			return err
 		}
-		if heard {
-			return nil
+		if err := o.awaitResend(ctx, r.State.ID, step, changed); err != nil {
+			return err
 		}
+	}
+}
+
+// awaitResend blocks until it is time to look at a step again, or it is not wanted any more.
+func (o *Orchestrator) awaitResend(ctx context.Context, id string, step rollout.Step, changed <-chan struct{}) error {
+	timer := time.NewTimer(o.cfg.Resend)
+	defer timer.Stop()
+	for {
 		select {
-		case <-time.After(o.cfg.Resend):
-		case <-outdated:
+		case <-timer.C:
 			return nil
+		case <-changed:
+			wanted := false
+			if changed, wanted = o.sight.wants(id, step); !wanted {
+				return nil
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -249,16 +288,12 @@ func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, err
 // has, nobody is left who could run it when nobody listens to its start any more.
 func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, step rollout.Step) error {
 	for {
-		outdated, current := o.sight.outdated(r)
-		if !current || !o.lastSign(ctx, r.State, step).IsZero() {
+		changed, wanted := o.sight.wants(r.State.ID, step)
+		if !wanted || !o.lastSign(ctx, r.State, step).IsZero() {
 			return nil
 		}
-		select {
-		case <-time.After(o.cfg.Resend):
-		case <-outdated:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := o.awaitResend(ctx, r.State.ID, step, changed); err != nil {
+			return err
 		}
 		listened, err := o.post.listened(ctx, step.Script().Subject(protocol.StartVerb(step.Revert)))
 		if err != nil {

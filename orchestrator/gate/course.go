@@ -14,6 +14,7 @@ type course struct {
 	target      string                // the version that shall be online; empty: none
 	keep        []string              // versions that stay online beside it, if they are: also one that was fenced and not relieved
 	maintenance *protocol.Maintenance // that the service shall be under; nil: none
+	recorded    bool                  // the service takes no traffic over the relay: its route is only a record
 }
 
 // next is the route one step nearer to the end; there is none left when done. Alone says
@@ -31,6 +32,11 @@ func (c course) next(found protocol.Route, alone bool) (next protocol.Route, don
 	case c.target == "":
 		next.Versions, next.Maintenance = []protocol.RouteVersion{}, nil
 		return next, len(found.Versions) == 0 && found.Maintenance == nil
+	case c.recorded && alone && c.maintenance == nil:
+		next.Maintenance = nil
+		c.open(&next)
+		next.Versions = slices.DeleteFunc(next.Versions, func(v protocol.RouteVersion) bool { return v.Version != c.target && !c.keeps(v) })
+		return next, found.Maintenance == nil && slices.Equal(next.Versions, found.Versions)
 	case c.maintenance != nil && found.Maintenance == nil:
 		next.Maintenance = c.maintenance // nobody answers from now on: the states are free to change
 		return next, false

@@ -50,6 +50,7 @@ type Gate struct {
 	held   jetstream.Stream // of the leases
 
 	mu      sync.Mutex
+	read    map[string]Route            // by service: as it was read or written here last
 	heard   map[string]map[string]heard // by service and instance id
 	kept    map[string]int              // by service: how many there were when some were last forgotten
 	counted map[string]int              // by service: confirmations
@@ -105,7 +106,7 @@ func New(ctx context.Context, nc *nats.Conn, replicas int) (*Gate, error) {
 	}
 	return &Gate{
 		nc: nc, kv: routes, leases: leases, held: held,
-		heard: make(map[string]map[string]heard), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
+		read: make(map[string]Route), heard: make(map[string]map[string]heard), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
 	}, nil
 }
 
@@ -113,16 +114,39 @@ func New(ctx context.Context, nc *nats.Conn, replicas int) (*Gate, error) {
 func (g *Gate) Route(ctx context.Context, service string) (Route, error) {
 	entry, err := g.entry(ctx, service)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return Route{Route: protocol.Route{Service: service}}, nil
+		return none(service), nil
 	}
 	if err != nil {
 		return Route{}, fmt.Errorf("read route of %s: %w", service, err)
 	}
-	r := Route{Revision: entry.Revision(), Since: entry.Created()}
+	r := Route{Revision: entry.Revision(), Since: entry.Created().UTC()}
 	if err := json.Unmarshal(entry.Value(), &r.Route); err != nil {
 		return Route{}, fmt.Errorf("read route of %s at revision %d: %w", service, entry.Revision(), err)
 	}
+	g.remember(r)
 	return r, nil
+}
+
+func none(service string) Route { return Route{Route: protocol.Route{Service: service}} }
+
+func (g *Gate) remember(r Route) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r.Revision > g.read[r.Service].Revision {
+		g.read[r.Service] = r
+	}
+}
+
+// at is what the route of a service was at a revision, which never changes, if that is
+// known here.
+func (g *Gate) at(service string, revision uint64) (Route, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r, known := g.read[service]
+	if !known {
+		return none(service), revision == 0
+	}
+	return r, r.Revision == revision
 }
 
 // entry is what the bucket's leader has of a service.

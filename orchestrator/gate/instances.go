@@ -155,7 +155,7 @@ func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error
 
 // describe is what is known of an instance, from its lease and what it has confirmed.
 func (g *Gate) describe(ctx context.Context, l leaseholder, h heard) (Instance, error) {
-	i := Instance{ID: l.id, Version: h.Version, State: h.State, Revision: h.Revision, Seen: h.at}
+	i := Instance{ID: l.id, Version: h.Version, State: h.State, Revision: h.Revision, Seen: h.at.UTC()}
 	entry, err := g.leases.Get(ctx, l.key)
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return i, fmt.Errorf("read lease %s: %w", l.key, err)

@@ -86,7 +86,13 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 		o.Tell = func(string) {}
 	}
 	var moved Moved
-	found, err := g.Route(ctx, o.Service)
+	var err error
+	// What the order was made on is likely to be what is there. Who writes on top of
+	// it finds out.
+	found, guessed := g.at(o.Service, o.Replaces)
+	if !guessed {
+		found, err = g.Route(ctx, o.Service)
+	}
 	for known := uint64(0); ; { // the revision that is known to be confirmed
 		if err != nil {
 			return moved, err
@@ -100,6 +106,11 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 			return moved, err
 		}
 		next, done := o.course().next(found.Route, alone)
+		if done && guessed {
+			guessed = false
+			found, err = g.Route(ctx, o.Service)
+			continue
+		}
 		if o.Seal && (found.Rollout != o.Rollout || found.Sequence != o.Sequence) {
 			next, done = found.Route, false
 			if next.Versions == nil {
@@ -115,6 +126,7 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 			return moved, nil
 		}
 		next.Service, next.Rollout, next.Sequence = o.Service, o.Rollout, o.Sequence
+		guessed = false
 		known, err = g.write(ctx, found.Revision, next)
 		if errors.Is(err, rollout.ErrConflict) {
 			found, err = g.Route(ctx, o.Service) // another worker of the same rollout, or somebody whom the next look finds
@@ -124,6 +136,7 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 			return moved, err
 		}
 		found = Route{Route: next, Revision: known, Since: time.Now().UTC()}
+		g.remember(found)
 		if err := g.confirmed(ctx, o, found, &moved); err != nil {
 			return moved, err
 		}
@@ -150,7 +163,7 @@ func (o Order) owns(r Route) bool { return r.Rollout == o.Rollout && r.Sequence 
 
 // course is where the order leads to.
 func (o Order) course() course {
-	c := course{target: o.Version, keep: o.Keep}
+	c := course{target: o.Version, keep: o.Keep, recorded: o.Instances == 0}
 	if o.RetryAfter > 0 {
 		c.maintenance = &protocol.Maintenance{Since: time.Now().UTC(), RetryAfterSeconds: int(math.Ceil(o.RetryAfter.Seconds()))}
 	}

@@ -13,13 +13,14 @@ import (
 // Event is one message about a rollout that has not been read yet.
 type Event struct {
 	Sequence uint64
-	data     []byte
+	message  jetstream.Msg
+	journal  *Journal
 }
 
 // Record reads the event. One that is none, because somebody has published it by hand, is
 // the zero State.
 func (e Event) Record() Record {
-	r, err := record(e.data, e.Sequence)
+	r, err := e.journal.written.record(e.message.Headers(), e.message.Data(), e.Sequence)
 	if err != nil {
 		return Record{Sequence: e.Sequence}
 	}
@@ -54,7 +55,7 @@ func (j *Journal) follow(ctx context.Context, subject string, after uint64, each
 	}
 	for ctx.Err() == nil {
 		if err == nil {
-			after, err = hand(ctx, messages, after, each)
+			after, err = j.hand(ctx, messages, after, each)
 			messages.Stop()
 			if err != nil {
 				return err
@@ -81,7 +82,7 @@ func (j *Journal) messages(ctx context.Context, subject string, first uint64) (j
 
 // hand gives each the events of one consumer until that is lost, and gives back the
 // sequence that it has come to. The error is that of each.
-func hand(ctx context.Context, messages jetstream.MessagesContext, after uint64, each func(Event) error) (uint64, error) {
+func (j *Journal) hand(ctx context.Context, messages jetstream.MessagesContext, after uint64, each func(Event) error) (uint64, error) {
 	for delivered := uint64(1); ; delivered++ {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {
@@ -91,7 +92,7 @@ func hand(ctx context.Context, messages jetstream.MessagesContext, after uint64,
 		if err != nil || meta.Sequence.Consumer != delivered {
 			return after, nil // one before it was lost on the way
 		}
-		if err := each(Event{Sequence: meta.Sequence.Stream, data: m.Data()}); err != nil {
+		if err := each(Event{Sequence: meta.Sequence.Stream, message: m, journal: j}); err != nil {
 			return after, err
 		}
 		after = meta.Sequence.Stream

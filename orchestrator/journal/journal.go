@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,6 +30,42 @@ type Journal struct {
 	js       jetstream.JetStream
 	stream   jetstream.Stream
 	replicas int
+	written  written
+}
+
+// written holds the states that were written here lately, by the ids of their events: they
+// come back as work and as events, and need not be read then.
+type written struct {
+	mu     sync.Mutex
+	states map[string]rollout.State
+	ids    []string // oldest first
+}
+
+// keepWritten is how many of them are held: some two kilobytes each.
+const keepWritten = 2048
+
+func (w *written) put(id string, s rollout.State) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.states == nil {
+		w.states = make(map[string]rollout.State)
+	}
+	w.states[id] = s
+	if w.ids = append(w.ids, id); len(w.ids) > keepWritten {
+		delete(w.states, w.ids[0])
+		w.ids = w.ids[1:]
+	}
+}
+
+// record is the event in a message.
+func (w *written) record(h nats.Header, data []byte, sequence uint64) (Record, error) {
+	w.mu.Lock()
+	s, known := w.states[h.Get(headerID)]
+	w.mu.Unlock()
+	if known {
+		return Record{State: s, Sequence: sequence}, nil
+	}
+	return record(data, sequence)
 }
 
 // Open opens the journal of the environment that nc is connected to, and makes it
@@ -65,6 +102,7 @@ func config(replicas int) jetstream.StreamConfig {
 		AllowDirect:       false,
 		AllowMsgTTL:       true,
 		AllowMsgSchedules: true,
+		Duplicates:        duplicates,
 	}
 }
 
@@ -94,6 +132,23 @@ const (
 	ackTimeout = 5 * time.Second // for the answer to one: it may be lost although the event was stored
 )
 
+// duplicates is how long the server knows the first event of a plan again; see [Fresh].
+const duplicates = 2 * time.Minute
+
+// Fresh reports whether a rollout with this id cannot have begun unless within the last two
+// minutes, in which the server refuses to store its first plan a second time: [Journal.Begin]
+// gives [rollout.ErrConflict] then. The id tells when it was made; a clock that is wrong
+// makes it old.
+func Fresh(id string, now time.Time) bool {
+	u, err := uuid.Parse(id)
+	if err != nil || u.Version() != 7 {
+		return false
+	}
+	seconds, nanoseconds := u.Time().UnixTime()
+	age := now.Sub(time.Unix(seconds, nanoseconds))
+	return age > -10*time.Second && age < duplicates/2
+}
+
 // publish stores one event. An error of the bus, and a refusal, do not tell whether
 // the event was stored (a cluster refuses with "wrong last sequence" also where there
 // is no conflict), so the leader is asked before anything is concluded.
@@ -102,10 +157,14 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, fi
 	if err != nil {
 		return 0, err
 	}
+	j.written.put(id, s) // it may come back before the acknowledgement does
 	for try := 1; ; try++ {
 		waiting, cancel := context.WithTimeout(ctx, ackTimeout)
 		ack, err := j.js.PublishMsg(waiting, m, jetstream.WithExpectLastSequenceForSubject(after, filter))
 		cancel()
+		if err == nil && ack.Duplicate && try == 1 {
+			return 0, fmt.Errorf("begin rollout %s a second time: %w", s.ID, rollout.ErrConflict)
+		}
 		if err == nil {
 			return ack.Sequence, nil
 		}
@@ -159,6 +218,9 @@ func event(s rollout.State) (m *nats.Msg, id string, err error) {
 	m.Header.Set("ce-subject", s.ID)
 	m.Header.Set("ce-time", s.Event.At.UTC().Format(time.RFC3339Nano))
 	m.Header.Set("content-type", "application/json")
+	if s.Event.Type == rollout.Created {
+		m.Header.Set(jetstream.MsgIDHeader, s.ID)
+	}
 	m.Data, err = json.Marshal(s)
 	if err != nil {
 		return nil, "", fmt.Errorf("write rollout %s: %w", s.ID, err)

@@ -32,13 +32,17 @@ type Item struct {
 	Data     []byte      // of an event or a reply
 	Header   nats.Header // of an event or a reply
 	Again    bool        // it was given out before
+
+	journal *Journal
 }
 
 // Event reports whether the item is an event of a rollout.
 func (i Item) Event() bool { return i.Header.Get(headerID) != "" }
 
 // Record reads the event that the item is.
-func (i Item) Record() (Record, error) { return record(i.Data, i.Sequence) }
+func (i Item) Record() (Record, error) {
+	return i.journal.written.record(i.Header, i.Data, i.Sequence)
+}
 
 // Work hands the items of the queue to handle, each in a goroutine of its own, until
 // ctx ends; it then waits for those under way. An item is done when handle returns
@@ -77,7 +81,7 @@ func (j *Journal) Work(ctx context.Context, handle func(context.Context, Item) e
 		case err != nil:
 			return fmt.Errorf("take work: %w", err)
 		}
-		busy.Go(func() { work(ctx, m, handle) })
+		busy.Go(func() { j.work(ctx, m, handle) })
 	}
 }
 
@@ -104,34 +108,45 @@ func (j *Journal) queue(ctx context.Context) (jetstream.Consumer, error) {
 }
 
 // work handles one message and keeps it from being given to somebody else meanwhile.
-func work(ctx context.Context, m jetstream.Msg, handle func(context.Context, Item) error) {
+func (j *Journal) work(ctx context.Context, m jetstream.Msg, handle func(context.Context, Item) error) {
 	i, err := item(m)
+	i.journal = j
 	if err != nil {
 		_ = m.Term() // nobody can read it: giving it out again is of no use
 		return
 	}
-	done := make(chan struct{})
-	var busy sync.WaitGroup
-	busy.Go(func() {
-		tick := time.NewTicker(stillAt)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				_ = m.InProgress() // a failure means a repetition, which is harmless
-			case <-done:
-				return
-			}
-		}
-	})
+	stop := stayAt(m)
 	err = handle(ctx, i)
-	close(done)
-	busy.Wait()
+	stop()
 	if err != nil {
 		_ = m.NakWithDelay(nakDelay) // lost, it is given out again after ackWait
 		return
 	}
 	_ = m.Ack()
+}
+
+// stayAt says again and again that a message is being worked on, until stop is called; when
+// that returns nothing more is said.
+func stayAt(m jetstream.Msg) (stop func()) {
+	var mu sync.Mutex
+	var timer *time.Timer
+	stopped := false
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(stillAt, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !stopped {
+			_ = m.InProgress() // a failure means a repetition, which is harmless
+			timer.Reset(stillAt)
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop()
+	}
 }
 
 func item(m jetstream.Msg) (Item, error) {

@@ -226,7 +226,7 @@ func (x *Index) Changes() int {
 // Save. Losing a race against another orchestrator is no error: what that one saves is
 // as good. What could not be saved stays in memory and is saved next time.
 func (x *Index) Save(ctx context.Context) error {
-	if err := x.saveEnvironment(ctx); err != nil {
+	if err := x.SaveEnvironment(ctx); err != nil {
 		return fmt.Errorf("save ledger: %w", err)
 	}
 	x.mu.Lock()
@@ -251,7 +251,7 @@ func (x *Index) Save(ctx context.Context) error {
 // the journal may drop those that are older than any other index can be behind. One that
 // has yet to take them in would not notice that they are gone.
 func (x *Index) SaveApp(ctx context.Context, app string) error {
-	if err := x.saveEnvironment(ctx); err != nil {
+	if err := x.SaveEnvironment(ctx); err != nil {
 		return fmt.Errorf("save ledger: %w", err)
 	}
 	if _, err := x.Book(ctx, app); err != nil {
@@ -260,7 +260,9 @@ func (x *Index) SaveApp(ctx context.Context, app string) error {
 	return x.saveApp(ctx, app)
 }
 
-func (x *Index) saveEnvironment(ctx context.Context) error {
+// SaveEnvironment stores the environment, if it has changed since it was saved last: what
+// an orchestrator reads when it starts.
+func (x *Index) SaveEnvironment(ctx context.Context) error {
 	x.mu.Lock()
 	if x.count == x.saved {
 		x.mu.Unlock()

@@ -188,10 +188,10 @@ func TestPreparationIsVoidWhenAnotherVersionMayHaveServed(t *testing.T) {
 	b.begin("r1", "todo-app", "todos", "1.0.0")
 	b.goOn("r1", done, done, opened, done, done)
 	b.begin("r2", "todo-app", "todos", "2.0.0")
-	b.goOn("r2", done, superseded)
+	b.goOn("r2", done, failed, superseded)
 	b.expect("1.0.0", "before offline online")
 	b.begin("r3", "todo-app", "todos", "2.0.0")
-	b.goOn("r3", done, done, superseded)
+	b.goOn("r3", done, done, failed, superseded)
 	b.expect("1.0.0", "online")
 }
 

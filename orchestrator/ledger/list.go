@@ -6,8 +6,8 @@ import (
 )
 
 // maxChunk is how many items one chunk holds: small enough for one message, whatever the
-// items say.
-const maxChunk = 500
+// items say, and quickly copied.
+const maxChunk = 100
 
 // list is a list in chunks that are stored one by one. It is a value: nothing in it is
 // ever changed in place, so that one can be written while the next one is being made.

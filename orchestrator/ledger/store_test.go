@@ -206,7 +206,7 @@ func keys(t testing.TB, nc *nats.Conn, app string) int {
 }
 
 // long is a tape of so many rollouts, each of which adds an entry and a version. A chunk
-// holds 500.
+// holds 100.
 func long(app string, rollouts int) *tape {
 	p := &tape{}
 	for n := range rollouts {
@@ -219,11 +219,11 @@ func long(app string, rollouts int) *tape {
 
 func TestBookIsStoredInChunks(t *testing.T) {
 	store, nc := newStore(t)
-	p := long("todo-app", 1200)
+	p := long("todo-app", 1250)
 	x := loaded(t, store, p)
 	must(t, x.Save(t.Context()))
-	if n := keys(t, nc, "todo-app"); n != 6 {
-		t.Errorf("%d chunks are stored, want 3 of entries and 3 of versions", n)
+	if n := keys(t, nc, "todo-app"); n != 26 {
+		t.Errorf("%d chunks are stored, want 13 of entries and 13 of versions", n)
 	}
 	if n := x.Changes(); n != 0 {
 		t.Errorf("%d events have not been saved", n)
@@ -237,8 +237,8 @@ func TestBookIsStoredInChunks(t *testing.T) {
 		x.Apply(e.state, e.sequence)
 	}
 	must(t, x.Save(t.Context()))
-	if n := keys(t, nc, "todo-app"); n != 6 {
-		t.Errorf("%d chunks are stored after a change, want 6", n)
+	if n := keys(t, nc, "todo-app"); n != 26 {
+		t.Errorf("%d chunks are stored after a change, want 26", n)
 	}
 	same(t.Context(), t, "after the second save", loaded(t, store, p), "todo-app", p)
 }
@@ -339,8 +339,8 @@ func TestSaveMayEndAnywhere(t *testing.T) {
 	if ends < 10 {
 		t.Errorf("the save ended at %d points only", ends)
 	}
-	if n := keys(t, nc, "todo-app"); n != 4 {
-		t.Errorf("%d chunks are stored in the end, want 4", n)
+	if n := keys(t, nc, "todo-app"); n != 12 {
+		t.Errorf("%d chunks are stored in the end, want 12", n)
 	}
 }
 
@@ -381,8 +381,8 @@ func TestManySaveAtOnce(t *testing.T) {
 	same(t.Context(), t, "stored", ledger.NewIndex(env, store, empty.Tail), "todo-app", p)
 	p.add(ended("todo-app", "r699", 699))
 	must(t, loaded(t, store, p).SaveApp(t.Context(), "todo-app"))
-	if n := keys(t, nc, "todo-app"); n > 3 { // a chunk that lost its race may be left for the next time
-		t.Errorf("%d chunks are stored in the end, want 2", n)
+	if n := keys(t, nc, "todo-app"); n > 8 { // a chunk that lost its race may be left for the next time
+		t.Errorf("%d chunks are stored in the end, want 7", n)
 	}
 }
 

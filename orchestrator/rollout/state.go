@@ -213,9 +213,7 @@ type Event struct {
 	Backward *Backward `json:"backward,omitempty"` // of BackwardAsked
 	Missing  []string  `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script
 
-	// Routes are of BackwardAsked, by service: the revision of a route that the rollout brought
-	// to where it is, and that a later one has put back there since.
-	Routes map[string]uint64 `json:"routes,omitempty"`
+	Routes map[string]uint64 `json:"routes,omitempty"` // of BackwardAsked: revisions of the services' routes
 }
 
 // Mark is the state of a script that a person has recorded as run, without running it.

@@ -181,6 +181,10 @@ func (s State) answer() []Announcement {
 		payload.Error = step.Error
 	}
 	return []Announcement{{
-		Subject: subject, Step: e.Step, Attempt: e.Attempt, Key: subject + " " + strconv.Itoa(e.Attempt), Payload: payload,
+		Subject: subject, Step: e.Step, Attempt: e.Attempt, Key: AnswerKey(subject, e.Attempt), Payload: payload,
 	}}
 }
+
+// AnswerKey is the key of the announcement of an answer that did not come as a named
+// message.
+func AnswerKey(subject string, attempt int) string { return subject + " " + strconv.Itoa(attempt) }

@@ -56,10 +56,8 @@ func (s State) applyBackward(e Event) (State, error) {
 			s.hold(step, e.At)
 			continue
 		}
-		if revision := e.Routes[step.Name]; step.Replaces != nil && revision > 0 {
-			found := *step.Replaces // not changed in place
-			found.Revision = revision
-			step.Replaces = &found
+		if now, known := e.Routes[step.Name]; known && step.Replaces != nil { // a later rollout that was undone has written it last
+			step.Replaces = &Replace{Revision: now, Online: step.Replaces.Online}
 		}
 		step.undo()
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -34,6 +33,7 @@ manifest, golive.yaml, is in DIR (default: this folder), and follows the rollout
 to its end. Services and setup services are started by you, not by deploy. The
 rollout goes on when deploy is stopped.`,
 		Example: `  golive deploy
+  golive deploy --queue --reason "the fix for the search"
   golive deploy --nats nats://127.0.0.1:4222 --wait 10m examples/todo`,
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,6 +74,10 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	}
 	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
 		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder}
+	f := follower{nc: r.Conn(), story: newStory(c.err, c.color)}
+	if err := f.listen(q.Release.App, q.Rollout); err != nil {
+		return err
+	}
 	begun, err := orchestrator.NewClient(r.Conn()).Deploy(ctx, q)
 	if err != nil {
 		return err
@@ -83,25 +87,19 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 		ctx, cancel = context.WithTimeout(ctx, o.wait)
 		defer cancel()
 	}
-	return c.followTo(ctx, r, begun.State, rollout.Completed)
+	return c.followBy(ctx, &f, begun, rollout.Completed)
 }
 
-// followTo tells a rollout's story to its end; the answer is its last state. Any other end
-// than the one that is wanted is a failure.
-func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.State, want rollout.Status) error {
-	j, err := journal.Open(ctx, r.Conn(), 1)
-	if err != nil {
-		return err
-	}
-	f := follower{nc: r.Conn(), story: newStory(c.err, c.color)}
-	if c.output == "jsonl" {
-		f.each = func(rec journal.Record) error {
-			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
-		}
-	}
-	newest, err := f.follow(ctx, j, begun.Release.App, begun.ID)
-	last := newest.State
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+// followTo follows a rollout to its end; the answer is its last state. Any other end than
+// the one that is wanted is a failure.
+func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView, want rollout.Status) error {
+	return c.followBy(ctx, &follower{nc: r.Conn(), story: newStory(c.err, c.color)}, begun, want)
+}
+
+// followBy is followTo by a follower that may listen already.
+func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.RolloutView, want rollout.Status) error {
+	last, err := c.followAll(ctx, f, begun)
+	if err != nil && ctx.Err() != nil {
 		return &failure{code: codeGaveUp, exit: exitGaveUp,
 			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
 			hint:    "see how far it is: golive show " + begun.ID}
@@ -119,11 +117,28 @@ func (c *command) followTo(ctx context.Context, r *relay.Relay, begun rollout.St
 		app, version := last.Release.App, last.Release.Version
 		switch want {
 		case rollout.Aborted:
-			fmt.Fprintf(w, "rollout %s of %s %s is aborted: what was online before is online\n", last.ID, app, version)
+			fmt.Fprintf(w, "rollout %s of %s %s is aborted: %s\n", last.ID, app, version, afterAbort(last))
 		case rollout.Reverted:
 			fmt.Fprintf(w, "rollout %s of %s %s is undone: what was online before is online\n", last.ID, app, version)
 		default:
 			fmt.Fprintf(w, "%s %s is live (rollout %s)\n", app, version, last.ID)
 		}
 	})
+}
+
+// followAll tells a rollout's story, from what has just been asked for to its end, and
+// gives its last state.
+func (c *command) followAll(ctx context.Context, f *follower, begun orchestrator.RolloutView) (rollout.State, error) {
+	j, err := journal.Open(ctx, f.nc, 1)
+	if err != nil {
+		return rollout.State{}, err
+	}
+	f.since = begun.Sequence
+	if c.output == "jsonl" {
+		f.each = func(rec journal.Record) error {
+			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
+		}
+	}
+	last, err := f.follow(ctx, j, begun.Release.App, begun.ID)
+	return last.State, err
 }

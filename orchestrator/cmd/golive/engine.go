@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/gate"
@@ -23,28 +20,24 @@ type engine struct {
 	journal *journal.Journal
 }
 
-// newEngine wires an orchestrator to a bus.
-func newEngine(ctx context.Context, r *relay.Relay, replicas int, heartbeat time.Duration, log *zap.Logger) (*engine, error) {
-	nc := r.Conn()
-	j, err := journal.Open(ctx, nc, replicas)
+// newEngine wires an orchestrator to a bus; how it works stands in c.
+func newEngine(ctx context.Context, r *relay.Relay, c orchestrator.Config) (*engine, error) {
+	var err error
+	c.Conn, c.Version = r.Conn(), Version
+	if c.Journal, err = journal.Open(ctx, c.Conn, c.Replicas); err != nil {
+		return nil, err
+	}
+	if c.Ledger, err = ledger.Open(ctx, c.Conn, c.Replicas); err != nil {
+		return nil, err
+	}
+	if c.Gate, err = gate.New(ctx, c.Conn, c.Replicas); err != nil {
+		return nil, err
+	}
+	o, err := orchestrator.New(c)
 	if err != nil {
 		return nil, err
 	}
-	l, err := ledger.Open(ctx, nc, replicas)
-	if err != nil {
-		return nil, err
-	}
-	g, err := gate.New(ctx, nc, replicas)
-	if err != nil {
-		return nil, err
-	}
-	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Replicas: replicas, Heartbeat: heartbeat, Version: Version, Logger: log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &engine{Orchestrator: o, gate: g, journal: j}, nil
+	return &engine{Orchestrator: o, gate: c.Gate, journal: c.Journal}, nil
 }
 
 // start runs the engine until ctx ends; it returns once commands are answered. The

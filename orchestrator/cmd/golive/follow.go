@@ -27,8 +27,11 @@ const (
 type follower struct {
 	nc    *nats.Conn
 	story *story
+	since uint64                     // sequence of the event from which on the story is told; 0: from the beginning
 	after uint64                     // sequence of the event to go on from; 0: from the beginning
 	each  func(journal.Record) error // called with every event; nil: not
+
+	subs []*nats.Subscription // of listen
 
 	mu       sync.Mutex
 	running  map[string]*pulse // by step
@@ -41,9 +44,9 @@ var errEnded = errors.New("the rollout has ended")
 // event. When ctx ends first it gives the last one so far and the error of ctx.
 func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id string) (journal.Record, error) {
 	f.running, f.progress = make(map[string]*pulse), make(map[string]*nats.Subscription)
-	subs, err := f.listen(app, id)
+	err := f.listen(app, id)
 	defer func() {
-		for _, s := range append(subs, mapValues(f.progress)...) {
+		for _, s := range append(f.subs, mapValues(f.progress)...) {
 			_ = s.Unsubscribe() // the connection may be gone
 		}
 	}()
@@ -63,7 +66,7 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 	err = j.FollowSubject(ctx, protocol.RolloutSubject(app, id), f.after, func(r journal.Record) error {
 		last = r
 		f.take(r)
-		if f.each != nil {
+		if f.each != nil && r.Sequence >= f.since {
 			if err := f.each(r); err != nil {
 				return err
 			}
@@ -91,11 +94,17 @@ func mapValues[K comparable, V any](m map[K]V) []V {
 	return all
 }
 
-func (f *follower) listen(app, id string) ([]*nats.Subscription, error) {
+// listen hears what is told of a rollout only once. Called before the rollout begins, it
+// misses nothing.
+func (f *follower) listen(app, id string) error {
+	if f.subs != nil {
+		return nil
+	}
 	notices, err := f.nc.Subscribe(protocol.NoticeSubject(app, id), f.notice)
 	if err != nil {
-		return nil, fmt.Errorf("listen to the rollout: %w", err)
+		return fmt.Errorf("listen to the rollout: %w", err)
 	}
+	f.subs = append(f.subs, notices)
 	logs, err := f.nc.Subscribe(protocol.LogSubject(id), func(m *nats.Msg) {
 		var l protocol.LogLine
 		if json.Unmarshal(m.Data, &l) == nil {
@@ -103,17 +112,26 @@ func (f *follower) listen(app, id string) ([]*nats.Subscription, error) {
 		}
 	})
 	if err != nil {
-		return []*nats.Subscription{notices}, fmt.Errorf("listen to the rollout: %w", err)
+		return fmt.Errorf("listen to the rollout: %w", err)
 	}
-	return []*nats.Subscription{notices, logs}, nil
+	f.subs = append(f.subs, logs)
+	return nil
 }
 
 // take tells an event and keeps track of what runs.
 func (f *follower) take(r journal.Record) {
-	if r.State.Event.Type == rollout.Created {
+	created, past := r.State.Event.Type == rollout.Created, r.Sequence < f.since
+	switch {
+	case created && past:
+		f.story.head(r.State)
+	case created:
 		f.story.plan(r.State)
 	}
-	f.story.tell(r.State)
+	if past {
+		f.story.know(r.State)
+	} else {
+		f.story.tell(r.State)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := make(map[string]*pulse)

@@ -48,7 +48,7 @@ func (c *command) history(ctx context.Context, q orchestrator.ListRequest) error
 		}
 		var rows [][]string
 		for _, r := range page.Rollouts {
-			rows = append(rows, []string{r.ID, r.Release.App, r.Release.Version, string(r.Status), ago(r.Created), lasted(r.State), orDash(r.By)})
+			rows = append(rows, []string{r.ID, r.Release.App, orDash(r.Release.Version), string(r.Status), ago(r.Created), lasted(r.State), orDash(r.By)})
 		}
 		columns(w, []string{"ROLLOUT", "APP", "VERSION", "STATUS", "BEGUN", "TOOK", "BY"}, rows)
 		if page.Next != "" {
@@ -85,6 +85,10 @@ func (c *command) show(ctx context.Context, id string) error {
 		return err
 	}
 	return c.print(r, func(w io.Writer) {
+		if r.Mark != nil {
+			fmt.Fprintf(w, "%s\nno rollout: the script %s of %s was recorded as run %s%s\n", r.ID, r.Mark.Script(), r.Release.App, ago(r.Created), because(r.Event))
+			return
+		}
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
 			r.ID, r.Release.App, r.Release.Version, r.Status, ago(r.Created), orDash(r.By), lasted(r.State))
 		printSteps(w, r)
@@ -94,7 +98,7 @@ func (c *command) show(ctx context.Context, id string) error {
 		}
 		fmt.Fprintln(w)
 		for _, e := range r.Events {
-			fmt.Fprintf(w, "%s  %s\n", clock(e.At), tellEvent(e))
+			fmt.Fprintf(w, "%s  %s\n", clock(e.At), oneLine(tellEvent(e)))
 		}
 	})
 }
@@ -135,14 +139,20 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 			duration = took(step.Ended.Sub(step.Started))
 		}
 		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, step.Version, string(step.Status),
-			fmt.Sprint(step.Attempt), duration, fmt.Sprint(step.Items), orDash(text)})
+			fmt.Sprint(step.Attempt), duration, fmt.Sprint(step.Items), orDash(oneLine(text))})
 	}
 	columns(w, []string{"#", "STEP", "VERSION", "STATUS", "ATTEMPT", "TOOK", "ITEMS", "REMARK"}, rows)
 }
 
 // tellEvent is an event in a few words.
 func tellEvent(e orchestrator.StoryEvent) string {
+	if text := tellPerson(e.Event); text != "" {
+		return text + because(e.Event)
+	}
 	text := string(e.Type)
+	if e.Revert {
+		text = map[rollout.EventType]string{rollout.StepAnswered: "reverted", rollout.StepBroke: "revert-failed"}[e.Type]
+	}
 	if e.Step != "" {
 		text += " " + e.Step
 	}

@@ -55,7 +55,7 @@ func (c *command) retry(ctx context.Context, q orchestrator.RolloutRequest) erro
 	if begun.Backward != nil {
 		want = rollout.Reverted
 	}
-	return c.followTo(ctx, r, begun.State, want)
+	return c.followTo(ctx, r, begun, want)
 }
 
 func (c *command) abortCommand() *cobra.Command {
@@ -63,7 +63,7 @@ func (c *command) abortCommand() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "abort ROLLOUT",
-		Short: "Stop a rollout: the previous version serves again, data stays as it is",
+		Short: "Stop a rollout: what served before serves again, data stays",
 		Long: `abort stops the scripts of a rollout, puts the traffic of every service back to
 where it was, ends maintenance, and follows that to its end. What scripts have
 done to the data is not undone: see golive backward. With strategy downtime,
@@ -88,32 +88,41 @@ func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error 
 	client := orchestrator.NewClient(r.Conn())
 	begun, err := client.Abort(ctx, q)
 	var refused *protocol.ServiceError
-	if errors.As(err, &refused) && refused.Code == orchestrator.CodeConfirm && c.confirmed(refused.Message) {
+	if errors.As(err, &refused) && refused.Code == orchestrator.CodeConfirm && term.IsTerminal(int(os.Stdin.Fd())) {
+		if !c.confirmed(ctx, refused.Message) {
+			return &failure{code: refused.Code, exit: exitFailed, message: "not aborted: nothing was changed", hint: refused.Hint}
+		}
 		q.Force = true
 		begun, err = client.Abort(ctx, q)
 	}
 	if err != nil {
 		return err
 	}
-	return c.followTo(ctx, r, begun.State, rollout.Aborted)
+	return c.followTo(ctx, r, begun, rollout.Aborted)
 }
 
-// confirmed asks the person at the terminal; without one the answer is no.
-func (c *command) confirmed(question string) bool {
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
+// confirmed asks the person at the terminal. Ctrl-C is no.
+func (c *command) confirmed(ctx context.Context, question string) bool {
+	fmt.Fprintf(c.err, "%s\nGo on all the same? [y/N] ", question)
+	answers := make(chan string, 1)
+	go func() { // ends with the process: nothing else ends a read from a terminal
+		answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // nothing is no
+		answers <- strings.ToLower(strings.TrimSpace(answer))
+	}()
+	select {
+	case answer := <-answers:
+		return answer == "y" || answer == "yes"
+	case <-ctx.Done():
+		fmt.Fprintln(c.err)
 		return false
 	}
-	fmt.Fprintf(c.err, "%s\nGo on all the same? [y/N] ", question)
-	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // nothing is no
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes"
 }
 
 func (c *command) pauseCommand() *cobra.Command {
 	return c.holdCommand("pause ROLLOUT [STEP]", "Hold a rollout, or one of its steps",
-		`pause has a rollout, or one of its steps, begin nothing more. Scripts that run are
-told to hold, if they can, and their clocks stand still. A move of traffic that
-is under way is finished.`,
+		`pause has a rollout, or one of its steps, begin nothing more. Scripts that run
+are told to hold, if they can, and their clocks stand still. A move of traffic
+that is under way is finished.`,
 		`  golive pause 0199c6d2-1a2b --reason "lunch"
   golive pause 0199c6d2-1a2b todo-search/online`, (*orchestrator.Client).Pause, "holds")
 }
@@ -162,7 +171,7 @@ func (c *command) backwardCommand() *cobra.Command {
 	var skipMissing bool
 	cmd := &cobra.Command{
 		Use:   "backward APP [VERSION]",
-		Short: "Go back to the previous version of an app, or a given one, and undo what its scripts did",
+		Short: "Go back to a version that was live before, and undo scripts",
 		Long: `backward undoes, in reverse order, what the app's last rollout did: it runs the
 revert scripts of what has run, and puts the traffic back to the previous
 version. With VERSION it goes on, rollout by rollout, until that version is
@@ -192,7 +201,7 @@ func (c *command) backward(ctx context.Context, q orchestrator.BackwardRequest) 
 	client := orchestrator.NewClient(r.Conn())
 	begun, err := client.Backward(ctx, q)
 	for err == nil {
-		if err = c.followTo(ctx, r, begun.State, rollout.Reverted); err != nil || q.To == "" {
+		if err = c.followTo(ctx, r, begun, rollout.Reverted); err != nil || q.To == "" {
 			return err
 		}
 		var further bool

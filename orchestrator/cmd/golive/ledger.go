@@ -35,9 +35,9 @@ func (c *command) markCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mark NAME VERSION PHASE",
 		Short: "Record a script as run, without running it",
-		Long: `mark records that the script of a service's version and phase (before, offline or
-online), or of an app's version (setup), has run in this environment. A rollout
-that begins after it skips the script.`,
+		Long: `mark records that the script of a service's version and phase (before, offline
+or online), or of an app's version (setup), has run in this environment. A
+rollout that begins after it skips the script.`,
 		Example: `  golive ledger mark todo-search 0.0.1 online --reason "run by hand"
   golive ledger mark todo-app 0.0.2 setup --reason "not needed here"`,
 		Args: arguments(3, 3, "a service or app, its version and the phase"),
@@ -80,14 +80,15 @@ func (c *command) ledger(ctx context.Context, app string) error {
 		}
 		var rows [][]string
 		for _, e := range all {
-			counts := "yes"
+			counts, duration, items := "yes", took(e.Duration), fmt.Sprint(e.Items)
 			if e.Marked {
+				duration, items = "-", "-" // it was not run here
 				counts = "yes, marked" + because(rollout.Event{By: e.By, Reason: e.Reason})
 			}
 			if e.Void != "" {
 				counts = "no: " + e.Void
 			}
-			rows = append(rows, []string{e.Name, e.Version, string(e.Phase), ago(e.At), took(e.Duration), fmt.Sprint(e.Items), e.Rollout, counts})
+			rows = append(rows, []string{e.Name, e.Version, string(e.Phase), ago(e.At), duration, items, e.Rollout, counts})
 		}
 		columns(w, []string{"OF", "VERSION", "PHASE", "RAN", "TOOK", "ITEMS", "ROLLOUT", "COUNTS"}, rows)
 	})

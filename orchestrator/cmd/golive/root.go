@@ -133,6 +133,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return misused(cmd, err.Error())
 	})
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.nats, "nats", "", "URL of the bus (environment: GOLIVE_NATS_URL)")
 	flags.StringVar(&c.creds, "creds", "", "NATS credentials file (environment: GOLIVE_NATS_CREDS)")
@@ -200,6 +201,7 @@ func explain(err error) *failure {
 		return given
 	case errors.As(err, &api):
 		f.code, f.hint = api.Code, api.Hint
+		f.message = strings.TrimPrefix(f.message, "stale: ") // which is said to programs
 	case errors.As(err, &manifest):
 		f.code, f.exit = codeManifest, exitMisused
 		f.hint = hints(manifest)

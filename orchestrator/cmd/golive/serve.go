@@ -14,11 +14,16 @@ import (
 	"github.com/golive-dev/golive/relay"
 )
 
+// minKeep is the shortest time for which the history of a rollout is kept: longer than any
+// orchestrator is behind.
+const minKeep = time.Hour
+
 type serveOptions struct {
 	replicas int
 	logs     string
 	patience time.Duration
 	beat     time.Duration
+	keep     time.Duration
 }
 
 func (c *command) serveCommand() *cobra.Command {
@@ -45,6 +50,9 @@ long as that takes, and logs one line per event of a rollout to stderr.`,
 			if o.beat < time.Second || o.beat > time.Minute || o.beat%time.Second != 0 {
 				return misused(cmd, fmt.Sprintf("--heartbeat is %s, it must be whole seconds, from 1s to 1m", o.beat))
 			}
+			if o.keep != 0 && o.keep < minKeep {
+				return misused(cmd, fmt.Sprintf("--keep is %s, it must be at least %s, or 0 for ever", o.keep, minKeep))
+			}
 			return c.serve(cmd.Context(), o)
 		},
 	}
@@ -52,6 +60,8 @@ long as that takes, and logs one line per event of a rollout to stderr.`,
 	cmd.Flags().StringVar(&o.logs, "log-format", "text", "text or json")
 	cmd.Flags().DurationVar(&o.beat, "heartbeat", orchestrator.DefaultHeartbeat,
 		"how often scripts give a sign of life; after three that are missing the worker is taken for dead")
+	cmd.Flags().DurationVar(&o.keep, "keep", 0,
+		"how long the history of a rollout is kept after its end, such as 2160h; 0: for ever.\nThe ledger of what has run is kept in any case")
 	cmd.Flags().DurationVar(&o.patience, "cutover-timeout", gate.DefaultPatience,
 		"how long live instances may take for a step of a cutover")
 	return cmd
@@ -75,7 +85,7 @@ func (c *command) serve(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	defer r.Close()
-	e, err := newEngine(ctx, r, o.replicas, o.beat, log)
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -97,10 +97,15 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 		fmt.Fprintf(w, "  waits for %s\n", what)
 	}
 	for _, q := range a.Queued {
-		fmt.Fprintf(w, "  queued: rollout %s of %s\n", q.ID, q.Release.Version)
+		fmt.Fprintf(w, "  queued: rollout %s of %s%s, %s\n", q.ID, q.Release.Version, asked(q.State), ago(q.Created))
 	}
 	if a.Changed {
 		fmt.Fprintf(w, "  changed: the setup script of %s is not the one that ran\n", a.Version)
+	}
+	header := []string{"  SERVICE", "VERSION", "ONLINE", "ALIVE", "NOT RUN"}
+	changed := slices.ContainsFunc(a.Services, func(s orchestrator.ServiceStatus) bool { return len(s.Changed) > 0 })
+	if changed {
+		header = append(header, "CHANGED")
 	}
 	var rows [][]string
 	for _, s := range a.Services {
@@ -108,10 +113,13 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 		if s.Maintenance != nil {
 			online += " (under maintenance)"
 		}
-		rows = append(rows, []string{"  " + s.Service, s.Version, online, fmt.Sprint(s.Alive),
-			orDash(strings.Join(s.NotRun, ", ")), orDash(strings.Join(s.Changed, ", "))})
+		row := []string{"  " + s.Service, s.Version, online, fmt.Sprint(s.Alive), orDash(strings.Join(s.NotRun, ", "))}
+		if changed {
+			row = append(row, orDash(strings.Join(s.Changed, ", ")))
+		}
+		rows = append(rows, row)
 	}
-	columns(w, []string{"  SERVICE", "VERSION", "ONLINE", "ALIVE", "NOT RUN", "CHANGED"}, rows)
+	columns(w, header, rows)
 }
 
 // tellDowntime says how long the app was, or has been, under maintenance.

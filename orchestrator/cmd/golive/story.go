@@ -46,7 +46,12 @@ func (s *story) paint(color, text string) string {
 func (s *story) say(color, glyph, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.w, "%s\n", s.paint(color, glyph+" "+fmt.Sprintf(format, args...)))
+	fmt.Fprintf(s.w, "%s\n", s.paint(color, glyph+" "+oneLine(fmt.Sprintf(format, args...))))
+}
+
+// oneLine is text without its line breaks, which errors of scripts may have.
+func oneLine(text string) string {
+	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "; ")
 }
 
 // output shows a line of a process behind its name.
@@ -56,9 +61,14 @@ func (s *story) output(name, line string) {
 	fmt.Fprintf(s.w, "%s %s\n", s.paint(cyan, fmt.Sprintf("%-*s |", s.width, name)), line)
 }
 
+// head says which rollout it is.
+func (s *story) head(r rollout.State) {
+	s.say(plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, plural(len(r.Steps), "step"))
+}
+
 // plan shows the steps of a rollout before they happen.
 func (s *story) plan(r rollout.State) {
-	s.say(plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, plural(len(r.Steps), "step"))
+	s.head(r)
 	skipped := 0
 	for _, step := range r.Steps {
 		text := fmt.Sprintf("%2d. %s", step.Number, describeStep(step))
@@ -110,28 +120,65 @@ func needs(r rollout.State, step rollout.Step) string {
 
 // tell shows what has changed since the state told before.
 func (s *story) tell(r rollout.State) {
-	if text := tellPerson(r.Event); text != "" {
+	if r.Event.Type == rollout.Enqueued {
+		s.say(plain, "*", "rollout %s: %s %s is queued%s: it begins when the one before it has ended", r.ID, r.Release.App, r.Release.Version, asked(r))
+	} else if text := tellPerson(r.Event); text != "" {
 		s.say(plain, "*", "%s%s", text, because(r.Event))
 	}
-	for _, step := range r.Steps {
-		before := s.known[step.ID]
-		s.known[step.ID] = step
-		if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back || before.Cancelled != step.Cancelled {
-			s.change(step)
+	for _, step := range r.Steps { // what has ended comes before what begins because of that
+		if e := r.Event; e.Step == step.ID && (e.Attempt < step.Attempt || step.Status == rollout.StepPending) {
+			s.changeAttempt(step, e)
 		}
+		if step.Status != rollout.StepRunning {
+			s.tellStep(step)
+		}
+	}
+	for _, step := range r.Running() {
+		s.tellStep(step)
 	}
 	switch r.Status {
 	case rollout.Completed:
 		s.say(green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
 	case rollout.Failed:
+		if r.Backward != nil {
+			s.say(red, "✗", "%s %s is not undone: its way backward has failed", r.Release.App, r.Release.Version)
+			return
+		}
 		s.say(red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, took(r.Ended.Sub(r.Created)))
 	case rollout.Aborted:
-		s.say(yellow, "✗", "%s %s is aborted%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
+		s.say(yellow, "✗", "%s %s is aborted%s: %s", r.Release.App, r.Release.Version, withDowntime(r), afterAbort(r))
 	case rollout.Reverted:
 		s.say(yellow, "✗", "%s %s is undone%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
 	case rollout.Superseded:
 		s.say(yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
 	}
+}
+
+// tellStep shows how a step differs from what was told of it.
+func (s *story) tellStep(step rollout.Step) {
+	before := s.known[step.ID]
+	s.known[step.ID] = step
+	if before.Status == rollout.StepRetrying && step.Status == rollout.StepFailed {
+		return // that it has failed was told; there is no next attempt after all
+	}
+	if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back || before.Cancelled != step.Cancelled {
+		s.change(step)
+	}
+}
+
+// know takes in a state of the past, which is not told.
+func (s *story) know(r rollout.State) {
+	for _, step := range r.Steps {
+		s.known[step.ID] = step
+	}
+}
+
+// afterAbort is how things are when a rollout has been aborted.
+func afterAbort(r rollout.State) string {
+	if len(r.Steps) == 0 {
+		return "it had not begun"
+	}
+	return "what was online before is online"
 }
 
 // tellPerson is what a person wanted, as an event tells; empty when it tells something else.
@@ -141,8 +188,6 @@ func tellPerson(e rollout.Event) string {
 		what = e.Step
 	}
 	switch e.Type {
-	case rollout.Enqueued:
-		return "queued: it begins when the rollout before it has ended; asked for"
 	case rollout.Retried:
 		return "tried again"
 	case rollout.AbortAsked:
@@ -155,6 +200,14 @@ func tellPerson(e rollout.Event) string {
 		return what + " goes on, resumed"
 	}
 	return ""
+}
+
+// asked tells who has asked for a rollout.
+func asked(r rollout.State) string {
+	if r.By == "" {
+		return ""
+	}
+	return " by " + r.By
 }
 
 func because(e rollout.Event) string {
@@ -200,6 +253,20 @@ func (s *story) change(step rollout.Step) {
 			step.Attempt+1, nextTry(step))
 	case rollout.StepFailed:
 		s.say(red, "✗", "%s (%s): %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
+	}
+}
+
+// changeAttempt shows the end of an attempt after which the step has gone on at once: with
+// the next attempt, or on the way back.
+func (s *story) changeAttempt(step rollout.Step, e rollout.Event) {
+	switch {
+	case e.Type == rollout.StepAnswered:
+		s.say(green, "←", "%s", step.Script().Subject(protocol.DoneVerb(e.Revert)))
+	case e.Type != rollout.StepBroke || step.Kind != rollout.Migration || e.Answer == nil || e.Answer.Error == nil:
+	case e.Revert == step.Revert:
+		s.say(yellow, "✗", "%s: %s: attempt %d at once", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error, step.Attempt)
+	default:
+		s.say(yellow, "✗", "%s: %s", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 type upOptions struct {
 	once   bool
+	older  bool
 	data   string
 	listen string
 }
@@ -39,6 +40,7 @@ knows which scripts have run.`,
 			return c.up(cmd.Context(), dir, o)
 		},
 	}
+	cmd.Flags().BoolVar(&o.older, "allow-older", false, "bring a version that is older than what has run here")
 	cmd.Flags().BoolVar(&o.once, "once", false, "end when the rollout has ended: exit code 0 if completed, 1 if failed")
 	cmd.Flags().StringVar(&o.data, "data", "", "folder of what it keeps (environment: GOLIVE_DATA; default .golive in DIR)")
 	cmd.Flags().StringVar(&o.listen, "listen", embedded.DefaultListen, "where the bus listens, HOST:PORT; port 0 is a free one")
@@ -61,7 +63,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
-	e, err := newEngine(ctx, r, 1, 0, c.logger())
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Logger: c.logger()})
 	if err != nil {
 		return err
 	}

@@ -91,15 +91,23 @@ func interrupted(ctx context.Context, err error, last *rollout.State) error {
 
 // failed is what there is to say about a rollout that has not completed.
 func failed(s rollout.State) error {
-	f := &failure{code: codeFailed, exit: exitFailed,
-		message: fmt.Sprintf("rollout %s of %s %s has not completed: it is %s", s.ID, s.Release.App, s.Release.Version, s.Status)}
-	if s.Status == rollout.Failed {
-		f.message = fmt.Sprintf("rollout %s of %s %s has failed", s.ID, s.Release.App, s.Release.Version)
+	back := s.Status == rollout.Failed && s.Backward != nil
+	end := map[rollout.Status]string{
+		rollout.Failed: "has failed", rollout.Completed: "has completed", rollout.Aborted: "was aborted",
+		rollout.Reverted: "was taken backward", rollout.Superseded: "has given way to a later one",
+	}[s.Status]
+	if back {
+		end = "has failed on its way backward"
 	}
+	f := &failure{code: codeFailed, exit: exitFailed, hint: "golive show " + s.ID + " tells by whom and why",
+		message: fmt.Sprintf("rollout %s of %s %s %s", s.ID, s.Release.App, s.Release.Version, end)}
 	for _, step := range s.FailedSteps() {
 		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
 	}
-	if s.Status == rollout.Failed {
+	switch {
+	case back:
+		f.hint = "correct the cause, then: golive retry " + s.ID
+	case s.Status == rollout.Failed:
 		f.hint = "correct the cause, then: golive retry " + s.ID + ", or golive up again"
 	}
 	return f
@@ -197,13 +205,10 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		return rollout.State{}, err
 	}
 	begun, err := u.client.Deploy(ctx, orchestrator.DeployRequest{
-		Rollout: id.String(), Release: want, By: me(), Replace: true,
+		Rollout: id.String(), Release: want, By: me(), Replace: true, AllowOlder: u.options.older,
 	})
 	return begun.State, err
 }
-
-// lostWithin is how long a rollout may take to notice that a worker is dead.
-const lostWithin = 30 * time.Second
 
 // follow tells the rollout's story, from behind an event on, until it has ended, or
 // something has ended without which it cannot. It gives the last state and its
@@ -217,19 +222,21 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 	}
 	results := make(chan result, 1)
 	go func() {
-		started := false
-		f := follower{nc: u.relay.Conn(), story: u.story, after: after, each: func(journal.Record) error {
-			if started {
+		started, plan := false, begun
+		f := follower{nc: u.relay.Conn(), story: u.story, after: after, each: func(r journal.Record) error {
+			if len(plan.Steps) == 0 { // it waited for the one before it to be aborted
+				plan = r.State
+			}
+			if started || len(plan.Steps) == 0 {
 				return nil
 			}
 			started = true // once, behind the plan
-			return u.app.startSetups(begun)
+			return u.app.startSetups(plan)
 		}}
 		last, err := f.follow(following, u.engine.journal, begun.Release.App, begun.ID)
 		results <- result{last, err}
 	}()
 	var fatal error
-	var late <-chan time.Time
 	for {
 		select {
 		case r := <-results:
@@ -240,42 +247,28 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 		case err := <-u.ended:
 			fatal = fmt.Errorf("the orchestrator has ended: %w", err)
 			stop()
-		case <-late:
-			stop()
 		case d := <-u.app.died:
-			wait, err := u.consider(ctx, d, begun)
-			if err != nil && fatal == nil {
+			if err := u.consider(ctx, d, begun); err != nil && fatal == nil {
 				fatal = err
-				late = time.After(wait)
+				stop()
 			}
 		}
 	}
 }
 
 // consider decides what a death means for the rollout: nothing if the program's work
-// is done, else an error, after the time that the rollout takes to notice by itself.
-func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) (time.Duration, error) {
+// is done, else an error: nobody else is there who could run its scripts.
+func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) error {
 	if !u.app.running(d.program) {
-		return 0, nil
+		return nil
 	}
-	err := u.ruin(d)
-	if d.program.owner == "" {
-		return 0, err
-	}
-	story, e := u.client.Show(ctx, orchestrator.RolloutRequest{Rollout: begun.ID})
-	if e != nil {
-		return 0, err
-	}
-	if !unfinished(story.State, d.program.owner) {
-		return 0, nil
-	}
-	u.story.say(red, "✗", "%s", err)
-	for _, step := range story.Running() {
-		if step.Name == d.program.owner && story.Sightings[step.ID].Sent {
-			return lostWithin, err
+	if d.program.owner != "" {
+		story, err := u.client.Show(ctx, orchestrator.RolloutRequest{Rollout: begun.ID})
+		if err == nil && !unfinished(story.State, d.program.owner) {
+			return nil
 		}
 	}
-	return 0, err
+	return u.ruin(d)
 }
 
 // stay blocks until a person ends it, a service ends by itself, or the rollout, which
