@@ -288,7 +288,7 @@ func (j *judge) checkReverts(h []journal.Record) {
 			continue
 		}
 		for i, d := range j.deeds {
-			if i > from && d.Rollout == last.ID && d.Step == a.ID && !d.Revert && d.What != cameTo && !givenUp(h, a.ID, d.Attempt) {
+			if i > from && d.Rollout == last.ID && d.Step == a.ID && !d.Revert && d.What != cameTo && !givenUp(h, a.ID, d.Attempt) && !j.ranAgain(i, from) {
 				j.find("rollout %s: %s %s (attempt %d, by %s) after its revert had begun", last.ID, a.ID, d.What, d.Attempt, d.By)
 			}
 		}
@@ -301,6 +301,15 @@ func (j *judge) checkReverts(h []journal.Record) {
 			}
 		}
 	}
+}
+
+// ranAgain reports whether a deed is of a bare script that was run twice in its attempt,
+// as one that remembers nothing may be, and had answered before the deed called until.
+func (j *judge) ranAgain(i, until int) bool {
+	d := j.deeds[i]
+	return d.Bare && slices.ContainsFunc(j.runs[run{d.Rollout, d.Step, d.Attempt, d.Revert}], func(k int) bool {
+		return k < until && j.deeds[k].What == ended
+	})
 }
 
 // givenUp reports whether an attempt of a script was taken for dead, or was too late.
