@@ -108,11 +108,17 @@ func (b *Book) answered(s rollout.State, step rollout.Step) {
 		b.void(func(e Entry) bool { return e.Rollout == s.ID && e.Script() == step.Script() }, "reverted by rollout "+s.ID)
 		return
 	}
-	b.record(Entry{
+	e := Entry{
 		App: b.app, Name: step.Name, Version: step.Version, Phase: step.Phase,
-		Digest: short(step.Digest), Rollout: s.ID, Sequence: b.sequence, By: short(s.By), At: step.Ended,
-		Duration: step.Ended.Sub(step.Started), Items: step.Items,
-	}, "run again in rollout "+s.ID)
+		Rollout: s.ID, Sequence: b.sequence, By: short(s.By), At: s.Event.At,
+	}
+	if s.Event.Answer != nil {
+		e.Digest, e.Items = short(s.Event.Answer.Digest), s.Event.Answer.Items
+	}
+	if step.Ended.Equal(s.Event.At) { // else its revert has begun with the same event
+		e.Duration = step.Ended.Sub(step.Started)
+	}
+	b.record(e, "run again in rollout "+s.ID)
 }
 
 func (b *Book) marked(s rollout.State) {

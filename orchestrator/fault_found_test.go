@@ -1,0 +1,114 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/sdk"
+)
+
+// What the fault suite has found, in short.
+
+// version is a release of todo-app with one service of the same version, without instances.
+func (e *environment) version(v string, offline sdk.Script) rollout.Release {
+	e.t.Helper()
+	e.setup(sdk.Setup{Service: "todo-search", Version: v, Offline: offline, RevertOffline: nothing})
+	return rollout.Release{App: "todo-app", Version: v, Strategy: rollout.Parallel, Services: []rollout.Service{
+		{Name: "todo-search", Version: v, Migrations: []protocol.Phase{protocol.Offline}},
+	}}
+}
+
+func TestFaultFoundQueuedRolloutsBegin(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	goOn := make(chan struct{})
+	id := e.deploy(e.version("1.0.0", func(ctx context.Context, _ *sdk.Run) error {
+		select {
+		case <-goOn:
+			return sdk.Permanent(errors.New("bad luck"))
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}))
+	var queued []string
+	for _, v := range []string{"1.0.1", "1.0.2"} {
+		next := newID(t)
+		_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: next, Release: e.version(v, nothing), Queue: true})
+		e.must(err)
+		queued = append(queued, next)
+	}
+	close(goOn)
+	for _, next := range queued {
+		e.awaitStatus(next, rollout.Completed)
+	}
+	e.awaitStatus(id, rollout.Superseded)
+}
+
+func TestFaultFoundBackwardTwice(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	var all []string
+	for _, v := range []string{"1.0.0", "1.0.1", "1.0.2"} {
+		id := e.deploy(e.version(v, nothing))
+		e.awaitStatus(id, rollout.Completed)
+		all = append(all, id)
+	}
+	for _, id := range []string{all[2], all[1]} {
+		_, err := e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
+		e.must(err)
+		e.settledAs(id, rollout.Reverted)
+	}
+}
+
+func TestFaultFoundBackwardSeveral(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	var all []string
+	for _, v := range []string{"1.0.0", "1.0.1", "1.0.2"} {
+		id := e.deploy(e.version(v, nothing))
+		e.awaitStatus(id, rollout.Completed)
+		all = append(all, id)
+	}
+	_, err := e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app", To: "1.0.0"})
+	e.must(err)
+	e.settledAs(all[2], rollout.Reverted)
+	e.settledAs(all[1], rollout.Reverted)
+}
+
+// settledAs blocks until a rollout that goes backward has ended, as it should.
+func (e *environment) settledAs(id string, want rollout.Status) {
+	e.t.Helper()
+	story := e.await(id, "settled", func(s orchestrator.RolloutStory) bool {
+		return s.Status != rollout.Completed && (s.Status.Final() || s.Status == rollout.Failed)
+	})
+	if story.Status != want {
+		for _, step := range story.FailedSteps() {
+			e.t.Errorf("%s has failed: %s", step.ID, step.Error.Message)
+		}
+		e.t.Fatalf("rollout %s is %s, want %s", id, story.Status, want)
+	}
+}
+
+// A script that was told to stop, and is done all the same, has run as long as it has.
+func TestFaultFoundLedgerOfACancelledScript(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	e.starts("deployment-todo-search-0.0.1-offline-revert-start")
+	id := e.deploy(search(protocol.Offline))
+	next(e, "the start", starts)
+	_, err := e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
+	e.must(err)
+	e.answer(offlineDone, id, 1, `{"items": 12}`)
+	e.running(id, "todo-search/offline", 2)
+	entries, err := e.client.Ledger(t.Context(), orchestrator.AppRequest{App: "todo-app"})
+	e.must(err)
+	if len(entries) != 1 || entries[0].Items != 12 || entries[0].At.Before(time.Now().Add(-time.Hour)) || entries[0].Duration < 0 {
+		t.Errorf("the ledger holds %+v", entries)
+	}
+}

@@ -1,0 +1,136 @@
+package orchestrator_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// life is how an actor lives and dies under faults: what its seed says, again and again.
+type life struct {
+	*actor
+	rnd      *rand.Rand
+	from, to time.Duration        // how long it lives, unless a point is where it ends
+	rest     time.Duration        // at most, before its next life
+	points   []orchestrator.Point // that it comes to its end at, in turn
+	sleeps   bool                 // in every other life it is stopped for longer than it takes to be taken for dead
+}
+
+// lives has an actor die until ctx ends, and leaves it alive.
+func (l *life) lives(ctx context.Context) error {
+	for n := 0; ; n++ {
+		var at orchestrator.Point
+		nth := 0
+		if len(l.points) > 0 {
+			at, nth = l.points[n%len(l.points)], 1+l.rnd.IntN(8)
+			if at == orchestrator.LedgerSaved {
+				nth = 1 // it is saved once a minute, and at the end
+			}
+		}
+		span := l.from + time.Duration(l.rnd.Int64N(int64(l.to-l.from)))
+		pause := time.Duration(l.rnd.Int64N(int64(l.rest)))
+		if ctx.Err() != nil {
+			at = ""
+		}
+		p := l.alive()
+		if p == nil {
+			var err error
+			if p, err = l.start(at, nth); err != nil {
+				return err
+			}
+		} else {
+			at = ""
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if l.sleeps && n%2 == 1 {
+			l.sleep(ctx, p, span/2)
+		}
+		l.end(ctx, p, at, span)
+		if ctx.Err() == nil {
+			rest(ctx, pause)
+		}
+	}
+}
+
+// sleep stops a process after a while, and wakes it when it has been taken for dead: what
+// it had begun it goes on with then.
+func (l *life) sleep(ctx context.Context, p *process, after time.Duration) {
+	d := protocol.HeartbeatsMissed*heartbeat + time.Duration(l.rnd.Int64N(int64(2*time.Second)))
+	rest(ctx, after)
+	if ctx.Err() != nil {
+		return
+	}
+	_ = p.Process.Signal(syscall.SIGSTOP) // it may have ended
+	rest(ctx, d)
+	_ = p.Process.Signal(syscall.SIGCONT)
+	l.cast.mu.Lock()
+	defer l.cast.mu.Unlock()
+	l.deaths[l.Kind+", asleep"]++
+}
+
+// alive gives the life that the actor has; nil when it is dead.
+func (a *actor) alive() *process {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.proc == nil {
+		return nil
+	}
+	select {
+	case <-a.proc.ended:
+		return nil
+	default:
+		return a.proc
+	}
+}
+
+// end returns when the process is dead: by itself at its point, or else by us.
+func (l *life) end(ctx context.Context, p *process, at orchestrator.Point, span time.Duration) {
+	over := time.NewTimer(span)
+	defer over.Stop()
+	var stop <-chan struct{}
+	if at == orchestrator.LedgerSaved {
+		stop = p.ready
+	}
+	for {
+		select {
+		case <-p.ended:
+			cause := "by itself"
+			if p.killed() {
+				cause = "at " + string(at)
+			}
+			l.died(l.actor, p, cause)
+			return
+		case <-stop: // told to end, it saves the ledger
+			stop = nil
+			rest(ctx, span/8)
+			_ = p.Process.Signal(syscall.SIGTERM) // it may have ended
+		case <-over.C:
+			p.kill()
+			l.died(l.actor, p, "at a random moment")
+			return
+		case <-ctx.Done():
+			if at == "" { // it may live on
+				return
+			}
+			p.kill()
+			l.died(l.actor, p, "at the end of the faults")
+			return
+		}
+	}
+}
+
+// rest waits, at most until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

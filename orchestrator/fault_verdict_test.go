@@ -1,0 +1,257 @@
+package orchestrator_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// tale is evidence that is made up: rollouts that go as they should, told by everybody in
+// the same way.
+type tale struct {
+	evidence
+	t        *testing.T
+	now      time.Time
+	sequence uint64
+	number   int64
+}
+
+func newTale(t *testing.T) *tale {
+	return &tale{t: t, now: time.Unix(1_800_000_000, 0).UTC(), evidence: evidence{
+		histories: make(map[string][]journal.Record), books: make(map[string][]ledger.Entry),
+	}}
+}
+
+// later is the time of what happens next.
+func (x *tale) later() time.Time {
+	x.now = x.now.Add(time.Millisecond)
+	return x.now
+}
+
+func (x *tale) store(s rollout.State) {
+	x.sequence++
+	x.histories[s.ID] = append(x.histories[s.ID], journal.Record{State: s, Sequence: x.sequence})
+}
+
+func (x *tale) newest(id string) rollout.State {
+	h := x.histories[id]
+	return h[len(h)-1].State
+}
+
+// roll has a rollout of two services, of which one depends on the other, go to its end.
+func (x *tale) roll(id string) {
+	x.t.Helper()
+	release := two()
+	release.Version = id
+	for i := range release.Services {
+		release.Services[i].Version = id
+	}
+	s, err := rollout.Compile(id, "test", x.later(), release, rollout.Facts{
+		Ran: func(protocol.Script) (rollout.Ran, bool) { return rollout.Ran{}, false },
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.accepted = append(x.accepted, id)
+	x.store(s)
+	x.finish(id)
+	x.heard = append(x.heard, heard{protocol.CompletedSubject(release.App, id), id, "message of " + id, x.sequence})
+}
+
+// finish has all steps of a rollout that run answer until none does.
+func (x *tale) finish(id string) {
+	x.t.Helper()
+	for s := x.newest(id); len(s.Running()) > 0; s = x.newest(id) {
+		step := s.Running()[0]
+		e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert}
+		switch {
+		case step.Kind == rollout.Migration:
+			x.number++
+			d := deed{What: began, Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, By: "setup-0", At: x.later()}
+			x.deeds = append(x.deeds, d)
+			d.What, d.Number, d.At = ended, x.number, x.later()
+			x.deeds = append(x.deeds, d)
+			e.Answer = &protocol.Answer{Done: true, Items: x.number}
+		case step.Revert:
+			e.Type, e.Revert = rollout.Restored, false
+		default:
+			e.Type = rollout.Opened
+			x.routes = append(x.routes, gate.Route{Revision: x.sequence, Since: x.later(), Route: protocol.Route{
+				Service: step.Name, Versions: []protocol.RouteVersion{{Version: step.Version, State: protocol.StateOnline}},
+			}})
+			x.answers = append(x.answers, answer{step.Name, told{step.Version, x.later().UnixNano()}})
+		}
+		x.apply(id, e)
+		if step.Kind == rollout.Migration && !step.Revert {
+			x.books[s.Release.App] = append(x.books[s.Release.App], ledger.Entry{
+				App: s.Release.App, Name: step.Name, Version: step.Version, Phase: step.Phase,
+				Rollout: id, Sequence: x.sequence, Items: e.Answer.Items,
+			})
+		}
+	}
+}
+
+func (x *tale) apply(id string, e rollout.Event) {
+	x.t.Helper()
+	e.At = x.later()
+	next, err := x.newest(id).Apply(e)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.store(next)
+}
+
+// undo takes a rollout backward.
+func (x *tale) undo(id string) {
+	x.t.Helper()
+	x.apply(id, rollout.Event{Type: rollout.BackwardAsked})
+	x.finish(id)
+	for app, book := range x.books {
+		for i := range book {
+			if book[i].Rollout == id {
+				x.books[app][i].Void = "reverted"
+			}
+		}
+	}
+}
+
+// toldTale is a tale of two rollouts, of which the second is undone.
+func toldTale(t *testing.T) *tale {
+	x := newTale(t)
+	x.roll("1.0.0")
+	x.roll("1.0.1")
+	x.undo("1.0.1")
+	return x
+}
+
+// deed finds what a script did.
+func (x *tale) deed(what, id, step string, revert bool) int {
+	x.t.Helper()
+	n := slices.IndexFunc(x.deeds, func(d deed) bool { return d.What == what && d.Rollout == id && d.Step == step && d.Revert == revert })
+	if n < 0 {
+		x.t.Fatalf("nobody has %s %s of %s", what, step, id)
+	}
+	return n
+}
+
+// move has a deed take the place of another one.
+func (x *tale) move(from, to int) {
+	d := x.deeds[from]
+	x.deeds = slices.Insert(slices.Delete(x.deeds, from, from+1), to, d)
+}
+
+func TestFaultJudgeFindsNothingWrongWithAGoodTale(t *testing.T) {
+	x := toldTale(t)
+	if s := x.newest("1.0.0").Status; s != rollout.Completed {
+		t.Errorf("the first rollout is %s", s)
+	}
+	if s := x.newest("1.0.1").Status; s != rollout.Reverted {
+		t.Errorf("the second rollout is %s", s)
+	}
+	if found := x.findings(); len(found) > 0 {
+		t.Errorf("%d findings: %s", len(found), some(found))
+	}
+}
+
+func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
+	const a, b, app = "1.0.0", "1.0.1", "todo-app"
+	tests := []struct {
+		name  string
+		spoil func(x *tale)
+		want  string
+	}{
+		{"an attempt ran twice", func(x *tale) {
+			x.deeds = append(x.deeds, x.deeds[x.deed(began, a, "todos/offline", false)])
+		}, "ran 2 times"},
+		{"a step began before the phase before it had ended", func(x *tale) {
+			x.move(x.deed(began, a, "todos/offline", false), x.deed(ended, a, "todo-search/before", false))
+		}, "todos/offline ran (by setup-0"},
+		{"a step began before that of a service it depends on had ended", func(x *tale) {
+			x.move(x.deed(began, a, "todo-search/offline", false), x.deed(ended, a, "todos/offline", false))
+		}, "todo-search/offline ran (by setup-0"},
+		{"a step is done that no script has said", func(x *tale) {
+			n := x.deed(ended, a, "todos/online", false)
+			x.deeds = slices.Delete(x.deeds, n, n+1)
+		}, "which no script has said"},
+		{"the answer of an earlier attempt was taken", func(x *tale) {
+			h := x.histories[a]
+			before := &h[len(h)-2].State
+			before.Steps = slices.Clone(before.Steps)
+			before.Steps[len(before.Steps)-1].Attempt = 2
+		}, "was taken when attempt 2 was running"},
+		{"the answer of another attempt was taken", func(x *tale) {
+			x.deeds[x.deed(ended, a, "todos/online", false)].Attempt = 2
+		}, "which no script has said"},
+		{"the answer of another run was taken", func(x *tale) {
+			x.deeds[x.deed(ended, a, "todos/online", false)].Number = 4711
+		}, "which no script has said"},
+		{"a step is recorded twice", func(x *tale) {
+			h := x.histories[a]
+			x.histories[a] = append(slices.Clone(h[:2]), h[1:]...)
+		}, "is recorded as done 2 times"},
+		{"a state is not what its event makes of the one before", func(x *tale) {
+			h := slices.Clone(x.histories[a])
+			h[3].State.Steps = slices.Clone(h[3].State.Steps)
+			h[3].State.Steps[0].Items = 4711
+			x.histories[a] = h
+		}, "the state at sequence 4 is"},
+		{"an event is lost", func(x *tale) {
+			x.histories[a] = slices.Delete(slices.Clone(x.histories[a]), 2, 3)
+		}, "has no place in it"},
+		{"a rollout is lost", func(x *tale) { x.accepted = append(x.accepted, "4711") }, "the journal does not know it"},
+		{"reverts out of order", func(x *tale) {
+			x.move(x.deed(began, b, "todos/before", true), x.deed(began, b, "todos/online", true))
+		}, "the revert of todos/before began before"},
+		{"a script goes on while it is undone", func(x *tale) {
+			x.deeds = append(x.deeds, deed{What: broke, Rollout: b, Step: "todos/online", Attempt: 1})
+		}, "after its revert had begun"},
+		{"traffic moves too early", func(x *tale) {
+			x.routes[0].Since = x.deeds[x.deed(ended, a, "todo-search/offline", false)].At.Add(-1)
+		}, "was put on the route"},
+		{"a version answers too early", func(x *tale) {
+			x.answers[0].Began = x.deeds[x.deed(began, a, "todo-search/offline", false)].At.UnixNano()
+		}, "before the offline scripts were done"},
+		{"no completion event", func(x *tale) { x.heard = x.heard[1:] }, "no completion event was heard"},
+		{"no completion event, long after the bus was away", func(x *tale) {
+			at := x.histories[a][0].State.Created
+			x.heard, x.away = x.heard[1:], []span{{at.Add(-time.Hour), at.Add(-time.Minute)}}
+		}, "no completion event was heard"},
+		{"two completion events", func(x *tale) {
+			h := x.heard[0]
+			h.id = "another"
+			x.heard = append(x.heard, h)
+		}, "came with 2 ids"},
+		{"a completion event of something else", func(x *tale) { x.heard[0].sequence-- }, "a completion event says sequence"},
+		{"a double entry in the ledger", func(x *tale) { x.books[app] = append(x.books[app], x.books[app][0]) }, "or twice"},
+		{"no entry in the ledger", func(x *tale) { x.books[app] = x.books[app][1:] }, "is not in the ledger"},
+		{"an entry that says something else", func(x *tale) { x.books[app][0].Items = 4711 }, "the ledger says of"},
+		{"what was undone counts", func(x *tale) { x.books[app][len(x.books[app])-1].Void = "" }, "though the rollout is reverted"},
+		{"two rollouts at one time", func(x *tale) { x.histories[b][0].Sequence = 2 }, "are both under way"},
+		{"a way back that ends too early", func(x *tale) {
+			h := x.histories[b]
+			for i := range h {
+				if h[i].State.Backward != nil {
+					h[i].State.Backward = &rollout.Backward{To: "0.9.0"}
+				}
+			}
+		}, "was to go back to 0.9.0"},
+		{"a rollout that does not end", func(x *tale) { x.histories[a] = x.histories[a][:3] }, "is running at the end"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			x := toldTale(t)
+			tt.spoil(x)
+			found := x.findings()
+			if !slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, tt.want) }) {
+				t.Errorf("the findings are %q, want one with %q", found, tt.want)
+			}
+		})
+	}
+}
