@@ -65,6 +65,7 @@ type StepRequest struct {
 // BackwardRequest asks for an app to go back to a version that was live before.
 type BackwardRequest struct {
 	App         string `json:"app"`
+	Rollout     string `json:"rollout,omitempty"`     // that is to be undone first, by its id, which makes repeating the request safe; empty: the last one
 	To          string `json:"to,omitempty"`          // version of the app; empty: the one before
 	SkipMissing bool   `json:"skipMissing,omitempty"` // leave as it is what scripts without a revert script have done
 	By          string `json:"by,omitempty"`

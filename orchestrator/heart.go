@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -31,11 +32,18 @@ func (o *Orchestrator) watchHearts(ctx context.Context) error {
 		if !o.nc.IsConnected() || time.Since(looked) > o.cfg.Heartbeat {
 			since = time.Now()
 		}
+		var checking errgroup.Group
+		checking.SetLimit(checkAtOnce)
 		for _, r := range o.sight.all() {
-			o.checkHearts(ctx, r, since)
+			checking.Go(func() error { o.checkHearts(ctx, r, since); return nil })
 		}
+		_ = checking.Wait() // nothing fails
 	}
 }
+
+// checkAtOnce is how many rollouts are looked at at the same time: many workers may die
+// together.
+const checkAtOnce = 32
 
 func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since time.Time) {
 	patience := protocol.HeartbeatsMissed * o.cfg.Heartbeat
@@ -104,9 +112,7 @@ func (o *Orchestrator) lastSign(ctx context.Context, s rollout.State, step rollo
 
 // claimed reports whether a worker has claimed the attempt.
 func (o *Orchestrator) claimed(ctx context.Context, s rollout.State, step rollout.Step) bool {
-	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
-	defer cancel()
-	_, err := o.claims.Get(ctx, protocol.ClaimKey(s.ID, step.ID, step.Attempt, step.Revert))
+	_, err := o.claimOf(ctx, s, step)
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		o.log.Debug("read claim", zap.Error(err))
 	}

@@ -172,6 +172,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	running.Go(func() error { return o.watchBus(ctx) })
 	running.Go(func() error { return o.gate.Run(ctx) })
 	running.Go(func() error { return o.hearNotices(ctx) })
+	running.Go(func() error { return o.hearHellos(ctx) })
 	running.Go(func() error { return o.follow(ctx) })
 	running.Go(func() error {
 		if err := o.catchUp(ctx); err != nil {

@@ -114,9 +114,15 @@ func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journa
 	if err != nil {
 		return none, err
 	}
+	if done, known, err := o.undone(ctx, q); err != nil || known {
+		return done, err
+	}
 	all, err := o.toUndo(ctx, q)
 	if err != nil {
 		return none, err
+	}
+	if q.Rollout != "" && all[0].State.ID != q.Rollout {
+		return none, refuse(CodeConflict, "golive status "+q.App+" tells what is online", "rollout %s is not the last one of %s: that is %s", q.Rollout, q.App, all[0].State.ID)
 	}
 	e := rollout.Event{Type: rollout.BackwardAsked, By: q.By, Reason: q.Reason, Backward: &rollout.Backward{
 		To: q.To, SkipMissing: q.SkipMissing, By: q.By, Reason: q.Reason,
@@ -157,6 +163,15 @@ func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journa
 	}
 	o.logEvent(next, sequence)
 	return journal.Record{State: next, Sequence: sequence}, nil
+}
+
+// undone finds the rollout that q names if it has been taken backward already.
+func (o *Orchestrator) undone(ctx context.Context, q BackwardRequest) (_ journal.Record, known bool, err error) {
+	if q.Rollout == "" {
+		return journal.Record{}, false, nil
+	}
+	r, err := o.journal.Load(ctx, q.App, q.Rollout)
+	return r, err == nil && r.State.Backward != nil, err
 }
 
 // toUndo lists the rollouts that have to be undone to get where q wants to, in the order of

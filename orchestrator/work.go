@@ -284,8 +284,9 @@ func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, err
 }
 
 // awaitCancelled blocks until a script that was cancelled has answered, or can be taken
-// for dead: one that has given a sign of life is watched like any other; of one that never
-// has, nobody is left who could run it when nobody listens to its start any more.
+// for dead: one that has given a sign of life is watched like any other. Of one that never
+// has, a setup service that claims attempts cannot begin it any more once it is claimed
+// here, and of any other nobody is left when nobody listens to its start any more.
 func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, step rollout.Step) error {
 	for {
 		changed, wanted := o.sight.wants(r.State.ID, step)
@@ -294,6 +295,16 @@ func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, ste
 		}
 		if err := o.awaitResend(ctx, r.State.ID, step, changed); err != nil {
 			return err
+		}
+		if _, err := o.about(ctx, step.Script()); err == nil {
+			nobody, err := o.withhold(ctx, r.State, step)
+			if err != nil {
+				return err
+			}
+			if nobody {
+				return o.record(ctx, r, lost(step, "it was cancelled before anybody had begun it"))
+			}
+			continue
 		}
 		listened, err := o.post.listened(ctx, step.Script().Subject(protocol.StartVerb(step.Revert)))
 		if err != nil {

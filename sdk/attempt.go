@@ -183,7 +183,7 @@ func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
 	if told, changes := run.told(); changes > 0 {
 		answer.Items, answer.Note = *told.Done, told.Note
 	}
-	if err == nil && ctx.Err() != nil {
+	if err == nil && errors.Is(context.Cause(ctx), errCancelled) {
 		err = errors.New("it returned when it was told to stop: it is not known whether it had finished")
 	}
 	if err == nil {

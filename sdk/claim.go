@@ -18,14 +18,6 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// claim is what stands in the claims bucket for one attempt: who runs it and, once it
-// has ended, its answer.
-type claim struct {
-	Instance string           `json:"instance"`
-	At       time.Time        `json:"at"`
-	Answer   *protocol.Answer `json:"answer,omitempty"`
-}
-
 var errTaken = errors.New("another instance has claimed the attempt")
 
 // claims are durable: an attempt is run by whoever creates its key.
@@ -49,7 +41,7 @@ func (c *claims) take(ctx context.Context, key string) (uint64, *protocol.Answer
 	if err != nil {
 		return 0, nil, fmt.Errorf("open bucket %s: %w", protocol.ClaimsBucket, err)
 	}
-	value, err := json.Marshal(claim{Instance: c.instance, At: time.Now().UTC()})
+	value, err := json.Marshal(protocol.Claim{Instance: c.instance, At: time.Now().UTC()})
 	if err != nil {
 		return 0, nil, err
 	}
@@ -61,7 +53,7 @@ func (c *claims) take(ctx context.Context, key string) (uint64, *protocol.Answer
 	if readErr != nil {
 		return 0, nil, errors.Join(err, readErr)
 	}
-	var found claim
+	var found protocol.Claim
 	if err := json.Unmarshal(entry.Value(), &found); err != nil {
 		return 0, nil, fmt.Errorf("claim %s: %w", key, err)
 	}
@@ -80,7 +72,7 @@ func (c *claims) finish(ctx context.Context, key string, revision uint64, a prot
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", protocol.ClaimsBucket, err)
 	}
-	value, err := json.Marshal(claim{Instance: c.instance, At: time.Now().UTC(), Answer: &a})
+	value, err := json.Marshal(protocol.Claim{Instance: c.instance, At: time.Now().UTC(), Answer: &a})
 	if err != nil {
 		return err
 	}
@@ -91,7 +83,7 @@ func (c *claims) finish(ctx context.Context, key string, revision uint64, a prot
 	if readErr != nil {
 		return errors.Join(err, readErr)
 	}
-	var found claim
+	var found protocol.Claim
 	if json.Unmarshal(entry.Value(), &found) == nil && found.Instance == c.instance && found.Answer != nil {
 		return nil // stored, only the acknowledgement was lost
 	}

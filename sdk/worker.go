@@ -103,6 +103,11 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 		}
 		subs = append(subs, s)
 	}
+	s, err := w.nc.Subscribe(protocol.WorkerSubject(w.instance), func(m *nats.Msg) { _ = m.Respond(nil) }) // as long as we are here
+	if err != nil {
+		return fmt.Errorf("listen to %s: %w", protocol.WorkerSubject(w.instance), err)
+	}
+	subs = append(subs, s)
 	w.tellListening(ctx, jobs)
 	<-ctx.Done()
 	return nil
@@ -174,6 +179,10 @@ func (w *worker) tellListening(ctx context.Context, jobs []job) {
 	defer cancel()
 	if err := w.nc.FlushWithContext(flushing); err != nil && ctx.Err() == nil {
 		w.log.Warn("flush", zap.Error(err)) // the reconnect subscribes again
+	}
+	hello := protocol.Hello{Instance: w.instance, Name: jobs[0].script.Name, Version: jobs[0].script.Version}
+	if err := w.nc.Publish(protocol.HelloSubject, marshal(hello)); err != nil {
+		w.log.Debug("hello", zap.Error(err)) // the signs of life that are missing tell the same, later
 	}
 	for _, j := range jobs {
 		w.log.Info("listening", zap.String("to", j.script.Subject(protocol.StartVerb(j.revert))))

@@ -75,18 +75,45 @@ func Open(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream, err := js.Stream(ctx, protocol.Stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		// Not CreateOrUpdate: called by several at once on a fresh cluster it times out.
-		stream, err = js.CreateStream(ctx, config(replicas))
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			stream, err = js.Stream(ctx, protocol.Stream)
+	for began := time.Now(); ; {
+		stream, err := open(ctx, js, replicas)
+		if err == nil {
+			return &Journal{js: js, stream: stream, replicas: replicas}, nil
+		}
+		if ctx.Err() != nil || !unanswered(err) || time.Since(began) > openFor {
+			return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
+		}
+		if err := pause(ctx, openTimeout/10); err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
+}
+
+// A cluster that elects a leader answers nothing meanwhile, also not later: it has to be
+// asked again.
+const (
+	openTimeout = 2 * time.Second
+	openFor     = 30 * time.Second
+)
+
+func unanswered(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) || errors.As(err, &api) && api.Code == 503
+}
+
+func open(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	stream, err := js.Stream(ctx, protocol.Stream)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return stream, err
 	}
-	return &Journal{js: js, stream: stream, replicas: replicas}, nil
+	// Not CreateOrUpdate: called by several at once on a fresh cluster it times out.
+	stream, err = js.CreateStream(ctx, config(replicas))
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return js.Stream(ctx, protocol.Stream)
+	}
+	return stream, err
 }
 
 func config(replicas int) jetstream.StreamConfig {

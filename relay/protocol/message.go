@@ -47,6 +47,22 @@ type ControlMessage struct {
 	Deadline time.Time `json:"deadline,omitzero"` // of resume: the new one; zero: none
 }
 
+// Hello is what an instance of a setup service publishes once it listens. Orchestrators then
+// look whether those who had claimed attempts of its scripts before are still there.
+type Hello struct {
+	Instance string `json:"instance"`
+	Name     string `json:"name"` // of the service, or of the app
+	Version  string `json:"version"`
+}
+
+// Claim is the value under a [ClaimKey]: who runs an attempt and, once it has ended, its
+// answer.
+type Claim struct {
+	Instance string    `json:"instance"`
+	At       time.Time `json:"at"`
+	Answer   *Answer   `json:"answer,omitempty"`
+}
+
 // ScriptInfo is the answer to an empty request on [AboutScriptSubject]. Who answers it
 // promises to claim each attempt before it runs it, and to give a sign of life as soon
 // as a start has arrived: a start without one has been lost and is sent again.
