@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -89,6 +90,7 @@ func (o *Orchestrator) at(p Point) {
 
 // Orchestrator is one engine. Make it with [New].
 type Orchestrator struct {
+	id      string
 	nc      *nats.Conn
 	journal *journal.Journal
 	store   *ledger.Store
@@ -125,6 +127,7 @@ func New(c Config) (*Orchestrator, error) {
 		c.Logger = zap.NewNop()
 	}
 	return &Orchestrator{
+		id: uuid.NewString(),
 		nc: c.Conn, journal: c.Journal, store: c.Ledger, gate: c.Gate, log: c.Logger, cfg: c,
 		sight: newSightings(), ready: make(chan struct{}),
 	}, nil

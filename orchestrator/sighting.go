@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -33,6 +34,7 @@ type Sighting struct {
 
 // Notice is what orchestrators tell each other and watchers about a running attempt.
 type Notice struct {
+	From    string `json:"from"` // which orchestrator
 	Rollout string `json:"rollout"`
 	Step    string `json:"step"`
 	Attempt int    `json:"attempt"`
@@ -250,7 +252,7 @@ func (x *sightings) ofApp(app string) []journal.Record {
 
 // tell makes a notice known here and everywhere.
 func (o *Orchestrator) tell(s rollout.State, n Notice) {
-	n.Rollout = s.ID
+	n.From, n.Rollout = o.id, s.ID
 	known := o.sight.of(n.Rollout, n.Step, n.Attempt)
 	changed := known.Sent != n.Sent || known.Waiting != n.Waiting
 	if !changed && n.Waiting == "" {
@@ -277,8 +279,12 @@ func (o *Orchestrator) notice(n Notice) {
 }
 
 func (o *Orchestrator) hearNotices(ctx context.Context) error {
+	own := []byte(`{"from":"` + o.id + `"`)
 	sub, err := o.nc.Subscribe(protocol.AllNotices, func(m *nats.Msg) {
 		var n Notice
+		if bytes.HasPrefix(m.Data, own) {
+			return
+		}
 		if json.Unmarshal(m.Data, &n) == nil {
 			o.notice(n)
 		}
