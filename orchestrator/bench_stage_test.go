@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +51,10 @@ func newBenchStage(b *testing.B, unsynced bool) *benchStage {
 
 func stageOn(b *testing.B, c embedded.Config) *benchStage {
 	b.Helper()
+	if os.Getenv("GOGC") == "" {
+		before := debug.SetGCPercent(200) // as golive itself does
+		b.Cleanup(func() { debug.SetGCPercent(before) })
+	}
 	server, err := embedded.Start(c)
 	if err != nil {
 		b.Fatal(err)

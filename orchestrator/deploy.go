@@ -50,12 +50,15 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 			return journal.Record{}, err
 		}
 	}
+	if err := o.reach(ctx, after); err != nil { // the ledger knows it then, too
+		return journal.Record{}, err
+	}
 	if after > 0 && (!known || !journal.Fresh(q.Rollout, time.Now())) {
 		if own, err := o.journal.Load(ctx, app, q.Rollout); !errors.Is(err, rollout.ErrNotFound) {
 			return own, err
 		}
 	}
-	if err := o.checkOwners(q.Release); err != nil {
+	if err := o.checkOwners(ctx, q.Release); err != nil {
 		return journal.Record{}, err
 	}
 	facts, err := o.facts(ctx, q.Release)
@@ -173,8 +176,14 @@ func (o *Orchestrator) takeRoute(ctx context.Context, step rollout.Step, s rollo
 	return err
 }
 
-// checkOwners refuses a release that holds another app's service.
-func (o *Orchestrator) checkOwners(r rollout.Release) error {
+// checkOwners refuses a release that holds another app's service. That nobody has one yet
+// must not be old news.
+func (o *Orchestrator) checkOwners(ctx context.Context, r rollout.Release) error {
+	if slices.ContainsFunc(r.Services, func(s rollout.Service) bool { return o.index.Owner(s.Name) == "" }) {
+		if err := o.catchUp(ctx); err != nil {
+			return err
+		}
+	}
 	for _, s := range r.Services {
 		if owner := o.index.Owner(s.Name); owner != "" && owner != r.App {
 			return refuse(CodeInvalid, "choose another name for the service", "service %s belongs to app %s in this environment", s.Name, owner)

@@ -7,8 +7,9 @@
 // the journal or a mere observation (who was seen alive, what nobody listens to), so
 // losing it loses nothing.
 //
-// It never opens a gate that the journal does not call for, and every act of it is
-// harmless when repeated.
+// A step is in the care of the work item of the event that began it, which comes again
+// until the step is done, to another orchestrator if one dies. An orchestrator never opens a
+// gate that the journal does not call for, and every act of it is harmless when repeated.
 package orchestrator
 
 import (

@@ -84,7 +84,7 @@ func (o *Orchestrator) beginNow(ctx context.Context, s rollout.State, failed []j
 	if err != nil {
 		return err
 	}
-	err = errors.Join(o.checkOwners(s.Release), o.checkVersions(ctx, s.Release, facts, s.AllowOlder))
+	err = errors.Join(o.checkOwners(ctx, s.Release), o.checkVersions(ctx, s.Release, facts, s.AllowOlder))
 	if err == nil {
 		_, err = o.plan(ctx, planned{
 			release: s.Release, facts: facts, id: s.ID, by: s.By, reason: s.Event.Reason, allowOlder: s.AllowOlder, failed: failed,

@@ -8,7 +8,9 @@
 // acting on it loses nothing.
 //
 // The promise it keeps: a traffic step does not run before every before and offline
-// script of its plan has answered done.
+// script of its plan has answered done. A rollout goes forward until it is completed or
+// has failed; aborted, it puts back the traffic that it has moved, and taken backward it
+// undoes in reverse order all that it has done. It never turns forward again.
 package rollout
 
 import (

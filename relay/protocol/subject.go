@@ -11,7 +11,7 @@ const (
 	Stream       = "GOLIVE"        // the journal, answers and timers
 	RoutesBucket = "golive-routes" // key: service
 	LeasesBucket = "golive-leases" // key: [LeaseKey]; which instances are alive
-	LedgerBucket = "golive-ledger" // the snapshot of the ledger
+	LedgerBucket = "golive-ledger" // what has run: the environment, and a book for each app
 	ClaimsBucket = "golive-claims" // key: [ClaimKey]; what setup services have begun and finished
 
 	CheckpointsBucket = "golive-checkpoints" // key: [CheckpointKey]; how far scripts have come
