@@ -1,0 +1,119 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Client speaks to the orchestrators of an environment over its bus. It is safe for
+// concurrent use.
+type Client struct{ nc *nats.Conn }
+
+// NewClient uses nc, which stays the caller's.
+func NewClient(nc *nats.Conn) *Client { return &Client{nc: nc} }
+
+// ErrNoOrchestrator says that no orchestrator listens on the bus.
+var ErrNoOrchestrator = errors.New("no orchestrator answers on this bus")
+
+// call sends one command and waits for its result. An error of the API is a
+// *protocol.ServiceError.
+func call[Out any](ctx context.Context, c *Client, command string, in any) (Out, error) {
+	var out Out
+	data, err := json.Marshal(in)
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", command, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout+flushTimeout)
+	defer cancel()
+	m, err := c.nc.RequestWithContext(ctx, protocol.APISubject(command), data)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return out, ErrNoOrchestrator
+	}
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", command, err)
+	}
+	var failure struct {
+		Error *protocol.ServiceError `json:"error"`
+	}
+	if json.Unmarshal(m.Data, &failure) == nil && failure.Error != nil && failure.Error.Code != "" {
+		return out, failure.Error
+	}
+	if err := json.Unmarshal(m.Data, &out); err != nil {
+		return out, fmt.Errorf("answer to %s: %w", command, err)
+	}
+	return out, nil
+}
+
+// Deploy asks for a rollout and returns once it is recorded. Repeating the request
+// finds the same rollout.
+func (c *Client) Deploy(ctx context.Context, q DeployRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "deploy", q)
+}
+
+// Retry has the failed steps of a failed rollout tried again.
+func (c *Client) Retry(ctx context.Context, q RolloutRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "retry", q)
+}
+
+// Abort ends a rollout and puts the version before back.
+func (c *Client) Abort(ctx context.Context, q AbortRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "abort", q)
+}
+
+// Pause holds a rollout or one of its steps.
+func (c *Client) Pause(ctx context.Context, q StepRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "pause", q)
+}
+
+// Resume lets a rollout or one of its steps go on.
+func (c *Client) Resume(ctx context.Context, q StepRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "resume", q)
+}
+
+// Backward undoes the last rollout of an app, or several. It gives the one that is undone
+// first.
+func (c *Client) Backward(ctx context.Context, q BackwardRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "backward", q)
+}
+
+// Mark records a script as run, without running it.
+func (c *Client) Mark(ctx context.Context, q MarkRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "mark", q)
+}
+
+// Show gives a rollout with its whole story.
+func (c *Client) Show(ctx context.Context, q RolloutRequest) (RolloutStory, error) {
+	return call[RolloutStory](ctx, c, "show", q)
+}
+
+// List gives a page of rollouts, newest first.
+func (c *Client) List(ctx context.Context, q ListRequest) (RolloutList, error) {
+	return call[RolloutList](ctx, c, "list", q)
+}
+
+// Status says what is online and what is under way, by app.
+func (c *Client) Status(ctx context.Context, q AppRequest) ([]AppStatus, error) {
+	return call[[]AppStatus](ctx, c, "status", q)
+}
+
+// Routes gives the gate's routes, by service.
+func (c *Client) Routes(ctx context.Context) ([]RouteStatus, error) {
+	return call[[]RouteStatus](ctx, c, "routes", struct{}{})
+}
+
+// Ledger gives the scripts that have run, oldest first.
+func (c *Client) Ledger(ctx context.Context, q AppRequest) ([]ledger.Entry, error) {
+	return call[[]ledger.Entry](ctx, c, "ledger", q)
+}
+
+// Version asks an orchestrator who it is.
+func (c *Client) Version(ctx context.Context) (VersionInfo, error) {
+	return call[VersionInfo](ctx, c, "version", struct{}{})
+}

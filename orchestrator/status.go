@@ -1,0 +1,112 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+func (o *Orchestrator) status(ctx context.Context, q AppRequest) ([]AppStatus, error) {
+	all := []AppStatus{}
+	for _, app := range o.index.Apps() {
+		if q.App != "" && q.App != app {
+			continue
+		}
+		one, err := o.appStatus(ctx, app)
+		if errors.Is(err, rollout.ErrNotFound) {
+			continue // it has nothing but marks, or its journal was dropped
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	if q.App != "" && len(all) == 0 {
+		return nil, refuse(CodeNotFound, "golive status lists the apps", "no version of an app %q has been rolled out here", q.App)
+	}
+	return all, nil
+}
+
+func (o *Orchestrator) appStatus(ctx context.Context, app string) (AppStatus, error) {
+	r, err := o.journal.Load(ctx, app, o.index.Newest(app))
+	if err != nil {
+		return AppStatus{}, err
+	}
+	book, err := o.index.Book(ctx, app)
+	if err != nil {
+		return AppStatus{}, err
+	}
+	s := AppStatus{App: app, Version: r.State.Release.Version, Rollout: o.view(r), Services: make([]ServiceStatus, len(r.State.Release.Services))}
+	for _, open := range o.sight.ofApp(app) {
+		if isQueued(open) {
+			s.Queued = append(s.Queued, o.view(open))
+		}
+	}
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(statusAtOnce)
+	for i, service := range r.State.Release.Services {
+		asking.Go(func() (err error) {
+			s.Services[i], err = o.serviceStatus(ctx, service, book)
+			return err
+		})
+	}
+	if r.State.Release.Setup {
+		asking.Go(func() error {
+			s.Changed = o.changed(ctx, book, protocol.Script{Name: app, Version: r.State.Release.Version, Phase: protocol.Setup})
+			return nil
+		})
+	}
+	return s, asking.Wait()
+}
+
+// statusAtOnce is how many services are asked about at the same time.
+const statusAtOnce = 16
+
+func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Service, book *ledger.Book) (ServiceStatus, error) {
+	s := ServiceStatus{Service: service.Name, Version: service.Version, Online: []string{}}
+	route, err := o.gate.Route(ctx, service.Name)
+	if err != nil {
+		return s, err
+	}
+	s.Online, s.Maintenance = append(s.Online, route.Online()...), route.Maintenance
+	instances, err := o.gate.Instances(ctx, service.Name)
+	if err != nil {
+		return s, err
+	}
+	for _, i := range instances {
+		if i.Version == service.Version {
+			s.Alive++
+		}
+	}
+	for _, phase := range service.Migrations {
+		script := protocol.Script{Name: service.Name, Version: service.Version, Phase: phase}
+		if _, yes := book.Ran(script); !yes {
+			s.NotRun = append(s.NotRun, string(phase))
+		} else if o.changed(ctx, book, script) {
+			s.Changed = append(s.Changed, string(phase))
+		}
+	}
+	return s, nil
+}
+
+// changed reports whether the setup service that is running now tells another digest of a
+// script than was recorded when it ran. What cannot be known has not changed.
+func (o *Orchestrator) changed(ctx context.Context, book *ledger.Book, script protocol.Script) bool {
+	for _, e := range slices.Backward(book.Entries()) {
+		if e.Void != "" || e.Script() != script {
+			continue
+		}
+		if e.Digest == "" {
+			return false
+		}
+		info, err := o.about(ctx, script)
+		return err == nil && info.Digest != "" && info.Digest != e.Digest
+	}
+	return false
+}
