@@ -55,7 +55,7 @@ func (o *Orchestrator) giveWay(ctx context.Context, r journal.Record, q DeployRe
 func (o *Orchestrator) beginQueued(ctx context.Context, app string) error {
 	for {
 		if !slices.ContainsFunc(o.sight.ofApp(app), isQueued) {
-			return nil // what others have queued meanwhile comes with an item of its own
+			return nil // what is queued from now on comes with an item of its own
 		}
 		after, err := o.appNow(ctx, app)
 		if err != nil {

@@ -126,6 +126,10 @@ func (o *Orchestrator) remind(ctx context.Context, r journal.Record) error {
 // follows begins what was waiting for the rollout to get where it is.
 func (o *Orchestrator) follows(ctx context.Context, r journal.Record) error {
 	if s := r.State.Status; s.Final() || s == rollout.Failed || s == rollout.Queued {
+		// What was queued before this event must be known: its own item saw the app busy.
+		if err := o.reach(ctx, r.Sequence); err != nil {
+			return err
+		}
 		if err := o.beginQueued(ctx, r.State.Release.App); err != nil {
 			return err
 		}
