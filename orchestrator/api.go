@@ -92,6 +92,13 @@ type AppRequest struct {
 	App string `json:"app,omitempty"`
 }
 
+// LedgerRequest asks for what has run, oldest first.
+type LedgerRequest struct {
+	App    string `json:"app,omitempty"`    // empty: of all apps
+	Limit  int    `json:"limit,omitempty"`  // only so many, the newest ones; 0: all
+	Before uint64 `json:"before,omitempty"` // only those of events before this sequence: the page before an entry; 0: all
+}
+
 // ListRequest asks for a page of rollouts, newest first. A page holds fewer than the
 // limit where they would not fit into one message.
 type ListRequest struct {
@@ -247,7 +254,7 @@ func result[In, Out any](ctx context.Context, o *Orchestrator, request []byte, f
 	}
 	data, err := json.Marshal(out)
 	if err == nil && int64(len(data)) > o.nc.MaxPayload() {
-		return nil, refuse(CodeInvalid, "ask for less at a time, such as one app", "the answer is %d bytes long, the bus takes at most %d", len(data), o.nc.MaxPayload())
+		return nil, refuse(CodeInvalid, "ask for less at a time, such as one app or, with a limit, a page", "the answer is %d bytes long, the bus takes at most %d", len(data), o.nc.MaxPayload())
 	}
 	return data, err
 }
@@ -381,7 +388,10 @@ func (o *Orchestrator) routes(ctx context.Context, _ struct{}) ([]RouteStatus, e
 	return all, nil
 }
 
-func (o *Orchestrator) ledger(ctx context.Context, q AppRequest) ([]ledger.Entry, error) {
+func (o *Orchestrator) ledger(ctx context.Context, q LedgerRequest) ([]ledger.Entry, error) {
+	if q.Limit < 0 {
+		return nil, refuse(CodeInvalid, "", "limit is %d, it must not be negative", q.Limit)
+	}
 	entries := []ledger.Entry{}
 	for _, app := range o.index.Apps() {
 		if q.App != "" && q.App != app {
@@ -394,6 +404,12 @@ func (o *Orchestrator) ledger(ctx context.Context, q AppRequest) ([]ledger.Entry
 		entries = append(entries, book.Entries()...)
 	}
 	slices.SortStableFunc(entries, func(a, b ledger.Entry) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	if q.Before > 0 {
+		entries = slices.DeleteFunc(entries, func(e ledger.Entry) bool { return e.Sequence >= q.Before })
+	}
+	if q.Limit > 0 && len(entries) > q.Limit {
+		entries = entries[len(entries)-q.Limit:]
+	}
 	return entries, nil
 }
 

@@ -109,7 +109,7 @@ func (c *Client) Routes(ctx context.Context) ([]RouteStatus, error) {
 }
 
 // Ledger gives the scripts that have run, oldest first.
-func (c *Client) Ledger(ctx context.Context, q AppRequest) ([]ledger.Entry, error) {
+func (c *Client) Ledger(ctx context.Context, q LedgerRequest) ([]ledger.Entry, error) {
 	return call[[]ledger.Entry](ctx, c, "ledger", q)
 }
 

@@ -160,7 +160,7 @@ func TestDeployTakesTheFailedRolloutsPlace(t *testing.T) {
 			t.Errorf("%s was done %d times, want %d", step, n, times)
 		}
 	}
-	entries, err := e.client.Ledger(t.Context(), orchestrator.AppRequest{App: "todo-app"})
+	entries, err := e.client.Ledger(t.Context(), orchestrator.LedgerRequest{App: "todo-app"})
 	e.must(err)
 	for _, entry := range entries {
 		preparing := entry.Phase == protocol.Before || entry.Phase == protocol.Offline

@@ -106,7 +106,7 @@ func TestFaultFoundLedgerOfACancelledScript(t *testing.T) {
 	e.must(err)
 	e.answer(offlineDone, id, 1, `{"items": 12}`)
 	e.running(id, "todo-search/offline", 2)
-	entries, err := e.client.Ledger(t.Context(), orchestrator.AppRequest{App: "todo-app"})
+	entries, err := e.client.Ledger(t.Context(), orchestrator.LedgerRequest{App: "todo-app"})
 	e.must(err)
 	if len(entries) != 1 || entries[0].Items != 12 || entries[0].At.Before(time.Now().Add(-time.Hour)) || entries[0].Duration < 0 {
 		t.Errorf("the ledger holds %+v", entries)

@@ -236,7 +236,7 @@ func (m *ensemble) gather() evidence {
 		for range 2 * len(m.orchestrators) { // whoever answers has an index of its own
 			var told []ledger.Entry
 			must(m.command(ctx, "ledger", func(ctx context.Context) (err error) {
-				told, err = m.client.Ledger(ctx, orchestrator.AppRequest{App: app})
+				told, err = m.client.Ledger(ctx, orchestrator.LedgerRequest{App: app})
 				return err
 			}))
 			if a, b := text(told), text(e.books[app]); a != b {

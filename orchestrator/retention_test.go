@@ -32,7 +32,7 @@ func TestOldRolloutsAreDroppedFromTheJournal(t *testing.T) {
 	})
 	check := func() {
 		t.Helper()
-		entries, err := e.client.Ledger(t.Context(), orchestrator.AppRequest{App: "todo-app"})
+		entries, err := e.client.Ledger(t.Context(), orchestrator.LedgerRequest{App: "todo-app"})
 		e.must(err)
 		if len(entries) != 3 || entries[0].Rollout != all[0] || entries[0].Version != "1.0.0" {
 			t.Errorf("the ledger holds %+v, want what the three have run", entries)

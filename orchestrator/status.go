@@ -34,7 +34,11 @@ func (o *Orchestrator) status(ctx context.Context, q AppRequest) ([]AppStatus, e
 }
 
 func (o *Orchestrator) appStatus(ctx context.Context, app string) (AppStatus, error) {
-	r, err := o.journal.Load(ctx, app, o.index.Newest(app))
+	newest := o.index.Newest(app)
+	if newest == "" {
+		return AppStatus{}, rollout.ErrNotFound
+	}
+	r, err := o.journal.Load(ctx, app, newest)
 	if err != nil {
 		return AppStatus{}, err
 	}

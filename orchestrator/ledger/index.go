@@ -171,18 +171,11 @@ func (x *Index) Owner(service string) string {
 	return x.env.Owners[service]
 }
 
-// Apps lists the apps of which a rollout has begun, in order.
+// Apps lists the apps that anything has happened to, in order.
 func (x *Index) Apps() []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	var apps []string
-	for app, newest := range x.env.Newest {
-		if newest != "" {
-			apps = append(apps, app)
-		}
-	}
-	slices.Sort(apps)
-	return apps
+	return slices.Sorted(maps.Keys(x.env.Newest))
 }
 
 // Newest is the rollout of app that began last; empty when none has.

@@ -268,7 +268,7 @@ func TestQueuedRolloutIsOpenFromItsFirstEventOn(t *testing.T) {
 		App: "todo-app", Version: "1.0.0", MustNotSkip: []string{"0.5.0"}, Services: []rollout.Service{{Name: "todos", Version: "1.0.0"}},
 	}}
 	b.become("r1", rollout.Event{Type: rollout.Enqueued}, rollout.Queued)
-	if got := b.Apps(); len(got) != 0 || b.Newest("todo-app") != "" {
+	if got := b.Apps(); !slices.Equal(got, []string{"todo-app"}) || b.Newest("todo-app") != "" {
 		t.Errorf("the apps are %v before a rollout has begun", got)
 	}
 	if got := b.Owner("todos"); got != "todo-app" {

@@ -15,6 +15,7 @@ import (
 )
 
 func (c *command) ledgerCommand() *cobra.Command {
+	q := orchestrator.LedgerRequest{}
 	cmd := &cobra.Command{
 		Use:   "ledger [APP]",
 		Short: "Which scripts have run in this environment",
@@ -23,9 +24,15 @@ func (c *command) ledgerCommand() *cobra.Command {
   golive ledger mark todo-search 0.0.1 online --reason "run by hand"`,
 		Args: arguments(0, 1, "at most one app"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.ledger(cmd.Context(), strings.Join(args, ""))
+			if q.Limit < 0 {
+				return misused(cmd, "--limit must not be negative")
+			}
+			q.App = strings.Join(args, "")
+			return c.ledger(cmd.Context(), q)
 		},
 	}
+	cmd.Flags().IntVar(&q.Limit, "limit", 100, "how many, the newest ones; 0: all")
+	cmd.Flags().Uint64Var(&q.Before, "before", 0, "only what ran before this event: the page before")
 	cmd.AddCommand(c.markCommand())
 	return cmd
 }
@@ -66,9 +73,9 @@ func (c *command) mark(ctx context.Context, q orchestrator.MarkRequest) error {
 	})
 }
 
-func (c *command) ledger(ctx context.Context, app string) error {
+func (c *command) ledger(ctx context.Context, q orchestrator.LedgerRequest) error {
 	all, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) ([]ledger.Entry, error) {
-		return client.Ledger(ctx, orchestrator.AppRequest{App: app})
+		return client.Ledger(ctx, q)
 	})
 	if err != nil {
 		return err
@@ -91,5 +98,16 @@ func (c *command) ledger(ctx context.Context, app string) error {
 			rows = append(rows, []string{e.Name, e.Version, string(e.Phase), ago(e.At), duration, items, e.Rollout, counts})
 		}
 		columns(w, []string{"OF", "VERSION", "PHASE", "RAN", "TOOK", "ITEMS", "ROLLOUT", "COUNTS"}, rows)
+		if len(all) == q.Limit {
+			fmt.Fprintf(w, "\nOlder ones: golive ledger %s--before %d\n", space(q.App), all[0].Sequence)
+		}
 	})
+}
+
+// space is text with a space behind it, where there is text.
+func space(text string) string {
+	if text == "" {
+		return ""
+	}
+	return text + " "
 }
