@@ -59,6 +59,12 @@ func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since 
 		if time.Since(last) <= patience || time.Since(since) <= patience {
 			continue
 		}
+		if claim, err := o.claimOf(ctx, r.State, step); err == nil && claim.Answer != nil {
+			if err := o.takeRemembered(ctx, r, step, *claim.Answer); err != nil {
+				o.log.Warn("remembered answer not recorded, trying again", zap.Error(err))
+			}
+			continue
+		}
 		o.log.Warn("worker taken for dead", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
 		err := o.record(ctx, r, lost(step, fmt.Sprintf("no sign of life for %s: the worker is taken for dead", patience)))
 		if err != nil {

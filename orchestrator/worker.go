@@ -65,34 +65,63 @@ func (o *Orchestrator) lookInto(ctx context.Context, r journal.Record, step roll
 		}
 		_, err := o.publishStart(ctx, r.State, step)
 		return err
-	case err != nil || claim.Instance == h.Instance || claim.Answer != nil:
+	case err != nil || claim.Instance == h.Instance:
 		return err
+	case claim.Answer != nil:
+		return o.takeRemembered(ctx, r, step, *claim.Answer)
 	}
-	for range leftAfter {
-		if left, err := o.left(ctx, claim.Instance); err != nil || !left {
-			return err
-		}
-		pause(ctx, leftPause)
+	if left, err := o.left(ctx, claim.Instance); err != nil || !left {
+		return err
 	}
 	o.log.Warn("worker has left the bus", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
 	return o.record(ctx, r, lost(step, "its worker is no longer on the bus, and another has come"))
 }
 
-// A worker whose connection is cut for a moment is given this time to come back.
+// takeRemembered makes the answer durable that stands in the claim of an attempt: its worker
+// had finished, and has died before it could tell.
+func (o *Orchestrator) takeRemembered(ctx context.Context, r journal.Record, step rollout.Step, answer protocol.Answer) error {
+	e := rollout.Event{Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, Answer: clipped(answer)}
+	if answer.Done {
+		e.Type = rollout.StepAnswered
+	}
+	return o.record(ctx, r, e)
+}
+
+// A worker whose connection is cut for a moment is given time to come back: it has left
+// when nobody answers for it twice in a row.
 const (
-	leftAfter = 2
+	leftTries = 6
 	leftPause = 250 * time.Millisecond
 )
 
-// left reports whether an instance of a setup service is not on the bus.
+// left reports whether an instance of a setup service is no longer on the bus. It asks for
+// a while: the server may not have noticed yet that a connection is gone.
 func (o *Orchestrator) left(ctx context.Context, instance string) (bool, error) {
+	gone := 0
+	for range leftTries {
+		there, err := o.there(ctx, instance)
+		switch {
+		case there:
+			return false, nil
+		case errors.Is(err, nats.ErrNoResponders):
+			gone++
+		default:
+			gone = 0
+		}
+		if gone == 2 || ctx.Err() != nil {
+			break
+		}
+		pause(ctx, leftPause)
+	}
+	return gone == 2, ctx.Err()
+}
+
+// there asks an instance of a setup service whether it is on the bus.
+func (o *Orchestrator) there(ctx context.Context, instance string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, aboutTimeout)
 	defer cancel()
 	_, err := o.nc.RequestWithContext(ctx, protocol.WorkerSubject(instance), nil)
-	if errors.Is(err, nats.ErrNoResponders) {
-		return true, nil
-	}
-	return false, err
+	return err == nil, err
 }
 
 // claimOf reads who has claimed an attempt; [jetstream.ErrKeyNotFound] when nobody has.
