@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -78,4 +80,27 @@ func TestAnswerOfAWorkerThatLeftIsTakenWhenAnotherComes(t *testing.T) {
 	e.must(err)
 	e.must(e.nc.Publish(protocol.HelloSubject, hello))
 	e.running(id, "todo-search/traffic", 1)
+}
+
+// A start that is lost with whoever got it keeps no way back waiting: a setup service that
+// claims attempts cannot begin it any more.
+func TestLostStartIsWithheldOnTheWayBack(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	next(e, "the start", starts)
+	script := protocol.Script{Name: "todo-search", Version: "0.0.1", Phase: protocol.Offline}
+	_, err := e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app", SkipMissing: true})
+	e.must(err)
+	e.bare(protocol.AboutScriptSubject(script), func(_ *nats.Conn, m *nats.Msg) { e.must(m.Respond([]byte(`{"instance": "new"}`))) })
+	e.awaitStatus(id, rollout.Reverted)
+	js, err := jetstream.New(e.nc)
+	e.must(err)
+	claims, err := js.KeyValue(t.Context(), protocol.ClaimsBucket)
+	e.must(err)
+	if _, err := claims.Create(t.Context(), protocol.ClaimKey(id, "todo-search/offline", 1, false), nil); err == nil {
+		t.Error("the attempt could still be claimed")
+	}
 }
