@@ -27,10 +27,9 @@ import (
 
 // Journal is safe for concurrent use.
 type Journal struct {
-	js       jetstream.JetStream
-	stream   jetstream.Stream
-	replicas int
-	written  written
+	js      jetstream.JetStream
+	stream  jetstream.Stream
+	written written
 }
 
 // written holds the states that were written here lately, by the ids of their events: they
@@ -78,7 +77,7 @@ func Open(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
 	for began := time.Now(); ; {
 		stream, err := open(ctx, js, replicas)
 		if err == nil {
-			return &Journal{js: js, stream: stream, replicas: replicas}, nil
+			return &Journal{js: js, stream: stream}, nil
 		}
 		if ctx.Err() != nil || !unanswered(err) || time.Since(began) > openFor {
 			return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
@@ -277,12 +276,6 @@ func (j *Journal) LoadAny(ctx context.Context, id string) (Record, error) {
 // there is none.
 func (j *Journal) NewestOf(ctx context.Context, app string) (uint64, error) {
 	return j.last(ctx, protocol.AppRollouts(app))
-}
-
-// Newest gives the newest state of the app's rollout that something has happened to
-// last; [rollout.ErrNotFound] when the app has none.
-func (j *Journal) Newest(ctx context.Context, app string) (Record, error) {
-	return j.newest(ctx, protocol.AppRollouts(app))
 }
 
 func (j *Journal) newest(ctx context.Context, filter string) (Record, error) {

@@ -68,12 +68,10 @@ func (b *bench) failed(s rollout.State) rollout.State {
 
 func (b *bench) begin(app string) (rollout.State, uint64) {
 	b.t.Helper()
-	newest, err := b.Newest(b.t.Context(), app)
-	if !errors.Is(err, rollout.ErrNotFound) {
-		b.must(err)
-	}
+	newest, err := b.NewestOf(b.t.Context(), app)
+	b.must(err)
 	s := b.begun(app)
-	sequence, err := b.Begin(b.t.Context(), s, newest.Sequence)
+	sequence, err := b.Begin(b.t.Context(), s, newest)
 	b.must(err)
 	return s, sequence
 }
@@ -222,10 +220,13 @@ func TestReadsFindWhatWasAppended(t *testing.T) {
 	if got, err := b.Last(ctx); err != nil || got != last {
 		t.Errorf("the end is %d, %v, want %d", got, err, last)
 	}
-	newest, err := b.Newest(ctx, "todo-app")
+	if got, err := b.NewestOf(ctx, "todo-app"); err != nil || got != last {
+		t.Errorf("the newest event of the app is at %d, %v, want %d", got, err, last)
+	}
+	found, err := b.LoadAny(ctx, third.ID)
 	b.must(err)
-	if newest.State.ID != third.ID || newest.Sequence != last {
-		t.Errorf("the newest rollout is %s at %d, want %s at %d", newest.State.ID, newest.Sequence, third.ID, last)
+	if found.State.ID != third.ID || found.Sequence != last {
+		t.Errorf("the rollout is %s at %d, want %s at %d", found.State.ID, found.Sequence, third.ID, last)
 	}
 	loaded, err := b.Load(ctx, "todo-app", first.ID)
 	b.must(err)

@@ -102,7 +102,7 @@ func BenchmarkManyRollouts(b *testing.B) {
 	run("find a whole id", find(ids[n/3]))
 	run("find a beginning", find(ids[n/3][:30]))
 	run("last", func() error { _, err := j.Last(b.Context()); return err })
-	run("newest of an app", func() error { _, err := j.Newest(b.Context(), "app-7"); return err })
+	run("newest of an app", func() error { _, err := j.NewestOf(b.Context(), "app-7"); return err })
 	run("load", func() error { _, err := j.Load(b.Context(), "app-7", ids[n/2+7]); return err })
 	run("history", func() error { _, err := j.History(b.Context(), "app-7", ids[n/2+7]); return err })
 	run("open", func() error { _, err := journal.Open(b.Context(), nc, 1); return err })

@@ -193,13 +193,6 @@ func (x *Index) Open() map[string]uint64 {
 	return maps.Clone(x.env.Open)
 }
 
-// First is [Environment.First] as of now.
-func (x *Index) First() uint64 {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.env.First()
-}
-
 // Sequence is that of the newest event that Apply has taken in.
 func (x *Index) Sequence() uint64 {
 	x.mu.Lock()

@@ -7,7 +7,8 @@
 // finished long ago costs nothing. An [Index] takes in one event after the other; a
 // [Store] keeps both parts now and then, with the sequence that each reaches. The ledger
 // decides nothing and is never the truth: what is stored is a function of the journal up
-// to that sequence, whoever has made it.
+// to that sequence, whoever has made it. Once the journal of an old rollout has been
+// dropped, it is all that is left of it.
 package ledger
 
 import (
@@ -55,17 +56,6 @@ type Environment struct {
 	Owners   map[string]string `json:"owners"`   // app by service
 	Newest   map[string]string `json:"newest"`   // rollout by app: the one begun last; empty for an app of which none has begun
 	Open     map[string]uint64 `json:"open"`     // by rollout that is not final: the sequence of the event that made it so
-}
-
-// First is the sequence after which events have to be read so that every rollout which
-// was open is known. Each event carries the whole state, so one that is read alone, the
-// newest of its rollout, says as much.
-func (e Environment) First() uint64 {
-	first := e.Sequence
-	for _, sequence := range e.Open {
-		first = min(first, sequence-1)
-	}
-	return first
 }
 
 // apply takes in the event at sequence, which is the next one of the journal. It changes

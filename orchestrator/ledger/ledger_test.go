@@ -236,27 +236,27 @@ func TestEventsThatAreKnownChangeNothing(t *testing.T) {
 	}
 }
 
-func TestEnvironmentBeginsWithTheOldestOpenRollout(t *testing.T) {
+func TestEnvironmentKnowsTheOpenRollouts(t *testing.T) {
 	b := newBench(t)
-	first := func(want uint64) {
+	open := func(want map[string]uint64) {
 		t.Helper()
-		if got := b.First(); got != want {
-			t.Errorf("events have to be read after %d, want %d", got, want)
+		if got := b.Open(); !maps.Equal(got, want) {
+			t.Errorf("open are %v, want %v", got, want)
 		}
 	}
-	first(0)
+	open(nil)
 	b.begin("r1", "todo-app", "todos", "1.0.0") // 1
-	first(0)
+	open(map[string]uint64{"r1": 1})
 	b.goOn("r1", done, done, opened, done, done) // 2 to 6
-	first(6)
+	open(nil)
 	b.begin("r2", "shop", "cart", "1.0.0")      // 7
 	b.begin("r3", "todo-app", "todos", "2.0.0") // 8
 	b.goOn("r3", done, failed)                  // 9 and 10
-	first(6)
+	open(map[string]uint64{"r2": 7, "r3": 8})
 	b.goOn("r2", done, done, opened, done, done) // 11 to 15
-	first(7)
+	open(map[string]uint64{"r3": 8})
 	b.goOn("r3", superseded) // 16
-	first(16)
+	open(nil)
 	if n := b.Changes(); n != 16 {
 		t.Errorf("%d events have not been saved, want 16", n)
 	}

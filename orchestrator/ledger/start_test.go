@@ -33,8 +33,8 @@ func BenchmarkStart(b *testing.B) {
 		for b.Loop() {
 			env, err := openStore(b, nc).Load(b.Context())
 			must(b, err)
-			if x := ledger.NewIndex(env, store, p.Tail); x.First() != 2*rollouts || len(x.Apps()) != apps {
-				b.Fatalf("the environment reaches %d", x.First())
+			if x := ledger.NewIndex(env, store, p.Tail); x.Sequence() != 2*rollouts || len(x.Apps()) != apps {
+				b.Fatalf("the environment reaches %d", x.Sequence())
 			}
 		}
 	})
