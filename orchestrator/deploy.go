@@ -73,6 +73,7 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 	if busy < 0 {
 		return o.plan(ctx, planned{
 			release: q.Release, facts: facts, id: q.Rollout, by: q.By, reason: q.Reason, allowOlder: q.AllowOlder, failed: open,
+			store: o.journal.Begin,
 		}, after)
 	}
 	if !q.Queue && !q.Replace {
@@ -104,7 +105,11 @@ type planned struct {
 	id, by, reason string
 	allowOlder     bool
 	failed         []journal.Record // rollouts of the app that give way
+	store          store
 }
+
+// store is [journal.Journal.Begin] or, for a rollout that the journal has, AppendNext.
+type store func(context.Context, rollout.State, uint64) (uint64, error)
 
 // plan begins a rollout if after is still the sequence of the app's newest event.
 func (o *Orchestrator) plan(ctx context.Context, p planned, after uint64) (journal.Record, error) {
@@ -122,13 +127,13 @@ func (o *Orchestrator) plan(ctx context.Context, p planned, after uint64) (journ
 		return journal.Record{}, err
 	}
 	state.AllowOlder, state.Event.Reason = p.allowOlder, p.reason
-	return o.beginWith(ctx, state, after)
+	return o.keep(ctx, state, after, p.store)
 }
 
-// beginWith records a state of a rollout if after is still the sequence of the app's newest
+// keep stores a state of a rollout if after is still the sequence of the app's newest
 // event.
-func (o *Orchestrator) beginWith(ctx context.Context, s rollout.State, after uint64) (journal.Record, error) {
-	sequence, err := o.journal.Begin(ctx, s, after)
+func (o *Orchestrator) keep(ctx context.Context, s rollout.State, after uint64, to store) (journal.Record, error) {
+	sequence, err := to(ctx, s, after)
 	if err != nil {
 		return journal.Record{}, err
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -110,5 +112,35 @@ func TestFaultFoundLedgerOfACancelledScript(t *testing.T) {
 	e.must(err)
 	if len(entries) != 1 || entries[0].Items != 12 || entries[0].At.Before(time.Now().Add(-time.Hour)) || entries[0].Duration < 0 {
 		t.Errorf("the ledger holds %+v", entries)
+	}
+}
+
+// A deploy that is asked for again, of another orchestrator, while the first is still at
+// it, finds the rollout and does not queue it a second time.
+func TestFaultFoundQueuedOnce(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.orchestrate()
+	release := e.version("1.0.0", func(ctx context.Context, _ *sdk.Run) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	e.deploy(release)
+	for range 20 {
+		q := orchestrator.DeployRequest{Rollout: newID(t), Release: release, Replace: true}
+		var group errgroup.Group
+		for range 4 {
+			group.Go(func() error {
+				_, err := e.client.Deploy(t.Context(), q)
+				return err
+			})
+		}
+		e.must(group.Wait())
+		story := e.show(q.Rollout)
+		for i, event := range story.Events {
+			if i > 0 && event.Type == rollout.Enqueued {
+				t.Fatalf("rollout %s was queued, or begun, before it was queued", q.Rollout)
+			}
+		}
 	}
 }

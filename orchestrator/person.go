@@ -157,7 +157,7 @@ func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journa
 	if err != nil {
 		return none, err
 	}
-	sequence, err := o.journal.Begin(ctx, next, after)
+	sequence, err := o.journal.AppendNext(ctx, next, after)
 	if err != nil {
 		return none, err
 	}

@@ -20,7 +20,7 @@ func (o *Orchestrator) enqueue(ctx context.Context, q DeployRequest, after uint6
 		return journal.Record{}, err
 	}
 	s.AllowOlder = q.AllowOlder
-	return o.beginWith(ctx, s, after)
+	return o.keep(ctx, s, after, o.journal.Begin)
 }
 
 // replace has what is open of the app give way, and then puts the rollout into the queue.
@@ -34,7 +34,11 @@ func (o *Orchestrator) replace(ctx context.Context, q DeployRequest, open []jour
 	if err != nil {
 		return journal.Record{}, err
 	}
-	return o.enqueue(ctx, q, after)
+	own, err := o.journal.Load(ctx, q.Release.App, q.Rollout)
+	if errors.Is(err, rollout.ErrNotFound) {
+		return o.enqueue(ctx, q, after)
+	}
+	return own, err // the same request has been here, or elsewhere, a moment ago
 }
 
 // giveWay has a rollout of the app end, so that another can take its place: one under way
@@ -88,6 +92,7 @@ func (o *Orchestrator) beginNow(ctx context.Context, s rollout.State, failed []j
 	if err == nil {
 		_, err = o.plan(ctx, planned{
 			release: s.Release, facts: facts, id: s.ID, by: s.By, reason: s.Event.Reason, allowOlder: s.AllowOlder, failed: failed,
+			store: o.journal.AppendNext,
 		}, after)
 		return err
 	}

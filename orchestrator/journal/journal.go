@@ -143,14 +143,20 @@ type Record struct {
 // somebody else was faster. After any other error it is unknown whether the event was
 // stored; appending again finds out.
 func (j *Journal) Append(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
-	return j.publish(ctx, s, after, protocol.RolloutSubject(s.Release.App, s.ID))
+	return j.publish(ctx, s, after, protocol.RolloutSubject(s.Release.App, s.ID), "")
 }
 
-// Begin stores the first state of a rollout, if after is still the sequence of the
-// newest message about any rollout of its app (0: there is none). Results are those
-// of [Journal.Append].
+// AppendNext is [Journal.Append] if after is still the sequence of the newest message about
+// any rollout of the app.
+func (j *Journal) AppendNext(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
+	return j.publish(ctx, s, after, protocol.AppRollouts(s.Release.App), "")
+}
+
+// Begin is [Journal.AppendNext] for the first state of a rollout; after is 0 when nothing is
+// known of its app. A rollout that has begun within the last two minutes is refused with
+// [rollout.ErrConflict], whatever has become of it; see [Fresh].
 func (j *Journal) Begin(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
-	return j.publish(ctx, s, after, protocol.AppRollouts(s.Release.App))
+	return j.publish(ctx, s, after, protocol.AppRollouts(s.Release.App), s.ID)
 }
 
 const (
@@ -158,11 +164,11 @@ const (
 	ackTimeout = 5 * time.Second // for the answer to one: it may be lost although the event was stored
 )
 
-// duplicates is how long the server knows the first event of a plan again; see [Fresh].
+// duplicates is how long the server knows the first event of a rollout again; see [Fresh].
 const duplicates = 2 * time.Minute
 
 // Fresh reports whether a rollout with this id cannot have begun unless within the last two
-// minutes, in which the server refuses to store its first plan a second time: [Journal.Begin]
+// minutes, in which the server refuses to store its first event a second time: [Journal.Begin]
 // gives [rollout.ErrConflict] then. The id tells when it was made; a clock that is wrong
 // makes it old.
 func Fresh(id string, now time.Time) bool {
@@ -175,13 +181,16 @@ func Fresh(id string, now time.Time) bool {
 	return age > -10*time.Second && age < duplicates/2
 }
 
-// publish stores one event. An error of the bus, and a refusal, do not tell whether
+// publish stores one event, under a message id if once is given. An error of the bus, and a refusal, do not tell whether
 // the event was stored (a cluster refuses with "wrong last sequence" also where there
 // is no conflict), so the leader is asked before anything is concluded.
-func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, filter string) (uint64, error) {
+func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, filter, once string) (uint64, error) {
 	m, id, err := event(s)
 	if err != nil {
 		return 0, err
+	}
+	if once != "" {
+		m.Header.Set(jetstream.MsgIDHeader, once)
 	}
 	j.written.put(id, s) // it may come back before the acknowledgement does
 	for try := 1; ; try++ {
@@ -244,9 +253,6 @@ func event(s rollout.State) (m *nats.Msg, id string, err error) {
 	m.Header.Set("ce-subject", s.ID)
 	m.Header.Set("ce-time", s.Event.At.UTC().Format(time.RFC3339Nano))
 	m.Header.Set("content-type", "application/json")
-	if s.Event.Type == rollout.Created {
-		m.Header.Set(jetstream.MsgIDHeader, s.ID)
-	}
 	m.Data, err = json.Marshal(s)
 	if err != nil {
 		return nil, "", fmt.Errorf("write rollout %s: %w", s.ID, err)
