@@ -60,6 +60,42 @@ type StepRequest struct {
 	Step string `json:"step,omitempty"` // empty: the whole rollout
 }
 
+// PaceRequest asks for the script of a step to work faster, or slower. What it does not
+// name stays as it is.
+type PaceRequest struct {
+	Rollout  string   `json:"rollout"` // id or any unique beginning of it
+	Step     string   `json:"step"`
+	Rate     *float64 `json:"rate,omitempty"`     // records a second; 0: as fast as it can
+	InFlight int      `json:"inFlight,omitempty"` // batches under way at the same time; 0: not named
+	By       string   `json:"by,omitempty"`
+	Reason   string   `json:"reason,omitempty"`
+}
+
+// RetryRequest asks for the failed steps of a rollout to be tried again or, of one that is
+// completed, the records that its scripts have put aside.
+type RetryRequest struct {
+	Rollout       string `json:"rollout"` // id or any unique beginning of it
+	By            string `json:"by,omitempty"`
+	Reason        string `json:"reason,omitempty"`
+	FailedRecords bool   `json:"failedRecords,omitempty"`
+	Step          string `json:"step,omitempty"` // with FailedRecords: of this step alone; empty: of all
+}
+
+// RecordsRequest asks for a page of the records that a rollout's scripts have put aside, in
+// the order of their keys.
+type RecordsRequest struct {
+	Rollout string `json:"rollout"`         // id or any unique beginning of it
+	Step    string `json:"step,omitempty"`  // empty: of all steps
+	After   string `json:"after,omitempty"` // the Next of the page before
+	Limit   int    `json:"limit,omitempty"` // 1 to 1000; 0: 100. A page may hold fewer
+}
+
+// RecordsPage is a page of records that were put aside.
+type RecordsPage struct {
+	Records []protocol.FailedRecord `json:"records"`
+	Next    string                  `json:"next,omitempty"` // to ask for the next page with; empty: this is the last
+}
+
 // BackwardRequest asks for an app to go back to a version that was live before.
 type BackwardRequest struct {
 	App         string `json:"app"`

@@ -114,7 +114,7 @@ func TestRolloutIsNamedByAnyUniqueBeginning(t *testing.T) {
 	} {
 		_, err := e.client.Show(t.Context(), orchestrator.RolloutRequest{Rollout: name})
 		e.refused(err, code, "")
-		_, err = e.client.Retry(t.Context(), orchestrator.RolloutRequest{Rollout: name})
+		_, err = e.client.Retry(t.Context(), orchestrator.RetryRequest{Rollout: name})
 		e.refused(err, code, "")
 	}
 }

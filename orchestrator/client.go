@@ -57,8 +57,9 @@ func (c *Client) Deploy(ctx context.Context, q DeployRequest) (RolloutView, erro
 	return call[RolloutView](ctx, c, "deploy", q)
 }
 
-// Retry has the failed steps of a failed rollout tried again.
-func (c *Client) Retry(ctx context.Context, q RolloutRequest) (RolloutView, error) {
+// Retry has the failed steps of a failed rollout tried again or, if that is asked for, the
+// records that the scripts of a completed one have put aside.
+func (c *Client) Retry(ctx context.Context, q RetryRequest) (RolloutView, error) {
 	return call[RolloutView](ctx, c, "retry", q)
 }
 
@@ -75,6 +76,16 @@ func (c *Client) Pause(ctx context.Context, q StepRequest) (RolloutView, error) 
 // Resume lets a rollout or one of its steps go on.
 func (c *Client) Resume(ctx context.Context, q StepRequest) (RolloutView, error) {
 	return call[RolloutView](ctx, c, "resume", q)
+}
+
+// Pace has a script work faster, or slower.
+func (c *Client) Pace(ctx context.Context, q PaceRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "pace", q)
+}
+
+// Records gives a page of the records that a rollout's scripts have put aside.
+func (c *Client) Records(ctx context.Context, q RecordsRequest) (RecordsPage, error) {
+	return call[RecordsPage](ctx, c, "records", q)
 }
 
 // Backward undoes the last rollout of an app, or several. It gives the one that is undone

@@ -277,7 +277,7 @@ func (a *app) completed() []string {
 
 func (d *driver) retry(ctx context.Context, id string) {
 	_ = d.command(ctx, "retry", func(ctx context.Context) error {
-		_, err := d.client.Retry(ctx, orchestrator.RolloutRequest{Rollout: id, By: "test"})
+		_, err := d.client.Retry(ctx, orchestrator.RetryRequest{Rollout: id, By: "test"})
 		return err
 	})
 }

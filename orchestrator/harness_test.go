@@ -230,7 +230,7 @@ func (e *environment) deploy(r rollout.Release) string {
 // retry has the failed steps of a rollout tried again.
 func (e *environment) retry(id string) {
 	e.t.Helper()
-	_, err := e.client.Retry(e.t.Context(), orchestrator.RolloutRequest{Rollout: id, By: "test"})
+	_, err := e.client.Retry(e.t.Context(), orchestrator.RetryRequest{Rollout: id, By: "test"})
 	e.must(err)
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // retry has the failed steps of a rollout tried again.
-func (o *Orchestrator) retry(ctx context.Context, q RolloutRequest) (RolloutView, error) {
+func (o *Orchestrator) retry(ctx context.Context, q RetryRequest) (RolloutView, error) {
 	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
 		if s.Status != rollout.Failed {
 			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it stands", "rollout %s is %s: only a failed one can be retried", s.ID, s.Status)

@@ -47,7 +47,7 @@ func TestRetryIsANewAttempt(t *testing.T) {
 	if len(ids([]*nats.Msg{first, second})) != 2 {
 		t.Error("both attempts have the same message id")
 	}
-	_, err := e.client.Retry(t.Context(), orchestrator.RolloutRequest{Rollout: id})
+	_, err := e.client.Retry(t.Context(), orchestrator.RetryRequest{Rollout: id})
 	e.refused(err, orchestrator.CodeConflict, "only a failed one can be retried")
 	e.answer(offlineDone, id, 2, "")
 	e.awaitStatus(id, rollout.Completed)
@@ -55,7 +55,7 @@ func TestRetryIsANewAttempt(t *testing.T) {
 	if got := outcome(completed); got.Rollout != id || !got.Final {
 		t.Errorf("set-up says %s", completed.Data)
 	}
-	_, err = e.client.Retry(t.Context(), orchestrator.RolloutRequest{Rollout: id})
+	_, err = e.client.Retry(t.Context(), orchestrator.RetryRequest{Rollout: id})
 	e.refused(err, orchestrator.CodeConflict, "completed")
 }
 

@@ -28,6 +28,12 @@ type Sighting struct {
 	Note    string    `json:"note,omitempty"`    // of its progress
 	Waiting string    `json:"waiting,omitempty"` // what it waits for
 
+	Rate     float64 `json:"rate,omitempty"`     // of its progress: records a second now
+	Average  float64 `json:"average,omitempty"`  // of its progress: records a second of this attempt
+	Limit    float64 `json:"limit,omitempty"`    // of its progress: records a second that it keeps to; 0: none
+	Held     string  `json:"held,omitempty"`     // of its progress: why it does not go on, or not as fast as it could
+	PutAside int64   `json:"putAside,omitempty"` // of its progress: records that could not be dealt with
+
 	checked time.Time     // when its silence was last looked into
 	pause   time.Duration // until that is done again
 }
@@ -308,6 +314,7 @@ func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
 		if p.Done != nil {
 			s.Done, s.Total, s.Note = *p.Done, p.Total, clip(p.Note)
+			s.Rate, s.Average, s.Limit, s.Held, s.PutAside = p.Rate, p.Average, p.Limit, clip(p.Held), p.PutAside
 		}
 	})
 }

@@ -54,6 +54,7 @@ type Service struct {
 	Backoff    Duration         `json:"backoff,omitempty"`    // before the first retry, doubled before each further one; 0: [DefaultBackoff]
 	Instances  int              `json:"instances"`            // that must confirm before it counts as online; 0: its route is only recorded
 	KeepOnline []string         `json:"keepOnline,omitempty"` // versions that stay online beside this one
+	Pace       *protocol.Pace   `json:"pace,omitempty"`       // of its scripts; nil: as their author has chosen
 }
 
 // Duration is a time.Duration that reads and writes itself as text: "1m30s".

@@ -47,6 +47,7 @@ const (
 	Reverted   Status = "reverted"   // final
 	Superseded Status = "superseded" // final: it had failed, and a later deploy took its place
 	Marked     Status = "marked"     // final: no rollout, but the record of a script marked as run
+	Amending   Status = "amending"   // it was completed, and the records that its scripts have put aside are tried again
 )
 
 // Final reports whether a rollout has ended and waits for nobody. A completed one can
@@ -107,7 +108,10 @@ type Step struct {
 	Note     string                `json:"note,omitempty"`
 	Digest   string                `json:"digest,omitempty"`
 	Error    *protocol.ScriptError `json:"error,omitempty"`
-	Skipped  string                `json:"skipped,omitempty"` // why it was skipped
+	Pace     *protocol.Pace        `json:"pace,omitempty"`          // how fast its script may work; nil: as its author has chosen
+	PutAside int64                 `json:"putAside,omitempty"`      // records that its script could not deal with
+	Records  bool                  `json:"failedRecords,omitempty"` // its newest attempt deals with those alone
+	Skipped  string                `json:"skipped,omitempty"`       // why it was skipped
 
 	Revert    bool `json:"revert,omitempty"`    // it is to be undone, or has been: the direction of its newest attempt, or of the next
 	Cancelled bool `json:"cancelled,omitempty"` // its running attempt was told to stop, and is waited for
@@ -196,6 +200,8 @@ const (
 	PauseAsked    EventType = "paused"   // a person wants the rollout, or one step, to hold
 	ResumeAsked   EventType = "resumed"  // a person wants it to go on
 	MarkedRun     EventType = "marked"   // a person has recorded a script as run
+	PaceAsked     EventType = "paced"    // a person wants a script to work faster, or slower
+	RecordsAsked  EventType = "amending" // a person wants the records that were put aside tried again
 )
 
 // Event is one thing that happened to a rollout.
@@ -212,8 +218,9 @@ type Event struct {
 	By        string           `json:"by,omitempty"`       // of what a person wants: who
 	Reason    string           `json:"reason,omitempty"`   // of what a person wants: why
 
-	Backward *Backward `json:"backward,omitempty"` // of BackwardAsked
-	Missing  []string  `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script
+	Backward *Backward      `json:"backward,omitempty"` // of BackwardAsked
+	Pace     *protocol.Pace `json:"pace,omitempty"`     // of PaceAsked
+	Missing  []string       `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script
 
 	Routes map[string]uint64 `json:"routes,omitempty"` // of BackwardAsked: revisions of the services' routes
 }

@@ -1,6 +1,9 @@
 package protocol
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // StartMessage is the payload of a start.
 type StartMessage struct {
@@ -15,7 +18,15 @@ type StartMessage struct {
 	Revert           bool              `json:"revert"`
 	Deadline         time.Time         `json:"deadline,omitzero"` // after it the answer is no longer waited for; zero: none
 	HeartbeatSeconds int               `json:"heartbeatSeconds"`
-	Services         map[string]string `json:"services,omitempty"` // the versions of the release's services, by name
+	Services         map[string]string `json:"services,omitempty"`      // the versions of the release's services, by name
+	Pace             *Pace             `json:"pace,omitempty"`          // how fast the script may work; absent: as its author has chosen
+	FailedRecords    bool              `json:"failedRecords,omitempty"` // the script shall deal with the records that its step has put aside, and with no others
+}
+
+// Pace is how fast a script may work. What it does not name stays as it is.
+type Pace struct {
+	Rate     *float64 `json:"rate,omitempty"`     // records a second, of all instances together; 0: as fast as it can
+	InFlight int      `json:"inFlight,omitempty"` // batches under way at the same time, in each instance; 0: not named
 }
 
 // Script is the script that the message starts.
@@ -29,22 +40,28 @@ func (m StartMessage) Script() Script {
 // Answer is the payload of a done, failed, reverted or revert-failed message. All
 // fields are optional.
 type Answer struct {
-	Rollout string       `json:"rollout,omitempty"`
-	Attempt int          `json:"attempt,omitempty"`
-	Done    bool         `json:"done,omitempty"`
-	Items   int64        `json:"items,omitempty"` // how many records the script has dealt with
-	Note    string       `json:"note,omitempty"`
-	Digest  string       `json:"digest,omitempty"` // of the setup service's build
-	Error   *ScriptError `json:"error,omitempty"`
+	Rollout string `json:"rollout,omitempty"`
+	Attempt int    `json:"attempt,omitempty"`
+	Done    bool   `json:"done,omitempty"`
+	Items   int64  `json:"items,omitempty"` // how many records the script has dealt with
+	Note    string `json:"note,omitempty"`
+	Digest  string `json:"digest,omitempty"` // of the setup service's build
+
+	// PutAside is how many records the script could not deal with, and has put aside: they
+	// are in [FailedRecordsBucket].
+	PutAside int64 `json:"putAside,omitempty"`
+
+	Error *ScriptError `json:"error,omitempty"`
 }
 
-// ControlMessage is the payload of a cancel, pause or resume message. It is about one
+// ControlMessage is the payload of a cancel, pause, resume or pace message. It is about one
 // attempt, in whichever direction that runs: attempts of a step are counted through
 // both.
 type ControlMessage struct {
 	Rollout  string    `json:"rollout"`
 	Attempt  int       `json:"attempt"`
 	Deadline time.Time `json:"deadline,omitzero"` // of resume: the new one; zero: none
+	Pace     *Pace     `json:"pace,omitempty"`    // of pace
 }
 
 // Hello is what an instance of a setup service publishes once it listens. Orchestrators then
@@ -106,6 +123,25 @@ type ProgressMessage struct {
 	Done    *int64 `json:"done,omitempty"`
 	Total   int64  `json:"total,omitempty"`
 	Note    string `json:"note,omitempty"`
+
+	Rate     float64 `json:"rate,omitempty"`     // records a second now
+	Average  float64 `json:"average,omitempty"`  // records a second since this attempt has begun, times of pause left out
+	Limit    float64 `json:"limit,omitempty"`    // records a second that it keeps to; 0: none
+	Held     string  `json:"held,omitempty"`     // why it does not go on, or not as fast as it could: "paused", "throttled: replica lag 12 s"
+	PutAside int64   `json:"putAside,omitempty"` // records so far that could not be dealt with
+}
+
+// FailedRecord is the value under a [FailedRecordKey]: a record that a script could not
+// deal with and has put aside, to go on with the others.
+type FailedRecord struct {
+	Step      string          `json:"step"`
+	Partition string          `json:"partition,omitempty"` // of the source; empty: it has none
+	Cursor    string          `json:"cursor"`              // of the record in the source
+	Record    json.RawMessage `json:"record"`
+	Error     string          `json:"error"`
+	Tries     int             `json:"tries"`
+	Attempt   int             `json:"attempt"` // of the step that has put it aside
+	At        time.Time       `json:"at"`
 }
 
 // LogLine is the payload of a line that a script logs, published on [LogSubject].

@@ -38,6 +38,7 @@ const (
 	Cancel
 	Pause
 	Resume
+	PaceSet     // how fast the script may work from now on
 	RevertStart // undo what the script did
 	Reverted
 	RevertFailed
@@ -45,18 +46,18 @@ const (
 
 // Verbs lists all verbs.
 func Verbs() []Verb {
-	return []Verb{Start, Done, Failed, Progress, Cancel, Pause, Resume, RevertStart, Reverted, RevertFailed}
+	return []Verb{Start, Done, Failed, Progress, Cancel, Pause, Resume, PaceSet, RevertStart, Reverted, RevertFailed}
 }
 
 var serviceVerbs = map[Verb]string{
 	Start: "-start", Done: "-done", Failed: "-failed", Progress: "-progress",
-	Cancel: "-cancel", Pause: "-pause", Resume: "-resume",
+	Cancel: "-cancel", Pause: "-pause", Resume: "-resume", PaceSet: "-pace",
 	RevertStart: "-revert-start", Reverted: "-reverted", RevertFailed: "-revert-failed",
 }
 
 var appVerbs = map[Verb]string{
 	Start: "-setting-up", Done: "-set-up", Failed: "-setup-script-failed", Progress: "-setup-progress",
-	Cancel: "-setup-cancel", Pause: "-setup-pause", Resume: "-setup-resume",
+	Cancel: "-setup-cancel", Pause: "-setup-pause", Resume: "-setup-resume", PaceSet: "-setup-pace",
 	RevertStart: "-setup-revert-start", Reverted: "-setup-reverted", RevertFailed: "-setup-revert-failed",
 }
 

@@ -29,6 +29,7 @@ func TestMessageNames(t *testing.T) {
 		{search(protocol.Before), protocol.Cancel, "deployment-todo-search-0.0.1-before-cancel"},
 		{search(protocol.Before), protocol.Pause, "deployment-todo-search-0.0.1-before-pause"},
 		{search(protocol.Before), protocol.Resume, "deployment-todo-search-0.0.1-before-resume"},
+		{search(protocol.Before), protocol.PaceSet, "deployment-todo-search-0.0.1-before-pace"},
 		{search(protocol.Before), protocol.RevertStart, "deployment-todo-search-0.0.1-before-revert-start"},
 		{search(protocol.Before), protocol.Reverted, "deployment-todo-search-0.0.1-before-reverted"},
 		{search(protocol.Before), protocol.RevertFailed, "deployment-todo-search-0.0.1-before-revert-failed"},
@@ -39,6 +40,7 @@ func TestMessageNames(t *testing.T) {
 		{search(protocol.Offline), protocol.Cancel, "deployment-todo-search-0.0.1-offline-cancel"},
 		{search(protocol.Offline), protocol.Pause, "deployment-todo-search-0.0.1-offline-pause"},
 		{search(protocol.Offline), protocol.Resume, "deployment-todo-search-0.0.1-offline-resume"},
+		{search(protocol.Offline), protocol.PaceSet, "deployment-todo-search-0.0.1-offline-pace"},
 		{search(protocol.Offline), protocol.RevertStart, "deployment-todo-search-0.0.1-offline-revert-start"},
 		{search(protocol.Offline), protocol.Reverted, "deployment-todo-search-0.0.1-offline-reverted"},
 		{search(protocol.Offline), protocol.RevertFailed, "deployment-todo-search-0.0.1-offline-revert-failed"},
@@ -49,6 +51,7 @@ func TestMessageNames(t *testing.T) {
 		{search(protocol.Online), protocol.Cancel, "deployment-todo-search-0.0.1-online-cancel"},
 		{search(protocol.Online), protocol.Pause, "deployment-todo-search-0.0.1-online-pause"},
 		{search(protocol.Online), protocol.Resume, "deployment-todo-search-0.0.1-online-resume"},
+		{search(protocol.Online), protocol.PaceSet, "deployment-todo-search-0.0.1-online-pace"},
 		{search(protocol.Online), protocol.RevertStart, "deployment-todo-search-0.0.1-online-revert-start"},
 		{search(protocol.Online), protocol.Reverted, "deployment-todo-search-0.0.1-online-reverted"},
 		{search(protocol.Online), protocol.RevertFailed, "deployment-todo-search-0.0.1-online-revert-failed"},
@@ -59,6 +62,7 @@ func TestMessageNames(t *testing.T) {
 		{app, protocol.Cancel, "todo-app-0.0.2-setup-cancel"},
 		{app, protocol.Pause, "todo-app-0.0.2-setup-pause"},
 		{app, protocol.Resume, "todo-app-0.0.2-setup-resume"},
+		{app, protocol.PaceSet, "todo-app-0.0.2-setup-pace"},
 		{app, protocol.RevertStart, "todo-app-0.0.2-setup-revert-start"},
 		{app, protocol.Reverted, "todo-app-0.0.2-setup-reverted"},
 		{app, protocol.RevertFailed, "todo-app-0.0.2-setup-revert-failed"},
@@ -109,7 +113,7 @@ var (
 		"1.0.0", "0.0.0", "1.0.0-b", "1.0.0-1.0.0", "1.0.0-b-1.0.0", "1.0.0--", "1.0.0+b", "1.0.0+1.0.0-b", "1.0.0-b+b",
 		"1.0.0-before", "1.0.0-offline", "1.0.0-online", "1.0.0+offline", "1.0.0-offline-start", "1.0.0-before-revert",
 		"1.0.0-before-offline", "1.0.0-revert", "1.0.0-offline-revert", "1.0.0-start", "1.0.0-setup", "1.0.0-set",
-		"1.0.0-setup-script", "1.0.0-setup-revert", "1.0.0-setting", "1.0.0-set-up", "1.0.0-setup-failed", "1.0.0+setup-script",
+		"1.0.0-setup-script", "1.0.0-setup-revert", "1.0.0-setting", "1.0.0-setup-pace", "1.0.0-set-up", "1.0.0-setup-failed", "1.0.0+setup-script",
 	}
 )
 

@@ -1,6 +1,8 @@
 package protocol
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +16,8 @@ const (
 	LedgerBucket = "golive-ledger" // what has run: the environment, and a book for each app
 	ClaimsBucket = "golive-claims" // key: [ClaimKey]; what setup services have begun and finished
 
-	CheckpointsBucket = "golive-checkpoints" // key: [CheckpointKey]; how far scripts have come
+	CheckpointsBucket   = "golive-checkpoints"    // key: [CheckpointKey]; how far scripts have come
+	FailedRecordsBucket = "golive-failed-records" // key: [FailedRecordKey]; what scripts could not deal with
 )
 
 // Wildcards for those that follow everything of a kind.
@@ -76,6 +79,16 @@ func ClaimKey(rollout, step string, attempt int, revert bool) string {
 func CheckpointKey(rollout, step string, revert bool) string {
 	return rollout + "." + strings.ReplaceAll(step, "/", ".") + "." + direction(revert)
 }
+
+// FailedRecordKey is the key under which a script puts aside a record that it could not
+// deal with: the same for the same record, however often that happens.
+func FailedRecordKey(rollout, step string, revert bool, partition, cursor string) string {
+	sum := sha256.Sum256([]byte(partition + "\x00" + cursor))
+	return CheckpointKey(rollout, step, revert) + "." + hex.EncodeToString(sum[:16])
+}
+
+// FailedRecordKeys matches the keys of all records that a rollout has put aside.
+func FailedRecordKeys(rollout string) string { return rollout + ".>" }
 
 // AboutScriptSubject is where a setup service that remembers its attempts tells about
 // one of its scripts; see [ScriptInfo].

@@ -59,7 +59,7 @@ func (m Message) starts() bool { return m.Reply != "" }
 
 // ends says whether m answers a start: it is not what the orchestrator sends meanwhile.
 func (m Message) ends() bool {
-	return !slices.ContainsFunc([]protocol.Verb{protocol.Cancel, protocol.Pause, protocol.Resume}, func(v protocol.Verb) bool {
+	return !slices.ContainsFunc([]protocol.Verb{protocol.Cancel, protocol.Pause, protocol.Resume, protocol.PaceSet}, func(v protocol.Verb) bool {
 		return m.Name == m.Script.Subject(v)
 	})
 }

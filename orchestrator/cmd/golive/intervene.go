@@ -47,7 +47,7 @@ func (c *command) retry(ctx context.Context, q orchestrator.RolloutRequest) erro
 		return err
 	}
 	defer r.Close()
-	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, q)
+	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, orchestrator.RetryRequest{Rollout: q.Rollout, By: q.By, Reason: q.Reason})
 	if err != nil {
 		return err
 	}

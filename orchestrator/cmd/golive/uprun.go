@@ -194,7 +194,7 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 			return found.State, nil
 		case same && found.Status == rollout.Failed:
 			u.story.say(plain, "*", "rollout %s had failed: trying it again", found.ID)
-			retried, err := u.client.Retry(ctx, orchestrator.RolloutRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
+			retried, err := u.client.Retry(ctx, orchestrator.RetryRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
 			return retried.State, err
 		case !found.Status.Final() && found.Status != rollout.Failed:
 			u.story.say(yellow, "*", "rollout %s of %s was under way, and golive.yaml has changed since: a new one takes its place", found.ID, found.Release.Version)
