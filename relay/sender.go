@@ -74,7 +74,6 @@ type Sender struct {
 	reply    string    // where the receiver listens
 	total    int64
 	told     bool // the total, or there is none
-	silent   bool // nothing was sent since the last pulse
 	heard    bool // the receiver, since the last pulse
 
 	inbox    string
@@ -211,7 +210,6 @@ func (s *Sender) publish(batch []byte, end nats.Header) bool {
 		m.Header[protocol.HeaderTotal] = []string{strconv.FormatInt(s.total, 10)}
 		s.told = true
 	}
-	s.silent = false
 	if err := s.instance.relay.nc.PublishMsg(m); err != nil {
 		s.finish(fmt.Errorf("stream %s: %w", s.name, describe(err, s.instance.relay.nc)))
 		return false
@@ -336,11 +334,8 @@ func (s *Sender) beat(missed int) int {
 	case s.over != nil:
 	case missed >= protocol.StreamSilence:
 		s.finish(errReceiverSilent)
-	case s.silent:
-		s.publish(nil, nil)
-	}
-	if s.silent = true; !s.private && s.over == nil && !s.instance.mayAnswer(time.Now()) {
-		s.giveUp(errLeaseLapsed)
+	default:
+		s.publish(nil, nil) // which gives it up when the lease has run out
 	}
 	return missed
 }

@@ -127,7 +127,6 @@ type receiver struct {
 	replies  int    // reply subjects that have been used
 	consumed int64  // cost of the batches that have been looked at
 	credited int64  // how much of it the sender was told
-	quiet    bool   // nothing was said since the last pulse
 
 	cursors []byte // of one batch
 }
@@ -277,7 +276,7 @@ func (s *receiver) credit() {
 	if s.control == "" || s.ended {
 		return
 	}
-	s.credited, s.quiet, s.asked = s.consumed, false, false
+	s.credited, s.asked = s.consumed, false
 	// An error is a lost connection: the silence tells.
 	_ = s.relay.nc.PublishRequest(s.control, s.reply(), strconv.AppendInt(nil, s.consumed, 10))
 }
@@ -335,10 +334,7 @@ func (s *receiver) beat(missed int) {
 		s.end(s.lost(errSenderSilent))
 		return
 	}
-	if s.quiet {
-		s.credit()
-	}
-	s.quiet = true
+	s.credit()
 }
 
 // take deals with a message of the sender.

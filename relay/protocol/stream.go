@@ -13,7 +13,7 @@ const (
 
 	// StreamBatch is how many bytes a sender puts into one batch. One record that is
 	// larger travels alone.
-	StreamBatch = 64 << 10
+	StreamBatch = 32 << 10
 
 	// StreamBatchCost is what a batch counts at least against the window, so that few
 	// are under way also when they are small.
