@@ -201,7 +201,7 @@ func (s *Sender) publish(batch []byte, end nats.Header) bool {
 	if len(batch) > 0 {
 		s.last++
 	}
-	m := &nats.Msg{Subject: s.reply, Reply: s.control(), Data: batch, Header: end}
+	m := &nats.Msg{Subject: s.reply, Reply: s.control(batch), Data: batch, Header: end}
 	if end == nil {
 		m.Header = make(nats.Header, 2)
 	}
@@ -217,13 +217,14 @@ func (s *Sender) publish(batch []byte, end nats.Header) bool {
 	return true
 }
 
-// controlUses is after how many messages the receiver is given another subject to be
-// heard on: on a bus with permissions, it lets the receiver answer as often again.
+// controlUses is after how many batches the receiver is given another subject to be
+// heard on, as it is with each sign of life: on a bus with permissions, it lets the
+// receiver answer as often again, and as long.
 const controlUses = 32
 
 // control is where the sender listens for the receiver.
-func (s *Sender) control() string {
-	if s.uses++; s.uses > controlUses {
+func (s *Sender) control(batch []byte) string {
+	if s.uses++; s.uses > controlUses || len(batch) == 0 {
 		s.controls, s.uses = s.controls+1, 1
 	}
 	return s.inbox + "." + strconv.Itoa(s.controls)
