@@ -129,9 +129,12 @@ func (i *instance) stream(q request) {
 		return
 	}
 	stop(err)
-	if err == errStopping && !q.private {
+	switch {
+	case err != errStopping:
+		i.respond(&q, nil, err)
+	case q.private:
+		s.cut(errStopping)
+	default:
 		i.giveBack(q)
-		return
 	}
-	i.respond(&q, nil, err)
 }
