@@ -59,7 +59,6 @@ type Sender struct {
 	private  bool // sent whatever the route says
 	window   int64
 	stop     context.CancelCauseFunc
-	sub      *nats.Subscription
 	inbox    string      // where it listens for the receiver
 	quiet    *time.Timer // when the batch is sent though it is not full
 
