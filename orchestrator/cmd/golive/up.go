@@ -53,7 +53,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	s := newStory(c.err, c.color)
+	s := c.story()
 	data := c.dataFolder(m, o.data)
 	bus, r, err := c.openBus(ctx, m, data, o.listen, s)
 	if err != nil {

@@ -223,7 +223,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 	results := make(chan result, 1)
 	go func() {
 		started, plan := false, begun
-		f := follower{nc: u.relay.Conn(), story: u.story, after: after, each: func(r journal.Record) error {
+		f := follower{nc: u.relay.Conn(), story: u.story, after: after, lines: u.lines(), each: func(r journal.Record) error {
 			if len(plan.Steps) == 0 { // it waited for the one before it to be aborted
 				plan = r.State
 			}
