@@ -125,6 +125,11 @@ func (s Service) validate() error {
 	if s.Backoff < 0 || time.Duration(s.Backoff) > MaxBackoff {
 		return fmt.Errorf("backoff is %s, it must be at most %s", time.Duration(s.Backoff), MaxBackoff)
 	}
+	if s.Pace != nil {
+		if err := ValidatePace(*s.Pace); err != nil {
+			return fmt.Errorf("pace: %w", err)
+		}
+	}
 	for _, v := range s.KeepOnline {
 		if err := protocol.ValidateVersion(v); err != nil {
 			return fmt.Errorf("keepOnline: %w", err)

@@ -10,7 +10,9 @@
 // The promise it keeps: a traffic step does not run before every before and offline
 // script of its plan has answered done. A rollout goes forward until it is completed or
 // has failed; aborted, it puts back the traffic that it has moved, and taken backward it
-// undoes in reverse order all that it has done. It never turns forward again.
+// undoes in reverse order all that it has done. It never turns forward again. A completed
+// one can be amending for a while: its scripts try the records again that they have put
+// aside, and no traffic moves.
 package rollout
 
 import (
@@ -51,7 +53,7 @@ const (
 )
 
 // Final reports whether a rollout has ended and waits for nobody. A completed one can
-// still be taken backward, as long as no other rollout of its app has begun.
+// still be taken backward, or be amending, as long as no other rollout of its app has begun.
 func (s Status) Final() bool {
 	return s == Completed || s == Aborted || s == Reverted || s == Superseded || s == Marked
 }
@@ -156,6 +158,10 @@ type State struct {
 	Ended   time.Time `json:"ended,omitzero"` // when it failed or became final
 	Event   Event     `json:"event"`          // that led to this state
 
+	// Amended is how often somebody has had the records tried again that were put aside. Once
+	// it is not 0 the rollout has been completed before: that is announced no more.
+	Amended int `json:"amended,omitempty"`
+
 	AllowOlder bool `json:"allowOlder,omitempty"` // it may bring a version older than what has run
 
 	Paused   *Pause    `json:"paused,omitempty"`   // the whole rollout is
@@ -238,10 +244,14 @@ func (m Mark) Script() protocol.Script {
 }
 
 // What is the event as the journal names it: what became of the rollout where that
-// changed, else the event's own type.
+// changed, else the event's own type. A rollout is "completed" once; when it is so again
+// after it was amending, it is "amended".
 func (s State) What() string {
-	switch s.Status {
-	case Completed, Failed, Aborted, Reverted:
+	switch {
+	case s.Event.Type == PaceAsked: // also of a rollout that has failed, and goes on failed
+	case s.Status == Completed && s.Amended > 0:
+		return "amended"
+	case s.Status == Completed, s.Status == Failed, s.Status == Aborted, s.Status == Reverted:
 		return string(s.Status)
 	}
 	return string(s.Event.Type)
