@@ -55,6 +55,9 @@ func newApp(m *release.Manifest, url, creds, data string, s *story) *app {
 	if m.Setup.Command != nil {
 		s.width = max(s.width, len(m.App+" setup"))
 	}
+	if m.Seed != nil {
+		s.width = max(s.width, len(m.App+" seed"))
+	}
 	return a
 }
 
@@ -119,7 +122,24 @@ func unfinished(s rollout.State, owner string) bool {
 	return false
 }
 
+// start starts a program whose end is noticed.
 func (a *app) start(label, owner string, args []string, service, version string) (*program, error) {
+	started, err := a.launch(label, owner, args, service, version)
+	if err != nil {
+		return nil, err
+	}
+	a.watching.Go(func() {
+		<-started.Done()
+		select {
+		case a.died <- death{program: started, err: started.Err()}:
+		default: // one death is enough to end everything
+		}
+	})
+	return started, nil
+}
+
+// launch starts a program, with more in its environment.
+func (a *app) launch(label, owner string, args []string, service, version string, more ...string) (*program, error) {
 	data := filepath.Join(a.data, strings.ReplaceAll(label, " ", "-"))
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder of %s: %w", label, err)
@@ -131,22 +151,14 @@ func (a *app) start(label, owner string, args []string, service, version string)
 	}
 	a.story.say(plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
 	p, err := process.Start(process.Command{
-		Name: label, Args: args, Dir: a.manifest.Dir, Env: env,
+		Name: label, Args: args, Dir: a.manifest.Dir, Env: append(env, more...),
 		Output: func(line string) { a.story.output(label, line) },
 	})
 	if err != nil {
 		return nil, &failure{code: codeFailed, exit: exitFailed, message: err.Error(),
 			hint: "see how " + label + " is started in " + a.manifest.Path}
 	}
-	started := &program{Process: p, label: label, owner: owner}
-	a.watching.Go(func() {
-		<-p.Done()
-		select {
-		case a.died <- death{program: started, err: p.Err()}:
-		default: // one death is enough to end everything
-		}
-	})
-	return started, nil
+	return &program{Process: p, label: label, owner: owner}, nil
 }
 
 // stopSetups stops the setup services, all at once, and blocks until they are gone.

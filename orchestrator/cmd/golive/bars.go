@@ -26,17 +26,14 @@ func bars(pulses []pulse, l look, now time.Time) []string {
 	if l.width < 1 || l.height < 1 {
 		return nil
 	}
-	names := 0
-	for _, p := range pulses {
-		names = max(names, columnsOf(p.step))
-	}
+	t := tableOf(pulses, l, now)
 	var all []string
 	tight := 2*len(pulses) > l.height
 	for i, p := range pulses {
 		if len(all) == l.height-1 && i < len(pulses)-1 {
 			return append(all, fit(fmt.Sprintf("  and %d more", len(pulses)-i), l.width))
 		}
-		all = append(all, p.bar(names, l, now))
+		all = append(all, t.line(p, l, now))
 		if below := p.below(now); below != "" && !tight {
 			all = append(all, paintIf(l.color, dim, fit("  "+below, l.width)))
 		}
@@ -44,30 +41,66 @@ func bars(pulses []pulse, l look, now time.Time) []string {
 	return all
 }
 
-// bar is the line that says how far a step is.
-func (p *pulse) bar(names int, l look, now time.Time) string {
+// table is how wide the columns of all bars are.
+type table struct{ step, state, percent, bar int }
+
+func tableOf(pulses []pulse, l look, now time.Time) table {
+	var t table
+	rest := 0
+	for _, p := range pulses {
+		_, state, _ := p.state()
+		t.step, t.state = max(t.step, columnsOf(p.step)), max(t.state, columnsOf(state))
+		if _, known := p.percent(); known {
+			t.percent = len("100%")
+		}
+		rest = max(rest, columnsOf(p.numbers(now)))
+	}
+	const between = 11 // the glyph, the brackets and the spaces
+	if room := l.width - t.step - t.state - t.percent - rest - between; t.percent > 0 && room >= leastBar {
+		t.bar = min(room, mostBar)
+	}
+	return t
+}
+
+// line is the line that says how far a step is.
+func (t table) line(p pulse, l look, now time.Time) string {
 	glyph, state, color := p.state()
-	before := fmt.Sprintf("%s %s%s  %s", glyph, p.step, strings.Repeat(" ", max(0, names-columnsOf(p.step))), state)
+	before := fmt.Sprintf("%s %s  %s", glyph, padded(p.step, t.step), padded(state, t.state))
 	percent, known := p.percent()
-	after := "  " + short(now.Sub(p.since).Truncate(time.Second))
+	switch {
+	case t.percent == 0: // of nothing that runs the total is known
+		return paintIf(l.color, color, fit(before+"  "+p.numbers(now), l.width))
+	case t.bar == 0 && known:
+		return paintIf(l.color, color, fit(fmt.Sprintf("%s %s %3d%%  %s  %s", glyph, p.step, percent, p.numbers(now), state), l.width))
+	case t.bar == 0:
+		return paintIf(l.color, color, fit(fmt.Sprintf("%s %s  %s  %s", glyph, p.step, p.numbers(now), state), l.width))
+	case !known:
+		gap := strings.Repeat(" ", t.bar+2+1+t.percent)
+		return paintIf(l.color, color, before) + "  " + gap + "  " + p.numbers(now)
+	}
+	full := t.bar * percent / 100
+	drawn := "[" + strings.Repeat("█", full) + strings.Repeat("░", t.bar-full) + "]"
+	return paintIf(l.color, color, before+"  "+drawn) + fmt.Sprintf(" %3d%%  %s", percent, p.numbers(now))
+}
+
+// numbers are how much is done and, if that can be told, how long the rest takes, else how
+// long it has taken so far.
+func (p *pulse) numbers(now time.Time) string {
+	text := ""
+	switch {
+	case p.Total > 0:
+		text = grouped(p.Done) + " of " + grouped(p.Total) + "  "
+	case p.Done > 0:
+		text = grouped(p.Done) + " done  "
+	}
 	if left, sure := p.left(now); sure {
-		after = "  " + short(left) + " left"
+		return text + short(left) + " left"
 	}
-	if p.Done > 0 && !known {
-		return paintIf(l.color, color, fit(before+"  "+p.counts()+after, l.width))
-	}
-	if !known {
-		return paintIf(l.color, color, fit(before+after, l.width))
-	}
-	numbers := fmt.Sprintf("%3d%%  %s of %s", percent, grouped(p.Done), grouped(p.Total))
-	room := l.width - columnsOf(before) - columnsOf(numbers) - columnsOf(after) - 5 // spaces and brackets
-	if room < leastBar {
-		return paintIf(l.color, color, fit(p.step+" "+strings.TrimSpace(numbers)+"  "+state+after, l.width))
-	}
-	room = min(room, mostBar)
-	full := room * percent / 100
-	drawn := "[" + strings.Repeat("█", full) + strings.Repeat("░", room-full) + "]"
-	return fit(before, l.width) + "  " + paintIf(l.color, color, drawn) + " " + numbers + after
+	return text + "for " + short(now.Sub(p.since).Truncate(time.Second))
+}
+
+func padded(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-columnsOf(text)))
 }
 
 // below is the line under the bar: how fast it goes, and what stands in its way.

@@ -107,9 +107,15 @@ func (c *command) retryRecords(ctx context.Context, q orchestrator.RetryRequest)
 		return err
 	}
 	if n := left(last, q.Step); n > 0 {
-		return &failure{code: codeFailed, exit: exitFailed,
+		f := &failure{code: codeFailed, exit: exitFailed,
 			message: fmt.Sprintf("%s still put aside", are(n, "record")),
 			hint:    fmt.Sprintf("golive show %s --failed-records tells which and why", last.ID)}
+		for _, step := range last.Steps {
+			if step.Records && step.Error != nil {
+				f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
+			}
+		}
+		return f
 	}
 	if c.output == "jsonl" {
 		return nil

@@ -142,6 +142,10 @@ func (s *story) tell(r rollout.State) {
 	}
 	switch r.Status {
 	case rollout.Completed:
+		if r.Amended > 0 {
+			s.tellAmended(r)
+			return
+		}
 		s.say(green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
 		if text := tellLeft(r); text != "" {
 			s.say(yellow, "!", "%s", text)
@@ -159,6 +163,15 @@ func (s *story) tell(r rollout.State) {
 	case rollout.Superseded:
 		s.say(yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
 	}
+}
+
+// tellAmended says what has become of records that were tried again.
+func (s *story) tellAmended(r rollout.State) {
+	if text := tellLeft(r); text != "" {
+		s.say(yellow, "!", "rollout %s: %s", r.ID, text)
+		return
+	}
+	s.say(green, "✓", "rollout %s: no record is put aside any more", r.ID)
 }
 
 // tellStep shows how a step differs from what was told of it.
@@ -258,6 +271,10 @@ func (s *story) change(step rollout.Step) {
 		}
 		s.say(plain, "→", "%s%s", script.Subject(protocol.StartVerb(step.Revert)), attempt(step))
 	case rollout.StepDone, rollout.StepReverted:
+		if step.Records && step.Error != nil {
+			s.say(yellow, "✗", "%s (%s): %s: the records stay put aside", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
+			return
+		}
 		s.say(green, "←", "%s (%s%s%s%s)", script.Subject(protocol.DoneVerb(step.Revert)), duration, s.items(step), putAside(step), note(step))
 	case rollout.StepRetrying:
 		s.say(yellow, "✗", "%s (%s): %s: attempt %d %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error,

@@ -101,4 +101,3 @@ func TestStorySaysWithoutColorWhatItSaysWithIt(t *testing.T) {
 		t.Error("escapes where no color was asked for")
 	}
 }
-

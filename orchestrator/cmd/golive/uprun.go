@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -36,6 +37,11 @@ func (u *upRun) run(ctx context.Context) error {
 	if err := u.awaitServices(ctx); err != nil {
 		return interrupted(ctx, err, nil)
 	}
+	if u.options.seed > 0 {
+		if err := u.seed(ctx); err != nil {
+			return interrupted(ctx, err, nil)
+		}
+	}
 	begun, err := u.begin(ctx)
 	if err != nil {
 		return err
@@ -48,7 +54,9 @@ func (u *upRun) run(ctx context.Context) error {
 		if err != nil {
 			return interrupted(ctx, err, &last)
 		}
-		err = u.conclude(ctx, last)
+		if err = nil; begun.Status != rollout.Amending {
+			err = u.conclude(ctx, last)
+		}
 		if u.options.once {
 			return err
 		}
@@ -143,6 +151,34 @@ func (u *upRun) awaitServices(ctx context.Context) error {
 	}
 }
 
+// seed runs the manifest's seed command to its end.
+func (u *upRun) seed(ctx context.Context) error {
+	p, err := u.app.launch(u.app.manifest.App+" seed", "", u.app.manifest.Seed, "", u.app.manifest.Version,
+		"GOLIVE_SEED="+strconv.Itoa(u.options.seed))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = p.Stop(atOnce(ctx)) // it has ended, or nobody waits for its work any more
+		<-p.Done()
+	}()
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	case d := <-u.app.died:
+		return u.ruin(d)
+	case err := <-u.ended:
+		return fmt.Errorf("the orchestrator has ended: %w", err)
+	}
+	if err := p.Err(); err != nil {
+		return &failure{code: codeFailed, exit: exitFailed, message: fmt.Sprintf("the seed command has failed: %s", err),
+			hint: "its last lines are above; see key seed in " + u.short(u.app.manifest.Path)}
+	}
+	u.story.say(green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)
+	return nil
+}
+
 // missing lists the services whose instances are not all there yet.
 func (u *upRun) missing(ctx context.Context) ([]string, error) {
 	var missing []string
@@ -189,7 +225,7 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		found := page.Rollouts[0]
 		same := found.Release.Version == want.Version && found.Release.Digest == want.Digest
 		switch {
-		case same && found.Status == rollout.Running:
+		case same && (found.Status == rollout.Running || found.Status == rollout.Amending):
 			u.story.say(plain, "*", "going on with rollout %s, which was under way", found.ID)
 			return found.State, nil
 		case same && found.Status == rollout.Failed:
@@ -296,13 +332,14 @@ func (u *upRun) stay(ctx context.Context, last rollout.State, sequence uint64) (
 	}
 }
 
-// awaitRetry waits for a failed rollout to be tried again, as golive retry does.
+// awaitRetry waits for a failed rollout to be tried again, as golive retry does, or the
+// records that one has put aside.
 func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uint64, retried chan<- rollout.State) {
-	if last.Status.Final() {
+	if last.Status.Final() && last.Status != rollout.Completed {
 		return
 	}
 	err := u.engine.journal.FollowSubject(ctx, protocol.RolloutSubject(last.Release.App, last.ID), sequence, func(r journal.Record) error {
-		if r.State.Status == rollout.Running {
+		if r.State.Status == rollout.Running || r.State.Status == rollout.Amending {
 			retried <- r.State
 		}
 		return errEnded // whatever came first: a retry, or its end for good
