@@ -104,6 +104,7 @@ type Orchestrator struct {
 	ears   *ears
 	post   *post
 	claims jetstream.KeyValue
+	aside  *aside
 	ready  chan struct{}
 }
 
@@ -165,6 +166,13 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	records, err := relay.OpenBucket(ctx, o.nc, relay.Bucket{ // what is in it goes with the rollout
+		Name: protocol.FailedRecordsBucket, Replicas: o.cfg.Replicas,
+	})
+	if err != nil {
+		return err
+	}
+	o.aside = newAside(o.nc, records)
 	if o.post, err = newPost(o.nc); err != nil {
 		return err
 	}

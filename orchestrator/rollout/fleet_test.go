@@ -20,11 +20,22 @@ import (
 func TestSlowOrchestratorsKeepThePromise(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := newFleet(t)
-		for range rapid.IntRange(20, 400).Draw(t, "moments") {
-			f.moment()
+		for range 3 {
+			for range rapid.IntRange(20, 200).Draw(t, "moments") {
+				f.moment()
+			}
+			f.rest()
+			f.amend()
 		}
 		f.rest()
 	})
+}
+
+// amend has the records of the newest rollout tried again that were put aside.
+func (f *fleet) amend() {
+	if n := len(f.order); n > 0 {
+		f.apply(f.order[n-1], rollout.Event{Type: rollout.RecordsAsked, By: "ada"})
+	}
 }
 
 // fleet is an environment with one app and its orchestrators, as far as they can do harm:
@@ -90,7 +101,7 @@ func (f *fleet) release() rollout.Release {
 // moment lets one thing happen.
 func (f *fleet) moment() {
 	f.now = f.now.Add(time.Millisecond)
-	switch rapid.IntRange(0, 11).Draw(f.t, "what") {
+	switch rapid.IntRange(0, 12).Draw(f.t, "what") {
 	case 0, 1, 2: // an orchestrator is given an item, which may have been given out before
 		if len(f.items) > 0 {
 			f.take(rapid.SampledFrom(f.items).Draw(f.t, "item"))
@@ -110,6 +121,8 @@ func (f *fleet) moment() {
 		f.person()
 	case 11:
 		f.deploy()
+	case 12:
+		f.amend()
 	}
 }
 
@@ -285,7 +298,7 @@ func (f *fleet) person() {
 	id := f.order[len(f.order)-1]
 	e := rollout.Event{Type: rapid.SampledFrom([]rollout.EventType{
 		rollout.Retried, rollout.AbortAsked, rollout.BackwardAsked, rollout.PauseAsked, rollout.ResumeAsked,
-		rollout.RecordsAsked, rollout.PaceAsked,
+		rollout.PaceAsked,
 	}).Draw(f.t, "wants"), By: "ada"}
 	if e.Type == rollout.PaceAsked {
 		e.Step, e.Pace = rapid.SampledFrom(f.newest[id].state.Steps).Draw(f.t, "step").ID, &protocol.Pace{InFlight: 2}
@@ -397,7 +410,8 @@ func (f *fleet) rest() {
 			}
 		}
 		if step := todo[0]; step.Kind == rollout.Migration {
-			f.apply(n.state.ID, rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert})
+			f.apply(n.state.ID, rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
+				Answer: &protocol.Answer{PutAside: rapid.SampledFrom([]int64{0, 2}).Draw(f.t, "put aside")}})
 			f.answered[step.Script()] = !step.Revert
 		}
 	}
