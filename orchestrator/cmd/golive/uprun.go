@@ -48,7 +48,7 @@ func (u *upRun) run(ctx context.Context) error {
 	}
 	for after := uint64(0); ; {
 		last, sequence, err := u.follow(ctx, begun, after)
-		if e := u.app.stopSetups(atOnce(ctx)); e != nil {
+		if e := u.app.stopSetups(atOnce(ctx), u.keeps(last)); e != nil {
 			return e
 		}
 		if err != nil {
@@ -69,6 +69,15 @@ func (u *upRun) run(ctx context.Context) error {
 		}
 		begun, after = *retried, sequence
 	}
+}
+
+// keeps tells which setup services go on running when the rollout has ended: as long as up
+// stays, the records that they have put aside can be tried again.
+func (u *upRun) keeps(last rollout.State) func(owner string) bool {
+	if u.options.once || last.Status != rollout.Completed {
+		return none
+	}
+	return func(owner string) bool { return asideIn(last, owner) }
 }
 
 // conclude says how the rollout has ended.
@@ -325,9 +334,10 @@ func (u *upRun) stay(ctx context.Context, last rollout.State, sequence uint64) (
 		case err := <-u.ended:
 			return nil, fmt.Errorf("the orchestrator has ended: %w", err)
 		case d := <-u.app.died:
-			if u.app.running(d.program) {
+			if u.app.running(d.program) && d.program.owner == "" {
 				return nil, u.ruin(d)
 			}
+			u.app.lose(d.program) // nothing is left to do for a setup service but what may be asked for later
 		}
 	}
 }
