@@ -126,6 +126,15 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 	silent.Beat = noon.Add(-time.Minute)
 	joined := pulse{step: "a/online", attempt: 1, since: noon.Add(-time.Hour),
 		Sighting: orchestrator.Sighting{Done: 3600, Total: 7200, Average: 1, Beat: noon}}
+	slowed := joined
+	slowed.Limit, slowed.Rate = 0.5, 0.5
+	throttled := joined
+	throttled.Held = "throttled: replica lag 12 s"
+	changed := heard("a/online", 10*time.Second, 10, 1000, nil)
+	for at := range 4 {
+		done := int64(100 + at)
+		changed.hear(protocol.ProgressMessage{Done: &done, Total: 1000, Limit: 1}, noon.Add(time.Duration(at-4)*time.Second))
+	}
 	tests := []struct {
 		what string
 		p    pulse
@@ -139,6 +148,9 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 		{"it has done more than there was", heard("a/online", 10*time.Second, 10, 50, nil), "unknown"},
 		{"it is paused", heard("a/online", 10*time.Second, 10, 1000, func(m *protocol.ProgressMessage) { m.Held = "paused" }), "unknown"},
 		{"it was looked at only now", joined, "1h0m0s"},
+		{"it was looked at only now, and keeps to a limit", slowed, "2h0m0s"},
+		{"it was looked at only now, and is throttled", throttled, "unknown"},
+		{"it has got another limit", changed, "14m57s"},
 	}
 	for _, test := range tests {
 		if got := some(test.p); got != test.want {

@@ -44,6 +44,9 @@ func (p *pulse) hear(m protocol.ProgressMessage, now time.Time) {
 	if m.Done == nil {
 		return
 	}
+	if m.Limit != p.Limit || word(m.Held) != word(p.Held) {
+		p.samples = nil // from now on it goes at another speed
+	}
 	p.Done, p.Total, p.Note = *m.Done, m.Total, m.Note
 	p.Rate, p.Average, p.Limit, p.Held, p.PutAside = m.Rate, m.Average, m.Limit, m.Held, m.PutAside
 	p.sample(now)
@@ -91,14 +94,17 @@ func (p *pulse) left(now time.Time) (time.Duration, bool) {
 	if p.Total == 0 || remaining <= 0 || p.paused != "" || word(p.Held) == "paused" || now.Sub(p.Beat) > outdated {
 		return 0, false
 	}
-	rate := p.Average // all that is known of a script that was not watched
+	rate := p.Average // all that is known of a script that was not watched for long
+	if p.Limit > 0 {
+		rate = min(rate, p.Limit)
+	}
 	if n := len(p.samples); n >= 3 && p.samples[n-1].at.Sub(p.samples[0].at) >= enoughToTell {
 		first, second := speed(p.samples[:n/2+1]), speed(p.samples[n/2:])
 		if min(first, second) <= 0 || max(first, second) > 2*min(first, second) {
 			return 0, false // it is not steady
 		}
 		rate = speed(p.samples)
-	} else if now.Sub(p.since) < enoughToTell {
+	} else if now.Sub(p.since) < enoughToTell || p.Held != "" {
 		return 0, false
 	}
 	seconds := float64(remaining) / rate
