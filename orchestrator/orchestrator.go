@@ -50,10 +50,10 @@ type Config struct {
 	Ledger  *ledger.Store    // required
 	Gate    *gate.Gate       // required; New does not run it, Run does
 
-	Replicas  int           // of the bucket of claims; 0 means 1
+	Replicas  int           // of the buckets that setup services keep things in; 0 means 1
 	Heartbeat time.Duration // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
 	Resend    time.Duration // before a start that nobody listens to is sent again; 0: [DefaultResend]
-	Keep      time.Duration // after its end the journal of a rollout is dropped, not what the ledger has of it; 0: never
+	Keep      time.Duration // after its end the journal of a rollout, and what it has put aside, is dropped, not what the ledger has of it; 0: never
 	Version   string        // of golive, as told by the API; empty: "0.0.0-dev"
 	Logger    *zap.Logger   // nil means silence
 

@@ -607,7 +607,7 @@ func (w *witness) end() {
 
 // A release comes over the wire: whatever it is, it is refused or can be planned.
 func FuzzRelease(f *testing.F) {
-	f.Add([]byte(`{"app":"todo-app","version":"0.0.2","strategy":"parallel","services":[{"name":"todos","version":"0.0.1","migrations":["before"],"dependsOn":["a"],"timeout":"1m","instances":1},{"name":"a","version":"1.0.0"}],"setup":true}`))
+	f.Add([]byte(`{"app":"todo-app","version":"0.0.2","strategy":"parallel","services":[{"name":"todos","version":"0.0.1","migrations":["before"],"dependsOn":["a"],"timeout":"1m","instances":1,"pace":{"rate":200,"inFlight":4}},{"name":"a","version":"1.0.0"}],"setup":true}`))
 	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"downtime","setup":true}`))
 	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0","dependsOn":["a"]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -42,7 +42,7 @@ const (
 	Queued     Status = "queued"     // it waits for the rollout before it to end; it has no plan yet
 	Running    Status = "running"    // on its way forward
 	Failed     Status = "failed"     // a step has failed; it can be retried, aborted or taken backward
-	Completed  Status = "completed"  // final, unless it is taken backward
+	Completed  Status = "completed"  // final, unless it is taken backward or amended
 	Aborting   Status = "aborting"   // the traffic is being put back, the data stays
 	Aborted    Status = "aborted"    // final
 	Reverting  Status = "reverting"  // on its way backward: data and traffic are being put back
