@@ -19,7 +19,7 @@ Feature: scripts that work through many records
       * rollout <id>: shop 1.0.0, 2 steps
       → deployment-search-1.0.0-online-start
       ▶ search/online  running  […█…░…] …%  <number> of 1204  <duration> left
-      100/s now, … on average
+      …/s now, …/s on average, limit 100/s
       ▶ search/online  running  [████…░░░░…]  41%  500 of 1204  …
       """
     When I let the online script of search 1.0.0 end
@@ -35,7 +35,7 @@ Feature: scripts that work through many records
     Given the online script of search 1.0.0 works through 5000 records, 400 a second
     And somebody starts the programs of the app shop
     When I start "golive deploy shop" on a terminal of 100 columns, with <setting>
-    Then the story tells "… state=running step=search/online done=<number> total=5000 rate=400/s average=…/s eta=<duration> for=<duration>"
+    Then the story tells "… state=running step=search/online done=<number> total=5000 rate=…/s average=…/s eta=<duration> limit=400/s for=<duration>"
     And it ends with code 0
     And no line is drawn anew
 
@@ -45,31 +45,31 @@ Feature: scripts that work through many records
       | TERM=dumb  |
 
   Scenario: it is throttled, and says why
-    Given the online script of search 1.0.0 works through 12 of 30 records, held by "throttled: replica lag 12 s", and then takes until I say so
+    Given the online script of search 1.0.0 works through 60 records, 12 a second, and is soon held by "replica lag 12 s" until I say so
     And somebody starts the programs of the app shop
     When I start "golive deploy shop" on a terminal of 100 columns
     Then the terminal shows, in this order:
       """
-      ▼ search/online  throttled  […█…░…] …40%  12 of 30  for <duration>
-      … throttled: replica lag 12 s
+      ▼ search/online  throttled  […█…░…] …%  <number> of 60  …
+      …limit 12/s, throttled: replica lag 12 s
       """
     When I run "golive status" beside it
     And I run "golive show ROLLOUT-OF-1.0.0"
-    Then the answer holds "2 search/online … running 1 - 12 12 of 30 done, 40%, …throttled: replica lag 12 s"
+    Then the answer holds "2 search/online … running 1 - <number> <number> of 60 done, …throttled: replica lag 12 s"
     When I run "golive status"
-    Then the answer holds "running: search/online since <ago>, 12 of 30 done, 40%, …throttled: replica lag 12 s"
+    Then the answer holds "running: search/online since <ago>, <number> of 60 done, …throttled: replica lag 12 s"
     When I let the online script of search 1.0.0 end
     And I go back to where I had started "golive deploy shop"
     Then it ends with code 0
 
   Scenario: watching from elsewhere
-    Given the online script of search 1.0.0 works through 12 of 30 records, held by "throttled: replica lag 12 s", and then takes until I say so
+    Given the online script of search 1.0.0 works through 60 records, 12 a second, and is soon held by "replica lag 12 s" until I say so
     And somebody starts the programs of the app shop
     When I start "golive deploy shop"
     And the online script of search 1.0.0 has begun
     And I start "golive watch"
     Then the story tells "* rollout <id>: shop 1.0.0, 2 steps"
-    And the story tells "… state=running step=search/online done=12 total=30 …held="throttled: replica lag 12 s" for=<duration>"
+    And the story tells "… state=running step=search/online done=<number> total=60 …held="throttled: replica lag 12 s" for=<duration>"
     When I let the online script of search 1.0.0 end
     Then it ends with code 0
     And the answer holds "shop 1.0.0 is live (rollout <id>)"
@@ -93,7 +93,7 @@ Feature: scripts that work through many records
       """
       {…"event":{"type":"created",…
       {…"event":{"type":"opened",…
-      {"progress":{"rollout":"<id>","step":"search/online","attempt":1,"state":"running","at":"<time>","started":"<time>","done":<number>,"total":600,"rate":200,"average":…
+      {"progress":{"rollout":"<id>","step":"search/online","attempt":1,"state":"running","at":"<time>","started":"<time>","done":<number>,"total":600,"rate":…,"average":…,"limit":200…
       {"progress":{…
       {…"status":"completed",…"event":{"type":"step-done",…
       """
@@ -107,13 +107,13 @@ Feature: scripts that work through many records
     When I start "golive deploy shop" on a terminal of 100 columns
     Then the terminal shows, in this order:
       """
-      150/s now, …/s on average, limit 150/s
+      …/s now, …/s on average, limit 150/s
       """
     When I run "golive pace ROLLOUT-OF-1.0.0 search/online --rate 50 --reason noon" beside it
     Then the terminal shows, in this order:
       """
       * search/online works at most 50/s by …: noon
-      50/s now, …/s on average, limit 50/s
+      …/s now, …/s on average, limit 50/s
       """
     When I run "golive pace ROLLOUT-OF-1.0.0 --rate 0 --in-flight 4"
     Then it ends with code 0
@@ -173,7 +173,7 @@ Feature: scripts that work through many records
     And the answer holds these lines:
       """
       STEP CURSOR TRIES PUT ASIDE ERROR RECORD
-      search/online <number> 3 <ago> no such todo {"id":<number>,"title":"todo <number>"}
+      search/online <number> <number> <ago> no such todo {"id":<number>,"title":"todo <number>"}
       There are more. All of them, in full: golive show <id> --failed-records -o jsonl
       To have them tried again: golive retry <id> --failed-records
       """
@@ -186,7 +186,7 @@ Feature: scripts that work through many records
     Then it ends with code 1
     And the story tells, in this order:
       """
-      * the records that were put aside are tried again by …: corrected
+      * the records that search/online has put aside are tried again by …: corrected
       → deployment-search-1.0.0-online-start (attempt 2)
       ← deployment-search-1.0.0-online-done (<duration>, 222 items…, 1 put aside)
       ! rollout <id>: 1 record was put aside: golive show <id> --failed-records

@@ -50,8 +50,9 @@ var errEnded = errors.New("the rollout has ended")
 // follow tells a rollout's story until it has ended or failed, and gives its last
 // event. When ctx ends first it gives the last one so far and the error of ctx.
 func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id string) (journal.Record, error) {
-	f.id = id
-	f.running, f.progress = make(map[string]*pulse), make(map[string]*nats.Subscription)
+	f.mu.Lock() // it may listen already
+	f.id, f.running, f.progress = id, make(map[string]*pulse), make(map[string]*nats.Subscription)
+	f.mu.Unlock()
 	err := f.listen(app, id)
 	defer func() {
 		for _, s := range append(f.subs, mapValues(f.progress)...) {

@@ -221,6 +221,9 @@ func tellPerson(e rollout.Event) string {
 	case rollout.PaceAsked:
 		return what + " " + tellPace(e.Pace)
 	case rollout.RecordsAsked:
+		if e.Step != "" {
+			return "the records that " + e.Step + " has put aside are tried again"
+		}
 		return "the records that were put aside are tried again"
 	}
 	return ""
