@@ -158,3 +158,15 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 		}
 	}
 }
+
+// The lines for programs. Changing a field is a breaking change.
+func TestProgressLines(t *testing.T) {
+	var out bytes.Buffer
+	f := follower{id: "0199c6d2-1a2b-7000-8000-000000000001"}
+	for _, p := range manyPulses() {
+		if err := printLines(&out, progressLine{f.lineOf(p, noon)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "progress.txt", out.Bytes())
+}

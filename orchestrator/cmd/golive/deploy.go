@@ -149,10 +149,13 @@ func (c *command) followAll(ctx context.Context, f *follower, begun orchestrator
 	return last.State, err
 }
 
-// story is a story on the terminal of the command.
+// story is a story on the terminal of the command. Where lines for programs are printed,
+// nothing is drawn: they may come to the same terminal, through a pipe.
 func (c *command) story() *story {
 	s := newStory(c.err, c.color)
-	s.bottom = c.bottom
+	if c.output != "jsonl" {
+		s.bottom = c.bottom
+	}
 	return s
 }
 
