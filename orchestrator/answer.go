@@ -272,7 +272,7 @@ func readReply(i journal.Item, doneName string) protocol.Answer {
 // clipped is an answer that the state of a rollout has room for, however long its
 // texts are, and without what cannot be.
 func clipped(a protocol.Answer) *protocol.Answer {
-	a.Note, a.Digest, a.PutAside = clip(a.Note), clip(a.Digest), max(a.PutAside, 0)
+	a.Note, a.Digest, a.Items, a.PutAside = clip(a.Note), clip(a.Digest), max(a.Items, 0), max(a.PutAside, 0)
 	if a.Error != nil {
 		e := *a.Error
 		e.Code, e.Message = clip(e.Code), clip(e.Message)

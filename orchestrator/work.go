@@ -315,7 +315,7 @@ func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, ste
 				return err
 			}
 			if nobody {
-				return o.record(ctx, r, lost(step, "it was cancelled before anybody had begun it"))
+				return o.record(ctx, r, o.lost(r.State, step, "it was cancelled before anybody had begun it"))
 			}
 			continue
 		}
@@ -324,17 +324,18 @@ func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, ste
 			return err
 		}
 		if !listened {
-			return o.record(ctx, r, lost(step, "it was cancelled, and nobody listens to its start any more"))
+			return o.record(ctx, r, o.lost(r.State, step, "it was cancelled, and nobody listens to its start any more"))
 		}
 		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "its script to answer that it has stopped"})
 	}
 }
 
 // lost is the event of a worker that is taken for dead.
-func lost(step rollout.Step, why string) rollout.Event {
+func (o *Orchestrator) lost(s rollout.State, step rollout.Step, why string) rollout.Event {
+	done := o.sight.of(s.ID, step.ID, step.Attempt).Done
 	return rollout.Event{
 		Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
-		Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: why}},
+		Answer: &protocol.Answer{Items: done, Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: why}},
 	}
 }
 

@@ -28,7 +28,7 @@ func (s State) applyRecords(e Event) (State, error) {
 			continue
 		}
 		step.Records, begun = true, true
-		step.Failures, step.Lost, step.Paused = 0, 0, nil
+		step.Failures, step.Lost, step.Reached, step.Paused = 0, 0, 0, nil
 		step.begin(e.At)
 	}
 	if !begun {

@@ -110,7 +110,7 @@ func (s State) applyAnswer(e Event) (State, error) {
 	case step.Cancelled: // going backward: whatever it has done is to be undone
 		step.undo()
 	case step.Status == StepFailed && step.Kind == Migration:
-		s.again(step, e.At)
+		s.again(step, answer, e.At)
 	}
 	if step.Status == StepFailed && s.Status == Amending {
 		step.giveUp()
@@ -120,8 +120,11 @@ func (s State) applyAnswer(e Event) (State, error) {
 
 // again has a script that has failed tried once more where that may help: at once if its
 // worker was lost, else after a pause.
-func (s State) again(step *Step, at time.Time) {
+func (s State) again(step *Step, answer protocol.Answer, at time.Time) {
 	if step.Error.Code == protocol.CodeLost {
+		if items := answer.Items; items > step.Reached { // it did not die of where it was
+			step.Lost, step.Reached = 0, items
+		}
 		step.Lost++
 		switch {
 		case step.Lost > MaxLost || len(s.failedBeside(*step)) > 0:
@@ -228,7 +231,7 @@ func (s State) applyRetried(e Event) (State, error) {
 	}
 	for _, failed := range s.FailedSteps() {
 		step := &s.Steps[failed.Number-1]
-		step.Failures, step.Lost, step.Paused = 0, 0, nil
+		step.Failures, step.Lost, step.Reached, step.Paused = 0, 0, 0, nil
 		step.begin(e.At)
 	}
 	return s.advance(e.At), nil

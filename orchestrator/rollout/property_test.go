@@ -433,7 +433,10 @@ func (w *witness) lookAtAmending(before rollout.State) {
 	if s.Downtime(w.now.Add(time.Hour)) != before.Downtime(w.now) || !reflect.DeepEqual(s.Outages(), before.Outages()) {
 		w.t.Fatalf("the downtime grew from %+v to %+v", before.Outages(), s.Outages())
 	}
-	answered := s.Event.Type == rollout.StepAnswered
+	answer := protocol.Answer{}
+	if s.Event.Answer != nil {
+		answer = *s.Event.Answer
+	}
 	for n, step := range s.Steps {
 		was := before.Steps[n]
 		if step.Kind != rollout.Migration || !step.Records {
@@ -443,8 +446,8 @@ func (w *witness) lookAtAmending(before rollout.State) {
 			continue
 		}
 		want, aside := was.Items, was.PutAside
-		if answered && s.Event.Step == step.ID {
-			want, aside = was.Items+12, s.Event.Answer.PutAside
+		if s.Event.Type == rollout.StepAnswered && s.Event.Step == step.ID {
+			want, aside = was.Items+answer.Items, answer.PutAside
 			if step.Status != rollout.StepDone {
 				w.t.Fatalf("%+v was answered and is %+v", was, step)
 			}

@@ -31,7 +31,7 @@ const (
 	DefaultBackoff = time.Second
 	MaxBackoff     = 5 * time.Minute // to which the pause before a retry grows
 	MaxRetries     = 100
-	MaxLost        = 5 // so many workers of one step may die, one after the other, before it has failed
+	MaxLost        = 5 // so many workers of one step may die, one after the other and none further than those before, until it has failed
 )
 
 // Strategy says what the previous version does during the offline phase.

@@ -102,7 +102,8 @@ type Step struct {
 	Retries  int                   `json:"retries,omitempty"`
 	Backoff  Duration              `json:"backoff,omitempty"`
 	Failures int                   `json:"failures,omitempty"` // since a person last had it tried
-	Lost     int                   `json:"lost,omitempty"`     // workers, since a person last had it tried
+	Lost     int                   `json:"lost,omitempty"`     // workers, one after the other, that have come no further than those before
+	Reached  int64                 `json:"reached,omitempty"`  // how many items the one of the lost workers had done that had come furthest
 	Next     time.Time             `json:"next,omitzero"`      // when a retrying step is tried again; zero while it is held
 	Paused   *Pause                `json:"paused,omitempty"`
 	Left     Duration              `json:"left,omitempty"` // until Deadline or Next, while it is held

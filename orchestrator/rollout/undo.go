@@ -80,7 +80,7 @@ func (s *Step) undo() {
 		return
 	}
 	s.Status, s.Revert, s.Back, s.Deadline, s.Error = StepPending, true, false, time.Time{}, nil
-	s.Failures, s.Lost, s.PutAside, s.Records = 0, 0, 0, false
+	s.Failures, s.Lost, s.Reached, s.PutAside, s.Records = 0, 0, 0, 0, false
 }
 
 // advanceBack is advance on the way back.
