@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -295,73 +294,3 @@ func latest(a, b time.Time) time.Time {
 	}
 	return a
 }
-
-// progressLine is how far a script is, for programs that follow a rollout.
-type progressLine struct {
-	Progress progress `json:"progress"`
-}
-
-type progress struct {
-	Rollout string    `json:"rollout"`
-	Step    string    `json:"step"`
-	Attempt int       `json:"attempt"`
-	State   string    `json:"state"` // running, paused, waiting, or held: not as fast as it could
-	At      time.Time `json:"at"`
-	Started time.Time `json:"started"` // when the attempt began
-
-	Done     int64   `json:"done"`
-	Total    int64   `json:"total,omitempty"`   // absent: not known
-	Rate     float64 `json:"rate,omitempty"`    // records a second now
-	Average  float64 `json:"average,omitempty"` // records a second of this attempt
-	Limit    float64 `json:"limit,omitempty"`   // records a second that it keeps to
-	Left     float64 `json:"left,omitempty"`    // seconds; absent: there is not enough to tell
-	PutAside int64   `json:"putAside,omitempty"`
-	Held     string  `json:"held,omitempty"`    // why it does not go on, or not as fast as it could
-	Waiting  string  `json:"waiting,omitempty"` // what it waits for
-	Note     string  `json:"note,omitempty"`
-}
-
-// printProgress prints a line for each script about which something has changed. What has
-// only just begun may be over at once: its events tell enough.
-func (f *follower) printProgress(now time.Time) {
-	if f.lines == nil {
-		return
-	}
-	for _, p := range f.all() {
-		if !p.script || now.Sub(p.since) < time.Second {
-			continue
-		}
-		line := f.lineOf(p, now)
-		key := fmt.Sprint(line.State, line.Done, line.Total, line.Limit, line.PutAside, line.Held, line.Waiting, line.Note)
-		f.mu.Lock()
-		if r := f.running[p.step]; r != nil && r.attempt == p.attempt && r.printed != key {
-			r.printed = key
-			_ = f.lines(progressLine{line}) // an event will notice that nobody reads any more
-		}
-		f.mu.Unlock()
-	}
-}
-
-func (f *follower) lineOf(p pulse, now time.Time) progress {
-	_, state, _ := p.state()
-	if p.Held != "" && state != "paused" && state != "waiting" {
-		state = "held"
-	}
-	left, _ := p.left(now)
-	return progress{
-		Rollout: f.id, Step: p.step, Attempt: p.attempt, State: state, At: now.UTC(), Started: p.since.UTC(),
-		Done: p.Done, Total: p.Total, Rate: rounded(p.rateNow(now)), Average: rounded(p.average(now)), Limit: p.Limit,
-		Left: left.Seconds(), PutAside: p.PutAside, Held: p.hindranceHere(), Waiting: p.Waiting, Note: p.Note,
-	}
-}
-
-// hindranceHere is why a step is held; what it waits for is told apart.
-func (p *pulse) hindranceHere() string {
-	if p.paused != "" {
-		return "paused" + p.paused
-	}
-	return p.Held
-}
-
-// rounded is a rate to the hundredth.
-func rounded(rate float64) float64 { return math.Round(rate*100) / 100 }

@@ -41,7 +41,10 @@ type sample struct {
 // hear takes in what a script tells of itself.
 func (p *pulse) hear(m protocol.ProgressMessage, now time.Time) {
 	p.Beat, p.Waiting = now, ""
-	if m.Done == nil {
+	if m.Done == nil { // it lives, and has done no more
+		if len(p.samples) > 0 {
+			p.sample(now)
+		}
 		return
 	}
 	if m.Limit != p.Limit || word(m.Held) != word(p.Held) {
@@ -180,6 +183,14 @@ func (p *pulse) hindrance() string {
 		return "paused" + p.paused
 	case p.Waiting != "":
 		return "waiting: " + p.Waiting
+	}
+	return p.Held
+}
+
+// heldBy is why a step is held; what it waits for is told apart.
+func (p *pulse) heldBy() string {
+	if p.paused != "" {
+		return "paused" + p.paused
 	}
 	return p.Held
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -388,31 +387,6 @@ func putAside(step rollout.Step) string {
 	return fmt.Sprintf(", %d put aside", step.PutAside)
 }
 
-// left is how many records of a rollout, or of one of its steps, are put aside.
-func left(r rollout.State, step string) int64 {
-	n := int64(0)
-	for _, s := range r.Steps {
-		if step == "" || step == s.ID {
-			n += s.PutAside
-		}
-	}
-	return n
-}
-
-// tellLeft says how many records of a rollout are put aside, and how one sees them; empty
-// when there are none.
-func tellLeft(r rollout.State) string {
-	n := left(r, "")
-	if n == 0 {
-		return ""
-	}
-	what := "1 record was"
-	if n > 1 {
-		what = fmt.Sprintf("%d records were", n)
-	}
-	return fmt.Sprintf("%s put aside: golive show %s --failed-records", what, r.ID)
-}
-
 func note(step rollout.Step) string {
 	if step.Note == "" {
 		return ""
@@ -458,46 +432,4 @@ func (s *story) running(p pulse) {
 		return
 	}
 	s.say(dim, "…", "%s for=%s", p.line(now), lasted)
-}
-
-// line is how far a step is, on one line with stable keys.
-func (p *pulse) line(now time.Time) string {
-	_, state, _ := p.state()
-	if state != "paused" {
-		state = "running"
-	}
-	text := fmt.Sprintf("state=%s step=%s", state, p.step)
-	if p.Done > 0 || p.Total > 0 {
-		text += fmt.Sprintf(" done=%d", p.Done)
-	}
-	if p.Total > 0 {
-		text += fmt.Sprintf(" total=%d", p.Total)
-	}
-	if rate := p.rateNow(now); rate > 0 {
-		text += fmt.Sprintf(" rate=%s/s", digits(rate))
-	}
-	if average := p.average(now); average > 0 {
-		text += fmt.Sprintf(" average=%s/s", digits(average))
-	}
-	if left, known := p.left(now); known {
-		text += fmt.Sprintf(" eta=%s", left)
-	}
-	if p.Limit > 0 {
-		text += fmt.Sprintf(" limit=%s/s", digits(p.Limit))
-	}
-	if p.PutAside > 0 {
-		text += fmt.Sprintf(" putAside=%d", p.PutAside)
-	}
-	if why := p.hindranceHere(); why != "" {
-		text += fmt.Sprintf(" held=%q", oneLine(why))
-	}
-	return text
-}
-
-// digits is a rate without a fraction or, below ten, with two digits.
-func digits(rate float64) string {
-	if rate < 9.5 {
-		return strconv.FormatFloat(rate, 'g', 2, 64)
-	}
-	return fmt.Sprintf("%.0f", rate)
 }
