@@ -138,6 +138,9 @@ func (c *conductor) prepare(ctx context.Context) error {
 		return err
 	}
 	c.meter = newMeter(time.Now(), c.done())
+	idle := c.idle()
+	total := c.idle
+	c.idle = func() time.Duration { return total() - idle } // not the pauses before it
 	c.tell(ctx)
 	if !c.passage.Checked {
 		if err := runChecks(ctx, c.run, c.before); err != nil {
