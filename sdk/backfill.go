@@ -116,15 +116,15 @@ func (b *Backfill[T]) check() error {
 	case (b.Each == nil) == (b.Batch == nil):
 		return errors.New("give either Each or Batch")
 	case b.BatchSize < 0 || b.BatchSize > MaxBatchSize:
-		return fmt.Errorf("BatchSize is %d, it can be from 1 to %d", b.BatchSize, MaxBatchSize)
+		return fmt.Errorf("the BatchSize is %d, it can be from 1 to %d", b.BatchSize, MaxBatchSize)
 	case b.InFlight < 0 || b.InFlight > MaxInFlight:
-		return fmt.Errorf("InFlight is %d, it can be from 1 to %d", b.InFlight, MaxInFlight)
+		return fmt.Errorf("the InFlight is %d, it can be from 1 to %d", b.InFlight, MaxInFlight)
 	case !(b.Rate >= 0) || math.IsInf(b.Rate, 0): // also what is no number
-		return fmt.Errorf("Rate is %v, it can be 0 or more", b.Rate)
+		return fmt.Errorf("the Rate is %v, it can be 0 or more", b.Rate)
 	case b.Backoff < 0 || b.MaxPutAside < 0:
-		return errors.New("Backoff and MaxPutAside can be 0 or more")
+		return errors.New("the Backoff and MaxPutAside can be 0 or more")
 	case !backfillName.MatchString(b.Name):
-		return fmt.Errorf("Name is %q, it can have letters, digits, _ and -", b.Name)
+		return fmt.Errorf("the Name is %q, it can have letters, digits, _ and -", b.Name)
 	}
 	for _, c := range append(b.Before[:len(b.Before):len(b.Before)], b.After...) {
 		if c.Do == nil {

@@ -358,14 +358,14 @@ func TestABackfillThatIsNotComplete(t *testing.T) {
 	each := func(context.Context, *sdk.Run, sdk.Record[int]) error { return nil }
 	n := 0
 	for want, b := range map[string]sdk.Backfill[int]{
-		"give Source.Records":       {Batch: take},
-		"give either Each or Batch": {Source: numbers(1), Each: each, Batch: take},
-		"BatchSize is -1":           {Source: numbers(1), Batch: take, BatchSize: -1},
-		"InFlight is 1001":          {Source: numbers(1), Batch: take, InFlight: 1001},
-		"Rate is -1":                {Source: numbers(1), Batch: take, Rate: -1},
-		"Backoff and MaxPutAside":   {Source: numbers(1), Batch: take, Backoff: -1},
-		`Name is "a.b"`:             {Source: numbers(1), Batch: take, Name: "a.b"},
-		`check "equal": give Do`:    {Source: numbers(1), Batch: take, After: []sdk.Check{{Name: "equal"}}},
+		"give Source.Records":         {Batch: take},
+		"give either Each or Batch":   {Source: numbers(1), Each: each, Batch: take},
+		"BatchSize is -1":             {Source: numbers(1), Batch: take, BatchSize: -1},
+		"InFlight is 1001":            {Source: numbers(1), Batch: take, InFlight: 1001},
+		"Rate is -1":                  {Source: numbers(1), Batch: take, Rate: -1},
+		"the Backoff and MaxPutAside": {Source: numbers(1), Batch: take, Backoff: -1},
+		`Name is "a.b"`:               {Source: numbers(1), Batch: take, Name: "a.b"},
+		`check "equal": give Do`:      {Source: numbers(1), Batch: take, After: []sdk.Check{{Name: "equal"}}},
 	} {
 		n++
 		if h := mustFail(t, s.attempt(start(protocol.Online, n), b.Run), want); h.Error.Retry == nil {

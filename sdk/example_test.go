@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -115,6 +117,46 @@ func ExampleRun_SaveCheckpoint() {
 	// done
 }
 
+// A backfill whose second attempt goes on behind the last batch that was done, and puts
+// aside what the index does not take.
+func ExampleBackfill() {
+	bus, stop := exampleBus()
+	defer stop()
+	todos := []string{"buy milk", "water the plants", "???", "call mum"}
+	index := sdk.Backfill[string]{
+		Source: sdk.Source[string]{
+			Records: func(_ context.Context, _ *sdk.Run, _, after string) iter.Seq2[sdk.Record[string], error] {
+				return func(yield func(sdk.Record[string], error) bool) {
+					next, _ := strconv.Atoi(after) // "" is the beginning
+					for ; next < len(todos); next++ {
+						if !yield(sdk.Record[string]{Value: todos[next], Cursor: strconv.Itoa(next + 1)}, nil) {
+							return
+						}
+					}
+				}
+			},
+			Count: func(context.Context, *sdk.Run) (int64, error) { return int64(len(todos)), nil },
+		},
+		Each: func(_ context.Context, run *sdk.Run, r sdk.Record[string]) error {
+			if r.Value == "???" {
+				return errors.New("there is no word in it")
+			}
+			fmt.Printf("attempt %d: %s\n", run.Start.Attempt, r.Value)
+			return nil
+		},
+		BatchSize: 2, InFlight: 1, Retries: -1, // so small only for the example
+	}
+	exampleAttempt(bus, 1, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index.Run})
+	index.PutAside = true
+	exampleAttempt(bus, 2, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index.Run})
+	// Output:
+	// attempt 1: buy milk
+	// attempt 1: water the plants
+	// failed: backfill: record "3": there is no word in it
+	// attempt 2: call mum
+	// done, 1 put aside
+}
+
 // exampleAttempt does what an orchestrator does: it starts an attempt of an online script
 // and waits for its answer.
 func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {
@@ -160,6 +202,8 @@ func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {
 	}
 	if answer := <-answered; answer.Error != nil {
 		fmt.Println("failed:", answer.Error.Message)
+	} else if answer.PutAside > 0 {
+		fmt.Printf("done, %d put aside\n", answer.PutAside)
 	} else {
 		fmt.Println("done")
 	}

@@ -32,6 +32,36 @@
 // [Run.LoadCheckpoint]. An attempt that was taken for dead while it was only slow cannot
 // overwrite the checkpoints of a later one: it gets [ErrSuperseded]. Nothing else of what
 // it does is prevented.
+//
+// # Backfills
+//
+// Work that goes through many records is a [Backfill]: the author gives a [Source] and a
+// function for a record or a batch, and its Run is the script.
+//
+//	Online: sdk.Backfill[Todo]{
+//		Source: sdk.FromStream[Todo]("todos.list", nil),
+//		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[Todo]) error {
+//			return run.Request(ctx, "todo-search.add", b.Records, nil, relay.MessageID(b.ID))
+//		},
+//	}.Run,
+//
+// It deals with several batches at a time and keeps after each, as a checkpoint, how far it
+// has come. The next attempt goes on from there, in whichever process: at most the batches
+// that were in flight come again, cut as before and with the same IDs, by which their
+// receiver can recognise them. A receiver that does not look at the IDs must bear that.
+//
+// What fails is tried again. Then the script fails, or with PutAside goes on without the
+// record: it is kept where people can look at it and have it tried again. Checks before and
+// after are part of the result. The orchestrator can pause a backfill, and change its rate
+// and the number of its batches in flight while it runs; a Throttle of the author's holds it
+// while something else needs the room. Its progress tells the rate, the average, the limit
+// and what holds it.
+//
+// Instances of one setup service split a source that has partitions when the backfill is
+// among [Setup]'s Shared. One of them runs the script and writes the checkpoint; the others
+// ask it for partitions, and tell it of each batch. The partition of one that has been
+// silent for five seconds is given to another. When the one that runs the script is gone,
+// the others stop, and the next attempt goes on.
 package sdk
 
 import (
@@ -62,6 +92,12 @@ type Setup struct {
 	SetUp   Script // of an App only: when all services of its new version serve
 
 	RevertBefore, RevertOffline, RevertOnline, RevertSetUp Script // undo what the phase did
+
+	// Shared are the backfills of these scripts that other instances may help with. Each
+	// has a Name that no other backfill of this Setup has. The instance that runs the script
+	// leads: others that have nothing to do ask it for partitions of the source, and run the
+	// backfill's Source.Records, Each and Batch, and nothing else of the script.
+	Shared []Shareable
 
 	Logger *zap.Logger // of the service itself; nil means silence
 }
@@ -111,6 +147,9 @@ func (s Setup) Run(ctx context.Context, r *relay.Relay) error {
 	}
 	w, err := newWorker(r, log)
 	if err != nil {
+		return err
+	}
+	if w.shared, err = plans(s.Shared); err != nil {
 		return err
 	}
 	return w.run(ctx, s.jobs())
@@ -166,7 +205,8 @@ func (s Setup) check() error {
 			return fmt.Errorf("setup service of %s %s: SetUp is the script of an App, and its only one; Before, Offline and Online are those of a Service", s.name(), s.Version)
 		}
 	}
-	return nil
+	_, err := plans(s.Shared)
+	return err
 }
 
 // Permanent marks an error as one that trying again will not mend: the orchestrator
