@@ -182,7 +182,9 @@ func repeated(step rollout.Step, e rollout.Event) bool {
 		return false
 	}
 	switch step.Status {
-	case rollout.StepDone, rollout.StepReverted:
+	case rollout.StepDone: // also after an attempt at records that has failed
+		return (e.Type == rollout.StepAnswered) == (step.Error == nil)
+	case rollout.StepReverted:
 		return e.Type == rollout.StepAnswered
 	case rollout.StepFailed, rollout.StepRetrying:
 		return e.Type == rollout.StepBroke
@@ -268,9 +270,9 @@ func readReply(i journal.Item, doneName string) protocol.Answer {
 }
 
 // clipped is an answer that the state of a rollout has room for, however long its
-// texts are.
+// texts are, and without what cannot be.
 func clipped(a protocol.Answer) *protocol.Answer {
-	a.Note, a.Digest = clip(a.Note), clip(a.Digest)
+	a.Note, a.Digest, a.Items, a.PutAside = clip(a.Note), clip(a.Digest), max(a.Items, 0), max(a.PutAside, 0)
 	if a.Error != nil {
 		e := *a.Error
 		e.Code, e.Message = clip(e.Code), clip(e.Message)

@@ -302,3 +302,50 @@ func TestSignOfLifeNamesItsAttempt(t *testing.T) {
 		e.until("the progress is shown", func() bool { return shown().Done == done })
 	}
 }
+
+// Of a script that does not say how fast it is, the orchestrator finds out; and what cannot
+// be is left out.
+func TestSpeedOfAScriptIsShown(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	next(e, "the start", starts)
+	progress := func(payload string) {
+		t.Helper()
+		m := nats.NewMsg("deployment-todo-search-0.0.1-offline-progress")
+		m.Data = []byte(payload)
+		m.Header.Set(protocol.HeaderRollout, id)
+		m.Header.Set(protocol.HeaderAttempt, "1")
+		e.must(e.nc.PublishMsg(m))
+	}
+	shown := func() orchestrator.Sighting { return e.show(id).Sightings["todo-search/offline"] }
+	begun := time.Now()
+	done, seen := int64(1_000_000), orchestrator.Sighting{} // so far it had come before
+	e.until("a speed is shown", func() bool {
+		done += 10
+		progress(fmt.Sprintf(`{"done": %d, "total": 2000000}`, done))
+		seen = shown()
+		return seen.Rate > 0 && seen.Average > 0
+	})
+	if most := float64(done-1_000_000) / 0.25; seen.Rate > most || seen.Average > most || time.Since(begun) < 250*time.Millisecond {
+		t.Errorf("after %s and %d records the speed is %g and %g", time.Since(begun), done-1_000_000, seen.Rate, seen.Average)
+	}
+	progress(`{"done": 5, "total": -3, "rate": -1, "average": -2, "limit": -3, "putAside": -4, "held": "` + strings.Repeat("x", 10_000) + `"}`)
+	e.until("the progress is shown", func() bool { seen = shown(); return seen.Done == 5 })
+	if seen.Rate != 0 || seen.Average != 0 || seen.Limit != 0 || seen.PutAside != 0 || seen.Total != 0 || len(seen.Held) > 5_000 {
+		t.Errorf("what cannot be is shown: %+v", seen)
+	}
+	progress(`{"done": -1}`)
+	progress(`{"done": 6, "rate": 12.5, "average": 10, "limit": 20, "putAside": 1, "held": "throttled"}`)
+	e.until("what the script says is shown", func() bool { seen = shown(); return seen.Done != 5 })
+	if seen.Done != 6 || seen.Rate != 12.5 || seen.Average != 10 || seen.Limit != 20 || seen.PutAside != 1 || seen.Held != "throttled" {
+		t.Errorf("what the script says is not shown: %+v", seen)
+	}
+	progress(`{"done": 7}`)
+	e.until("the next progress is shown", func() bool { seen = shown(); return seen.Done == 7 })
+	if seen.Rate != 0 || seen.Average != 0 {
+		t.Errorf("a script that says how fast it is is not believed: %+v", seen)
+	}
+}

@@ -228,6 +228,7 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 		"pause":  answer(ctx, o, &crew, o.pause),
 		"resume": answer(ctx, o, &crew, o.resume),
 		"mark":   answer(ctx, o, &crew, o.mark),
+		"pace":   answer(ctx, o, &crew, o.pace),
 
 		"backward": answer(ctx, o, &crew, o.backward),
 		"show":     answer(ctx, o, &crew, o.show),
@@ -235,6 +236,7 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 		"status":   answer(ctx, o, &crew, o.status),
 		"routes":   answer(ctx, o, &crew, o.routes),
 		"ledger":   answer(ctx, o, &crew, o.ledger),
+		"records":  answer(ctx, o, &crew, o.listRecords),
 		"version":  answer(ctx, o, &crew, o.version),
 	}
 	for name, handler := range endpoints {

@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"testing"
@@ -318,3 +319,27 @@ func TestOrchestratorStopsWhileTheBusIsAway(t *testing.T) {
 
 // flush bounds how long one call of an orchestrator waits for a bus that is away.
 const flush = 5 * time.Second
+
+// Much work may wear out any number of workers, as long as each comes further.
+func TestWorkersThatComeFurtherMayDie(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	for attempt := 1; attempt <= rollout.MaxLost+2; attempt++ {
+		for {
+			var s protocol.StartMessage
+			e.must(json.Unmarshal(next(e, "a start", starts).Data, &s))
+			if s.Attempt == attempt {
+				break
+			}
+		}
+		done := int64(attempt)
+		data, err := json.Marshal(protocol.ProgressMessage{Rollout: id, Attempt: attempt, Done: &done})
+		e.must(err)
+		e.must(e.nc.Publish("deployment-todo-search-0.0.1-offline-progress", data))
+	}
+	e.answer(offlineDone, id, rollout.MaxLost+2, `{"items": 12}`)
+	e.running(id, "todo-search/traffic", 1)
+}

@@ -296,6 +296,21 @@ func (d *driver) goOn(ctx context.Context, id, step string) {
 	})
 }
 
+// pace has a script of a rollout, or of what is none, work at some pace.
+func (a *app) pace(ctx context.Context, id string) {
+	q := orchestrator.PaceRequest{Rollout: id, Step: a.name + "-one/online", InFlight: 1 + a.rnd.IntN(8), By: "test"}
+	if s := a.state(id); len(s.Steps) > 0 {
+		q.Step = s.Steps[a.rnd.IntN(len(s.Steps))].ID
+	}
+	if a.rnd.IntN(2) == 0 {
+		q.Rate = new(float64(a.rnd.IntN(1000)))
+	}
+	_ = a.command(ctx, "pace", func(ctx context.Context) error {
+		_, err := a.client.Pace(ctx, q)
+		return err
+	})
+}
+
 // drive begins one rollout after the other until faults ends; what is begun then it brings
 // to its end, at the latest when ctx ends.
 func (a *app) drive(ctx, faults context.Context) error {
@@ -350,6 +365,11 @@ func (a *app) once(ctx context.Context) error {
 			return err
 		} else if id != "" {
 			ids = append(ids, id)
+		}
+	case draw < 76:
+		for range 1 + a.rnd.IntN(3) {
+			soon(300 * time.Millisecond)
+			a.pace(ctx, id)
 		}
 	}
 	for _, id := range ids {

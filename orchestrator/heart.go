@@ -66,7 +66,7 @@ func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since 
 			continue
 		}
 		o.log.Warn("worker taken for dead", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
-		err := o.record(ctx, r, lost(step, fmt.Sprintf("no sign of life for %s: the worker is taken for dead", patience)))
+		err := o.record(ctx, r, o.lost(r.State, step, fmt.Sprintf("no sign of life for %s: the worker is taken for dead", patience)))
 		if err != nil {
 			o.log.Warn("worker's death not recorded, trying again", zap.Error(err))
 		}

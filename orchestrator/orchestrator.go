@@ -50,10 +50,10 @@ type Config struct {
 	Ledger  *ledger.Store    // required
 	Gate    *gate.Gate       // required; New does not run it, Run does
 
-	Replicas  int           // of the bucket of claims; 0 means 1
+	Replicas  int           // of the buckets that setup services keep things in; 0 means 1
 	Heartbeat time.Duration // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
 	Resend    time.Duration // before a start that nobody listens to is sent again; 0: [DefaultResend]
-	Keep      time.Duration // after its end the journal of a rollout is dropped, not what the ledger has of it; 0: never
+	Keep      time.Duration // after its end the journal of a rollout, and what it has put aside, is dropped, not what the ledger has of it; 0: never
 	Version   string        // of golive, as told by the API; empty: "0.0.0-dev"
 	Logger    *zap.Logger   // nil means silence
 
@@ -104,6 +104,7 @@ type Orchestrator struct {
 	ears   *ears
 	post   *post
 	claims jetstream.KeyValue
+	aside  *aside
 	ready  chan struct{}
 }
 
@@ -165,6 +166,13 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	records, err := relay.OpenBucket(ctx, o.nc, relay.Bucket{ // what is in it goes with the rollout
+		Name: protocol.FailedRecordsBucket, Replicas: o.cfg.Replicas,
+	})
+	if err != nil {
+		return err
+	}
+	o.aside = newAside(o.nc, records)
 	if o.post, err = newPost(o.nc); err != nil {
 		return err
 	}

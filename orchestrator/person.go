@@ -14,27 +14,40 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// retry has the failed steps of a rollout tried again.
+// retry has the failed steps of a rollout tried again or, if they are asked for, the records
+// that were put aside.
 func (o *Orchestrator) retry(ctx context.Context, q RetryRequest) (RolloutView, error) {
+	if q.FailedRecords {
+		return o.amend(ctx, q)
+	}
+	if q.Step != "" {
+		return RolloutView{}, refuse(CodeInvalid, "leave the step out, or ask for its failed records",
+			"all failed steps of a rollout are tried again, not step %q alone", q.Step)
+	}
 	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
 		if s.Status != rollout.Failed {
-			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it stands", "rollout %s is %s: only a failed one can be retried", s.ID, s.Status)
+			hint := "golive show " + s.ID + " tells how it stands"
+			if s.Status == rollout.Completed && slices.ContainsFunc(s.Steps, func(step rollout.Step) bool { return step.PutAside > 0 }) {
+				hint = "golive retry " + s.ID + " --failed-records tries the records again that its scripts have put aside"
+			}
+			return nil, refuse(CodeConflict, hint, "rollout %s is %s: only a failed one can be retried", s.ID, s.Status)
 		}
 		return &rollout.Event{Type: rollout.Retried, By: q.By, Reason: q.Reason}, nil
 	})
 }
 
-// abort puts the version before back and ends the rollout. Aborting one twice is no error.
+// abort puts the version before back and ends the rollout. Of one that tries records again it
+// ends that alone. Aborting one twice is no error.
 func (o *Orchestrator) abort(ctx context.Context, q AbortRequest) (RolloutView, error) {
 	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
 		switch {
-		case s.Status == rollout.Aborting || s.Status == rollout.Aborted:
+		case s.Status == rollout.Aborting || s.Status == rollout.Aborted || s.Status == rollout.Completed && s.Event.Type == rollout.AbortAsked:
 			return nil, nil
 		case s.Status == rollout.Completed:
 			return nil, refuse(CodeConflict, "golive backward "+s.Release.App+" goes back to the version before", "rollout %s is completed: it cannot be aborted any more", s.ID)
 		case s.Status.Final():
 			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it ended", "rollout %s is %s: it cannot be aborted any more", s.ID, s.Status)
-		case !q.Force && changedOffline(s):
+		case !q.Force && s.Status != rollout.Amending && changedOffline(s):
 			return nil, refuse(CodeConfirm, "golive backward "+s.Release.App+" undoes the scripts; to abort all the same: golive abort "+s.ID+" --yes",
 				"offline scripts of rollout %s have begun to change data, which an abort does not undo: the version before may not work on it", s.ID)
 		}
@@ -62,12 +75,10 @@ func (o *Orchestrator) resume(ctx context.Context, q StepRequest) (RolloutView, 
 
 func (o *Orchestrator) hold(ctx context.Context, q StepRequest, what rollout.EventType) (RolloutView, error) {
 	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
-		if _, known := s.Step(q.Step); q.Step != "" && !known {
-			var ids []string
-			for _, step := range s.Steps {
-				ids = append(ids, step.ID)
+		if q.Step != "" {
+			if _, err := stepOf(s, q.Step); err != nil {
+				return nil, err
 			}
-			return nil, refuse(CodeNotFound, "its steps are "+strings.Join(ids, ", "), "rollout %s has no step %q", s.ID, q.Step)
 		}
 		return &rollout.Event{Type: what, Step: q.Step, By: q.By, Reason: q.Reason}, nil
 	})
@@ -182,6 +193,8 @@ func (o *Orchestrator) toUndo(ctx context.Context, q BackwardRequest) ([]journal
 		switch {
 		case r.State.Status == rollout.Queued:
 			return nil, refuse(CodeConflict, "golive abort "+r.State.ID+" takes it out of the queue", "rollout %s of %s waits in the queue: it would begin as soon as the app is back", r.State.ID, r.State.Release.Version)
+		case r.State.Status == rollout.Amending:
+			return nil, refuse(CodeConflict, "golive abort "+r.State.ID+" ends that, and leaves it completed", "rollout %s tries records again that were put aside", r.State.ID)
 		case r.State.Status == rollout.Aborting || r.State.Backward != nil:
 			return nil, refuse(CodeConflict, "golive show "+r.State.ID+" tells how far it is; if a revert has failed: golive retry "+r.State.ID, "rollout %s is %s already", r.State.ID, r.State.Status)
 		}

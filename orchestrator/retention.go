@@ -14,7 +14,8 @@ import (
 // sweepBatch is how many old rollouts are looked at at a time.
 const sweepBatch = 100
 
-// retain drops the journals of rollouts that ended long ago. What has run stays in the
+// retain drops the journals of rollouts that ended long ago, and the records that they have
+// put aside. What has run stays in the
 // ledger, which holds all of an event before that is dropped.
 func (o *Orchestrator) retain(ctx context.Context) error {
 	if o.cfg.Keep == 0 {
@@ -61,6 +62,10 @@ func (o *Orchestrator) drop(ctx context.Context, r journal.Record) error {
 		return nil
 	}
 	if err := o.index.SaveApp(ctx, s.Release.App); err != nil {
+		return err
+	}
+	// They go first: as long as the journal has the rollout, it is found again.
+	if err := o.aside.drop(ctx, s.ID); err != nil {
 		return err
 	}
 	err = o.journal.Drop(ctx, s.Release.App, s.ID, r.Sequence)

@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,12 +25,18 @@ func TestOldRolloutsAreDroppedFromTheJournal(t *testing.T) {
 		e.setup(sdk.Setup{Service: "todo-search", Version: version, Online: ran.script})
 		id := e.deploy(appOf(version, protocol.Online))
 		e.awaitStatus(id, rollout.Completed)
+		e.putAside(e.failedRecords(), id, "todo-search/online", "one", 1)
 		all = append(all, id)
 	}
 	e.until("two rollouts are dropped", func() bool {
 		page, err := e.client.List(t.Context(), orchestrator.ListRequest{App: "todo-app"})
 		return err == nil && len(page.Rollouts) == 1 && page.Rollouts[0].ID == all[2]
 	})
+	keys, err := e.failedRecords().Keys(t.Context())
+	e.must(err)
+	if len(keys) != 1 || !strings.HasPrefix(keys[0], all[2]) {
+		t.Errorf("of the records that were put aside these are left: %v, want that of the last rollout", keys)
+	}
 	check := func() {
 		t.Helper()
 		entries, err := e.client.Ledger(t.Context(), orchestrator.LedgerRequest{App: "todo-app"})
@@ -42,7 +49,7 @@ func TestOldRolloutsAreDroppedFromTheJournal(t *testing.T) {
 	stop()
 	e.orchestrate() // which reads the ledger anew
 	check()
-	_, err := e.client.Show(t.Context(), orchestrator.RolloutRequest{Rollout: all[0]})
+	_, err = e.client.Show(t.Context(), orchestrator.RolloutRequest{Rollout: all[0]})
 	e.refused(err, orchestrator.CodeNotFound, all[0])
 	if story := e.show(all[2]); len(story.Events) != 3 {
 		t.Errorf("the last rollout has %d events, want 3", len(story.Events))

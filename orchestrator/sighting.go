@@ -36,6 +36,7 @@ type Sighting struct {
 
 	checked time.Time     // when its silence was last looked into
 	pause   time.Duration // until that is done again
+	speed   *speed        // of its progress
 }
 
 // Notice is what orchestrators tell each other and watchers about a running attempt.
@@ -312,9 +313,23 @@ func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 	p.Rollout, p.Attempt = about(m, p.Rollout, p.Attempt)
 	o.sight.note(p.Rollout, step, max(p.Attempt, 1), func(s *Sighting) {
 		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
-		if p.Done != nil {
-			s.Done, s.Total, s.Note = *p.Done, p.Total, clip(p.Note)
-			s.Rate, s.Average, s.Limit, s.Held, s.PutAside = p.Rate, p.Average, p.Limit, clip(p.Held), p.PutAside
+		if p.Done != nil && *p.Done >= 0 {
+			s.progress(p)
 		}
 	})
+}
+
+// progress takes in how far a script says to have come. Of one that does not say how fast it
+// is, that is found out.
+func (s *Sighting) progress(p protocol.ProgressMessage) {
+	s.Done, s.Total, s.Note = *p.Done, max(p.Total, 0), clip(p.Note)
+	s.Rate, s.Average, s.Limit = sane(p.Rate), sane(p.Average), sane(p.Limit)
+	s.Held, s.PutAside = clip(p.Held), max(p.PutAside, 0)
+	if s.speed == nil {
+		s.speed = &speed{}
+	}
+	s.speed.told = s.speed.told || s.Rate > 0 || s.Average > 0
+	if !s.speed.told {
+		s.Rate, s.Average = s.speed.take(point{s.Beat, s.Done})
+	}
 }

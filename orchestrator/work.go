@@ -58,6 +58,11 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 	if err := o.announce(ctx, r); err != nil {
 		return err
 	}
+	if r.State.Event.Type == rollout.PaceAsked {
+		if err := o.settlePace(ctx, r); err != nil {
+			return err
+		}
+	}
 	o.at(Announced)
 	o.sight.meet(r)
 	if again {
@@ -258,6 +263,7 @@ func (o *Orchestrator) awaitResend(ctx context.Context, id string, step rollout.
 
 // publishStart sends the start of an attempt once, and tells what has become of it.
 func (o *Orchestrator) publishStart(ctx context.Context, s rollout.State, step rollout.Step) (heard bool, err error) {
+	step = o.withPace(s.ID, step)
 	m, err := o.start(s, step)
 	if err != nil {
 		return false, err
@@ -272,7 +278,10 @@ func (o *Orchestrator) publishStart(ctx context.Context, s rollout.State, step r
 	default:
 		o.tell(s, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "nobody listens to " + m.Subject})
 	}
-	return heard, nil
+	if now := o.withPace(s.ID, step); heard && !samePace(now.Pace, step.Pace) { // who was told so had not begun
+		err = o.sendPace(ctx, s, now)
+	}
+	return heard, err
 }
 
 func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, error) {
@@ -306,7 +315,7 @@ func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, ste
 				return err
 			}
 			if nobody {
-				return o.record(ctx, r, lost(step, "it was cancelled before anybody had begun it"))
+				return o.record(ctx, r, o.lost(r.State, step, "it was cancelled before anybody had begun it"))
 			}
 			continue
 		}
@@ -315,17 +324,18 @@ func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, ste
 			return err
 		}
 		if !listened {
-			return o.record(ctx, r, lost(step, "it was cancelled, and nobody listens to its start any more"))
+			return o.record(ctx, r, o.lost(r.State, step, "it was cancelled, and nobody listens to its start any more"))
 		}
 		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "its script to answer that it has stopped"})
 	}
 }
 
 // lost is the event of a worker that is taken for dead.
-func lost(step rollout.Step, why string) rollout.Event {
+func (o *Orchestrator) lost(s rollout.State, step rollout.Step, why string) rollout.Event {
+	done := o.sight.of(s.ID, step.ID, step.Attempt).Done
 	return rollout.Event{
 		Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
-		Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: why}},
+		Answer: &protocol.Answer{Items: done, Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: why}},
 	}
 }
 

@@ -74,7 +74,7 @@ func (o *Orchestrator) lookInto(ctx context.Context, r journal.Record, step roll
 		return err
 	}
 	o.log.Warn("worker has left the bus", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
-	return o.record(ctx, r, lost(step, "its worker is no longer on the bus, and another has come"))
+	return o.record(ctx, r, o.lost(r.State, step, "its worker is no longer on the bus, and another has come"))
 }
 
 // takeRemembered makes the answer durable that stands in the claim of an attempt: its worker

@@ -108,17 +108,30 @@ func (b *Book) answered(s rollout.State, step rollout.Step) {
 		b.void(func(e Entry) bool { return e.Rollout == s.ID && e.Script() == step.Script() }, "reverted by rollout "+s.ID)
 		return
 	}
+	if step.Records {
+		b.amended(s, step)
+		return
+	}
 	e := Entry{
 		App: b.app, Name: step.Name, Version: step.Version, Phase: step.Phase,
 		Rollout: s.ID, Sequence: b.sequence, By: short(s.By), At: s.Event.At,
 	}
 	if s.Event.Answer != nil {
-		e.Digest, e.Items = short(s.Event.Answer.Digest), s.Event.Answer.Items
+		e.Digest, e.Items, e.PutAside = short(s.Event.Answer.Digest), s.Event.Answer.Items, s.Event.Answer.PutAside
 	}
 	if step.Ended.Equal(s.Event.At) { // else its revert has begun with the same event
 		e.Duration = step.Ended.Sub(step.Started)
 	}
 	b.record(e, "run again in rollout "+s.ID)
+}
+
+// amended brings the entry of a script up to date that has dealt with records it had put
+// aside. The script has not run again: when it ran, in which build, and whether that
+// counts, stays.
+func (b *Book) amended(s rollout.State, step rollout.Step) {
+	b.entries = b.entries.change(b.sequence,
+		func(e Entry) bool { return e.Rollout == s.ID && e.Script() == step.Script() },
+		func(e *Entry) { e.Items, e.PutAside = step.Items, step.PutAside })
 }
 
 func (b *Book) marked(s rollout.State) {

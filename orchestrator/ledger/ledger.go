@@ -33,7 +33,8 @@ type Entry struct {
 	At       time.Time      `json:"at"`               // when it had finished
 	Duration time.Duration  `json:"durationNanoseconds"`
 	Items    int64          `json:"items,omitempty"`
-	Void     string         `json:"void,omitempty"` // why it no longer counts; empty: it does
+	PutAside int64          `json:"putAside,omitempty"` // records that it could not deal with, as it said last
+	Void     string         `json:"void,omitempty"`     // why it no longer counts; empty: it does
 }
 
 // Script is the script that has run.

@@ -362,3 +362,87 @@ func TestScriptRecordedByHandCountsAsRun(t *testing.T) {
 		t.Errorf("open are %v", got)
 	}
 }
+
+// It is completed once, and its scripts have run once, however often their records are
+// tried again.
+func TestAmendedRolloutHasCompletedOnce(t *testing.T) {
+	b := newBench(t)
+	b.begin("r1", "todo-app", "todos", "1.0.0")
+	answer := func(typ rollout.EventType, step string, attempt int, answer protocol.Answer) {
+		t.Helper()
+		s := b.states["r1"]
+		next, err := s.Apply(rollout.Event{Type: typ, At: s.Event.At.Add(time.Minute), Step: step, Attempt: attempt, Answer: &answer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.take(next)
+	}
+	answer(done, "todos/before", 1, protocol.Answer{Items: 12, PutAside: 3, Digest: "sha256:1"})
+	b.goOn("r1", done, opened)
+	answer(done, "todos/online", 1, protocol.Answer{Items: 5, PutAside: 1})
+	b.goOn("r1", done) // 6
+	before, versions := b.book("todo-app").Entries(), b.book("todo-app").Versions()
+	if before[0].Items != 12 || before[0].PutAside != 3 || before[2].PutAside != 1 {
+		t.Errorf("the entries are %+v", before)
+	}
+
+	answer(rollout.RecordsAsked, "", 0, protocol.Answer{}) // 7
+	if got := b.Open(); !maps.Equal(got, map[string]uint64{"r1": 7}) {
+		t.Errorf("open are %v, want r1 from 7 on", got)
+	}
+	b.expect("1.0.0", "before offline online")
+	if book := b.book("todo-app"); !book.Completed("1.0.0") || book.Highest() != "1.0.0" || b.Newest("todo-app") != "r1" {
+		t.Error("an amending rollout is not complete any more")
+	}
+	answer(done, "todos/before", 2, protocol.Answer{Items: 2, PutAside: 1, Digest: "sha256:2"})
+	answer(failed, "todos/online", 2, protocol.Answer{Items: 4})
+	if s := b.states["r1"]; s.What() != "amended" {
+		t.Errorf("it is %s", s.What())
+	}
+	if got := b.Open(); len(got) != 0 {
+		t.Errorf("open are %v", got)
+	}
+	before[0].Items, before[0].PutAside = 14, 1
+	book := b.book("todo-app")
+	if got := book.Entries(); !slices.Equal(got, before) {
+		t.Errorf("the entries are %+v, want %+v", got, before)
+	}
+	if got := book.Versions(); !slices.Equal(got, versions) || !book.Completed("1.0.0") || book.Highest() != "1.0.0" {
+		t.Errorf("the versions are %+v, want %+v", got, versions)
+	}
+
+	b.become("r1", rollout.Event{Type: rollout.BackwardAsked}, rollout.Reverting)
+	b.become("r1", rollout.Event{Type: rollout.Restored, Step: "todos/traffic"}, rollout.Reverted)
+	b.expect("1.0.0", "")
+	if book := b.book("todo-app"); book.Completed("1.0.0") || book.Highest() != "" {
+		t.Error("it counts although it was taken backward")
+	}
+}
+
+// What was recorded by hand meanwhile counts, and what has run before does so no more.
+func TestAmendingCountsNothingAgainThatIsVoid(t *testing.T) {
+	b := newBench(t)
+	b.begin("r1", "todo-app", "todos", "1.0.0")
+	s := b.states["r1"]
+	s, err := s.Apply(rollout.Event{Type: done, Step: "todos/before", Attempt: 1, At: noon, Answer: &protocol.Answer{PutAside: 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.take(s)
+	b.states["m1"] = rollout.State{
+		ID: "m1", Release: rollout.Release{App: "todo-app"},
+		Mark: &rollout.Mark{Name: "todos", Version: "1.0.0", Phase: protocol.Before},
+	}
+	b.become("m1", rollout.Event{Type: rollout.MarkedRun, By: "anna"}, rollout.Marked)
+	b.goOn("r1", done, opened, done, done, rollout.RecordsAsked, done)
+	entries := b.book("todo-app").Entries()
+	if e := entries[0]; e.Void != "recorded by hand as run, in m1" || e.Items != 12 || e.PutAside != 0 {
+		t.Errorf("the entry of the script is %+v", e)
+	}
+	if e := entries[1]; e.Void != "" || !e.Marked || e.Items != 0 {
+		t.Errorf("the entry recorded by hand is %+v", e)
+	}
+	if len(entries) != 5 {
+		t.Errorf("there are %d entries, want 5: %+v", len(entries), entries)
+	}
+}

@@ -67,7 +67,7 @@ func drawState(t *rapid.T, app string) rollout.State {
 		ID: fmt.Sprintf("r%d", number), Created: noon, Ended: noon, By: "anna",
 		Status: rapid.SampledFrom([]rollout.Status{
 			rollout.Queued, rollout.Running, rollout.Failed, rollout.Completed, rollout.Aborting, rollout.Aborted,
-			rollout.Reverting, rollout.Reverted, rollout.Superseded, rollout.Marked,
+			rollout.Reverting, rollout.Reverted, rollout.Superseded, rollout.Marked, rollout.Amending,
 		}).Draw(t, "status"),
 		Release: rollout.Release{App: app, Version: fmt.Sprintf("1.%d.0", number)},
 	}
@@ -77,7 +77,8 @@ func drawState(t *rapid.T, app string) rollout.State {
 			Number: i + 1, ID: "todos/" + string(phase), Kind: rollout.Migration, Name: "todos", Phase: phase,
 			Version: fmt.Sprintf("1.%d.0", (number+1)/2), Started: noon, Ended: noon,
 			Attempt: rapid.IntRange(0, 1).Draw(t, "attempt"),
-			Status:  rapid.SampledFrom([]rollout.StepStatus{rollout.StepDone, rollout.StepDone, rollout.StepReverted}).Draw(t, "step status"),
+			Records: rapid.Bool().Draw(t, "records"), Items: int64(number), PutAside: rapid.Int64Range(0, 3).Draw(t, "put aside"),
+			Status: rapid.SampledFrom([]rollout.StepStatus{rollout.StepDone, rollout.StepDone, rollout.StepReverted}).Draw(t, "step status"),
 		}
 		if phase == "" {
 			step.Kind = rollout.Traffic
@@ -89,6 +90,7 @@ func drawState(t *rapid.T, app string) rollout.State {
 		Type: rapid.SampledFrom([]rollout.EventType{
 			rollout.Created, rollout.Enqueued, rollout.StepAnswered, rollout.StepAnswered, rollout.StepAnswered,
 			rollout.Opened, rollout.MarkedRun, rollout.Replaced, rollout.BackwardAsked, rollout.Restored,
+			rollout.RecordsAsked, rollout.PaceAsked,
 		}).Draw(t, "event"),
 		Step: s.Steps[rapid.IntRange(0, len(s.Steps)-1).Draw(t, "step")].ID,
 	}

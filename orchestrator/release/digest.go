@@ -26,6 +26,7 @@ func (m *Manifest) Digest() string {
 		Retries    int              `json:"retries,omitempty"`
 		Backoff    time.Duration    `json:"backoff,omitempty"`
 		KeepOnline []string         `json:"keepOnline,omitempty"`
+		Pace       *protocol.Pace   `json:"pace,omitempty"`
 	}
 	canonical := struct {
 		App         string        `json:"app"`
@@ -53,6 +54,7 @@ func (m *Manifest) Digest() string {
 			Migrations: append([]protocol.Phase{}, s.Migrations...),
 			DependsOn:  append([]string{}, slices.Sorted(slices.Values(s.DependsOn))...),
 			KeepOnline: slices.Sorted(slices.Values(s.KeepOnline)),
+			Pace:       s.Pace,
 		})
 	}
 	slices.SortFunc(canonical.Services, func(a, b service) int { return strings.Compare(a.Name, b.Name) })

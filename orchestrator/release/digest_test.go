@@ -27,10 +27,11 @@ func TestDigestIsThatOfTheRelease(t *testing.T) {
 # Other order, other commands, other folder, other spelling.
 services:
   d: {version: "1.0.0", dependsOn: [c, b], run: [./d]}
-  c: {migrations: [offline], dependsOn: [b], version: 1.0.0, instances: 1, keepOnline: [], retries: 0}
+  c: {migrations: [offline], dependsOn: [b], version: 1.0.0, instances: 1, keepOnline: [], retries: 0, pace: {}}
   b: {version: 1.0.0, migrations: [before, online], timeout: 60m}
 setup: external
 data: elsewhere
+seed: [./seed]
 retryAfter: 5000ms
 mustNotSkip: []
 strategy: parallel
@@ -61,6 +62,9 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"backoff":     func(m *release.Manifest) { m.Services[0].Backoff = time.Minute },
 		"instances":   func(m *release.Manifest) { m.Services[0].Instances = 0 },
 		"keepOnline":  func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
+		"pace":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{InFlight: 8} },
+		"no limit":    func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(0.0)} },
+		"rate":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(8.0)} },
 	} {
 		m := parse(t, digested)
 		change(m)

@@ -2,6 +2,7 @@ package release_test
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,6 +42,7 @@ func checkManifest(t *testing.T, m *release.Manifest) {
 		t.Errorf("not valid: %+v", m)
 	}
 	checkCommand(t, m.Setup.Command)
+	checkCommand(t, m.Seed)
 	checkMustNotSkip(t, m)
 	known := map[string]bool{}
 	for _, s := range m.Services {
@@ -73,6 +75,7 @@ func checkService(t *testing.T, s release.Service) {
 		s.Timeout >= 0 && s.Timeout <= 720*time.Hour && s.Instances >= 0 && s.Instances <= 1000 &&
 		(s.Setup == nil || len(s.Migrations) > 0) && len(s.KeepOnline) <= 16 &&
 		s.Retries >= 0 && s.Retries <= 100 &&
+		(s.Pace == nil || s.Pace.InFlight >= 0 && s.Pace.InFlight <= 1024 && (s.Pace.Rate == nil || *s.Pace.Rate >= 0 && *s.Pace.Rate <= math.MaxFloat64)) &&
 		(s.Backoff == 0 || s.Retries > 0 && s.Backoff >= 100*time.Millisecond && s.Backoff <= 5*time.Minute)
 	if !valid {
 		t.Errorf("not valid: %+v", s)

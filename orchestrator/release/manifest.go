@@ -20,6 +20,7 @@ func (r *reader) manifestFields(m *Manifest) []field {
 		{key: "mustNotSkip", read: func(v value) { m.MustNotSkip = r.mustNotSkip(v, m) }},
 		{key: "services", read: func(v value) { m.Services = r.services(v) }},
 		{key: "setup", read: func(v value) { m.Setup = r.appSetup(v) }},
+		{key: "seed", read: func(v value) { m.Seed = r.command(v, seedWanted) }},
 		{key: "data", read: func(v value) { m.Data = r.folder(v) }},
 	}
 }
@@ -68,6 +69,7 @@ func (r *reader) serviceFields(s *Service, wanted *[]dependency) []field {
 		{key: "backoff", read: func(v value) { s.Backoff = r.backoff(v, s) }},
 		{key: "instances", read: func(v value) { s.Instances, _ = r.number(v, MaxInstances) }},
 		{key: "keepOnline", read: func(v value) { s.KeepOnline = r.keepOnline(v, s) }},
+		{key: "pace", read: func(v value) { s.Pace = r.pace(v) }},
 	}
 }
 
@@ -80,4 +82,22 @@ func (r *reader) serviceSetup(v value, s *Service) []string {
 		}
 	})
 	return r.command(v, commandWanted)
+}
+
+// pace reads how fast the scripts of a service may work; nil if it says nothing.
+func (r *reader) pace(v value) *protocol.Pace {
+	var p protocol.Pace
+	r.fields(v, "a pace, a map like {rate: 500, inFlight: 8}", r.paceFields(&p))
+	if p == (protocol.Pace{}) {
+		return nil
+	}
+	return &p
+}
+
+// paceFields are the keys of a pace.
+func (r *reader) paceFields(p *protocol.Pace) []field {
+	return []field{
+		{key: "rate", read: func(v value) { p.Rate = r.rate(v) }},
+		{key: "inFlight", read: func(v value) { p.InFlight = r.inFlight(v) }},
+	}
 }

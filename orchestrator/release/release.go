@@ -43,6 +43,7 @@ const (
 	MaxBackoff     = 5 * time.Minute     // before any retry
 	MinRetryAfter  = time.Second         // that callers are told to wait at least
 	MaxRetryAfter  = time.Hour           // that callers are told to wait at most
+	MaxInFlight    = 1024                // batches of a script under way at the same time
 )
 
 // Manifest is one app version with all that its golive.yaml says. It is not to be
@@ -53,6 +54,7 @@ type Manifest struct {
 	Strategy Strategy
 	Services []Service // in the order of the file
 	Setup    Setup     // the app's own setup service
+	Seed     []string  // makes data for golive up --seed, without a shell; nil: there is no such command
 	Data     string    // where golive up keeps what it keeps; relative to Dir unless absolute
 
 	// RetryAfter is what callers of a service under maintenance are told to wait
@@ -92,6 +94,7 @@ type Service struct {
 	Backoff    time.Duration    // before the first retry, doubled before each further one up to MaxBackoff; 0: DefaultBackoff
 	Instances  int              // that must be alive before it counts as online; 0: it takes no traffic over the relay
 	KeepOnline []string         // other versions of the service that stay online beside this one when it is opened
+	Pace       *protocol.Pace   // how fast its scripts may work; nil: as their author has chosen
 }
 
 // Setup is the app's own setup service. The zero value says that the app has none.

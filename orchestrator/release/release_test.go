@@ -73,8 +73,10 @@ func TestEveryKeyIsRead(t *testing.T) {
 			Name: "web", Version: "0.0.2", Instances: 0,
 			DependsOn:  []string{"todos", "todo-search"},
 			KeepOnline: []string{"0.0.1", "0.1.0-rc.1"},
+			Pace:       &protocol.Pace{Rate: new(500.0), InFlight: 8},
 		}},
 		Setup: release.Setup{Command: []string{"go", "run", "./setup"}},
+		Seed:  []string{"go", "run", "./seed"},
 		Data:  "../kept",
 		Dir:   folder, Path: filepath.Join(folder, "golive.yaml"),
 	}
@@ -111,6 +113,23 @@ func TestRetryAfterIsReadWithEveryStrategy(t *testing.T) {
 func TestKeepOnlineCanBeEmpty(t *testing.T) {
 	if m := parse(t, one("keepOnline: []")); m.Services[0].KeepOnline != nil {
 		t.Errorf("got %q", m.Services[0].KeepOnline)
+	}
+}
+
+func TestPaceNamesWhatItWants(t *testing.T) {
+	for text, want := range map[string]*protocol.Pace{
+		"{}":                         nil,
+		"{rate: 0}":                  {Rate: new(0.0)},
+		"{rate: -0.0}":               {Rate: new(0.0)},
+		"{rate: 0.25}":               {Rate: new(0.25)},
+		"{rate: 5.0e2, inFlight: 1}": {Rate: new(500.0), InFlight: 1},
+		"{rate: 1_000_000}":          {Rate: new(1e6)},
+		"{inFlight: 1024}":           {InFlight: 1024},
+		"\n      rate: 500 # quick":  {Rate: new(500.0)},
+	} {
+		if got := parse(t, one("pace: "+text)).Services[0].Pace; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is read as %+v", text, got)
+		}
 	}
 }
 

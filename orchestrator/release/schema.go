@@ -34,6 +34,7 @@ type manifestShape struct {
 	MustNotSkip []versionShape          `json:"mustNotSkip,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Versions of the app, at most 100 and none newer than this one, that must have been completed in an environment before a later one may be rolled out there. Leave it out if any may be skipped."`
 	Services    map[string]serviceShape `json:"services,omitempty" jsonschema_description:"The services of the app by their names."`
 	Setup       appSetupShape           `json:"setup,omitempty" jsonschema_description:"The app's own setup service: the command that starts it, or external for one that is already running. Leave it out if the app has none."`
+	Seed        commandShape            `json:"seed,omitempty" jsonschema_description:"Command with which golive up --seed makes data, in the folder of the manifest and without a shell. Leave it out if there is none."`
 	Data        string                  `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
 }
 
@@ -60,6 +61,20 @@ type serviceShape struct {
 	Backoff    backoffShape   `json:"backoff,omitempty" jsonschema_description:"Pause before the first retry, such as 500ms, 10s or 1m30s, from 100ms to 5m; doubled before each further one, up to 5m. It needs retries."`
 	Instances  int            `json:"instances,omitempty" jsonschema:"default=1" jsonschema_description:"How many instances must be alive before the service counts as online. 0: it takes no traffic over the relay."`
 	KeepOnline []versionShape `json:"keepOnline,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Other versions of this service, at most 16, that stay online beside this one when it is opened. Leave it out if only this one is to be online."`
+	Pace       *paceShape     `json:"pace,omitempty" jsonschema_description:"How fast the scripts of this service may work. Leave it out for what their author has chosen. golive pace changes it while a script runs."`
+}
+
+// paceShape is a pace as it is written.
+type paceShape struct {
+	Rate     float64 `json:"rate,omitempty" jsonschema:"minimum=0" jsonschema_description:"Records a second, of all instances of the setup service together. 0: no limit."`
+	InFlight int     `json:"inFlight,omitempty" jsonschema_description:"Batches under way at the same time, in each instance of the setup service."`
+}
+
+// JSONSchemaExtend adds what tags cannot say.
+func (paceShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	if batches, ok := s.Properties.Get("inFlight"); ok {
+		batches.Minimum, batches.Maximum = "1", json.Number(fmt.Sprint(MaxInFlight))
+	}
 }
 
 // JSONSchemaExtend adds what tags cannot say.

@@ -31,7 +31,7 @@ func TestSchemaFileIsUpToDate(t *testing.T) {
 }
 
 func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
-	top, service := schemaLevels(t)
+	top, service, pace := schemaLevels(t)
 	r := &reader{}
 	for _, c := range []struct {
 		level  string
@@ -40,6 +40,7 @@ func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
 	}{
 		{"top", top, r.manifestFields(&Manifest{})},
 		{"service", service, r.serviceFields(&Service{}, nil)},
+		{"pace", pace, r.paceFields(&protocol.Pace{})},
 	} {
 		if got, want := c.schema.keys(), slices.Sorted(slices.Values(keys(c.fields))); !slices.Equal(got, want) {
 			t.Errorf("%s: the schema has %v, the parser reads %v", c.level, got, want)
@@ -80,7 +81,7 @@ func TestFullManifestShowsEveryKey(t *testing.T) {
 			used[key] = v
 		}
 	}
-	top, service := schemaLevels(t)
+	top, service, _ := schemaLevels(t)
 	manifest.Top["services"] = nil
 	for _, c := range []struct {
 		level  string
@@ -118,16 +119,16 @@ type schemaLevel struct {
 
 func (l schemaLevel) keys() []string { return sortedKeys(l.Properties) }
 
-func schemaLevels(t *testing.T) (top, service schemaLevel) {
+func schemaLevels(t *testing.T) (top, service, pace schemaLevel) {
 	t.Helper()
 	var schema struct {
 		schemaLevel
-		Defs struct{ Service schemaLevel } `json:"$defs"`
+		Defs struct{ Service, Pace schemaLevel } `json:"$defs"`
 	}
 	if err := json.Unmarshal(Schema(), &schema); err != nil {
 		t.Fatal(err)
 	}
-	return schema.schemaLevel, schema.Defs.Service
+	return schema.schemaLevel, schema.Defs.Service, schema.Defs.Pace
 }
 
 func sortedKeys[V any](m map[string]V) []string {

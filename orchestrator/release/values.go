@@ -19,6 +19,9 @@ import (
 // commandWanted is what a command should look like.
 const commandWanted = "a command, a list like [go, run, ./web]"
 
+// seedWanted is what the command that makes data should look like.
+const seedWanted = "a command, a list like [go, run, ./seed]"
+
 // external is the app's setup service that is already running.
 const external = "external"
 
@@ -298,6 +301,48 @@ func (r *reader) duration(v value, want, units string) (time.Duration, string, b
 		return 0, "", false
 	}
 	return duration, text, true
+}
+
+// rate reads how many records a second a script may deal with; 0 sets no limit.
+func (r *reader) rate(v value) *float64 {
+	const want = "a number of records a second, 0 (no limit) or more"
+	node, ok := r.plain(v)
+	if !ok {
+		return nil
+	}
+	rate, ok := numberOf(node)
+	if !ok || rate < 0 {
+		r.wrong(v, node, want)
+		return nil
+	}
+	return &rate
+}
+
+// numberOf is the number that a node holds. Infinity and what is no number at all are
+// nodes of other kinds.
+func numberOf(node ast.Node) (float64, bool) {
+	switch n := node.(type) {
+	case *ast.FloatNode:
+		return n.Value + 0, true // not -0
+	case *ast.IntegerNode:
+		switch i := n.Value.(type) {
+		case uint64:
+			return float64(i), true
+		case int64:
+			return float64(i), true
+		}
+	}
+	return 0, false
+}
+
+// inFlight reads how many batches of a script may be under way at the same time.
+func (r *reader) inFlight(v value) int {
+	batches, ok := r.number(v, MaxInFlight)
+	if ok && batches == 0 {
+		r.report(begin(v.node), v.key, "leave the key out for what its author has chosen; golive pause holds a script",
+			"at least one batch must be under way, found the number 0")
+	}
+	return batches
 }
 
 // number reads a whole number from 0 to most.

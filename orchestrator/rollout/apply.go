@@ -48,6 +48,10 @@ func (s State) apply(e Event) (State, error) {
 		return s.applyPause(e)
 	case ResumeAsked:
 		return s.applyResume(e)
+	case PaceAsked:
+		return s.applyPace(e)
+	case RecordsAsked:
+		return s.applyRecords(e)
 	}
 	return s, fmt.Errorf("rollout %s: unknown event %q", s.ID, e.Type)
 }
@@ -86,8 +90,8 @@ func (s State) applyAnswer(e Event) (State, error) {
 	if e.Answer != nil {
 		answer = *e.Answer
 	}
-	step.Ended, step.Items, step.Note, step.Digest = e.At, answer.Items, answer.Note, answer.Digest
-	step.Deadline, step.Left = time.Time{}, 0
+	step.Ended, step.Deadline, step.Left = e.At, time.Time{}, 0
+	step.learn(answer, e.Type == StepAnswered)
 	if e.Type == StepAnswered {
 		step.Status, step.Error = StepDone, nil
 		if step.Revert {
@@ -106,15 +110,21 @@ func (s State) applyAnswer(e Event) (State, error) {
 	case step.Cancelled: // going backward: whatever it has done is to be undone
 		step.undo()
 	case step.Status == StepFailed && step.Kind == Migration:
-		s.again(step, e.At)
+		s.again(step, answer, e.At)
+	}
+	if step.Status == StepFailed && s.Status == Amending {
+		step.giveUp()
 	}
 	return s.advance(e.At), nil
 }
 
 // again has a script that has failed tried once more where that may help: at once if its
 // worker was lost, else after a pause.
-func (s State) again(step *Step, at time.Time) {
+func (s State) again(step *Step, answer protocol.Answer, at time.Time) {
 	if step.Error.Code == protocol.CodeLost {
+		if items := answer.Items; items > step.Reached { // it did not die of where it was
+			step.Lost, step.Reached = 0, items
+		}
 		step.Lost++
 		switch {
 		case step.Lost > MaxLost || len(s.failedBeside(*step)) > 0:
@@ -221,7 +231,7 @@ func (s State) applyRetried(e Event) (State, error) {
 	}
 	for _, failed := range s.FailedSteps() {
 		step := &s.Steps[failed.Number-1]
-		step.Failures, step.Lost, step.Paused = 0, 0, nil
+		step.Failures, step.Lost, step.Reached, step.Paused = 0, 0, 0, nil
 		step.begin(e.At)
 	}
 	return s.advance(e.At), nil
@@ -235,12 +245,15 @@ func (s State) applyReplaced(e Event) (State, error) {
 	return s, nil
 }
 
-// begin starts the next attempt of a step, in the direction that it has.
+// begin starts the next attempt of a step, in the direction that it has. An attempt at
+// records that were put aside adds to what the step has achieved.
 func (s *Step) begin(at time.Time) {
 	s.Attempt++
 	s.Status, s.Started, s.Ended, s.Error = StepRunning, at, time.Time{}, nil
-	s.Items, s.Note, s.Digest, s.Back = 0, "", "", false
-	s.Next, s.Left, s.Deadline = time.Time{}, 0, time.Time{}
+	s.Next, s.Left, s.Deadline, s.Back = time.Time{}, 0, time.Time{}, false
+	if !s.Records {
+		s.Items, s.Note, s.Digest = 0, "", ""
+	}
 	if s.Kind == Migration && s.Timeout > 0 {
 		s.Deadline = at.Add(time.Duration(s.Timeout))
 	}
@@ -249,8 +262,11 @@ func (s *Step) begin(at time.Time) {
 // advance starts what may start, and ends the rollout when there is nothing left.
 // After a failure nothing new starts, but what runs may finish.
 func (s State) advance(at time.Time) State {
-	if s.undoing() {
+	switch {
+	case s.undoing():
 		return s.advanceBack(at)
+	case s.Status == Amending:
+		return s.advanceAmended(at)
 	}
 	if len(s.FailedSteps()) > 0 {
 		return s.fail(at)

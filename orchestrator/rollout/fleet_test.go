@@ -14,16 +14,28 @@ import (
 
 // Several orchestrators, each as slow as it likes, work on one journal and one gate, while
 // items come twice, acknowledgements are lost, orchestrators die between any two of their
-// steps, and people deploy, abort, retry, pause and go backward: the gate never opens too
-// early or for a rollout that has ended, and there are never two open rollouts.
+// steps, and people deploy, abort, retry, pause, amend and go backward: the gate never opens
+// too early or for a rollout that has ended, there are never two open rollouts, and none is
+// announced twice as complete.
 func TestSlowOrchestratorsKeepThePromise(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := newFleet(t)
-		for range rapid.IntRange(20, 400).Draw(t, "moments") {
-			f.moment()
+		for range 3 {
+			for range rapid.IntRange(20, 200).Draw(t, "moments") {
+				f.moment()
+			}
+			f.rest()
+			f.amend()
 		}
 		f.rest()
 	})
+}
+
+// amend has the records of the newest rollout tried again that were put aside.
+func (f *fleet) amend() {
+	if n := len(f.order); n > 0 {
+		f.apply(f.order[n-1], rollout.Event{Type: rollout.RecordsAsked, By: "ada"})
+	}
 }
 
 // fleet is an environment with one app and its orchestrators, as far as they can do harm:
@@ -39,6 +51,7 @@ type fleet struct {
 	working  []*job                   // what orchestrators are in the middle of
 	asked    map[string]bool          // starts that were sent: step and attempt, by rollout
 	answered map[protocol.Script]bool // scripts that have answered done since they were voided
+	complete map[string]int           // how often completion was announced, by rollout
 	deployed int
 }
 
@@ -67,7 +80,7 @@ func newFleet(t *rapid.T) *fleet {
 	return &fleet{
 		t: t, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC),
 		newest: make(map[string]entry), routes: make(map[string]route),
-		asked: make(map[string]bool), answered: make(map[protocol.Script]bool),
+		asked: make(map[string]bool), answered: make(map[protocol.Script]bool), complete: make(map[string]int),
 	}
 }
 
@@ -88,7 +101,7 @@ func (f *fleet) release() rollout.Release {
 // moment lets one thing happen.
 func (f *fleet) moment() {
 	f.now = f.now.Add(time.Millisecond)
-	switch rapid.IntRange(0, 11).Draw(f.t, "what") {
+	switch rapid.IntRange(0, 12).Draw(f.t, "what") {
 	case 0, 1, 2: // an orchestrator is given an item, which may have been given out before
 		if len(f.items) > 0 {
 			f.take(rapid.SampledFrom(f.items).Draw(f.t, "item"))
@@ -108,6 +121,8 @@ func (f *fleet) moment() {
 		f.person()
 	case 11:
 		f.deploy()
+	case 12:
+		f.amend()
 	}
 }
 
@@ -131,6 +146,14 @@ func (f *fleet) store(s rollout.State, after uint64) bool {
 	}
 	if open > 1 {
 		f.t.Fatalf("%d rollouts are open at once", open)
+	}
+	for _, a := range s.Announcements() {
+		if a.Fact && a.Subject == protocol.CompletedSubject(s.Release.App, s.Release.Version) {
+			f.complete[s.ID]++
+		}
+	}
+	if f.complete[s.ID] > 1 {
+		f.t.Fatalf("rollout %s was announced as complete %d times", s.ID, f.complete[s.ID])
 	}
 	return true
 }
@@ -213,6 +236,9 @@ func (f *fleet) look(j *job, online string) {
 	if s := now.Status; s.Final() && s != rollout.Completed {
 		f.t.Fatalf("the route of %s was written for rollout %s, which is %s", j.step.Name, now.ID, s)
 	}
+	if now.Status == rollout.Amending || now.Amended > 0 && now.Status == rollout.Completed {
+		f.t.Fatalf("the route of %s was written for rollout %s, which is %s", j.step.Name, now.ID, now.What())
+	}
 	if online != j.step.Version || j.step.Backwards() || j.step.Kind == rollout.Maintenance {
 		return
 	}
@@ -255,6 +281,7 @@ func (f *fleet) script() {
 			continue
 		}
 		e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert}
+		e.Answer = &protocol.Answer{PutAside: rapid.SampledFrom([]int64{0, 2}).Draw(f.t, "put aside")}
 		if rapid.IntRange(0, 3).Draw(f.t, "failed") == 0 {
 			e.Type = rollout.StepBroke
 		}
@@ -271,7 +298,11 @@ func (f *fleet) person() {
 	id := f.order[len(f.order)-1]
 	e := rollout.Event{Type: rapid.SampledFrom([]rollout.EventType{
 		rollout.Retried, rollout.AbortAsked, rollout.BackwardAsked, rollout.PauseAsked, rollout.ResumeAsked,
+		rollout.PaceAsked,
 	}).Draw(f.t, "wants"), By: "ada"}
+	if e.Type == rollout.PaceAsked {
+		e.Step, e.Pace = rapid.SampledFrom(f.newest[id].state.Steps).Draw(f.t, "step").ID, &protocol.Pace{InFlight: 2}
+	}
 	if f.apply(id, e) && f.newest[id].state.Status == rollout.Aborted {
 		f.void(id)
 	}
@@ -292,7 +323,7 @@ func (f *fleet) deploy() {
 	if n := len(f.order); n > 0 {
 		last = f.newest[f.order[n-1]]
 	}
-	if s := last.state.Status; s == rollout.Running || s == rollout.Aborting || s == rollout.Reverting {
+	if s := last.state.Status; s == rollout.Running || s == rollout.Aborting || s == rollout.Reverting || s == rollout.Amending {
 		return
 	}
 	f.deployed++
@@ -379,7 +410,8 @@ func (f *fleet) rest() {
 			}
 		}
 		if step := todo[0]; step.Kind == rollout.Migration {
-			f.apply(n.state.ID, rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert})
+			f.apply(n.state.ID, rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
+				Answer: &protocol.Answer{PutAside: rapid.SampledFrom([]int64{0, 2}).Draw(f.t, "put aside")}})
 			f.answered[step.Script()] = !step.Revert
 		}
 	}

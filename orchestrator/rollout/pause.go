@@ -12,7 +12,7 @@ func (s State) holds(step Step) bool { return s.Paused != nil || step.Paused != 
 // begins, scripts that run are told, and their clocks stand still. A move of traffic that
 // is under way is finished, since requests wait for it.
 func (s State) applyPause(e Event) (State, error) {
-	if s.Status != Running && s.Status != Reverting {
+	if s.Status != Running && s.Status != Reverting && s.Status != Amending {
 		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be paused", ErrStale, s.ID, s.Status)
 	}
 	pause := &Pause{Since: e.At, By: e.By, Reason: e.Reason}
@@ -37,7 +37,7 @@ func (s State) applyPause(e Event) (State, error) {
 
 // applyResume lets the rollout or a step go on.
 func (s State) applyResume(e Event) (State, error) {
-	if s.Status != Running && s.Status != Reverting {
+	if s.Status != Running && s.Status != Reverting && s.Status != Amending {
 		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be resumed", ErrStale, s.ID, s.Status)
 	}
 	if e.Step == "" {
@@ -61,20 +61,16 @@ func (s State) applyResume(e Event) (State, error) {
 
 // pausable finds a step that has not ended and can be held.
 func (s State) pausable(id string) (*Step, error) {
-	for i := range s.Steps {
-		step := &s.Steps[i]
-		if step.ID != id {
-			continue
-		}
-		switch {
-		case step.Status == StepRunning && step.Kind != Migration:
-			return nil, fmt.Errorf("%w: step %s is moving traffic, which cannot be held in the middle", ErrStale, id)
-		case step.Status == StepRunning, step.Status == StepRetrying, step.Status == StepPending:
-			return step, nil
-		}
-		return nil, fmt.Errorf("%w: step %s is %s, it waits for nothing", ErrStale, id, step.Status)
+	step, err := s.named(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case step.Status == StepRunning && step.Kind != Migration:
+		return nil, fmt.Errorf("%w: step %s is moving traffic, which cannot be held in the middle", ErrStale, id)
+	case step.Status == StepRunning, step.Status == StepRetrying, step.Status == StepPending:
+		return step, nil
 	}
-	return nil, fmt.Errorf("%w: rollout %s has no step called %q", ErrStale, s.ID, id)
+	return nil, fmt.Errorf("%w: step %s is %s, it waits for nothing", ErrStale, id, step.Status)
 }
 
 // holdAll stops and starts the clocks of all steps as the pauses say.

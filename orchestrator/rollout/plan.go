@@ -125,6 +125,7 @@ func (p *planner) migration(s Service, phase protocol.Phase) {
 	}
 	step := p.script(script)
 	step.Timeout, step.Retries, step.Backoff, step.Needs = s.Timeout, s.Retries, s.Backoff, needs
+	step.Pace = paced(nil, s.Pace)
 	if phase == protocol.Online {
 		step.Needs = p.need(step.Needs, trafficID(s.Name)) // which waits for the gates it depends on
 	}

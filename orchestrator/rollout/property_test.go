@@ -42,6 +42,7 @@ type witness struct {
 	success map[string]int  // how often a step has succeeded
 	undone  map[string]int  // how often a step was undone
 	told    map[string]bool // keys of announcements
+	ends    int             // how often its completion was announced
 }
 
 func newWitness(t *rapid.T) *witness {
@@ -77,6 +78,7 @@ func drawRelease(t *rapid.T) rollout.Release {
 			Timeout:   rollout.Duration(rapid.SampledFrom([]time.Duration{0, 0, time.Minute, time.Hour}).Draw(t, "timeout")),
 			Retries:   rapid.SampledFrom([]int{0, 0, 1, 3}).Draw(t, "retries"),
 			Backoff:   rollout.Duration(rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(t, "backoff")),
+			Pace:      drawPace(t),
 		}
 		for _, phase := range protocol.ServicePhases() {
 			if rapid.Bool().Draw(t, "phase") {
@@ -95,6 +97,14 @@ func drawRelease(t *rapid.T) rollout.Release {
 		r.Services = nil
 	}
 	return r
+}
+
+// drawPace draws a pace, or none, or one that names nothing.
+func drawPace(t *rapid.T) *protocol.Pace {
+	rate := rapid.SampledFrom([]float64{0, 0.5, 200}).Draw(t, "rate")
+	return rapid.SampledFrom([]*protocol.Pace{
+		nil, {}, {Rate: &rate}, {InFlight: 3}, {Rate: &rate, InFlight: rollout.MaxInFlight},
+	}).Draw(t, "pace")
 }
 
 func drawFacts(t *rapid.T, r rollout.Release) rollout.Facts {
@@ -183,7 +193,7 @@ func closure(r rollout.Release, name string) []string {
 // anything lets something happen: what is expected, a repetition, something stale, or
 // the passing of time.
 func (w *witness) anything() {
-	switch rapid.IntRange(0, 13).Draw(w.t, "what") {
+	switch rapid.IntRange(0, 15).Draw(w.t, "what") {
 	case 0, 1, 2, 3:
 		if todo := w.state.Todo(); len(todo) > 0 {
 			w.apply(w.outcome(rapid.SampledFrom(todo).Draw(w.t, "step"), rapid.IntRange(0, 2).Draw(w.t, "failed") == 0))
@@ -213,6 +223,10 @@ func (w *witness) anything() {
 	case 12:
 		w.apply(rollout.Event{Type: rollout.ResumeAsked, By: "ada", Step: w.anyStep()})
 	case 13:
+		w.pace()
+	case 14:
+		w.apply(rollout.Event{Type: rollout.RecordsAsked, By: "ada", Step: w.anyStep()})
+	case 15:
 		switch rapid.IntRange(0, 11).Draw(w.t, "way") {
 		case 0:
 			w.apply(rollout.Event{Type: rollout.AbortAsked, By: "ada"})
@@ -225,6 +239,30 @@ func (w *witness) anything() {
 			}
 			w.apply(e)
 		}
+	}
+}
+
+// pace has somebody ask for one, which must not change what else is known of the step.
+func (w *witness) pace() {
+	before, e := w.state, rollout.Event{Type: rollout.PaceAsked, By: "ada", Step: w.anyStep(), Pace: drawPace(w.t)}
+	asked, _ := json.Marshal(e.Pace)
+	if !w.apply(e) {
+		return
+	}
+	for n, step := range w.state.Steps {
+		was := before.Steps[n]
+		if step.ID == e.Step {
+			if e.Pace.Rate != nil && *step.Pace.Rate != *e.Pace.Rate || e.Pace.InFlight != 0 && step.Pace.InFlight != e.Pace.InFlight {
+				w.t.Fatalf("asked for %s, and it is %+v", asked, step.Pace)
+			}
+			was.Pace = step.Pace
+		}
+		if !reflect.DeepEqual(step, was) {
+			w.t.Fatalf("asked for the pace of %s, and %+v became %+v", e.Step, was, step)
+		}
+	}
+	if w.state.Status != before.Status || !w.state.Ended.Equal(before.Ended) {
+		w.t.Fatalf("asked for a pace when it was %s: %s", before.Status, w.state.Status)
 	}
 }
 
@@ -258,7 +296,7 @@ func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
 	case step.Kind == rollout.Maintenance:
 		e.Type, e.Revision, e.Effective = rollout.Closed, 8, w.now
 	default:
-		e.Answer = &protocol.Answer{Done: true, Items: 12}
+		e.Answer = &protocol.Answer{Done: true, Items: 12, PutAside: rapid.SampledFrom([]int64{0, 0, 1, 7}).Draw(w.t, "put aside")}
 	}
 	return e
 }
@@ -322,13 +360,16 @@ func (w *witness) apply(e rollout.Event) bool {
 		}
 		return false
 	}
-	person := e.Type == rollout.PauseAsked || e.Type == rollout.ResumeAsked || e.Type == rollout.StepDue
+	person := slices.Contains([]rollout.EventType{
+		rollout.PauseAsked, rollout.ResumeAsked, rollout.StepDue, rollout.PaceAsked, rollout.RecordsAsked,
+	}, e.Type)
 	if step, about := before.Step(e.Step); about && !person && (step.Status != rollout.StepRunning || step.Attempt != e.Attempt) {
 		w.t.Fatalf("%+v was accepted when the step was %+v", e, step)
 	}
 	switch {
 	case e.Type == rollout.StepAnswered && e.Revert, e.Type == rollout.Restored:
 		w.undone[e.Step]++
+	case before.Status == rollout.Amending: // its work had been done before
 	case e.Type == rollout.StepAnswered, e.Type == rollout.Opened, e.Type == rollout.Closed:
 		w.success[e.Step]++
 	}
@@ -363,11 +404,57 @@ func (w *witness) look(before rollout.State) {
 		w.lookAt(before.Steps[n], step, finished)
 	}
 	w.lookAtStatus(finished)
+	if before.Status == rollout.Amending || w.state.Status == rollout.Amending {
+		w.lookAtAmending(before)
+	}
 	for _, a := range w.state.Announcements() {
 		if w.told[a.Key] || a.Subject == "" {
 			w.t.Fatalf("told twice under one key: %+v", a)
 		}
 		w.told[a.Key] = true
+		if a.Fact && a.Subject == protocol.CompletedSubject(w.release.App, w.release.Version) {
+			w.ends++
+		}
+	}
+	if w.ends > 1 || w.ends == 0 && (w.state.Status == rollout.Completed || w.state.Amended > 0) {
+		w.t.Fatalf("%s, and its completion was announced %d times", w.state.Status, w.ends)
+	}
+	if (w.state.What() == "amended") != (w.state.Status == rollout.Completed && w.state.Amended > 0) {
+		w.t.Fatalf("%s after it was amended %d times is called %s", w.state.Status, w.state.Amended, w.state.What())
+	}
+}
+
+// lookAtAmending checks that nothing but the scripts that were asked for has moved.
+func (w *witness) lookAtAmending(before rollout.State) {
+	s := w.state
+	if s.Status != rollout.Amending && s.Status != rollout.Completed {
+		w.t.Fatalf("amending became %s", s.Status)
+	}
+	if s.Downtime(w.now.Add(time.Hour)) != before.Downtime(w.now) || !reflect.DeepEqual(s.Outages(), before.Outages()) {
+		w.t.Fatalf("the downtime grew from %+v to %+v", before.Outages(), s.Outages())
+	}
+	answer := protocol.Answer{}
+	if s.Event.Answer != nil {
+		answer = *s.Event.Answer
+	}
+	for n, step := range s.Steps {
+		was := before.Steps[n]
+		if step.Kind != rollout.Migration || !step.Records {
+			if step.Pace = was.Pace; !reflect.DeepEqual(step, was) {
+				w.t.Fatalf("amending, and %+v became %+v", was, step)
+			}
+			continue
+		}
+		want, aside := was.Items, was.PutAside
+		if s.Event.Type == rollout.StepAnswered && s.Event.Step == step.ID {
+			want, aside = was.Items+answer.Items, answer.PutAside
+			if step.Status != rollout.StepDone {
+				w.t.Fatalf("%+v was answered and is %+v", was, step)
+			}
+		}
+		if step.Items != want || step.PutAside != aside {
+			w.t.Fatalf("%+v became %+v after %+v", was, step, s.Event)
+		}
 	}
 }
 
@@ -379,9 +466,14 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 		if w.state.Paused != nil || step.Paused != nil {
 			w.t.Fatalf("%+v was started while it was held", step)
 		}
-		if step.Revert {
+		switch {
+		case step.Revert:
 			w.lookAtUndo(step)
-		} else {
+		case w.state.Status == rollout.Amending:
+			if !step.Records || step.PutAside == 0 || w.success[step.ID] != 1 {
+				w.t.Fatalf("amending, and %+v was started", step)
+			}
+		default:
 			for _, id := range w.plan[step.ID] {
 				if !finished[id] {
 					w.t.Fatalf("%s was started before %s had finished: %+v", step.ID, id, w.state.Steps)
@@ -395,7 +487,8 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 	if w.success[step.ID] > 1 || w.undone[step.ID] > 1 {
 		w.t.Fatalf("%s has succeeded %d times and was undone %d times", step.ID, w.success[step.ID], w.undone[step.ID])
 	}
-	if (step.Status == rollout.StepDone) != (w.success[step.ID] == 1 && !step.Revert) && step.Status != rollout.StepPending ||
+	mending := w.state.Status == rollout.Amending && step.Records && (step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying)
+	if (step.Status == rollout.StepDone) != (w.success[step.ID] == 1 && !step.Revert) && step.Status != rollout.StepPending && !mending ||
 		(step.Status == rollout.StepReverted) != (w.undone[step.ID] == 1) {
 		w.t.Fatalf("%s has succeeded %d times and was undone %d times: %+v", step.ID, w.success[step.ID], w.undone[step.ID], step)
 	}
@@ -403,7 +496,8 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 		w.t.Fatalf("%s was skipped and run", step.ID)
 	}
 	wantError := step.Status == rollout.StepFailed || step.Status == rollout.StepRetrying || step.Status == rollout.StepRunning && step.Back
-	if wantError != (step.Error != nil) {
+	mayError := step.Status == rollout.StepDone && step.Records
+	if wantError != (step.Error != nil) && !mayError {
 		w.t.Fatalf("%s is %s with error %v", step.ID, step.Status, step.Error)
 	}
 	held := w.state.Paused != nil || step.Paused != nil
@@ -438,7 +532,9 @@ func (w *witness) lookAtStatus(finished map[string]bool) {
 		all = all && yes
 	}
 	busy, left := false, false
+	mending := true // what has not finished deals with records that were put aside
 	for _, step := range s.Steps {
+		mending = mending && (finished[step.ID] || step.Records)
 		b := step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying || step.Revert && step.Status == rollout.StepPending
 		busy = busy || b && step.Status == rollout.StepRunning
 		left = left || b && (step.Kind != rollout.Migration || s.Status != rollout.Aborted && s.Status != rollout.Aborting)
@@ -447,7 +543,8 @@ func (w *witness) lookAtStatus(finished map[string]bool) {
 	want := map[rollout.Status]bool{
 		rollout.Running:    !all && s.Backward == nil && (busy || !failed),
 		rollout.Failed:     failed && !busy,
-		rollout.Completed:  all && !left,
+		rollout.Completed:  all && !left && s.Backward == nil,
+		rollout.Amending:   left && mending && !failed && s.Backward == nil && s.Amended > 0,
 		rollout.Superseded: failed && !busy,
 		rollout.Aborting:   left,
 		rollout.Aborted:    !left,
@@ -469,8 +566,21 @@ func (w *witness) lookAtStatus(finished map[string]bool) {
 }
 
 // finish brings the rollout to its end: from any state, success for all that is to do
-// completes it.
+// completes it. One that is complete may be amended then, and whatever happens meanwhile.
 func (w *witness) finish() {
+	w.end()
+	for range 3 {
+		if !w.apply(rollout.Event{Type: rollout.RecordsAsked, By: "ada"}) {
+			return
+		}
+		for range rapid.IntRange(0, 20).Draw(w.t, "meanwhile") {
+			w.anything()
+		}
+		w.end()
+	}
+}
+
+func (w *witness) end() {
 	for range 10*len(w.state.Steps) + 10 {
 		switch {
 		case w.state.Status.Final():
@@ -500,7 +610,7 @@ func (w *witness) finish() {
 
 // A release comes over the wire: whatever it is, it is refused or can be planned.
 func FuzzRelease(f *testing.F) {
-	f.Add([]byte(`{"app":"todo-app","version":"0.0.2","strategy":"parallel","services":[{"name":"todos","version":"0.0.1","migrations":["before"],"dependsOn":["a"],"timeout":"1m","instances":1},{"name":"a","version":"1.0.0"}],"setup":true}`))
+	f.Add([]byte(`{"app":"todo-app","version":"0.0.2","strategy":"parallel","services":[{"name":"todos","version":"0.0.1","migrations":["before"],"dependsOn":["a"],"timeout":"1m","instances":1,"pace":{"rate":200,"inFlight":4}},{"name":"a","version":"1.0.0"}],"setup":true}`))
 	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"downtime","setup":true}`))
 	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0","dependsOn":["a"]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -31,7 +31,7 @@ const (
 	DefaultBackoff = time.Second
 	MaxBackoff     = 5 * time.Minute // to which the pause before a retry grows
 	MaxRetries     = 100
-	MaxLost        = 5 // so many workers of one step may die, one after the other, before it has failed
+	MaxLost        = 5 // so many workers of one step may die, one after the other and none further than those before, until it has failed
 )
 
 // Strategy says what the previous version does during the offline phase.
@@ -124,6 +124,11 @@ func (s Service) validate() error {
 	}
 	if s.Backoff < 0 || time.Duration(s.Backoff) > MaxBackoff {
 		return fmt.Errorf("backoff is %s, it must be at most %s", time.Duration(s.Backoff), MaxBackoff)
+	}
+	if s.Pace != nil {
+		if err := ValidatePace(*s.Pace); err != nil {
+			return fmt.Errorf("pace: %w", err)
+		}
 	}
 	for _, v := range s.KeepOnline {
 		if err := protocol.ValidateVersion(v); err != nil {

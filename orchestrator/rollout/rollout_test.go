@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -196,5 +197,52 @@ func TestAStepIsFoundByItsID(t *testing.T) {
 	}
 	if step, found := s.Step("todo-search/offline"); found {
 		t.Errorf("found %+v", step)
+	}
+}
+
+// A state is a value: nobody who keeps what it was made of can change it.
+func TestAPaceIsTheStatesOwn(t *testing.T) {
+	rate := func(r float64) *protocol.Pace { return &protocol.Pace{Rate: &r} }
+	manifest := rate(200)
+	s, err := rollout.Compile("r1", "ada", time.Time{}, rollout.Release{
+		App: "shop", Version: "1.0.0", Strategy: rollout.Parallel, Services: []rollout.Service{
+			{Name: "a", Version: "1.0.0", Migrations: []protocol.Phase{protocol.Before, protocol.Offline}, Pace: manifest},
+		},
+	}, rollout.Facts{Ran: neverRan})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := rate(5)
+	after := apply(t, s, rollout.Event{Type: rollout.PaceAsked, Step: "a/before", Pace: asked})
+	later := apply(t, after, rollout.Event{Type: rollout.PaceAsked, Step: "a/before", Pace: &protocol.Pace{InFlight: 2}})
+	*manifest.Rate, *asked.Rate = 1, 1
+	for _, step := range []struct {
+		pace     *protocol.Pace
+		rate     float64
+		inFlight int
+	}{
+		{s.Steps[0].Pace, 200, 0}, {s.Steps[1].Pace, 200, 0},
+		{after.Steps[0].Pace, 5, 0}, {after.Steps[1].Pace, 200, 0}, {later.Steps[0].Pace, 5, 2},
+	} {
+		if *step.pace.Rate != step.rate || step.pace.InFlight != step.inFlight {
+			t.Errorf("the pace is %g a second, %d in flight, want %+v", *step.pace.Rate, step.pace.InFlight, step)
+		}
+	}
+}
+
+func TestTheLimitsOfAPace(t *testing.T) {
+	number := func(r float64) *float64 { return &r }
+	for _, p := range []protocol.Pace{{}, {Rate: number(0)}, {Rate: number(math.MaxFloat64)}, {InFlight: rollout.MaxInFlight}} {
+		if err := rollout.ValidatePace(p); err != nil {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+	for _, p := range []protocol.Pace{
+		{Rate: number(-0.1)}, {Rate: number(math.NaN())}, {Rate: number(math.Inf(1))}, {Rate: number(math.Inf(-1))},
+		{InFlight: -1}, {InFlight: rollout.MaxInFlight + 1},
+	} {
+		if err := rollout.ValidatePace(p); err == nil {
+			t.Errorf("%+v is valid", p)
+		}
 	}
 }

@@ -10,7 +10,9 @@
 // The promise it keeps: a traffic step does not run before every before and offline
 // script of its plan has answered done. A rollout goes forward until it is completed or
 // has failed; aborted, it puts back the traffic that it has moved, and taken backward it
-// undoes in reverse order all that it has done. It never turns forward again.
+// undoes in reverse order all that it has done. It never turns forward again. A completed
+// one can be amending for a while: its scripts try the records again that they have put
+// aside, and no traffic moves.
 package rollout
 
 import (
@@ -40,7 +42,7 @@ const (
 	Queued     Status = "queued"     // it waits for the rollout before it to end; it has no plan yet
 	Running    Status = "running"    // on its way forward
 	Failed     Status = "failed"     // a step has failed; it can be retried, aborted or taken backward
-	Completed  Status = "completed"  // final, unless it is taken backward
+	Completed  Status = "completed"  // final, unless it is taken backward or amended
 	Aborting   Status = "aborting"   // the traffic is being put back, the data stays
 	Aborted    Status = "aborted"    // final
 	Reverting  Status = "reverting"  // on its way backward: data and traffic are being put back
@@ -51,7 +53,7 @@ const (
 )
 
 // Final reports whether a rollout has ended and waits for nobody. A completed one can
-// still be taken backward, as long as no other rollout of its app has begun.
+// still be taken backward, or be amending, as long as no other rollout of its app has begun.
 func (s Status) Final() bool {
 	return s == Completed || s == Aborted || s == Reverted || s == Superseded || s == Marked
 }
@@ -100,7 +102,8 @@ type Step struct {
 	Retries  int                   `json:"retries,omitempty"`
 	Backoff  Duration              `json:"backoff,omitempty"`
 	Failures int                   `json:"failures,omitempty"` // since a person last had it tried
-	Lost     int                   `json:"lost,omitempty"`     // workers, since a person last had it tried
+	Lost     int                   `json:"lost,omitempty"`     // workers, one after the other, that have come no further than those before
+	Reached  int64                 `json:"reached,omitempty"`  // how many items the one of the lost workers had done that had come furthest
 	Next     time.Time             `json:"next,omitzero"`      // when a retrying step is tried again; zero while it is held
 	Paused   *Pause                `json:"paused,omitempty"`
 	Left     Duration              `json:"left,omitempty"` // until Deadline or Next, while it is held
@@ -155,6 +158,10 @@ type State struct {
 	Created time.Time `json:"created"`
 	Ended   time.Time `json:"ended,omitzero"` // when it failed or became final
 	Event   Event     `json:"event"`          // that led to this state
+
+	// Amended is how often somebody has had the records tried again that were put aside. Once
+	// it is not 0 the rollout has been completed before: that is announced no more.
+	Amended int `json:"amended,omitempty"`
 
 	AllowOlder bool `json:"allowOlder,omitempty"` // it may bring a version older than what has run
 
@@ -238,10 +245,14 @@ func (m Mark) Script() protocol.Script {
 }
 
 // What is the event as the journal names it: what became of the rollout where that
-// changed, else the event's own type.
+// changed, else the event's own type. A rollout is "completed" once; when it is so again
+// after it was amending, it is "amended".
 func (s State) What() string {
-	switch s.Status {
-	case Completed, Failed, Aborted, Reverted:
+	switch {
+	case s.Event.Type == PaceAsked: // also of a rollout that has failed, and goes on failed
+	case s.Status == Completed && s.Amended > 0:
+		return "amended"
+	case s.Status == Completed, s.Status == Failed, s.Status == Aborted, s.Status == Reverted:
 		return string(s.Status)
 	}
 	return string(s.Event.Type)

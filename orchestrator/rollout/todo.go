@@ -62,7 +62,7 @@ func (s State) Start(step Step, heartbeat int) protocol.StartMessage {
 		Rollout: s.ID, Step: step.ID, Attempt: step.Attempt,
 		App: s.Release.App, AppVersion: s.Release.Version,
 		Phase: step.Phase, Revert: step.Revert, Deadline: step.Deadline, HeartbeatSeconds: heartbeat,
-		Services: s.Release.versions(),
+		Services: s.Release.versions(), Pace: step.Pace, FailedRecords: step.Records,
 	}
 	if step.Phase != protocol.Setup {
 		m.Service, m.Version = step.Name, step.Version
@@ -94,10 +94,16 @@ type Outcome struct {
 // Announcements lists what the event that led to this state calls for.
 func (s State) Announcements() []Announcement {
 	all := append(s.answer(), s.controls()...)
+	if s.Event.Type == PaceAsked {
+		return all // it ends nothing, and that a rollout has failed was announced when it did
+	}
 	outcome := Outcome{Rollout: s.ID, App: s.Release.App, Version: s.Release.Version, Final: s.Status.Final()}
 	about := Announcement{Fact: true, Key: string(s.Status)}
 	switch s.Status {
 	case Completed:
+		if s.Amended > 0 {
+			return all // that it is complete was announced when it was so first
+		}
 		about.Subject = protocol.CompletedSubject(outcome.App, outcome.Version)
 	case Failed, Superseded, Aborted, Reverted:
 		about.Subject = protocol.FailedSubject(outcome.App, outcome.Version)
@@ -126,8 +132,11 @@ func (s State) controls() []Announcement {
 				attempt = s.Event.Attempt
 			}
 			m := protocol.ControlMessage{Rollout: s.ID, Attempt: attempt}
-			if verb == protocol.Resume {
+			switch verb {
+			case protocol.Resume:
 				m.Deadline = step.Deadline
+			case protocol.PaceSet:
+				m.Pace = step.Pace
 			}
 			all = append(all, Announcement{
 				Subject: subject, Step: step.ID, Attempt: attempt, Payload: m,
@@ -156,6 +165,8 @@ func (s State) control(step Step) (verb protocol.Verb, called bool) {
 		return protocol.Pause, running && named
 	case ResumeAsked: // one that has begun now knows of no pause
 		return protocol.Resume, running && named && !s.holds(step) && step.Started.Before(e.At)
+	case PaceAsked:
+		return protocol.PaceSet, running && named
 	}
 	return 0, false
 }

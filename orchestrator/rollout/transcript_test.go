@@ -25,12 +25,12 @@ var update = flag.Bool("update", false, "write what came out into testdata/*.txt
 //
 //	release APP VERSION [setup] [downtime]      and, indented, its services:
 //	  NAME VERSION [PHASE,…] [after NAME,…] [timeout DURATION] [instances N] [keep VERSION,…]
-//	    [retries N] [backoff DURATION]
+//	    [retries N] [backoff DURATION] [rate N] [inFlight N]
 //	ran NAME/PHASE VERSION                      the environment's ledger holds it
 //	route NAME VERSION REVISION                 the environment's route
 //	deploy                                      makes the plan; shows all of it
 //	answer STEP done|failed|reverted|revert-failed [KEY=VALUE…]
-//	                                            attempt, items, note, code, error, retry, named
+//	                                            attempt, items, aside, note, code, error, retry, named
 //	open NAME [KEY=VALUE…]                      the gate is open: attempt, revision
 //	close NAME [KEY=VALUE…]                     the service is under maintenance: attempt, revision
 //	back STEP [KEY=VALUE…]                      the move cannot be finished: attempt, code, error
@@ -39,6 +39,7 @@ var update = flag.Bool("update", false, "write what came out into testdata/*.txt
 //	downtime                                    shows who was under maintenance for how long
 //	late +DURATION                              time passes, and what is late is told
 //	retry | supersede | abort | pause [STEP] | resume [STEP] | backward [missing=STEP,…]
+//	pace STEP [rate=N] [inFlight=N] | records [STEP]
 //	                                            a person wants it
 //	show                                        shows all steps
 //
@@ -187,6 +188,10 @@ func (w *world) run(words, more []string) (string, error) {
 		return w.hold(rollout.ResumeAsked, args)
 	case "backward":
 		return w.backward(args)
+	case "pace":
+		return w.pace(args)
+	case "records":
+		return w.hold(rollout.RecordsAsked, args)
 	case "show":
 		return w.show(rollout.State{}), none(args)
 	}
@@ -254,6 +259,11 @@ func service(words []string) (rollout.Service, error) {
 			s.Retries, err = strconv.Atoi(value)
 		case "backoff":
 			err = s.Backoff.UnmarshalText([]byte(value))
+		case "rate", "inFlight":
+			if s.Pace == nil {
+				s.Pace = &protocol.Pace{}
+			}
+			err = name(s.Pace, words[0], value)
 		default:
 			err = errWords
 		}
@@ -262,6 +272,21 @@ func service(words []string) (rollout.Service, error) {
 		}
 	}
 	return s, nil
+}
+
+// name sets what a pace names.
+func name(p *protocol.Pace, key, value string) (err error) {
+	switch key {
+	case "rate":
+		var rate float64
+		rate, err = strconv.ParseFloat(value, 64)
+		p.Rate = &rate
+	case "inFlight":
+		p.InFlight, err = strconv.Atoi(value)
+	default:
+		err = errWords
+	}
+	return err
 }
 
 func (w *world) remember(args []string) error {
@@ -353,6 +378,23 @@ func (w *world) backward(args []string) (string, error) {
 	return w.apply(e)
 }
 
+func (w *world) pace(args []string) (string, error) {
+	if len(args) < 1 {
+		return "", errWords
+	}
+	e := rollout.Event{Type: rollout.PaceAsked, Step: args[0], By: "ada"}
+	for _, pair := range args[1:] {
+		if e.Pace == nil {
+			e.Pace = &protocol.Pace{}
+		}
+		key, value, _ := strings.Cut(pair, "=")
+		if err := name(e.Pace, key, value); err != nil {
+			return "", fmt.Errorf("%s: %w", pair, err)
+		}
+	}
+	return w.apply(e)
+}
+
 func (w *world) back(args []string) (string, error) {
 	if len(args) < 1 {
 		return "", errWords
@@ -412,6 +454,8 @@ func set(e *rollout.Event, key, value string) (err error) {
 		err = errWords
 	case key == "items":
 		e.Answer.Items, err = strconv.ParseInt(value, 10, 64)
+	case key == "aside":
+		e.Answer.PutAside, err = strconv.ParseInt(value, 10, 64)
 	case key == "note":
 		e.Answer.Note = value
 	case key == "code":
@@ -530,6 +574,10 @@ func describeStep(s rollout.Step) string {
 	if s.Items > 0 {
 		text += fmt.Sprintf(", %d items", s.Items)
 	}
+	if s.PutAside > 0 {
+		text += fmt.Sprintf(", %d put aside", s.PutAside)
+	}
+	text += describePace(s.Pace)
 	if s.Note != "" {
 		text += ", " + s.Note
 	}
@@ -560,6 +608,21 @@ func describeTodo(s rollout.State, step rollout.Step) string {
 	if !m.Deadline.IsZero() {
 		text += " until " + m.Deadline.Format(time.TimeOnly)
 	}
+	text += describePace(m.Pace)
+	if m.FailedRecords {
+		text += ", for records put aside"
+	}
+	return text
+}
+
+func describePace(p *protocol.Pace) string {
+	text := ""
+	if p != nil && p.Rate != nil {
+		text += fmt.Sprintf(", %g a second", *p.Rate)
+	}
+	if p != nil && p.InFlight > 0 {
+		text += fmt.Sprintf(", %d in flight", p.InFlight)
+	}
 	return text
 }
 
@@ -588,6 +651,7 @@ func describeAnnouncement(a rollout.Announcement) string {
 		if !p.Deadline.IsZero() {
 			text += " until " + p.Deadline.Format(time.TimeOnly)
 		}
+		text += describePace(p.Pace)
 	case protocol.Answer:
 		text += fmt.Sprintf(" #%d", p.Attempt)
 		if p.Error != nil {
@@ -620,6 +684,9 @@ func TestWhatATranscriptCannotSay(t *testing.T) {
 		release + "deploy\nanswer todos/before perhaps\n----\n":    "1: answer todos/before perhaps: these words are not understood",
 		release + "deploy\nanswer todos/before done x=1\n----\n":   "1: answer todos/before done x=1: x=1: these words are not understood",
 		release + "deploy\nopen todos items=1\n----\n":             "1: open todos items=1: items=1: these words are not understood",
+		release + "deploy\npace\n----\n":                           "1: pace: these words are not understood",
+		release + "deploy\npace todos/before fast=1\n----\n":       "1: pace todos/before fast=1: fast=1: these words are not understood",
+		release + "deploy\nrecords a b\n----\n":                    "1: records a b: these words are not understood",
 		release + "deploy\nlate 10m\n----\n":                       "1: late 10m: these words are not understood",
 		release + "deploy\nretry now\n----\n":                      "1: retry now: these words are not understood",
 		"show\n\n----\n":                                           "2: commands without a line of four hyphens behind them",

@@ -17,6 +17,8 @@ func (s State) undoing() bool {
 func (s State) applyAbort(e Event) (State, error) {
 	switch s.Status {
 	case Queued, Running, Failed, Reverting:
+	case Amending:
+		return s.abortAmending(e), nil
 	default:
 		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be aborted", ErrStale, s.ID, s.Status)
 	}
@@ -41,6 +43,8 @@ func (s State) applyAbort(e Event) (State, error) {
 func (s State) applyBackward(e Event) (State, error) {
 	switch {
 	case s.Status == Running, s.Status == Completed, s.Status == Failed && s.Backward == nil:
+	case s.Status == Amending:
+		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be taken backward: abort it first", ErrStale, s.ID, s.Status)
 	default:
 		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be taken backward", ErrStale, s.ID, s.Status)
 	}
@@ -76,7 +80,7 @@ func (s *Step) undo() {
 		return
 	}
 	s.Status, s.Revert, s.Back, s.Deadline, s.Error = StepPending, true, false, time.Time{}, nil
-	s.Failures, s.Lost = 0, 0
+	s.Failures, s.Lost, s.Reached, s.PutAside, s.Records = 0, 0, 0, 0, false
 }
 
 // advanceBack is advance on the way back.

@@ -67,7 +67,7 @@ func releaseOf(m *release.Manifest) rollout.Release {
 		r.Services = append(r.Services, rollout.Service{
 			Name: s.Name, Version: s.Version, Migrations: s.Migrations, DependsOn: s.DependsOn,
 			Timeout: rollout.Duration(s.Timeout), Retries: s.Retries, Backoff: rollout.Duration(s.Backoff),
-			Instances: s.Instances, KeepOnline: s.KeepOnline,
+			Instances: s.Instances, KeepOnline: s.KeepOnline, Pace: s.Pace,
 		})
 	}
 	return r

@@ -1,0 +1,94 @@
+package rollout
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// MaxInFlight is how many batches a script may be asked to have under way at the same time.
+const MaxInFlight = 1024
+
+// ValidatePace reports what is wrong with a pace. One that names nothing is valid.
+func ValidatePace(p protocol.Pace) error {
+	if r := p.Rate; r != nil && (math.IsNaN(*r) || math.IsInf(*r, 0) || *r < 0) {
+		return fmt.Errorf("rate is %g, it must be a number of records a second, or 0 for no limit", *r)
+	}
+	if p.InFlight < 0 || p.InFlight > MaxInFlight {
+		return fmt.Errorf("inFlight is %d, it must be from 1 to %d, or 0 to leave it as it is", p.InFlight, MaxInFlight)
+	}
+	return nil
+}
+
+// applyPace lets a script work faster or slower: at once if it runs, else from its next
+// attempt on.
+func (s State) applyPace(e Event) (State, error) {
+	switch s.Status {
+	case Running, Reverting, Amending, Failed:
+	default:
+		return s, fmt.Errorf("%w: rollout %s is %s, its scripts cannot be told a pace", ErrStale, s.ID, s.Status)
+	}
+	if e.Pace == nil || *e.Pace == (protocol.Pace{}) {
+		return s, fmt.Errorf("%w: the pace of step %q names neither rate nor inFlight", ErrStale, e.Step)
+	}
+	if err := ValidatePace(*e.Pace); err != nil {
+		return s, fmt.Errorf("%w: pace of step %q: %w", ErrStale, e.Step, err)
+	}
+	step, err := s.named(e.Step)
+	if err != nil {
+		return s, err
+	}
+	switch {
+	case step.Kind != Migration:
+		return s, fmt.Errorf("%w: step %s runs no script, it has no pace", ErrStale, e.Step)
+	case !s.mayRun(*step):
+		return s, fmt.Errorf("%w: step %s is %s, its script will not run any more", ErrStale, e.Step, step.Status)
+	}
+	step.Pace = paced(step.Pace, e.Pace)
+	return s, nil
+}
+
+// named finds the step called id.
+func (s State) named(id string) (*Step, error) {
+	for i := range s.Steps {
+		if s.Steps[i].ID == id {
+			return &s.Steps[i], nil
+		}
+	}
+	return nil, fmt.Errorf("%w: rollout %s has no step called %q", ErrStale, s.ID, id)
+}
+
+// mayRun reports whether a step runs, or may do so later: that of a failed rollout once it
+// is retried.
+func (s State) mayRun(step Step) bool {
+	switch step.Status {
+	case StepRunning, StepRetrying:
+		return true
+	case StepPending, StepFailed:
+		return step.Revert || !s.undoing()
+	}
+	return false
+}
+
+// paced is a pace with what another one names, in memory of its own; nil when neither
+// names anything.
+func paced(was, asked *protocol.Pace) *protocol.Pace {
+	var p protocol.Pace
+	for _, by := range []*protocol.Pace{was, asked} {
+		if by == nil {
+			continue
+		}
+		if by.Rate != nil {
+			rate := *by.Rate
+			p.Rate = &rate
+		}
+		if by.InFlight != 0 {
+			p.InFlight = by.InFlight
+		}
+	}
+	if p == (protocol.Pace{}) {
+		return nil
+	}
+	return &p
+}
