@@ -14,6 +14,11 @@
 // package never retries a request, because only the caller knows whether it may be
 // done twice; [AwaitMaintenance] is for those that no handler has seen.
 //
+// A request can also be answered by a stream of records ([Relay.Stream], [StreamHandler]):
+// as many as there are, no faster than the receiver looks at them, ended by either side,
+// and taken up again behind any record ([After]) when the sender has died or has lost
+// production traffic ([ErrStreamLost]).
+//
 // # Permissions
 //
 // On a bus with permissions, an instance of the service web that calls todos needs no more
@@ -32,6 +37,82 @@
 // comes to a connection counts as a response, and in two cutovers that follow each other
 // closely one may come back: with max 1 it could not be answered then (seen). Responses
 // have to expire later than the longest request takes, and than one may be held.
+//
+// With streams, either side answers the other all the time:
+//
+//	allow_responses: { max: 256, expires: "1m" }
+//
+// for those who send them and for those who receive them, with no further subject. It is
+// enough for streams of any length, because each side is given a new reply subject again
+// and again.
+//
+// # Streams
+//
+// This is the protocol of a stream, for either side that is written without this package.
+//
+// Request. The receiver subscribes to an inbox of its own, _INBOX.<unique>.*, and publishes
+// an ordinary request, with a reply subject in that inbox and the headers
+//
+//	Golive-Stream: 1048576      its window: how many bytes may be under way
+//	Golive-Cursor: <cursor>     only when taken up again: of the record to go on behind
+//
+// Until it is answered, all is as with any request: it is held, forwarded and refused with
+// its headers (see below), NATS tells with Status 503 when nobody listens, and an answer
+// without the header Golive-Stream is either an error or no stream.
+//
+// Answers. The sender subscribes to an inbox of its own, too, and publishes to the reply
+// subject, each message with a reply subject in that inbox, the control subject, and with
+// the header Golive-Stream. That is the decimal number, from 1, of the newest batch that
+// was sent: this one if there is a payload, else the one before. So a message without
+// payload is a sign of life: 0 batches, the first of all, is sent as soon as the request
+// is taken, before its handler does anything. A receiver that finds another number than it
+// has counted itself has lost messages, and with them the stream. Other headers are
+//
+//	Golive-Total: 4711          now and then: how many records there are, whatever the cursor
+//	Golive-Stream-End: done     of the last message, which has no payload: that were all
+//	Golive-Stream-End: failed   the handler failed, with Nats-Service-Error and -Code
+//	Golive-Stream-End: lost     it cannot be sent to its end from here, but may be taken up
+//	                            again; the reason is in Nats-Service-Error and -Code
+//
+// The payload of a batch is one record after the other, each as
+//
+//	uvarint(length of cursor) cursor uvarint(length of data) data
+//
+// with lengths of 7 bits a byte, lowest first, the high bit set in all but the last (as in
+// protocol buffers). An empty cursor is none. This package fills a batch to 32 KiB, and
+// sends what it has 5 ms after the first record came; a larger record travels alone. Of
+// NATS's payload limit, 128 bytes are kept for headers: what does not fit into the rest is
+// refused with code 413 before it is sent.
+//
+// Credit. The receiver publishes to the newest control subject, with a new reply subject
+// in its inbox, how much it has looked at since the beginning of the stream, in decimal.
+// A batch counts as the length of its payload, and as 8,192 at least. It does so
+//
+//   - when a quarter of the window was looked at since it last did;
+//   - when it has nothing left to look at, a sign of life has come, and it has looked at
+//     something since;
+//   - every second in any case.
+//
+// The sender publishes to the newest reply subject, and lets no more than the window be
+// under way: sent, and not looked at. One batch may always be, whatever its size. When there
+// is no room it sends a sign of life, and waits. Since credit is counted from the beginning,
+// one that is lost does no harm.
+//
+// Cancel. The receiver publishes "cancel" to the control subject, unsubscribes, and is done.
+//
+// Death. The sender gives a sign of life every second. When either process is gone, the
+// other's next message is answered by NATS with Status 503, on the reply subject that it
+// has: the stream is over. So it is when nothing was heard of the other side for 15
+// seconds. A receiver that has got the end gives no more credit, and minds no 503.
+//
+// Traffic. At most [MaxStreams] are sent by an instance at once; the next is answered with
+// 503. A stream that was asked for at the private address, and not forwarded there, is
+// sent whatever the route says. Every other one is production: before each message of it,
+// but for one that ends it as lost, the instance looks whether its version is online and
+// its lease has not run out, and counts it as a request that is being answered until it
+// was published. If it may not answer, it sends instead the end "lost" with code 503. It does
+// so at once when its role ends or its lease runs out, and with all streams when it is
+// told to stop: nobody who moves traffic waits for a stream.
 //
 // # Taking part in a cutover
 //

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -59,6 +61,59 @@ func ExampleRelay_Request() {
 	// Output:
 	// request todos.list: nobody listens
 	// true
+}
+
+// A stream is taken up again where it was, as often as it is lost.
+func ExampleRelay_Stream() {
+	bus, stop := exampleBus()
+	defer stop()
+
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() {
+		ended <- bus.Serve(ctx, relay.Service{
+			Name: "todos", Version: "0.0.1",
+			Streams: map[string]relay.StreamHandler{
+				"list": relay.JSONStream(func(_ context.Context, _ struct{}, after string, out *relay.Sender) error {
+					titles := []string{"buy milk", "call Ada", "go live"}
+					out.Total(int64(len(titles)))
+					first, _ := strconv.Atoi(after) // none: 0
+					for n := first; n < len(titles); n++ {
+						if err := out.Send(titles[n], strconv.Itoa(n+1)); err != nil {
+							return err
+						}
+					}
+					return nil
+				}),
+			},
+		})
+	}()
+	exampleAwait(bus, "todos.list", "0.0.1")
+
+	var total atomic.Int64
+	cursor := ""
+	for again := true; again; {
+		again = false
+		for record, err := range bus.Stream(ctx, "todos.list", nil, relay.ToVersion("0.0.1"), relay.After(cursor), relay.TotalTo(&total)) {
+			if errors.Is(err, relay.ErrStreamLost) {
+				again = true
+				break
+			}
+			if err != nil {
+				fmt.Println(err)
+				break
+			}
+			fmt.Printf("%s of %d: %s\n", record.Cursor, total.Load(), record.Data)
+			cursor = record.Cursor
+		}
+	}
+	end()
+	fmt.Println("ended:", <-ended)
+	// Output:
+	// 1 of 3: "buy milk"
+	// 2 of 3: "call Ada"
+	// 3 of 3: "go live"
+	// ended: <nil>
 }
 
 // A handler chooses the code that its caller sees by returning an Error.

@@ -22,6 +22,7 @@ type Message struct {
 	Name   string // "<message>", without the service
 	Data   []byte
 	Header nats.Header // may be nil
+	Cursor string      // of a stream that is taken up again: that of the record to go on behind; empty: from the beginning
 }
 
 // Decode reads the message's JSON into v. An empty message leaves v as it is.
@@ -76,19 +77,24 @@ func respond(nc *nats.Conn, reply string, data []byte, failure error) error {
 	if failure == nil {
 		return nc.Publish(reply, data)
 	}
+	return nc.PublishMsg(&nats.Msg{Subject: reply, Header: failureHeader(failure)})
+}
+
+// failureHeader is the header of an answer that is an error.
+func failureHeader(failure error) nats.Header {
 	e := Error{Code: CodeFailed}
 	if given := (*Error)(nil); errors.As(failure, &given) {
 		e.RetryAfter = given.RetryAfter
 		e.Code = cmp.Or(given.Code, CodeFailed)
 	}
 	e.Message = cmp.Or(oneLine(failure.Error()), noReason)
-	m := nats.NewMsg(reply)
-	m.Header.Set(protocol.HeaderErrorCode, e.Code)
-	m.Header.Set(protocol.HeaderError, e.Message)
+	h := nats.Header{}
+	h.Set(protocol.HeaderErrorCode, e.Code)
+	h.Set(protocol.HeaderError, e.Message)
 	if e.RetryAfter > 0 {
-		m.Header.Set(protocol.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+		h.Set(protocol.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}
-	return nc.PublishMsg(m)
+	return h
 }
 
 // oneLine makes text fit for a header.

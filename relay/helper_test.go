@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -273,14 +274,7 @@ func mustLeaveNothing(t *testing.T) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		var left []string
-		var text strings.Builder
-		must(t, pprof.Lookup("goroutine").WriteTo(&text, 1))
-		for _, stack := range strings.Split(text.String(), "\n\n") {
-			if strings.Contains(stack, "golive/relay.") || strings.Contains(stack, "nats-io/nats.go") {
-				left = append(left, stack)
-			}
-		}
+		left := goroutines(t, "golive/relay.", "nats-io/nats.go")
 		if len(left) == 0 {
 			return
 		}
@@ -290,6 +284,19 @@ func mustLeaveNothing(t *testing.T) {
 			t.Fatalf("goroutines were left behind:\n%s", strings.Join(left, "\n\n"))
 		}
 	}
+}
+
+// goroutines are those that run any of these.
+func goroutines(t *testing.T, any ...string) (found []string) {
+	t.Helper()
+	var text strings.Builder
+	must(t, pprof.Lookup("goroutine").WriteTo(&text, 1))
+	for _, stack := range strings.Split(text.String(), "\n\n") {
+		if slices.ContainsFunc(any, func(part string) bool { return strings.Contains(stack, part) }) {
+			found = append(found, stack)
+		}
+	}
+	return found
 }
 
 func TestMain(m *testing.M) {

@@ -23,6 +23,8 @@ func play(role string) int {
 	switch role {
 	case "service":
 		return relay.Main(says("todos", "", "from a process"))
+	case "stream":
+		return relay.Main(streams("", untilCut))
 	case "no service":
 		return relay.Main(relay.Service{Name: "todos", Version: "0.0.1"})
 	case "not prepared":

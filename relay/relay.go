@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
@@ -55,6 +56,7 @@ type Relay struct {
 	nc      *nats.Conn
 	log     *zap.Logger
 	timeout time.Duration
+	pulse   time.Duration // of streams
 }
 
 // refusalPoll is how often a connection that comes about slowly is asked whether it is
@@ -65,7 +67,7 @@ const refusalPoll = 100 * time.Millisecond
 // ends. The error tells at once when the server does not accept the credentials or is
 // older than [MinServer].
 func Connect(ctx context.Context, c Config) (*Relay, error) {
-	r := &Relay{log: c.Logger, timeout: c.RequestTimeout}
+	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamPulse}
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
@@ -226,12 +228,15 @@ func (r *Relay) Drain(ctx context.Context) error {
 	return nil
 }
 
-// An Option changes where one message goes.
+// An Option changes where one message goes, and how.
 type Option func(*target)
 
 type target struct {
 	version string
 	patient bool
+	id      string
+	cursor  string        // of a stream
+	total   *atomic.Int64 // of a stream; may be nil
 }
 
 // ToVersion sends the message to the private address of one version of its service,
@@ -242,6 +247,10 @@ func ToVersion(version string) Option { return func(t *target) { t.version = ver
 // long as its context allows: it is sent again after the time that the service tells, and
 // at least once a second. It changes nothing for [Relay.Send].
 func AwaitMaintenance() Option { return func(t *target) { t.patient = true } }
+
+// MessageID gives a message an id, in NATS's own header for that, by which its receiver
+// can recognise it when it is sent again.
+func MessageID(id string) Option { return func(t *target) { t.id = id } }
 
 func targetOf(opts []Option) target {
 	if len(opts) == 0 {
@@ -269,10 +278,20 @@ func (t target) subject(name string) (string, error) {
 	return protocol.PrivateSubject(service, t.version, message), nil
 }
 
+// header is what a message carries beside its payload, for the caller to add to.
+func (t target) header() nats.Header {
+	h := nats.Header{}
+	if t.id != "" {
+		h.Set(protocol.HeaderMsgID, t.id)
+	}
+	return h
+}
+
 // Send publishes a message and does not wait for anybody to get it. Payload is sent
 // as it is when it is nil, a []byte or a json.RawMessage, and as JSON otherwise.
 func (r *Relay) Send(name string, payload any, opts ...Option) error {
-	to, err := targetOf(opts).subject(name)
+	t := targetOf(opts)
+	to, err := t.subject(name)
 	if err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
@@ -280,7 +299,12 @@ func (r *Relay) Send(name string, payload any, opts ...Option) error {
 	if err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
-	if err := r.nc.Publish(to, data); err != nil {
+	if t.id == "" {
+		err = r.nc.Publish(to, data)
+	} else {
+		err = r.nc.PublishMsg(&nats.Msg{Subject: to, Data: data, Header: t.header()})
+	}
+	if err != nil {
 		return fmt.Errorf("send %s: %w", name, describe(err, r.nc))
 	}
 	return nil
@@ -307,7 +331,7 @@ func (r *Relay) Request(ctx context.Context, name string, payload, reply any, op
 	ctx, cancel := r.withTimeout(ctx)
 	defer cancel()
 	for {
-		m, err := r.nc.RequestWithContext(ctx, to, data)
+		m, err := r.ask(ctx, t, to, data)
 		if err != nil {
 			return fmt.Errorf("request %s: %w", name, describe(err, r.nc))
 		}
@@ -322,6 +346,13 @@ func (r *Relay) Request(ctx context.Context, name string, payload, reply any, op
 		}
 		return nil
 	}
+}
+
+func (r *Relay) ask(ctx context.Context, t target, to string, data []byte) (*nats.Msg, error) {
+	if t.id == "" {
+		return r.nc.RequestWithContext(ctx, to, data) // without headers, which cost
+	}
+	return r.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: to, Data: data, Header: t.header()})
 }
 
 // maintenancePoll is how long a request waits at most before it is sent again: services

@@ -97,6 +97,9 @@ func (i *instance) renew(ctx context.Context, l *lease) {
 	if !i.reread(ctx) {
 		return // the next tick asks for the next lease
 	}
+	if !i.traffic.leased.Load().covers(time.Now()) {
+		i.streams.cut(errLeaseLapsed, false) // another version may have been online meanwhile
+	}
 	i.traffic.leased.Store(l)
 	at := *i.traffic.role.Load()
 	at.over = make(chan struct{})

@@ -35,7 +35,9 @@ const flushTimeout = 2 * time.Second
 type Service struct {
 	Name     string             // required
 	Version  string             // required
-	Handlers map[string]Handler // by message, without the service's name; required
+	Handlers map[string]Handler // by message, without the service's name; required, unless there are Streams
+
+	Streams map[string]StreamHandler // by message; one may have a Handler as well, for plain requests
 
 	Metadata     map[string]string // shown by `nats micro info`; the key url is shown by `golive up`
 	Concurrency  int               // how many messages are handled at once; 0: [DefaultConcurrency]
@@ -58,7 +60,7 @@ func (s *Service) check() error {
 	if err := protocol.ValidateVersion(s.Version); err != nil {
 		return fmt.Errorf("service %s: %w", s.Name, err)
 	}
-	if len(s.Handlers) == 0 {
+	if len(s.Handlers)+len(s.Streams) == 0 {
 		return fmt.Errorf("service %s %s: Handlers is empty: give a handler for each message", s.Name, s.Version)
 	}
 	for _, message := range slices.Sorted(maps.Keys(s.Handlers)) {
@@ -69,8 +71,16 @@ func (s *Service) check() error {
 			return fmt.Errorf("service %s %s: the handler of %s is nil: give a function", s.Name, s.Version, message)
 		}
 	}
+	for _, message := range slices.Sorted(maps.Keys(s.Streams)) {
+		if err := protocol.ValidateMessage(message); err != nil {
+			return fmt.Errorf("service %s %s: %w", s.Name, s.Version, err)
+		}
+		if s.Streams[message] == nil {
+			return fmt.Errorf("service %s %s: the stream handler of %s is nil: give a function", s.Name, s.Version, message)
+		}
+	}
 	for _, message := range slices.Sorted(maps.Keys(s.Schemas)) {
-		if s.Handlers[message] == nil {
+		if s.Handlers[message] == nil && s.Streams[message] == nil {
 			return fmt.Errorf("service %s %s: a schema is given for %s, which has no handler", s.Name, s.Version, message)
 		}
 	}
@@ -111,6 +121,13 @@ func (r *Relay) Serve(ctx context.Context, s Service) error {
 	}
 	alive, end := context.WithCancel(handling)
 	var keeping sync.WaitGroup
+	keeping.Go(func() {
+		select {
+		case <-ctx.Done():
+			i.streams.end() // at once
+		case <-alive.Done():
+		}
+	})
 	keeping.Go(func() { i.keepLease(alive) })
 	err = i.followRoute(ctx)
 	_ = private.Stop() // only fails when already stopped
@@ -138,6 +155,7 @@ type instance struct {
 	private tally       // requests at the private address that are being answered
 	ended   atomic.Bool // none of them is begun with any more
 	traffic traffic
+	streams streams
 
 	resuming sync.WaitGroup // of what was held
 	leases   chan *lease    // that have been stored
@@ -157,7 +175,7 @@ func newInstance(ctx context.Context, r *Relay, s Service) *instance {
 		log:    r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
 		leases: make(chan *lease), drained: make(chan struct{}, 1),
 	}
-	i.endpoints = endpointsOf(s.Handlers)
+	i.endpoints = endpointsOf(s)
 	i.crew = newCrew(s.Concurrency, i.answer)
 	i.private.init()
 	i.traffic.busy.init()
@@ -206,14 +224,21 @@ func (s *Service) metadata(message string) map[string]string {
 
 // endpointsOf gives each message a name of its own that NATS allows for an endpoint: one
 // without dots.
-func endpointsOf(handlers map[string]Handler) map[string]*endpoint {
-	named := make(map[string]*endpoint, len(handlers))
-	for _, message := range slices.Sorted(maps.Keys(handlers)) {
+func endpointsOf(s Service) map[string]*endpoint {
+	messages := slices.AppendSeq(slices.Collect(maps.Keys(s.Handlers)), maps.Keys(s.Streams))
+	slices.Sort(messages)
+	messages = slices.Compact(messages)
+	named := make(map[string]*endpoint, len(messages))
+	for _, message := range messages {
 		name := strings.ReplaceAll(message, ".", "_")
 		for named[name] != nil {
 			name += "_"
 		}
-		named[name] = &endpoint{message: message, handler: handlers[message]}
+		e := &endpoint{message: message, handler: s.Handlers[message], stream: s.Streams[message]}
+		if e.handler == nil {
+			e.handler = onlyStream
+		}
+		named[name] = e
 	}
 	return named
 }
@@ -234,6 +259,11 @@ func (i *instance) flush(ctx context.Context) error {
 func (i *instance) receive(q request) {
 	if q.header.Get(protocol.HeaderForwarded) != "" {
 		i.produce(q)
+		return
+	}
+	if q.isStream() {
+		q.private = true
+		i.stream(q)
 		return
 	}
 	i.private.begin()
@@ -265,10 +295,12 @@ func (i *instance) finish(abandon context.CancelFunc) {
 		abandon()
 	})
 	defer tooLong.Stop()
+	i.streams.end()
 	i.awaitTaken()
 	i.ended.Store(true)
 	i.take(i.traffic.role.Load().left()) // what is held is given back
 	i.resuming.Wait()
+	i.streams.running.Wait()
 	i.private.wait()
 	i.traffic.busy.wait()
 	i.crew.end()

@@ -19,6 +19,7 @@ const holdFor = time.Minute
 type endpoint struct {
 	message string
 	handler Handler
+	stream  StreamHandler // nil: it answers plainly
 
 	requests, failed, working atomic.Int64 // working: nanoseconds in the handler
 }
@@ -65,7 +66,12 @@ func (i *instance) produce(q request) {
 		// request that goes on under the old one.
 		i.traffic.busy.begin()
 		if i.traffic.role.Load() == at {
-			i.crew.give(q)
+			if q.isStream() {
+				i.stream(q)
+				i.traffic.busy.end()
+			} else {
+				i.crew.give(q)
+			}
 			return
 		}
 		i.traffic.busy.end()
@@ -190,6 +196,9 @@ func (i *instance) take(next *role) {
 		return
 	}
 	close(last.over)
+	if next.verdict != answer {
+		i.streams.cut(errTrafficMoves, false)
+	}
 	if held := i.traffic.held.empty(); len(held) > 0 {
 		i.resuming.Go(func() { // it may have to wait for workers
 			for _, q := range held {
@@ -205,7 +214,7 @@ func (i *instance) call(q *request) ([]byte, error) {
 }
 
 // trafficStats is what `nats micro stats` shows of an endpoint beside the requests at
-// its private address. Forwarded, held and busy are of the whole instance.
+// its private address. Forwarded, held, busy and streams are of the whole instance.
 type trafficStats struct {
 	State       protocol.VersionState `json:"state"`
 	Revision    uint64                `json:"revision"`
@@ -215,6 +224,7 @@ type trafficStats struct {
 	Forwarded   int64                 `json:"forwarded"`
 	Held        int64                 `json:"held"`
 	Busy        int64                 `json:"busy"`
+	Streams     int64                 `json:"streams"`
 }
 
 func (i *instance) stats(e *endpoint) trafficStats {
@@ -222,6 +232,7 @@ func (i *instance) stats(e *endpoint) trafficStats {
 	s := trafficStats{
 		State: at.state, Revision: at.revision, Requests: e.requests.Load(), Errors: e.failed.Load(),
 		Forwarded: i.traffic.forwarded.Load(), Held: i.traffic.held.count(), Busy: i.traffic.busy.n.Load(),
+		Streams: i.streams.count(),
 	}
 	if s.Requests > 0 {
 		s.AverageTime = time.Duration(e.working.Load() / s.Requests)

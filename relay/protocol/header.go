@@ -9,6 +9,11 @@ const (
 	HeaderSequence  = "Golive-Sequence"   // only from the orchestrator: the sequence of a fact in the journal
 	HeaderForwarded = "Golive-Forwarded"  // on a production request that one version forwarded to another: the revision of the route it did so under
 
+	HeaderStream    = "Golive-Stream"     // on a request: it is to be answered by a stream, within a window of so many bytes; on an answer: the sequence of its batch
+	HeaderStreamEnd = "Golive-Stream-End" // on the last message of a stream: one of [StreamDone], [StreamFailed] and [StreamLost]
+	HeaderCursor    = "Golive-Cursor"     // on a request for a stream that is taken up again: the cursor of the record to go on behind
+	HeaderTotal     = "Golive-Total"      // on an answer: how many records the stream has in all, whatever the cursor
+
 	HeaderTraceparent = "traceparent" // W3C trace context
 
 	HeaderRetryAfter = "Golive-Retry-After"      // seconds until a service under maintenance is expected back
@@ -16,6 +21,7 @@ const (
 	HeaderError      = "Nats-Service-Error"      // NATS's own: the text of an answer that is an error
 	HeaderStatus     = "Status"                  // NATS's own: a message with it is no answer
 	HeaderTTL        = "Nats-TTL"                // NATS's own: after how long a stored message is forgotten
+	HeaderMsgID      = "Nats-Msg-Id"             // NATS's own: the same whenever the same message is sent again
 )
 
 // HeartbeatsMissed is how many signs of life in a row may fail to come before a

@@ -109,12 +109,23 @@ func (b *Bus) await(s relay.Service) {
 			}
 			var info micro.Info
 			if json.Unmarshal(m.Data, &info) == nil && info.Version == s.Version &&
-				len(info.Endpoints) == len(s.Handlers) && b.meet(info.ID) {
+				len(info.Endpoints) == messages(s) && b.meet(info.ID) {
 				return
 			}
 		}
 	}
 	b.t.Fatalf("service %s %s did not come up within 10 s", s.Name, s.Version)
+}
+
+// messages is how many messages a service has.
+func messages(s relay.Service) int {
+	n := len(s.Handlers)
+	for message := range s.Streams {
+		if s.Handlers[message] == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // meet reports whether an instance is seen for the first time.
