@@ -147,7 +147,7 @@ func (h *holdings) add(_ context.Context, m *relay.Message) (any, error) {
 	for _, part := range parts {
 		e, err := readEntry(part)
 		if err != nil {
-			return nil, &relay.Error{Code: "400", Message: fmt.Sprintf("%s takes an entry, or an array of them: %v", m.Name, err)}
+			return nil, &relay.Error{Code: "400", Message: fmt.Sprintf("%s takes an entry: %v", m.Name, err)}
 		}
 		entries = append(entries, e)
 	}
