@@ -19,6 +19,7 @@ type app struct {
 	setup         string // the program that is its own setup service; empty: it has none
 	mustNotSkip   string // versions over which no rollout may jump
 	strategy      string
+	seed          []string // the command that makes data; nil: there is none
 }
 
 // service is one of its services.
@@ -34,6 +35,7 @@ type service struct {
 	keepOnline    []string
 	program       string // that it is; empty: one that answers which version it is
 	setup         string // that its setup service is; empty: one that does what the scenario says
+	pace          string // records a second
 }
 
 func (s *scenario) appSteps(sc *godog.ScenarioContext) {
@@ -42,6 +44,7 @@ func (s *scenario) appSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^the app (\S+) has a setup script of its own, whose setup service (.+)$`, s.appSetup)
 	sc.Step(`^the app (\S+) goes live with the strategy (parallel|downtime)$`, s.appStrategy)
 	sc.Step(`^the versions (\S+) of the app (\S+) must not be skipped$`, s.appMustNotSkip)
+	sc.Step(`^the app (\S+) has a command that makes data$`, s.appSeed)
 	sc.Step(`^the manifest of the app (\S+) is:$`, s.writeManifest)
 }
 
@@ -83,6 +86,8 @@ func (one *service) set(title, value string) error {
 		one.instances = value
 	case "keeps online":
 		one.keepOnline = words(value)
+	case "records a second":
+		one.pace = value
 	case "its program":
 		one.program = value
 	case "its setup service":
@@ -109,6 +114,17 @@ func (s *scenario) appSetup(name, program string) error {
 		return fmt.Errorf("there is no app %s yet", name)
 	}
 	a.setup = program
+	return s.keepManifest(a)
+}
+
+func (s *scenario) appSeed(name string) (err error) {
+	a := s.apps[name]
+	if a == nil {
+		return fmt.Errorf("there is no app %s yet", name)
+	}
+	if a.seed, err = role("seed"); err != nil {
+		return err
+	}
 	return s.keepManifest(a)
 }
 
@@ -154,6 +170,9 @@ func (s *scenario) keepManifest(a *app) error {
 	if a.mustNotSkip != "" {
 		fmt.Fprintf(&m, "mustNotSkip: [%s]\n", a.mustNotSkip)
 	}
+	if a.seed != nil {
+		fmt.Fprintf(&m, "seed: %s\n", inline(a.seed))
+	}
 	if len(a.services) > 0 {
 		m.WriteString("services:\n")
 	}
@@ -171,7 +190,7 @@ func (s *scenario) keepManifest(a *app) error {
 			{"version", one.version}, {"run", inline(run)}, {"setup", inline(setup)}, {"migrations", inline(one.phases)},
 			{"dependsOn", inline(one.dependsOn)}, {"timeout", one.timeout},
 			{"retries", one.retries}, {"backoff", one.backoff}, {"instances", one.instances},
-			{"keepOnline", inline(one.keepOnline)},
+			{"keepOnline", inline(one.keepOnline)}, {"pace", rateOf(one.pace)},
 		} {
 			if field.value != "" {
 				fmt.Fprintf(&m, "    %s: %s\n", field.key, field.value)
@@ -190,6 +209,14 @@ func (s *scenario) keepManifest(a *app) error {
 		fmt.Fprintf(&m, "setup: %s\n", own)
 	}
 	return s.keep(a.name, m.String())
+}
+
+// rateOf is a pace as a manifest has it; empty when there is none.
+func rateOf(pace string) string {
+	if pace == "" {
+		return ""
+	}
+	return "{rate: " + pace + "}"
 }
 
 // inline is a list as a manifest has it; empty when there is none.
@@ -229,6 +256,8 @@ func setupCommand(program string, phases []string) ([]string, error) {
 	switch {
 	case program == "" && len(phases) == 0:
 		return nil, nil
+	case program == "works through records":
+		return role(append([]string{"records"}, phases...)...)
 	case program == "", program == "a setup service":
 		return role(append([]string{"setup"}, phases...)...)
 	}

@@ -61,6 +61,10 @@ type order struct {
 	Wait  bool   `json:"wait,omitempty"` // for the scenario's word
 	Do    string `json:"do,omitempty"`   // fail, fail for good or panic; empty: succeed
 	Text  string `json:"text,omitempty"` // of the failure
+
+	Rate  float64 `json:"rate,omitempty"`  // records a second that it deals with, of those who work through records
+	Aside int64   `json:"aside,omitempty"` // records that it puts aside, because of the text
+	Held  string  `json:"held,omitempty"`  // why it is not as fast as it could be
 }
 
 func startBoard() (*board, error) {

@@ -24,7 +24,7 @@ Feature: rolling a release out into an environment
       ← deployment-search-1.0.0-offline-done (<duration>)
       ✓ search 1.0.0 is online, confirmed by 1 instance (<duration>)
       → deployment-search-1.0.0-online-start
-      ← deployment-search-1.0.0-online-done (<duration>, 12 items, added the goods)
+      ← deployment-search-1.0.0-online-done (<duration>, 12 items…, added the goods)
       ✓ shop 1.0.0 is live: completed in <duration>
       """
     And the story tells "search/offline | creating the index"
@@ -106,7 +106,7 @@ Feature: rolling a release out into an environment
     And the story tells, in this order:
       """
       golive: error: stopped following rollout <id>: it goes on
-      golive: hint: see how far it is: golive show <id>
+      golive: hint: see how far it is: golive watch <id>
       """
     When the offline script of search 1.0.0 has begun
     And I let the offline script of search 1.0.0 end

@@ -18,6 +18,16 @@ import (
 func (s *scenario) fieldSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^the answer is JSON with the fields that (\S+) lists$`, s.answerFields(json.Unmarshal))
 	sc.Step(`^the answer is YAML with the fields that (\S+) lists$`, s.answerFields(unmarshalYAML))
+	sc.Step(`^there are (\d+) lines, each of them JSON with the fields that (\S+) lists$`, func(ctx context.Context, n int, list string) error {
+		if err := s.lineFieldsOf(ctx, list); err != nil {
+			return err
+		}
+		t, _ := s.current()
+		if all := lines(t.out.text()); len(all) != n {
+			return fmt.Errorf("there are %d lines", len(all))
+		}
+		return nil
+	})
 	sc.Step(`^all times in the answer are in UTC$`, s.timesInUTC)
 	sc.Step(`^each line of the answer is JSON with the fields that (\S+) lists(?: below "(.*)")?$`, s.lineFields)
 }
@@ -84,6 +94,26 @@ func (s *scenario) lineFields(ctx context.Context, list, below string) error {
 		}
 	}
 	return diffFields(list, wanted, fields)
+}
+
+// lineFieldsOf compares the fields of all lines with those listed.
+func (s *scenario) lineFieldsOf(ctx context.Context, list string) error {
+	t, err := s.current()
+	if err != nil {
+		return err
+	}
+	if err := t.await(ctx); err != nil {
+		return err
+	}
+	fields := make(map[string]bool)
+	for _, line := range lines(t.out.text()) {
+		var one any
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			return fmt.Errorf("line %q: %w", line, err)
+		}
+		maps.Copy(fields, fieldsOf(one))
+	}
+	return compareFields(list, fields)
 }
 
 // fieldsOf lists the paths of all fields in a value, such as "[].rollout.steps[].id".

@@ -28,7 +28,7 @@ Feature: pausing a rollout
     Then the answer holds these lines:
       """
       shop 1.0.0, running, begun <ago> by …, took <duration>
-      1 search/offline 1.0.0 running 1 - 0 -
+      1 search/offline 1.0.0 running 1 - 0 paused by …: lunch
       It waits for somebody to resume it, paused by …: lunch.
       <date> the rollout is paused by …: lunch
       """

@@ -26,6 +26,10 @@ func play(role string, args []string) int {
 		return playService()
 	case "setup":
 		return playSetup(args)
+	case "records":
+		return playRecords(args)
+	case "seed":
+		return playSeed()
 	case "bare setup":
 		return playBareSetup(args)
 	case "stubborn":
@@ -227,4 +231,14 @@ func playQuitter() int {
 	report("quitter")
 	fmt.Println("there is no configuration")
 	return 3
+}
+
+// playSeed makes as many records as it is told to; more than 99 are too many.
+func playSeed() int {
+	fmt.Println("making", os.Getenv("GOLIVE_SEED"), "todos in", os.Getenv("GOLIVE_APP"))
+	if len(os.Getenv("GOLIVE_SEED")) > 2 {
+		fmt.Println("that is too many")
+		return 3
+	}
+	return 0
 }

@@ -60,6 +60,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.wireSteps(sc)
 	s.driftSteps(sc)
 	s.todoSteps(sc)
+	s.drawnSteps(sc)
 }
 
 func (s *scenario) begin() error {

@@ -32,6 +32,20 @@ func (s *scenario) scriptSteps(sc *godog.ScenarioContext) {
 	sc.Step(script+`deals with (\d+) items, "(.*)"$`, func(phase, name, version string, items int64, note string) {
 		s.order(name+" "+version+" "+phase, order{Items: items, Note: note})
 	})
+	sc.Step(script+`works through (\d+) records, (\d+) a second$`, func(phase, name, version string, items int64, rate float64) {
+		s.order(name+" "+version+" "+phase, order{Items: items, Rate: rate})
+	})
+	sc.Step(script+`works through (\d+) of (\d+) records, (\d+) a second, and then takes until I say so$`, func(phase, name, version string, items, total int64, rate float64) {
+		s.order(name+" "+version+" "+phase, order{Items: items, Total: total, Rate: rate, Wait: true})
+	})
+	sc.Step(script+`works through (\d+) records, (\d+) a second, and is soon held by "(.*)" until I say so$`, func(phase, name, version string, items int64, rate float64, held string) {
+		s.order(name+" "+version+" "+phase, order{Items: items, Rate: rate, Held: held, Wait: true})
+	})
+	sc.Step(script+`works through (\d+) records and puts aside (\d+) of them with "(.*)", then (\d+), then (\d+)$`,
+		func(phase, name, version string, items, first int64, text string, second, third int64) {
+			s.order(name+" "+version+" "+phase, order{Items: items, Aside: first, Text: text},
+				order{Aside: second, Text: text}, order{Aside: third, Text: text})
+		})
 	sc.Step(script+`takes until I say so$`, func(phase, name, version string) {
 		s.order(name+" "+version+" "+phase, order{Wait: true})
 	})

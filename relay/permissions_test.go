@@ -77,7 +77,7 @@ func TestStreamsNeedNoMorePermissions(t *testing.T) {
 	payload := make([]byte, protocol.StreamBatch*3/4)
 	it := serve(t, connect("todos"), streams("0.0.1", func(_ context.Context, _ *relay.Message, out *relay.Sender) error {
 		for i := range batches {
-			if i%(batches/4) == 1 {
+			if i%(batches/2) == 1 {
 				<-time.After(1200 * time.Millisecond)
 			}
 			if err := out.Send(payload, strconv.Itoa(i)); err != nil {

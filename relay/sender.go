@@ -59,7 +59,7 @@ type Sender struct {
 	private  bool // sent whatever the route says
 	window   int64
 	stop     context.CancelCauseFunc
-	sub      *nats.Subscription
+	inbox    string      // where it listens for the receiver
 	quiet    *time.Timer // when the batch is sent though it is not full
 
 	mu       sync.Mutex
@@ -76,7 +76,6 @@ type Sender struct {
 	told     bool // the total, or there is none
 	heard    bool // the receiver, since the last pulse
 
-	inbox    string
 	controls int // subjects to be heard on that have been used
 	uses     int // of the newest of them
 }
@@ -344,7 +343,6 @@ func (s *Sender) beat(missed int) int {
 // run answers a request with a stream.
 func (s *Sender) run(ctx context.Context, q *request) {
 	i := s.instance
-	s.inbox = i.relay.nc.NewInbox()
 	sub, err := i.relay.nc.Subscribe(s.inbox+".*", s.hear)
 	if err != nil {
 		i.respond(q, nil, err)

@@ -31,7 +31,7 @@ var (
 
 // Record is one of the messages that a stream consists of.
 type Record struct {
-	Data   []byte // the receiver's to keep
+	Data   []byte // the receiver's to keep; the memory of its whole batch is kept with it
 	Cursor string // where the stream can be taken up again behind this record; see [After]
 }
 

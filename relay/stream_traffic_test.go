@@ -60,13 +60,21 @@ func TestACutoverEndsAStreamThatIsTakenUpAgainAtTheNewVersion(t *testing.T) {
 	if !errors.Is(last, relay.ErrStreamLost) || !errors.As(last, &reason) || reason.Code != relay.CodeUnavailable {
 		t.Errorf("error %v", last)
 	}
-	time.AfterFunc(50*time.Millisecond, func() { // meanwhile, the request is held
-		route(t, r, "todos", "0.0.1 fenced, 0.0.2 online")
-		route(t, r, "todos", "0.0.1 draining, 0.0.2 online")
-	})
-	rest, _, err := collect(t, r, relay.After(cursor))
-	if all := append(got, rest...); err != nil || !slices.Equal(all, upTo(1, n)) {
-		t.Errorf("%d records, then %d, error %v", len(got), len(rest), err)
+	type end struct {
+		got []int
+		err error
+	}
+	ends := make(chan end)
+	go func() {
+		rest, _, err := collect(t, r, relay.After(cursor))
+		ends <- end{rest, err}
+	}()
+	awaitHeld(t, r, 1)
+	route(t, r, "todos", "0.0.1 fenced, 0.0.2 online")
+	route(t, r, "todos", "0.0.1 draining, 0.0.2 online")
+	rest := receive(t, ends, "the rest")
+	if all := append(got, rest.got...); rest.err != nil || !slices.Equal(all, upTo(1, n)) {
+		t.Errorf("%d records, then %d, error %v", len(got), len(rest.got), rest.err)
 	}
 }
 
@@ -119,16 +127,25 @@ func TestStreamsAndMaintenance(t *testing.T) {
 	if _, _, err := collect(t, r); !errors.Is(err, relay.ErrMaintenance) || !errors.As(err, &answered) || answered.RetryAfter != 7*time.Second {
 		t.Errorf("under maintenance: %v", err)
 	}
-	time.AfterFunc(50*time.Millisecond, func() { route(t, r, "todos", "0.0.1 online") })
-	ctx, cancel := context.WithCancel(within(t, patience))
-	defer cancel()
-	n = 0
-	for _, err := range r.Stream(ctx, "todos.list", nil, relay.AwaitMaintenance()) {
-		must(t, err)
-		if n++; n == 5 {
+	observer := bus.Connect().Conn()
+	asked, err := observer.SubscribeSync("todos.list")
+	must(t, err)
+	must(t, observer.Flush())
+	begun := make(chan error)
+	go func() {
+		var last error
+		for _, err := range r.Stream(within(t, patience), "todos.list", nil, relay.AwaitMaintenance()) {
+			last = err
 			break
 		}
-	}
+		begun <- last
+	}()
+	_, err = asked.NextMsg(patience)
+	must(t, err)
+	_, err = asked.NextMsg(patience) // it was refused, and asks again
+	must(t, err)
+	route(t, r, "todos", "0.0.1 online")
+	must(t, receive(t, begun, "the first record"))
 }
 
 func TestAnInstanceThatStopsEndsItsStreamsAtOnce(t *testing.T) {
@@ -258,4 +275,42 @@ func mustHaveNoStream(t *testing.T) {
 			t.Fatalf("goroutines were left behind:\n%s", strings.Join(left, "\n\n"))
 		}
 	}
+}
+
+// From server to server it is the same, and so is the word that the other side is gone.
+func TestAStreamThroughACluster(t *testing.T) {
+	c := relaytest.StartCluster(t, 3)
+	service, r := connectTo(t, c.URLs()[0]), connectTo(t, c.URLs()[1])
+	var h atomic.Value
+	h.Store(numbers(50_000))
+	it := serve(t, service, streams("0.0.1", func(ctx context.Context, m *relay.Message, out *relay.Sender) error {
+		return h.Load().(relay.StreamHandler)(ctx, m, out)
+	}))
+	awaitPrivate(t, r)
+	if got, _, err := collect(t, r, relay.ToVersion("0.0.1")); len(got) != 50_000 || err != nil {
+		t.Errorf("%d records, error %v", len(got), err)
+	}
+	left, ended := handled(forEver)
+	h.Store(left)
+	for _, err := range r.Stream(within(t, patience), "todos.list", nil, relay.ToVersion("0.0.1")) {
+		must(t, err)
+		r.Close() // and not another word
+		break
+	}
+	if err := receive(t, ended, "the end of the handler"); err == nil {
+		t.Error("the handler ended without an error")
+	}
+	r = connectTo(t, c.URLs()[1])
+	h.Store(relay.StreamHandler(untilCut))
+	var last error
+	for _, err := range r.Stream(within(t, patience), "todos.list", nil, relay.ToVersion("0.0.1")) {
+		if last = err; err == nil {
+			service.Close()
+		}
+	}
+	if !errors.Is(last, relay.ErrStreamLost) {
+		t.Errorf("error %v", last)
+	}
+	it.stop()
+	receive(t, it.ended, "the end of Serve") // its relay is closed
 }

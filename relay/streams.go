@@ -116,7 +116,7 @@ func (i *instance) stream(q request) {
 	}
 	ctx, stop := context.WithCancelCause(i.ctx)
 	s := &Sender{
-		instance: i, name: q.to.message, private: q.private, window: window, stop: stop,
+		instance: i, name: q.to.message, private: q.private, window: window, stop: stop, inbox: i.relay.nc.NewInbox(),
 		quiet: time.NewTimer(protocol.StreamQuiet), reply: q.reply, told: true,
 		size: int(min(protocol.StreamBatch, i.relay.nc.MaxPayload()-protocol.StreamHeaderRoom)),
 	}

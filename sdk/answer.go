@@ -114,11 +114,12 @@ func (a *attempt) beat(ctx context.Context, run *Run) {
 	}
 }
 
-func (a *attempt) newRun() *Run {
+func (a *attempt) newRun(clock *clock) *Run {
 	return &Run{
 		Start: a.start,
 		Log:   a.logger(),
 		relay: a.worker.relay, routes: newRoutes(a.worker.nc), checkpoints: newCheckpoints(a),
+		pace: clock.pace, js: a.worker.claims.js,
 		pulse: func(p protocol.ProgressMessage) {
 			p.Rollout, p.Attempt = a.start.Rollout, a.start.Attempt
 			m := nats.NewMsg(a.job.script.Subject(protocol.Progress))

@@ -60,7 +60,7 @@ func (a *attempt) do(ctx context.Context) {
 	}
 	defer script.stop()
 	defer a.worker.leave(a.key)
-	run := a.newRun()
+	run := a.newRun(script)
 	beating, stopBeating := context.WithCancel(ctx)
 	var heart sync.WaitGroup
 	heart.Go(func() { a.beat(beating, run) })
@@ -181,7 +181,7 @@ func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
 	}
 	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest()}
 	if told, changes := run.told(); changes > 0 {
-		answer.Items, answer.Note = *told.Done, told.Note
+		answer.Items, answer.Note, answer.PutAside = *told.Done, told.Note, told.PutAside
 	}
 	if err == nil && errors.Is(context.Cause(ctx), errCancelled) {
 		err = errors.New("it returned when it was told to stop: it is not known whether it had finished")
@@ -195,13 +195,16 @@ func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
 }
 
 func guard(ctx context.Context, do Script, run *Run) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			run.Log.Error("script panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			err = &panicError{p}
-		}
-	}()
+	defer recovered(run, &err)
 	return do(ctx, run)
+}
+
+// recovered is deferred where a panic is to become the error.
+func recovered(run *Run, err *error) {
+	if p := recover(); p != nil {
+		run.Log.Error("script panicked", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		*err = &panicError{p}
+	}
 }
 
 type panicError struct{ value any }
@@ -239,7 +242,8 @@ func (a *attempt) byHand(ctx context.Context, m *nats.Msg) {
 	clock := newClock(ctx)
 	defer clock.stop()
 	clock.goOn(a.start.Deadline)
-	answer := a.runScript(clock, a.newRun())
+	clock.pace.add(a.start.Pace)
+	answer := a.runScript(clock, a.newRun(clock))
 	answer.Rollout, answer.Attempt = "", 0
 	message := a.message(answer)
 	if err := a.worker.nc.PublishMsg(message); err != nil {

@@ -104,6 +104,14 @@ func newCheckpoints(a *attempt) *checkpoints {
 	}
 }
 
+// under gives the checkpoints of the same attempt under a key of their own; nil of nil.
+func (c *checkpoints) under(suffix string) *checkpoints {
+	if c == nil {
+		return nil
+	}
+	return &checkpoints{nc: c.nc, js: c.js, key: c.key + "." + suffix, attempt: c.attempt, instance: c.instance}
+}
+
 func (c *checkpoints) save(ctx context.Context, data json.RawMessage) error {
 	if most := c.nc.MaxPayload() - checkpointFrame; int64(len(data)) > most {
 		return fmt.Errorf("it is %d bytes long, the bus takes at most %d: %w", len(data), most, nats.ErrMaxPayload)

@@ -52,17 +52,20 @@ type clock struct {
 	context.Context                         // ends when the script is to end
 	end             context.CancelCauseFunc // ends it, with the reason
 	done            chan struct{}           // closed once Context has ended
+	pace            *pace
 
 	mu       sync.Mutex
 	deadline time.Time     // zero: none
 	timer    *time.Timer   // ends the clock at the deadline; nil while it stands still
 	resumed  chan struct{} // closed when the script may go on; nil: it is not paused
+	pausedAt time.Time     // while it is paused
+	idle     time.Duration // of the pauses that are over
 }
 
 // newClock gives a clock without a deadline. It takes the time of its caller until stop.
 func newClock(ctx context.Context) *clock {
 	inner, end := context.WithCancelCause(ctx)
-	c := &clock{Context: inner, end: end, done: make(chan struct{})}
+	c := &clock{Context: inner, end: end, done: make(chan struct{}), pace: newPace()}
 	context.AfterFunc(inner, func() { close(c.done) })
 	return c
 }
@@ -81,7 +84,7 @@ func (c *clock) pause() {
 	defer c.mu.Unlock()
 	c.halt()
 	if c.resumed == nil {
-		c.resumed = make(chan struct{})
+		c.resumed, c.pausedAt = make(chan struct{}), time.Now()
 	}
 }
 
@@ -94,6 +97,7 @@ func (c *clock) goOn(deadline time.Time) {
 	if c.resumed != nil {
 		close(c.resumed)
 		c.resumed = nil
+		c.idle += time.Since(c.pausedAt)
 	}
 	c.deadline = deadline
 	if deadline.IsZero() {
@@ -123,6 +127,16 @@ func (c *clock) held() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.resumed
+}
+
+// idled is how long the script has been paused so far.
+func (c *clock) idled() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.resumed != nil {
+		return c.idle + time.Since(c.pausedAt)
+	}
+	return c.idle
 }
 
 // Deadline is the current one; there is none of its own while the script is paused.

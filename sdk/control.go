@@ -16,14 +16,14 @@ import (
 // whichever direction that runs in.
 type control struct {
 	script protocol.Script
-	verb   protocol.Verb // Cancel, Pause or Resume
+	verb   protocol.Verb // Cancel, Pause, Resume or PaceSet
 }
 
 // controls are those of all jobs, by subject.
 func controls(jobs []job) map[string]control {
 	all := make(map[string]control)
 	for _, j := range jobs {
-		for _, verb := range []protocol.Verb{protocol.Cancel, protocol.Pause, protocol.Resume} {
+		for _, verb := range []protocol.Verb{protocol.Cancel, protocol.Pause, protocol.Resume, protocol.PaceSet} {
 			all[j.script.Subject(verb)] = control{j.script, verb}
 		}
 	}
@@ -42,6 +42,19 @@ type order struct {
 	paused    bool
 	resumed   bool      // since the start, which has another deadline
 	deadline  time.Time // of the resume; zero: none
+	pace      *protocol.Pace
+}
+
+// slowTo takes in a pace, which may leave open what one before has named.
+func (o *order) slowTo(told *protocol.Pace) {
+	if told == nil {
+		return
+	}
+	all := *told
+	if o.pace != nil {
+		all = merge(*o.pace, *told)
+	}
+	o.pace = &all
 }
 
 // hear deals with controls in the order in which they come, until ctx ends.
@@ -93,6 +106,8 @@ func (w *worker) obey(c control, which protocol.ControlMessage) bool {
 		o.paused = true
 	case protocol.Resume:
 		o.paused, o.resumed, o.deadline = false, true, which.Deadline
+	case protocol.PaceSet:
+		o.slowTo(which.Pace)
 	}
 	w.orders.put(id, o)
 	here := false
@@ -109,6 +124,8 @@ func (w *worker) obey(c control, which protocol.ControlMessage) bool {
 			clock.pause()
 		case protocol.Resume:
 			clock.goOn(which.Deadline)
+		case protocol.PaceSet:
+			clock.pace.add(which.Pace)
 		}
 	}
 	return here
@@ -124,7 +141,10 @@ func (w *worker) enter(ctx context.Context, a *attempt) *clock {
 	}
 	c := newClock(ctx)
 	w.running[a.key] = c
-	switch o, _ := w.orders.get(attemptID{a.start.Rollout, a.start.Step, a.start.Attempt}); {
+	c.pace.add(a.start.Pace)
+	o, _ := w.orders.get(attemptID{a.start.Rollout, a.start.Step, a.start.Attempt})
+	c.pace.add(o.pace)
+	switch {
 	case o.cancelled:
 		c.end(errCancelled)
 	case o.paused:

@@ -120,7 +120,7 @@ func ExampleRun_SaveCheckpoint() {
 func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {
 	ctx, end := context.WithTimeout(context.Background(), time.Minute)
 	nc := bus.Conn()
-	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket} {
+	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
 		if _, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name}); err != nil {
 			panic(err)
 		}

@@ -59,6 +59,7 @@ func newStage(t *testing.T) *stage {
 	s.nc = s.r.Conn()
 	s.makeClaims()
 	s.checkpoints()
+	s.setAside()
 	_, _, err := relay.OpenRoutes(s.within(), s.nc, 1)
 	must(t, err)
 	return s
@@ -74,6 +75,14 @@ func (s *stage) makeClaims() {
 func (s *stage) checkpoints() jetstream.KeyValue {
 	s.t.Helper()
 	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.CheckpointsBucket})
+	must(s.t, err)
+	return kv
+}
+
+// setAside is the bucket of failed records, made when it is missing.
+func (s *stage) setAside() jetstream.KeyValue {
+	s.t.Helper()
+	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.FailedRecordsBucket})
 	must(s.t, err)
 	return kv
 }

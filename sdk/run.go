@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/relay"
@@ -25,10 +26,13 @@ type Run struct {
 	pulse  func(protocol.ProgressMessage) // publishes a progress message
 
 	checkpoints *checkpoints // nil: none are kept
+	pace        *pace        // nil: nobody says how fast to work
+	js          jetstream.JetStream
 
 	mu       sync.Mutex
 	progress protocol.ProgressMessage // the last one told
 	changes  int                      // of it
+	figures  map[string]figures       // of each backfill, by name
 }
 
 // Request is [relay.Relay.Request] from inside the script: a message to the service

@@ -23,7 +23,7 @@ const (
 	rememberTimeout  = time.Minute            // to make an answer durable, before it is sent all the same
 	stopGrace        = 2 * time.Second        // to get rid of an answer, once told to stop
 	remembered       = 1000                   // attempts, of a kind; a start is repeated for seconds, so these are many
-	unheard          = 1000                   // cancels, pauses and resumes that have come and are still to be dealt with
+	unheard          = 1000                   // controls that have come and are still to be dealt with
 )
 
 // worker runs the jobs of one Setup.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +56,9 @@ func newApp(m *release.Manifest, url, creds, data string, s *story) *app {
 	if m.Setup.Command != nil {
 		s.width = max(s.width, len(m.App+" setup"))
 	}
+	if m.Seed != nil {
+		s.width = max(s.width, len(m.App+" seed"))
+	}
 	return a
 }
 
@@ -98,6 +102,9 @@ func (a *app) startSetups(s rollout.State) error {
 }
 
 func (a *app) startSetup(owner string, args []string, service, version string) error {
+	if a.hasSetup(owner) {
+		return nil
+	}
 	p, err := a.start(owner+" setup", owner, args, service, version)
 	if err != nil {
 		return err
@@ -106,6 +113,25 @@ func (a *app) startSetup(owner string, args []string, service, version string) e
 	defer a.mu.Unlock()
 	a.setups = append(a.setups, p)
 	return nil
+}
+
+// hasSetup reports whether the setup service of owner runs already.
+func (a *app) hasSetup(owner string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.setups, func(p *program) bool { return p.owner == owner })
+}
+
+// lose forgets a program that has ended.
+func (a *app) lose(p *program) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.setups = slices.DeleteFunc(a.setups, func(other *program) bool { return other == p })
+}
+
+// asideIn reports whether a script of owner has put records aside.
+func asideIn(s rollout.State, owner string) bool {
+	return slices.ContainsFunc(s.Steps, func(step rollout.Step) bool { return step.Name == owner && step.PutAside > 0 })
 }
 
 // unfinished reports whether a script of owner has still to answer.
@@ -119,7 +145,24 @@ func unfinished(s rollout.State, owner string) bool {
 	return false
 }
 
+// start starts a program whose end is noticed.
 func (a *app) start(label, owner string, args []string, service, version string) (*program, error) {
+	started, err := a.launch(label, owner, args, service, version)
+	if err != nil {
+		return nil, err
+	}
+	a.watching.Go(func() {
+		<-started.Done()
+		select {
+		case a.died <- death{program: started, err: started.Err()}:
+		default: // one death is enough to end everything
+		}
+	})
+	return started, nil
+}
+
+// launch starts a program, with more in its environment.
+func (a *app) launch(label, owner string, args []string, service, version string, more ...string) (*program, error) {
 	data := filepath.Join(a.data, strings.ReplaceAll(label, " ", "-"))
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder of %s: %w", label, err)
@@ -131,36 +174,38 @@ func (a *app) start(label, owner string, args []string, service, version string)
 	}
 	a.story.say(plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
 	p, err := process.Start(process.Command{
-		Name: label, Args: args, Dir: a.manifest.Dir, Env: env,
+		Name: label, Args: args, Dir: a.manifest.Dir, Env: append(env, more...),
 		Output: func(line string) { a.story.output(label, line) },
 	})
 	if err != nil {
 		return nil, &failure{code: codeFailed, exit: exitFailed, message: err.Error(),
 			hint: "see how " + label + " is started in " + a.manifest.Path}
 	}
-	started := &program{Process: p, label: label, owner: owner}
-	a.watching.Go(func() {
-		<-p.Done()
-		select {
-		case a.died <- death{program: started, err: p.Err()}:
-		default: // one death is enough to end everything
-		}
-	})
-	return started, nil
+	return &program{Process: p, label: label, owner: owner}, nil
 }
 
-// stopSetups stops the setup services, all at once, and blocks until they are gone.
-func (a *app) stopSetups(ctx context.Context) error {
+// stopSetups stops the setup services, all at once, but those that are kept, and blocks
+// until they are gone.
+func (a *app) stopSetups(ctx context.Context, keep func(owner string) bool) error {
 	a.mu.Lock()
-	programs := a.setups
-	a.setups = nil
+	var stopped, kept []*program
+	for _, p := range a.setups {
+		if keep(p.owner) {
+			kept = append(kept, p)
+		} else {
+			stopped = append(stopped, p)
+		}
+	}
+	a.setups = kept
 	a.mu.Unlock()
-	return stopAll(ctx, programs)
+	return stopAll(ctx, stopped)
 }
+
+func none(string) bool { return false }
 
 // stop stops everything and blocks until it is gone.
 func (a *app) stop(ctx context.Context) error {
-	err := a.stopSetups(ctx)
+	err := a.stopSetups(ctx, none)
 	a.mu.Lock()
 	programs := a.services
 	a.services = nil

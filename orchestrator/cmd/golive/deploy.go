@@ -74,7 +74,7 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	}
 	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
 		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder}
-	f := follower{nc: r.Conn(), story: newStory(c.err, c.color)}
+	f := c.follower(r)
 	if err := f.listen(q.Release.App, q.Rollout); err != nil {
 		return err
 	}
@@ -87,28 +87,24 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 		ctx, cancel = context.WithTimeout(ctx, o.wait)
 		defer cancel()
 	}
-	return c.followBy(ctx, &f, begun, rollout.Completed)
+	return c.followBy(ctx, f, begun, rollout.Completed)
 }
 
 // followTo follows a rollout to its end; the answer is its last state. Any other end than
 // the one that is wanted is a failure.
 func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView, want rollout.Status) error {
-	return c.followBy(ctx, &follower{nc: r.Conn(), story: newStory(c.err, c.color)}, begun, want)
+	return c.followBy(ctx, c.follower(r), begun, want)
+}
+
+func (c *command) follower(r *relay.Relay) *follower {
+	return &follower{nc: r.Conn(), story: c.story(), lines: c.lines()}
 }
 
 // followBy is followTo by a follower that may listen already.
 func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.RolloutView, want rollout.Status) error {
-	last, err := c.followAll(ctx, f, begun)
-	if err != nil && ctx.Err() != nil {
-		return &failure{code: codeGaveUp, exit: exitGaveUp,
-			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
-			hint:    "see how far it is: golive show " + begun.ID}
-	}
+	last, err := c.followUntil(ctx, f, begun, want)
 	if err != nil {
 		return err
-	}
-	if last.Status != want {
-		return failed(last)
 	}
 	if c.output == "jsonl" {
 		return nil
@@ -126,6 +122,21 @@ func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.
 	})
 }
 
+// followUntil tells a rollout's story until it has ended, and gives its last state. Any other
+// end than the one that is wanted is a failure.
+func (c *command) followUntil(ctx context.Context, f *follower, begun orchestrator.RolloutView, want rollout.Status) (rollout.State, error) {
+	last, err := c.followAll(ctx, f, begun)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = &failure{code: codeGaveUp, exit: exitGaveUp,
+			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
+			hint:    "see how far it is: golive watch " + begun.ID}
+	case err == nil && last.Status != want:
+		err = failed(last)
+	}
+	return last, err
+}
+
 // followAll tells a rollout's story, from what has just been asked for to its end, and
 // gives its last state.
 func (c *command) followAll(ctx context.Context, f *follower, begun orchestrator.RolloutView) (rollout.State, error) {
@@ -133,12 +144,25 @@ func (c *command) followAll(ctx context.Context, f *follower, begun orchestrator
 	if err != nil {
 		return rollout.State{}, err
 	}
-	f.since = begun.Sequence
-	if c.output == "jsonl" {
-		f.each = func(rec journal.Record) error {
-			return c.print(orchestrator.RolloutView{State: rec.State, Sequence: rec.Sequence}, nil)
-		}
-	}
+	f.since, f.seen = begun.Sequence, begun.Sightings
 	last, err := f.follow(ctx, j, begun.Release.App, begun.ID)
 	return last.State, err
+}
+
+// story is a story on the terminal of the command. Where lines for programs are printed,
+// nothing is drawn: they may come to the same terminal, through a pipe.
+func (c *command) story() *story {
+	s := newStory(c.err, c.color)
+	if c.output != "jsonl" {
+		s.bottom = c.bottom
+	}
+	return s
+}
+
+// lines prints what happens while a command follows a rollout, if that was asked for.
+func (c *command) lines() func(any) error {
+	if c.output != "jsonl" {
+		return nil
+	}
+	return func(line any) error { return c.print(line, nil) }
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,8 +21,9 @@ import (
 )
 
 const (
-	tellRunning = 10 * time.Second // how often a line says that something still runs
-	tellWaiting = 3 * time.Second  // how long something waits before a line says so: a program may just be starting
+	tellRunning = 10 * time.Second       // how often a line says that something still runs
+	tellWaiting = 3 * time.Second        // how long something waits before a line says so: a program may just be starting
+	drawEvery   = 250 * time.Millisecond // how often the lines at the bottom of a terminal are drawn
 )
 
 // follower follows one rollout to its end.
@@ -30,10 +33,13 @@ type follower struct {
 	since uint64                     // sequence of the event from which on the story is told; 0: from the beginning
 	after uint64                     // sequence of the event to go on from; 0: from the beginning
 	each  func(journal.Record) error // called with every event; nil: not
+	lines func(any) error            // prints, for programs, each event and how far scripts are; nil: not
+	seen  map[string]orchestrator.Sighting
 
 	subs []*nats.Subscription // of listen
 
 	mu       sync.Mutex
+	id       string            // of the rollout
 	running  map[string]*pulse // by step
 	progress map[string]*nats.Subscription
 }
@@ -43,7 +49,9 @@ var errEnded = errors.New("the rollout has ended")
 // follow tells a rollout's story until it has ended or failed, and gives its last
 // event. When ctx ends first it gives the last one so far and the error of ctx.
 func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id string) (journal.Record, error) {
-	f.running, f.progress = make(map[string]*pulse), make(map[string]*nats.Subscription)
+	f.mu.Lock() // it may listen already
+	f.id, f.running, f.progress = id, make(map[string]*pulse), make(map[string]*nats.Subscription)
+	f.mu.Unlock()
 	err := f.listen(app, id)
 	defer func() {
 		for _, s := range append(f.subs, mapValues(f.progress)...) {
@@ -60,12 +68,14 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 	done := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() { f.tick(done) })
-	defer func() { close(done); ticking.Wait() }()
+	defer func() { close(done); ticking.Wait(); f.story.draw(nil, time.Time{}) }()
 
 	var last journal.Record
 	err = j.FollowSubject(ctx, protocol.RolloutSubject(app, id), f.after, func(r journal.Record) error {
 		last = r
-		f.take(r)
+		if err := f.take(r); err != nil {
+			return err
+		}
 		if f.each != nil && r.Sequence >= f.since {
 			if err := f.each(r); err != nil {
 				return err
@@ -119,7 +129,7 @@ func (f *follower) listen(app, id string) error {
 }
 
 // take tells an event and keeps track of what runs.
-func (f *follower) take(r journal.Record) {
+func (f *follower) take(r journal.Record) error {
 	created, past := r.State.Event.Type == rollout.Created, r.Sequence < f.since
 	switch {
 	case created && past:
@@ -134,15 +144,41 @@ func (f *follower) take(r journal.Record) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.lines != nil && !past {
+		if err := f.lines(orchestrator.RolloutView{State: r.State, Sequence: r.Sequence}); err != nil {
+			return err
+		}
+	}
 	now := make(map[string]*pulse)
 	for _, step := range r.State.Running() {
-		now[step.ID] = &pulse{step: step.ID, since: step.Started}
-		if known := f.running[step.ID]; known != nil && known.since.Equal(step.Started) {
-			now[step.ID] = known
+		p := f.running[step.ID]
+		if p == nil || !p.since.Equal(step.Started) {
+			p = &pulse{step: step.ID, attempt: step.Attempt, script: step.Kind == rollout.Migration, since: step.Started}
+			if seen, known := f.seen[step.ID]; known && r.Sequence >= f.since {
+				p.Sighting = seen
+			}
 		}
+		p.paused = pausedBy(r.State, step)
+		now[step.ID] = p
 		f.hearProgress(step)
 	}
 	f.running = now
+	return nil
+}
+
+// pausedBy is by whom a step is paused, and why; empty when it is not.
+func pausedBy(s rollout.State, step rollout.Step) string {
+	pause := step.Paused
+	if s.Paused != nil {
+		pause = s.Paused
+	}
+	if pause == nil || step.Kind != rollout.Migration {
+		return ""
+	}
+	if text := because(rollout.Event{By: pause.By, Reason: pause.Reason}); text != "" {
+		return text
+	}
+	return " by somebody"
 }
 
 // hearProgress listens to what a running script tells of itself.
@@ -152,21 +188,34 @@ func (f *follower) hearProgress(step rollout.Step) {
 	}
 	sub, err := f.nc.Subscribe(step.Script().Subject(protocol.Progress), func(m *nats.Msg) {
 		var p protocol.ProgressMessage
-		if json.Unmarshal(m.Data, &p) != nil || p.Done == nil {
+		if len(m.Data) > 0 && json.Unmarshal(m.Data, &p) != nil {
 			return
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if r := f.running[step.ID]; r != nil {
-			r.done, r.total, r.note, r.waiting = *p.Done, p.Total, p.Note, ""
-			if elapsed := time.Since(r.since).Seconds(); elapsed > 0 {
-				r.rate = float64(r.done) / elapsed
-			}
+		r := f.running[step.ID]
+		if r == nil || !f.isOf(m, p, r.attempt) {
+			return
 		}
+		r.hear(p, time.Now())
+		f.story.averaged(r.step, r.Average)
 	})
 	if err == nil { // else the story has no progress, which is no reason to end it
 		f.progress[step.ID] = sub
 	}
+}
+
+// isOf reports whether a progress message is about an attempt of the rollout. It need not
+// say what it is about: PROTOCOL.md has that it may be headers, and who has none means the
+// attempt that runs.
+func (f *follower) isOf(m *nats.Msg, p protocol.ProgressMessage, attempt int) bool {
+	if id := m.Header.Get(protocol.HeaderRollout); p.Rollout == "" {
+		p.Rollout = id
+	}
+	if number, err := strconv.Atoi(m.Header.Get(protocol.HeaderAttempt)); p.Attempt == 0 && err == nil {
+		p.Attempt = number
+	}
+	return (p.Rollout == "" || p.Rollout == f.id) && (p.Attempt == 0 || p.Attempt == attempt)
 }
 
 func (f *follower) notice(m *nats.Msg) {
@@ -177,35 +226,60 @@ func (f *follower) notice(m *nats.Msg) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if r := f.running[n.Step]; r != nil {
-		r.waiting = n.Waiting
+		r.Waiting = n.Waiting
 	}
 }
 
-// tick says what still runs, and soon when something waits.
+// tick says what still runs, and soon when something waits: in lines at the bottom of the
+// terminal, else in a line from time to time.
 func (f *follower) tick(done <-chan struct{}) {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(drawEvery)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-done:
 			return
 		case now := <-tick.C:
+			if f.story.drawn() {
+				f.story.draw(f.all(), now)
+			}
+			if n%int(time.Second/drawEvery) != 0 {
+				continue
+			}
 			for _, p := range f.worthTelling(now) {
 				f.story.running(p)
 			}
+			f.printProgress(now)
 		}
 	}
 }
 
-// worthTelling lists what has run, or waited, for long enough to be told (again).
+// all is what runs, in the order of its beginning.
+func (f *follower) all() []pulse {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]pulse, 0, len(f.running))
+	for _, p := range f.running {
+		one := *p
+		one.samples = slices.Clone(p.samples)
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b pulse) int {
+		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.step, b.step))
+	})
+	return all
+}
+
+// worthTelling lists what has run, or waited, for long enough to be told (again). Where
+// lines are drawn, they tell it, and only that something waits is told once.
 func (f *follower) worthTelling(now time.Time) []pulse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []pulse
 	for _, p := range f.running {
 		since := now.Sub(latest(p.since, p.told))
-		waits := p.waiting != "" && p.told.IsZero() && now.Sub(p.since) >= tellWaiting
-		if waits || since >= tellRunning {
+		waits := p.Waiting != "" && p.told.IsZero() && now.Sub(p.since) >= tellWaiting
+		if waits || since >= tellRunning && !f.story.drawn() {
 			p.told = now
 			all = append(all, *p)
 		}

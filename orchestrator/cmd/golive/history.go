@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,16 +66,33 @@ func lasted(r rollout.State) string {
 }
 
 func (c *command) showCommand() *cobra.Command {
-	return &cobra.Command{
+	var records bool
+	var step string
+	cmd := &cobra.Command{
 		Use:   "show ROLLOUT",
 		Short: "One rollout in full: its steps and all that has happened to it",
+		Long: `show tells one rollout in full: its steps, how far those are that run, and all
+that has happened to it. With --failed-records it lists the records that its
+scripts could not deal with and have put aside: the first 100 in a table, all of
+them and in full with -o json, yaml or jsonl.`,
 		Example: `  golive show 0199c6d2-1a2b
-  golive show 0199c6d2-1a2b -o yaml`,
+  golive show 0199c6d2-1a2b -o yaml
+  golive show 0199c6d2-1a2b --failed-records
+  golive show 0199c6d2-1a2b --failed-records -o jsonl > records.jsonl`,
 		Args: arguments(1, 1, "the id of a rollout, or its beginning"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case records:
+				return c.failedRecords(cmd.Context(), orchestrator.RecordsRequest{Rollout: args[0], Step: step})
+			case step != "":
+				return misused(cmd, "--step is for --failed-records")
+			}
 			return c.show(cmd.Context(), args[0])
 		},
 	}
+	cmd.Flags().BoolVar(&records, "failed-records", false, "list the records that were put aside")
+	cmd.Flags().StringVar(&step, "step", "", "with --failed-records: of this step alone")
+	return cmd
 }
 
 func (c *command) show(ctx context.Context, id string) error {
@@ -92,6 +110,9 @@ func (c *command) show(ctx context.Context, id string) error {
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
 			r.ID, r.Release.App, r.Release.Version, r.Status, ago(r.Created), orDash(r.By), lasted(r.State))
 		printSteps(w, r)
+		if text := tellLeft(r.State); text != "" {
+			fmt.Fprintf(w, "\n%s\n", text)
+		}
 		printOutages(w, r.RolloutView)
 		for _, what := range r.Waits {
 			fmt.Fprintf(w, "\nIt waits for %s.\n", what)
@@ -128,20 +149,46 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 		if step.Error != nil {
 			text = step.Error.Error()
 		}
-		if seen := r.Sightings[step.ID]; seen.Waiting != "" {
-			text = "waiting: " + seen.Waiting
+		items, duration := step.Items, "-"
+		if seen, runs := r.Sightings[step.ID]; runs && step.Status == rollout.StepRunning {
+			items = seen.Done
+			p := sighted(r.State, step, seen)
+			text = p.tell(time.Now())
 		}
-		if text == "" {
-			text = step.Note
-		}
-		duration := "-"
+		text = strings.Join(nonEmpty(text, step.Note, paceOf(step), asideOf(step)), ", ")
 		if !step.Ended.IsZero() {
 			duration = took(step.Ended.Sub(step.Started))
 		}
 		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, step.Version, string(step.Status),
-			fmt.Sprint(step.Attempt), duration, fmt.Sprint(step.Items), orDash(oneLine(text))})
+			fmt.Sprint(step.Attempt), duration, fmt.Sprint(items), orDash(oneLine(text))})
 	}
 	columns(w, []string{"#", "STEP", "VERSION", "STATUS", "ATTEMPT", "TOOK", "ITEMS", "REMARK"}, rows)
+}
+
+// sighted is how far a step is that runs, as an orchestrator has seen it.
+func sighted(s rollout.State, step rollout.Step, seen orchestrator.Sighting) *pulse {
+	return &pulse{Sighting: seen, step: step.ID, attempt: step.Attempt, script: step.Kind == rollout.Migration,
+		since: step.Started, paused: pausedBy(s, step)}
+}
+
+// paceOf is the pace of a step that a person or the manifest has given; empty when it has none.
+func paceOf(step rollout.Step) string {
+	if step.Pace == nil {
+		return ""
+	}
+	return tellPace(step.Pace)
+}
+
+// asideOf is how many records a step has put aside; empty when there are none.
+func asideOf(step rollout.Step) string {
+	if step.PutAside == 0 || step.Status == rollout.StepRunning {
+		return ""
+	}
+	return fmt.Sprintf("%d put aside", step.PutAside)
+}
+
+func nonEmpty(texts ...string) []string {
+	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }
 
 // tellEvent is an event in a few words.

@@ -22,17 +22,32 @@ import (
 const reasonUsage = "why, for the journal"
 
 func (c *command) retryCommand() *cobra.Command {
-	var reason string
+	var q orchestrator.RetryRequest
 	cmd := &cobra.Command{
-		Use:     "retry ROLLOUT",
-		Short:   "Try the failed steps of a rollout again, and follow it to its end",
-		Example: `  golive retry 0199c6d2-1a2b --reason "the disk was full"`,
-		Args:    arguments(1, 1, "the id of a rollout, or its beginning"),
+		Use:   "retry ROLLOUT [STEP --failed-records]",
+		Short: "Try the failed steps of a rollout again, and follow it to its end",
+		Long: `retry tries the failed steps of a rollout again, and follows it to its end. With
+--failed-records it has a completed rollout's scripts, or that of STEP alone,
+deal once more with the records that they have put aside, and with no others:
+golive show ROLLOUT --failed-records lists them. The exit code is then 0 if none
+is left, and 1 if some are.`,
+		Example: `  golive retry 0199c6d2-1a2b --reason "the disk was full"
+  golive retry 0199c6d2-1a2b --failed-records
+  golive retry 0199c6d2-1a2b todo-search/online --failed-records`,
+		Args: arguments(1, 2, "the id of a rollout, or its beginning, and at most one step"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.retry(cmd.Context(), c.about(args[0], reason))
+			q.Rollout, q.Step, q.By = args[0], strings.Join(args[1:], ""), me()
+			switch {
+			case q.FailedRecords:
+				return c.retryRecords(cmd.Context(), q)
+			case q.Step != "":
+				return misused(cmd, "a step can be named with --failed-records only: all failed steps are tried again")
+			}
+			return c.retry(cmd.Context(), q)
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
+	cmd.Flags().BoolVar(&q.FailedRecords, "failed-records", false, "try the records that were put aside")
+	cmd.Flags().StringVar(&q.Reason, "reason", "", reasonUsage)
 	return cmd
 }
 
@@ -41,13 +56,13 @@ func (c *command) about(id, reason string) orchestrator.RolloutRequest {
 	return orchestrator.RolloutRequest{Rollout: id, By: me(), Reason: reason}
 }
 
-func (c *command) retry(ctx context.Context, q orchestrator.RolloutRequest) error {
+func (c *command) retry(ctx context.Context, q orchestrator.RetryRequest) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, orchestrator.RetryRequest{Rollout: q.Rollout, By: q.By, Reason: q.Reason})
+	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, q)
 	if err != nil {
 		return err
 	}

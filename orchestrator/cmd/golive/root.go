@@ -66,7 +66,8 @@ func told(err error) error {
 // streams is what a command reads from and writes to.
 type streams struct {
 	out, err io.Writer
-	color    bool // of err
+	color    bool    // of err
+	bottom   *screen // of the terminal that err is; nil: it is none, or a plain one
 	dir      string
 	getenv   func(string) string
 }
@@ -77,10 +78,15 @@ func terminal() streams {
 	if err != nil {
 		dir = "."
 	}
-	return streams{
-		out: os.Stdout, err: os.Stderr, dir: dir, getenv: os.Getenv,
-		color: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	s := streams{out: os.Stdout, err: os.Stderr, dir: dir, getenv: os.Getenv, bottom: screenOn(os.Stderr, os.Getenv)}
+	if s.bottom == nil {
+		return s
 	}
+	s.color, s.err = true, s.bottom
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		s.out = outlet{s.bottom, os.Stdout}
+	}
+	return s
 }
 
 // options are the flags that every command has.
@@ -140,9 +146,9 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags.StringVarP(&c.output, "output", "o", "table", "how to answer: table, json, yaml or jsonl")
 	flags.StringVar(&c.paint, "color", "auto", "auto, always or never")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what the orchestrator and the relay do")
-	root.AddCommand(c.upCommand(), c.serveCommand(), c.deployCommand(), c.statusCommand(), c.historyCommand(),
+	root.AddCommand(c.upCommand(), c.serveCommand(), c.deployCommand(), c.watchCommand(), c.statusCommand(), c.historyCommand(),
 		c.showCommand(), c.routesCommand(), c.ledgerCommand(), c.retryCommand(), c.abortCommand(), c.pauseCommand(),
-		c.resumeCommand(), c.backwardCommand(), c.versionCommand())
+		c.resumeCommand(), c.paceCommand(), c.backwardCommand(), c.versionCommand())
 	return root
 }
 

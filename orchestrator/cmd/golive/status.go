@@ -77,11 +77,10 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 	}
 	fmt.Fprintf(w, "%s %s: rollout %s %s %s\n", a.App, a.Version, r.ID, r.Status, ago(at))
 	for _, step := range r.Running() {
+		seen := r.Sightings[step.ID]
 		text := ""
-		if seen := r.Sightings[step.ID]; seen.Waiting != "" {
-			text = ", waiting: " + seen.Waiting
-		} else if seen.Done > 0 {
-			text = fmt.Sprintf(", %d of %d done", seen.Done, seen.Total)
+		if told := sighted(r.State, step, seen).tell(time.Now()); told != "" {
+			text = ", " + told
 		} else if step.Kind == rollout.Migration && seen.Beat.IsZero() && step.Deadline.IsZero() {
 			text = ", waiting, no sign of life, no timeout"
 		}
@@ -92,6 +91,9 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 	}
 	for _, step := range r.FailedSteps() {
 		fmt.Fprintf(w, "  failed: %s: %s\n", step.ID, step.Error)
+	}
+	if text := tellLeft(r.State); text != "" && r.Status != rollout.Amending {
+		fmt.Fprintf(w, "  %s\n", text)
 	}
 	for _, what := range r.Waits {
 		fmt.Fprintf(w, "  waits for %s\n", what)

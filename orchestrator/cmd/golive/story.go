@@ -19,10 +19,13 @@ type story struct {
 	color bool
 	width int // of the names before lines of processes
 	known map[string]rollout.Step
+
+	bottom   *screen            // on which what runs is drawn; nil: it is told in lines
+	averages map[string]float64 // by step: records a second, as its script has told last
 }
 
 func newStory(w io.Writer, color bool) *story {
-	return &story{w: w, color: color, known: make(map[string]rollout.Step)}
+	return &story{w: w, color: color, known: make(map[string]rollout.Step), averages: make(map[string]float64)}
 }
 
 // Colors of what a line says; the glyph and the words say the same.
@@ -138,7 +141,14 @@ func (s *story) tell(r rollout.State) {
 	}
 	switch r.Status {
 	case rollout.Completed:
+		if r.Amended > 0 {
+			s.tellAmended(r)
+			return
+		}
 		s.say(green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
+		if text := tellLeft(r); text != "" {
+			s.say(yellow, "!", "%s", text)
+		}
 	case rollout.Failed:
 		if r.Backward != nil {
 			s.say(red, "✗", "%s %s is not undone: its way backward has failed", r.Release.App, r.Release.Version)
@@ -152,6 +162,15 @@ func (s *story) tell(r rollout.State) {
 	case rollout.Superseded:
 		s.say(yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
 	}
+}
+
+// tellAmended says what has become of records that were tried again.
+func (s *story) tellAmended(r rollout.State) {
+	if text := tellLeft(r); text != "" {
+		s.say(yellow, "!", "rollout %s: %s", r.ID, text)
+		return
+	}
+	s.say(green, "✓", "rollout %s: no record is put aside any more", r.ID)
 }
 
 // tellStep shows how a step differs from what was told of it.
@@ -198,6 +217,13 @@ func tellPerson(e rollout.Event) string {
 		return what + " is paused"
 	case rollout.ResumeAsked:
 		return what + " goes on, resumed"
+	case rollout.PaceAsked:
+		return what + " " + tellPace(e.Pace)
+	case rollout.RecordsAsked:
+		if e.Step != "" {
+			return "the records that " + e.Step + " has put aside are tried again"
+		}
+		return "the records that were put aside are tried again"
 	}
 	return ""
 }
@@ -247,7 +273,11 @@ func (s *story) change(step rollout.Step) {
 		}
 		s.say(plain, "→", "%s%s", script.Subject(protocol.StartVerb(step.Revert)), attempt(step))
 	case rollout.StepDone, rollout.StepReverted:
-		s.say(green, "←", "%s (%s%s%s)", script.Subject(protocol.DoneVerb(step.Revert)), duration, items(step), note(step))
+		if step.Records && step.Error != nil {
+			s.say(yellow, "✗", "%s (%s): %s: the records stay put aside", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
+			return
+		}
+		s.say(green, "←", "%s (%s%s%s%s)", script.Subject(protocol.DoneVerb(step.Revert)), duration, s.items(step), putAside(step), note(step))
 	case rollout.StepRetrying:
 		s.say(yellow, "✗", "%s (%s): %s: attempt %d %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error,
 			step.Attempt+1, nextTry(step))
@@ -330,11 +360,31 @@ func attempt(step rollout.Step) string {
 	return ""
 }
 
-func items(step rollout.Step) string {
+// items is how many records a step has dealt with and, where it took long enough, how many
+// of them a second.
+func (s *story) items(step rollout.Step) string {
 	if step.Items == 0 {
 		return ""
 	}
-	return ", " + plural(int(step.Items), "item")
+	text := ", " + plural(int(step.Items), "item")
+	elapsed := step.Ended.Sub(step.Started).Seconds()
+	s.mu.Lock()
+	average := s.averages[step.ID]
+	s.mu.Unlock()
+	if average <= 0 && step.Attempt == 1 && elapsed > 0 {
+		average = float64(step.Items) / elapsed
+	}
+	if elapsed < 1 || average <= 0 {
+		return text
+	}
+	return text + ", " + perSecond(average) + " on average"
+}
+
+func putAside(step rollout.Step) string {
+	if step.PutAside == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d put aside", step.PutAside)
 }
 
 func note(step rollout.Step) string {
@@ -351,38 +401,35 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// pulse is how far a running script is.
-type pulse struct {
-	step        string
-	done, total int64
-	rate        float64 // a second
-	note        string
-	waiting     string
-	since       time.Time // when the attempt began
-	told        time.Time // when a line last said that it runs
+// drawn reports whether what runs is drawn at the bottom of a terminal.
+func (s *story) drawn() bool { return s.bottom != nil }
+
+// draw draws what runs at the bottom of the terminal.
+func (s *story) draw(pulses []pulse, now time.Time) {
+	if s.bottom == nil {
+		return
+	}
+	width, height := s.bottom.look()
+	s.bottom.draw(bars(pulses, look{width: width, height: height, color: s.color}, now))
+}
+
+// averaged remembers how many records a second a script has dealt with.
+func (s *story) averaged(step string, average float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.averages[step] = average
 }
 
 // running shows a running step on one line, in the form CLI.md gives.
 func (s *story) running(p pulse) {
-	text := fmt.Sprintf("state=running step=%s", p.step)
-	if p.waiting != "" {
-		s.say(yellow, "…", "state=waiting step=%s for=%s: %s", p.step, time.Since(p.since).Round(time.Second), p.waiting)
-		if script, found := strings.CutPrefix(p.waiting, "nobody listens to "); found {
+	now := time.Now()
+	lasted := now.Sub(p.since).Round(time.Second)
+	if p.Waiting != "" {
+		s.say(yellow, "…", "state=waiting step=%s for=%s: %s", p.step, lasted, p.Waiting)
+		if script, found := strings.CutPrefix(p.Waiting, "nobody listens to "); found {
 			s.say(yellow, " ", "start the setup service that answers %s, or give its command in golive.yaml (key setup)", script)
 		}
 		return
 	}
-	if p.done > 0 || p.total > 0 {
-		text += fmt.Sprintf(" done=%d", p.done)
-	}
-	if p.total > 0 {
-		text += fmt.Sprintf(" total=%d", p.total)
-	}
-	if p.rate > 0 {
-		text += fmt.Sprintf(" rate=%.0f/s", p.rate)
-		if p.total > p.done {
-			text += fmt.Sprintf(" eta=%s", time.Duration(float64(p.total-p.done)/p.rate*float64(time.Second)).Round(time.Second))
-		}
-	}
-	s.say(dim, "…", "%s for=%s", text, time.Since(p.since).Round(time.Second))
+	s.say(dim, "…", "%s for=%s", p.line(now), lasted)
 }

@@ -101,12 +101,3 @@ func TestStorySaysWithoutColorWhatItSaysWithIt(t *testing.T) {
 		t.Error("escapes where no color was asked for")
 	}
 }
-
-func TestRunningLine(t *testing.T) {
-	var out bytes.Buffer
-	s := newStory(&out, false)
-	s.running(pulse{step: "todo-search/online", done: 512, total: 1204, rate: 310, since: time.Now()})
-	s.running(pulse{step: "todo-search/online", since: time.Now()})
-	s.running(pulse{step: "a/offline", waiting: "nobody listens to deployment-a-0.0.1-offline-start", since: time.Now()})
-	golden(t, "running.txt", out.Bytes())
-}

@@ -18,6 +18,7 @@ type upOptions struct {
 	older  bool
 	data   string
 	listen string
+	seed   int // GOLIVE_SEED of the seed command; 0: it is not run
 }
 
 func (c *command) upCommand() *cobra.Command {
@@ -28,20 +29,26 @@ func (c *command) upCommand() *cobra.Command {
 		Long: `up runs the app whose manifest, golive.yaml, is in DIR (default: this folder):
 a bus, its services, its setup services and the rollout of its version. It
 stays up until Ctrl-C. What it keeps lies in the data folder, so the next up
-knows which scripts have run.`,
+knows which scripts have run. With --seed N it has the manifest's seed command
+make N records, or whatever N means to it, before the rollout begins.`,
 		Example: `  golive up examples/todo
-  golive up --once --data /tmp/try examples/todo`,
+  golive up --once --data /tmp/try examples/todo
+  golive up --seed 100000 examples/todo`,
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
 			if len(args) > 0 {
 				dir = args[0]
 			}
+			if cmd.Flags().Changed("seed") && o.seed < 1 {
+				return misused(cmd, "--seed must be at least 1")
+			}
 			return c.up(cmd.Context(), dir, o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.older, "allow-older", false, "bring a version that is older than what has run here")
 	cmd.Flags().BoolVar(&o.once, "once", false, "end when the rollout has ended: exit code 0 if completed, 1 if failed")
+	cmd.Flags().IntVar(&o.seed, "seed", 0, "run the manifest's seed command first, with this number as GOLIVE_SEED")
 	cmd.Flags().StringVar(&o.data, "data", "", "folder of what it keeps (environment: GOLIVE_DATA; default .golive in DIR)")
 	cmd.Flags().StringVar(&o.listen, "listen", embedded.DefaultListen, "where the bus listens, HOST:PORT; port 0 is a free one")
 	return cmd
@@ -53,7 +60,11 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	s := newStory(c.err, c.color)
+	if o.seed > 0 && m.Seed == nil {
+		return &failure{code: codeMisused, exit: exitMisused, message: "--seed needs the key seed in " + c.short(m.Path) + ", which has none",
+			hint: "give there the command that makes data: seed: [go, run, ./seed]"}
+	}
+	s := c.story()
 	data := c.dataFolder(m, o.data)
 	bus, r, err := c.openBus(ctx, m, data, o.listen, s)
 	if err != nil {

@@ -36,19 +36,26 @@ func (u *upRun) run(ctx context.Context) error {
 	if err := u.awaitServices(ctx); err != nil {
 		return interrupted(ctx, err, nil)
 	}
+	if u.options.seed > 0 {
+		if err := u.seed(ctx); err != nil {
+			return interrupted(ctx, err, nil)
+		}
+	}
 	begun, err := u.begin(ctx)
 	if err != nil {
 		return err
 	}
 	for after := uint64(0); ; {
 		last, sequence, err := u.follow(ctx, begun, after)
-		if e := u.app.stopSetups(atOnce(ctx)); e != nil {
+		if e := u.app.stopSetups(atOnce(ctx), u.keeps(last)); e != nil {
 			return e
 		}
 		if err != nil {
 			return interrupted(ctx, err, &last)
 		}
-		err = u.conclude(ctx, last)
+		if err = nil; begun.Status != rollout.Amending {
+			err = u.conclude(ctx, last)
+		}
 		if u.options.once {
 			return err
 		}
@@ -61,6 +68,15 @@ func (u *upRun) run(ctx context.Context) error {
 		}
 		begun, after = *retried, sequence
 	}
+}
+
+// keeps tells which setup services go on running when the rollout has ended: as long as up
+// stays, the records that they have put aside can be tried again.
+func (u *upRun) keeps(last rollout.State) func(owner string) bool {
+	if u.options.once || last.Status != rollout.Completed {
+		return none
+	}
+	return func(owner string) bool { return asideIn(last, owner) }
 }
 
 // conclude says how the rollout has ended.
@@ -189,7 +205,7 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		found := page.Rollouts[0]
 		same := found.Release.Version == want.Version && found.Release.Digest == want.Digest
 		switch {
-		case same && found.Status == rollout.Running:
+		case same && (found.Status == rollout.Running || found.Status == rollout.Amending):
 			u.story.say(plain, "*", "going on with rollout %s, which was under way", found.ID)
 			return found.State, nil
 		case same && found.Status == rollout.Failed:
@@ -223,7 +239,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 	results := make(chan result, 1)
 	go func() {
 		started, plan := false, begun
-		f := follower{nc: u.relay.Conn(), story: u.story, after: after, each: func(r journal.Record) error {
+		f := follower{nc: u.relay.Conn(), story: u.story, after: after, lines: u.lines(), each: func(r journal.Record) error {
 			if len(plan.Steps) == 0 { // it waited for the one before it to be aborted
 				plan = r.State
 			}
@@ -289,20 +305,22 @@ func (u *upRun) stay(ctx context.Context, last rollout.State, sequence uint64) (
 		case err := <-u.ended:
 			return nil, fmt.Errorf("the orchestrator has ended: %w", err)
 		case d := <-u.app.died:
-			if u.app.running(d.program) {
+			if u.app.running(d.program) && d.program.owner == "" {
 				return nil, u.ruin(d)
 			}
+			u.app.lose(d.program) // nothing is left to do for a setup service but what may be asked for later
 		}
 	}
 }
 
-// awaitRetry waits for a failed rollout to be tried again, as golive retry does.
+// awaitRetry waits for a failed rollout to be tried again, as golive retry does, or the
+// records that one has put aside.
 func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uint64, retried chan<- rollout.State) {
-	if last.Status.Final() {
+	if last.Status.Final() && last.Status != rollout.Completed {
 		return
 	}
 	err := u.engine.journal.FollowSubject(ctx, protocol.RolloutSubject(last.Release.App, last.ID), sequence, func(r journal.Record) error {
-		if r.State.Status == rollout.Running {
+		if r.State.Status == rollout.Running || r.State.Status == rollout.Amending {
 			retried <- r.State
 		}
 		return errEnded // whatever came first: a retry, or its end for good

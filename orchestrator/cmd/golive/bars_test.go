@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// heard is a pulse of a step that began some time before noon and has told of itself once a
+// second, always the same number of records.
+func heard(step string, lasts time.Duration, each, total int64, change func(*protocol.ProgressMessage)) pulse {
+	p := pulse{step: step, attempt: 1, script: true, since: noon.Add(-lasts)}
+	for at, done := p.since.Add(time.Second), each; !at.After(noon); at, done = at.Add(time.Second), done+each {
+		m := protocol.ProgressMessage{Done: &done, Total: total}
+		if change != nil {
+			change(&m)
+		}
+		p.hear(m, at)
+	}
+	return p
+}
+
+// manyPulses are steps in all states that there are.
+func manyPulses() []pulse {
+	waiting := pulse{step: "mail/online", attempt: 1, script: true, since: noon.Add(-12 * time.Second)}
+	waiting.Waiting = "nobody listens to deployment-mail-1.0.0-online-start"
+	paused := heard("stock/online", 10*time.Minute, 2, 5000, nil)
+	paused.paused = " by ann@laptop: lunch"
+	return []pulse{
+		heard("todo-search/online", 4*time.Second, 128, 1204, nil),
+		heard("billing/online", 90*time.Second, 12345, 12345678, func(m *protocol.ProgressMessage) {
+			m.Rate, m.Average, m.Limit, m.PutAside, m.Note = 12500, 12000.4, 12500, 3, "invoices of 2024"
+		}),
+		heard("ledger/online", 40*time.Second, 25, 100000, func(m *protocol.ProgressMessage) {
+			m.Held, m.PutAside = "throttled: replica lag 12 s", 1
+		}),
+		paused,
+		heard("shop/setup", 2*time.Second, 40, 0, nil),
+		waiting,
+		{step: "search/traffic", attempt: 1, since: noon.Add(-time.Second)},
+		heard("todos/offline", time.Second, 7, 9, func(m *protocol.ProgressMessage) { m.Held = "waiting for the 倉庫\x1b[2J\nof the day" }),
+	}
+}
+
+func TestBars(t *testing.T) {
+	var out bytes.Buffer
+	for _, l := range []look{{width: 100, height: 28}, {width: 80, height: 28}, {width: 60, height: 10}, {width: 33, height: 4}, {width: 9, height: 3}} {
+		fmt.Fprintf(&out, "%d columns, %d lines\n", l.width, l.height)
+		for _, line := range bars(manyPulses(), l, noon) {
+			fmt.Fprintf(&out, "%s|\n", line)
+		}
+		fmt.Fprintln(&out)
+	}
+	golden(t, "bars.txt", out.Bytes())
+}
+
+func TestBarsFitWhateverTheTerminal(t *testing.T) {
+	for width := range 200 {
+		for height := range 20 {
+			for _, color := range []bool{false, true} {
+				lines := bars(manyPulses(), look{width: width, height: height, color: color}, noon)
+				if len(lines) > height {
+					t.Fatalf("%d lines where there is room for %d", len(lines), height)
+				}
+				for _, line := range lines {
+					bare := escapes.ReplaceAllString(line, "")
+					if n := columnsOf(bare); n > width {
+						t.Fatalf("%d columns where there is room for %d: %s", n, width, bare)
+					}
+					if strings.ContainsAny(bare, "\x1b\n\r\t") {
+						t.Fatalf("it would move the cursor: %q", bare)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestBarsSayWithoutColorWhatTheySayWithIt(t *testing.T) {
+	plainly := strings.Join(bars(manyPulses(), look{width: 100, height: 28}, noon), "\n")
+	colored := strings.Join(bars(manyPulses(), look{width: 100, height: 28, color: true}, noon), "\n")
+	if !strings.Contains(colored, green) || escapes.ReplaceAllString(colored, "") != plainly {
+		t.Errorf("they differ:\n%s\n%s", plainly, colored)
+	}
+}
+
+func TestRunningLine(t *testing.T) {
+	var out bytes.Buffer
+	for _, p := range manyPulses() {
+		fmt.Fprintln(&out, p.line(noon))
+	}
+	s := newStory(&out, false)
+	s.running(pulse{step: "todo-search/online", since: time.Now()})
+	s.running(pulse{step: "a/offline", Sighting: orchestrator.Sighting{Waiting: "nobody listens to deployment-a-0.0.1-offline-start"}, since: time.Now()})
+	golden(t, "running.txt", out.Bytes())
+}
+
+func TestTellInWords(t *testing.T) {
+	var out bytes.Buffer
+	for _, p := range manyPulses() {
+		fmt.Fprintf(&out, "%s: %s\n", p.step, p.tell(noon))
+	}
+	golden(t, "words.txt", out.Bytes())
+}
+
+func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
+	some := func(p pulse) string {
+		left, known := p.left(noon)
+		if !known {
+			return "unknown"
+		}
+		return left.String()
+	}
+	unsteady := heard("a/online", 6*time.Second, 10, 1000, nil)
+	for i := range unsteady.samples[3:] {
+		unsteady.samples[3+i].done += int64(300 * (i + 1))
+	}
+	silent := heard("a/online", 10*time.Second, 10, 1000, nil)
+	silent.Beat = noon.Add(-time.Minute)
+	joined := pulse{step: "a/online", attempt: 1, since: noon.Add(-time.Hour),
+		Sighting: orchestrator.Sighting{Done: 3600, Total: 7200, Average: 1, Beat: noon}}
+	slowed := joined
+	slowed.Limit, slowed.Rate = 0.5, 0.5
+	throttled := joined
+	throttled.Held = "throttled: replica lag 12 s"
+	changed := heard("a/online", 10*time.Second, 10, 1000, nil)
+	for at := range 4 {
+		done := int64(100 + at)
+		changed.hear(protocol.ProgressMessage{Done: &done, Total: 1000, Limit: 1}, noon.Add(time.Duration(at-4)*time.Second))
+	}
+	tests := []struct {
+		what string
+		p    pulse
+		want string
+	}{
+		{"it goes on steadily", heard("a/online", 10*time.Second, 10, 1000, nil), "1m30s"},
+		{"it has just begun", heard("a/online", 2*time.Second, 10, 1000, nil), "unknown"},
+		{"nobody knows of how much", heard("a/online", 10*time.Second, 10, 0, nil), "unknown"},
+		{"it is unsteady", unsteady, "unknown"},
+		{"it says nothing any more", silent, "unknown"},
+		{"it has done more than there was", heard("a/online", 10*time.Second, 10, 50, nil), "unknown"},
+		{"it is paused", heard("a/online", 10*time.Second, 10, 1000, func(m *protocol.ProgressMessage) { m.Held = "paused" }), "unknown"},
+		{"it was looked at only now", joined, "1h0m0s"},
+		{"it was looked at only now, and keeps to a limit", slowed, "2h0m0s"},
+		{"it was looked at only now, and is throttled", throttled, "unknown"},
+		{"it has got another limit", changed, "14m57s"},
+	}
+	for _, test := range tests {
+		if got := some(test.p); got != test.want {
+			t.Errorf("%s: the time left is %s, want %s", test.what, got, test.want)
+		}
+	}
+}
+
+// The lines for programs. Changing a field is a breaking change.
+func TestProgressLines(t *testing.T) {
+	var out bytes.Buffer
+	f := follower{id: "0199c6d2-1a2b-7000-8000-000000000001"}
+	for _, p := range manyPulses() {
+		if err := printLines(&out, progressLine{f.lineOf(p, noon)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "progress.txt", out.Bytes())
+}

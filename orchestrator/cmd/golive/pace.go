@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+func (c *command) paceCommand() *cobra.Command {
+	q := orchestrator.PaceRequest{}
+	rate := 0.0
+	cmd := &cobra.Command{
+		Use:   "pace ROLLOUT [STEP] [--rate N] [--in-flight N]",
+		Short: "Have a script work faster, or slower",
+		Long: `pace tells the script of a step how fast it may work: so many records a second,
+of all its instances together, and so many batches at the same time in each. It
+holds for the step's later attempts, too. STEP may be left out while a single
+script runs.`,
+		Example: `  golive pace 0199c6d2-1a2b todo-search/online --rate 500
+  golive pace 0199c6d2-1a2b --rate 0 --reason "the night has come"
+  golive pace 0199c6d2-1a2b --in-flight 4`,
+		Args: arguments(1, 2, "the id of a rollout, or its beginning, and at most one step"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			given := cmd.Flags().Changed
+			switch {
+			case !given("rate") && !given("in-flight"):
+				return misused(cmd, "golive pace needs --rate or --in-flight")
+			case !(rate >= 0 && rate <= 1e12):
+				return misused(cmd, "--rate must be records a second, or 0 for no limit")
+			case given("in-flight") && q.InFlight < 1:
+				return misused(cmd, "--in-flight must be at least 1")
+			}
+			if given("rate") {
+				q.Rate = &rate
+			}
+			q.Rollout, q.Step, q.By = args[0], strings.Join(args[1:], ""), me()
+			return c.pace(cmd.Context(), q)
+		},
+	}
+	cmd.Flags().Float64Var(&rate, "rate", 0, "records a second; 0 lifts the limit")
+	cmd.Flags().IntVar(&q.InFlight, "in-flight", 0, "batches under way at the same time, in each instance")
+	cmd.Flags().StringVar(&q.Reason, "reason", "", reasonUsage)
+	return cmd
+}
+
+func (c *command) pace(ctx context.Context, q orchestrator.PaceRequest) error {
+	v, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutView, error) {
+		if q.Step == "" {
+			found, err := client.Show(ctx, orchestrator.RolloutRequest{Rollout: q.Rollout})
+			if err == nil {
+				q.Step, err = onlyScript(found.State)
+			}
+			if err != nil {
+				return orchestrator.RolloutView{}, err
+			}
+		}
+		return client.Pace(ctx, q)
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(v, func(w io.Writer) {
+		pace := &protocol.Pace{Rate: q.Rate, InFlight: q.InFlight}
+		if step, known := v.Step(q.Step); known && step.Pace != nil {
+			pace = step.Pace
+		}
+		fmt.Fprintf(w, "step %s of rollout %s %s\n", q.Step, v.ID, tellPace(pace))
+	})
+}
+
+// onlyScript is the step whose script runs, if there is one and no other.
+func onlyScript(s rollout.State) (string, error) {
+	var all []string
+	for _, step := range s.Running() {
+		if step.Kind == rollout.Migration {
+			all = append(all, step.ID)
+		}
+	}
+	switch len(all) {
+	case 1:
+		return all[0], nil
+	case 0:
+		return "", &failure{code: orchestrator.CodeConflict, exit: exitFailed, message: fmt.Sprintf("no script of rollout %s runs", s.ID),
+			hint: "name the step whose script shall have the pace when it runs: golive show " + s.ID + " lists them"}
+	}
+	return "", &failure{code: orchestrator.CodeAmbiguous, exit: exitFailed,
+		message: fmt.Sprintf("several scripts of rollout %s run: %s", s.ID, strings.Join(all, ", ")),
+		hint:    "name the step: golive pace " + s.ID + " " + all[0]}
+}
+
+// tellPace says how fast a script may work.
+func tellPace(p *protocol.Pace) string {
+	if p == nil {
+		return "works as fast as it can"
+	}
+	var all []string
+	switch {
+	case p.Rate != nil && *p.Rate > 0:
+		all = append(all, "at most "+perSecond(*p.Rate))
+	case p.Rate != nil:
+		all = append(all, "as fast as it can")
+	}
+	if p.InFlight > 0 {
+		batches := "batches"
+		if p.InFlight == 1 {
+			batches = "batch"
+		}
+		all = append(all, fmt.Sprintf("%d %s at the same time", p.InFlight, batches))
+	}
+	return "works " + strings.Join(all, ", ")
+}

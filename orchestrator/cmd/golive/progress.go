@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// progressLine is how far a script is, for programs that follow a rollout.
+type progressLine struct {
+	Progress progress `json:"progress"`
+}
+
+type progress struct {
+	Rollout string    `json:"rollout"`
+	Step    string    `json:"step"`
+	Attempt int       `json:"attempt"`
+	State   string    `json:"state"` // running, paused, waiting, or held: not as fast as it could
+	At      time.Time `json:"at"`
+	Started time.Time `json:"started"` // when the attempt began
+
+	Done     int64   `json:"done"`
+	Total    int64   `json:"total,omitempty"`   // absent: not known
+	Rate     float64 `json:"rate,omitempty"`    // records a second now
+	Average  float64 `json:"average,omitempty"` // records a second of this attempt
+	Limit    float64 `json:"limit,omitempty"`   // records a second that it keeps to
+	Left     float64 `json:"left,omitempty"`    // seconds; absent: there is not enough to tell
+	PutAside int64   `json:"putAside,omitempty"`
+	Held     string  `json:"held,omitempty"`    // why it does not go on, or not as fast as it could
+	Waiting  string  `json:"waiting,omitempty"` // what it waits for
+	Note     string  `json:"note,omitempty"`
+}
+
+// printProgress prints a line for each script about which something has changed. What has
+// only just begun may be over at once: its events tell enough.
+func (f *follower) printProgress(now time.Time) {
+	if f.lines == nil {
+		return
+	}
+	for _, p := range f.all() {
+		if !p.script || now.Sub(p.since) < time.Second {
+			continue
+		}
+		line := f.lineOf(p, now)
+		key := fmt.Sprint(line.State, line.Done, line.Total, line.Limit, line.PutAside, line.Held, line.Waiting, line.Note)
+		f.mu.Lock()
+		if r := f.running[p.step]; r != nil && r.attempt == p.attempt && r.printed != key {
+			r.printed = key
+			_ = f.lines(progressLine{line}) // an event will notice that nobody reads any more
+		}
+		f.mu.Unlock()
+	}
+}
+
+func (f *follower) lineOf(p pulse, now time.Time) progress {
+	_, state, _ := p.state()
+	if p.Held != "" && state != "paused" && state != "waiting" {
+		state = "held"
+	}
+	left, _ := p.left(now)
+	return progress{
+		Rollout: f.id, Step: p.step, Attempt: p.attempt, State: state, At: now.UTC(), Started: p.since.UTC(),
+		Done: p.Done, Total: p.Total, Rate: rounded(p.rateNow(now)), Average: rounded(p.average(now)), Limit: p.Limit,
+		Left: left.Seconds(), PutAside: p.PutAside, Held: p.heldBy(), Waiting: p.Waiting, Note: p.Note,
+	}
+}
+
+// rounded is a rate to the hundredth.
+func rounded(rate float64) float64 { return math.Round(rate*100) / 100 }
+
+// line is how far a step is, on one line with stable keys.
+func (p *pulse) line(now time.Time) string {
+	_, state, _ := p.state()
+	if state != "paused" {
+		state = "running"
+	}
+	text := fmt.Sprintf("state=%s step=%s", state, p.step)
+	if p.Done > 0 || p.Total > 0 {
+		text += fmt.Sprintf(" done=%d", p.Done)
+	}
+	if p.Total > 0 {
+		text += fmt.Sprintf(" total=%d", p.Total)
+	}
+	if rate := p.rateNow(now); rate > 0 {
+		text += fmt.Sprintf(" rate=%s/s", digits(rate))
+	}
+	if average := p.average(now); average > 0 {
+		text += fmt.Sprintf(" average=%s/s", digits(average))
+	}
+	if left, known := p.left(now); known {
+		text += fmt.Sprintf(" eta=%s", left)
+	}
+	if p.Limit > 0 {
+		text += fmt.Sprintf(" limit=%s/s", digits(p.Limit))
+	}
+	if p.PutAside > 0 {
+		text += fmt.Sprintf(" putAside=%d", p.PutAside)
+	}
+	if why := p.heldBy(); why != "" {
+		text += fmt.Sprintf(" held=%q", oneLine(why))
+	}
+	return text
+}
+
+// digits is a rate without a fraction or, below ten, with two digits.
+func digits(rate float64) string {
+	if rate < 9.5 {
+		return strconv.FormatFloat(rate, 'g', 2, 64)
+	}
+	return fmt.Sprintf("%.0f", rate)
+}

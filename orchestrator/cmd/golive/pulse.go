@@ -1,0 +1,262 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+const (
+	enoughToTell = 3 * time.Second  // of progress, before the time left is told
+	lookBack     = 30 * time.Second // how far the recent average reaches
+	outdated     = 20 * time.Second // after which a rate is no longer one of now: four signs of life have not come
+	sampleEvery  = 200 * time.Millisecond
+)
+
+// pulse is how far a running step is.
+type pulse struct {
+	orchestrator.Sighting
+
+	step    string
+	attempt int
+	script  bool      // it runs a script
+	paused  string    // by whom and why; empty: it is not
+	since   time.Time // when the attempt began
+	told    time.Time // when a line last said that it runs
+
+	samples []sample // of its progress, the oldest first
+	printed string   // the progress line that was printed last
+}
+
+// sample is how much was done at a time.
+type sample struct {
+	at   time.Time
+	done int64
+}
+
+// hear takes in what a script tells of itself.
+func (p *pulse) hear(m protocol.ProgressMessage, now time.Time) {
+	p.Beat, p.Waiting = now, ""
+	if m.Done == nil { // it lives, and has done no more
+		if len(p.samples) > 0 {
+			p.sample(now)
+		}
+		return
+	}
+	if m.Limit != p.Limit || word(m.Held) != word(p.Held) {
+		p.samples = nil // from now on it goes at another speed
+	}
+	p.Done, p.Total, p.Note = *m.Done, m.Total, m.Note
+	p.Rate, p.Average, p.Limit, p.Held, p.PutAside = m.Rate, m.Average, m.Limit, m.Held, m.PutAside
+	p.sample(now)
+}
+
+// sample remembers how much is done now.
+func (p *pulse) sample(now time.Time) {
+	if n := len(p.samples); n > 0 && now.Sub(p.samples[n-1].at) < sampleEvery {
+		return
+	}
+	p.samples = append(p.samples, sample{now, p.Done})
+	for len(p.samples) > 2 && now.Sub(p.samples[1].at) > lookBack {
+		p.samples = p.samples[1:]
+	}
+}
+
+// rateNow is how many records a second the script deals with: as it tells itself, else as
+// it was seen lately; 0 when that is not known.
+func (p *pulse) rateNow(now time.Time) float64 {
+	switch {
+	case p.Beat.IsZero() || now.Sub(p.Beat) > outdated:
+		return 0
+	case p.Rate > 0:
+		return p.Rate
+	}
+	return speed(recent(p.samples, 5*time.Second))
+}
+
+// average is how many records a second the attempt has dealt with so far.
+func (p *pulse) average(now time.Time) float64 {
+	if p.Average > 0 {
+		return p.Average
+	}
+	elapsed := now.Sub(p.since).Seconds()
+	if p.attempt > 1 || p.Done == 0 || elapsed <= 0 { // what earlier attempts have done may be counted
+		return speed(p.samples)
+	}
+	return float64(p.Done) / elapsed
+}
+
+// left is the time until the script has ended, if it goes on as it did lately; false when
+// there is not enough to tell.
+func (p *pulse) left(now time.Time) (time.Duration, bool) {
+	remaining := p.Total - p.Done
+	if p.Total == 0 || remaining <= 0 || p.paused != "" || word(p.Held) == "paused" || now.Sub(p.Beat) > outdated {
+		return 0, false
+	}
+	rate := p.Average // all that is known of a script that was not watched for long
+	if p.Limit > 0 {
+		rate = min(rate, p.Limit)
+	}
+	if n := len(p.samples); n >= 3 && p.samples[n-1].at.Sub(p.samples[0].at) >= enoughToTell {
+		first, second := speed(p.samples[:n/2+1]), speed(p.samples[n/2:])
+		if min(first, second) <= 0 || max(first, second) > 2*min(first, second) {
+			return 0, false // it is not steady
+		}
+		rate = speed(p.samples)
+	} else if now.Sub(p.since) < enoughToTell || p.Held != "" {
+		return 0, false
+	}
+	seconds := float64(remaining) / rate
+	if rate <= 0 || seconds > math.MaxInt32 {
+		return 0, false
+	}
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second), true
+}
+
+// recent are the samples that are no older than the newest by more than d, and one more.
+func recent(all []sample, d time.Duration) []sample {
+	for len(all) > 2 && all[len(all)-1].at.Sub(all[1].at) > d {
+		all = all[1:]
+	}
+	return all
+}
+
+// speed is how many records a second were dealt with from the first sample to the last.
+func speed(all []sample) float64 {
+	if len(all) < 2 {
+		return 0
+	}
+	first, last := all[0], all[len(all)-1]
+	elapsed := last.at.Sub(first.at).Seconds()
+	if elapsed <= 0 || last.done <= first.done {
+		return 0
+	}
+	return float64(last.done-first.done) / elapsed
+}
+
+// percent is how much of the total is done, rounded down; false when the total is not known.
+func (p *pulse) percent() (int, bool) {
+	if p.Total <= 0 {
+		return 0, false
+	}
+	return int(min(100*float64(p.Done)/float64(p.Total), 100)), true
+}
+
+// counts says how much is done of how much; empty when nothing is known.
+func (p *pulse) counts() string {
+	switch percent, known := p.percent(); {
+	case known:
+		return fmt.Sprintf("%s of %s done, %d%%", grouped(p.Done), grouped(p.Total), percent)
+	case p.Done > 0:
+		return grouped(p.Done) + " done"
+	}
+	return ""
+}
+
+// pace says how fast it goes, what stands in its way and what it has left behind.
+func (p *pulse) pace(now time.Time) []string {
+	var all []string
+	if rate := p.rateNow(now); rate > 0 {
+		all = append(all, perSecond(rate)+" now")
+	}
+	if average := p.average(now); average > 0 {
+		all = append(all, perSecond(average)+" on average")
+	}
+	if p.Limit > 0 {
+		all = append(all, "limit "+perSecond(p.Limit))
+	}
+	if p.PutAside > 0 {
+		all = append(all, grouped(p.PutAside)+" put aside")
+	}
+	return all
+}
+
+// hindrance is why a step does not go on, or not as fast as it could; empty when nothing
+// stands in its way.
+func (p *pulse) hindrance() string {
+	switch {
+	case p.paused != "":
+		return "paused" + p.paused
+	case p.Waiting != "":
+		return "waiting: " + p.Waiting
+	}
+	return p.Held
+}
+
+// heldBy is why a step is held; what it waits for is told apart.
+func (p *pulse) heldBy() string {
+	if p.paused != "" {
+		return "paused" + p.paused
+	}
+	return p.Held
+}
+
+// tell is all that is known of the step, in words.
+func (p *pulse) tell(now time.Time) string {
+	var all []string
+	if counts := p.counts(); counts != "" {
+		all = append(all, counts)
+	}
+	if left, known := p.left(now); known {
+		all = append(all, short(left)+" left")
+	}
+	all = append(all, p.pace(now)...)
+	if why := p.hindrance(); why != "" {
+		all = append(all, why)
+	}
+	if p.Note != "" && p.Waiting == "" {
+		all = append(all, p.Note)
+	}
+	return oneLine(strings.Join(all, ", "))
+}
+
+// word is what a reason begins with, if it is a word and nothing else or has a colon behind
+// it: "throttled" of "throttled: replica lag 12 s".
+func word(held string) string {
+	first, _, _ := strings.Cut(held, ":")
+	if strings.ContainsAny(first, " \t\n") || len(first) > 12 {
+		return ""
+	}
+	return first
+}
+
+// perSecond is how a person is told a rate.
+func perSecond(rate float64) string {
+	switch {
+	case rate < 0.095:
+		return fmt.Sprintf("%.2g/s", rate)
+	case rate < 9.95:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", rate), ".0") + "/s"
+	}
+	return grouped(int64(math.Round(rate))) + "/s"
+}
+
+// grouped is a number with a comma before each third digit from the right, from five
+// digits on.
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	if n < 10000 {
+		return text
+	}
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// short is a duration of whole seconds without the parts that nobody needs.
+func short(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
+}

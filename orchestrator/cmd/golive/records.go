@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+const (
+	recordsInTable = 100  // that a table has; the other forms have all
+	recordsAsked   = 1000 // at a time
+	clipRecord     = 60   // columns
+)
+
+// failedRecords lists the records that the scripts of a rollout have put aside.
+func (c *command) failedRecords(ctx context.Context, q orchestrator.RecordsRequest) error {
+	switch c.output {
+	case "jsonl":
+		return c.eachRecord(ctx, q, func(r protocol.FailedRecord) error { return c.print(r, nil) })
+	case "json", "yaml":
+		all := []protocol.FailedRecord{}
+		err := c.eachRecord(ctx, q, func(r protocol.FailedRecord) error {
+			all = append(all, r)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return c.print(all, nil)
+	}
+	q.Limit = recordsInTable
+	page, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RecordsPage, error) {
+		return client.Records(ctx, q)
+	})
+	if err != nil {
+		return err
+	}
+	return c.print(page, func(w io.Writer) { printRecords(w, q, page) })
+}
+
+// eachRecord calls f with every record that is put aside, page by page.
+func (c *command) eachRecord(ctx context.Context, q orchestrator.RecordsRequest, f func(protocol.FailedRecord) error) error {
+	r, err := c.reach(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	client := orchestrator.NewClient(r.Conn())
+	for q.Limit = recordsAsked; ; {
+		page, err := client.Records(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, record := range page.Records {
+			if err := f(record); err != nil {
+				return err
+			}
+		}
+		if q.After = page.Next; page.Next == "" {
+			return nil
+		}
+	}
+}
+
+func printRecords(w io.Writer, q orchestrator.RecordsRequest, page orchestrator.RecordsPage) {
+	if len(page.Records) == 0 {
+		fmt.Fprintln(w, "No record is put aside.")
+		return
+	}
+	var rows [][]string
+	for _, r := range page.Records {
+		cursor := r.Cursor
+		if r.Partition != "" {
+			cursor = r.Partition + " " + cursor
+		}
+		rows = append(rows, []string{r.Step, fit(cursor, clipRecord), fmt.Sprint(r.Tries), ago(r.At),
+			fit(r.Error, clipRecord), fit(string(r.Record), clipRecord)})
+	}
+	columns(w, []string{"STEP", "CURSOR", "TRIES", "PUT ASIDE", "ERROR", "RECORD"}, rows)
+	also := ""
+	if q.Step != "" {
+		also = " --step " + q.Step
+	}
+	if page.Next != "" {
+		fmt.Fprintf(w, "\nThere are more. All of them, in full: golive show %s --failed-records%s -o jsonl\n", q.Rollout, also)
+	}
+	fmt.Fprintf(w, "\nTo have them tried again: golive retry %s%s --failed-records\n", q.Rollout, space(q.Step))
+}
+
+// retryRecords has the records that are put aside tried again, and follows that to its end.
+func (c *command) retryRecords(ctx context.Context, q orchestrator.RetryRequest) error {
+	r, err := c.reach(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, q)
+	if err != nil {
+		return err
+	}
+	last, err := c.followUntil(ctx, c.follower(r), begun, rollout.Completed)
+	if err != nil {
+		return err
+	}
+	if n := left(last, q.Step); n > 0 {
+		f := &failure{code: codeFailed, exit: exitFailed,
+			message: fmt.Sprintf("%s still put aside", are(n, "record")),
+			hint:    fmt.Sprintf("golive show %s --failed-records tells which and why", last.ID)}
+		for _, step := range last.Steps {
+			if step.Records && step.Error != nil {
+				f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
+			}
+		}
+		return f
+	}
+	if c.output == "jsonl" {
+		return nil
+	}
+	return c.print(last, func(w io.Writer) {
+		fmt.Fprintf(w, "no record of rollout %s is put aside any more\n", last.ID)
+	})
+}
+
+// are is a number of things with its verb.
+func are(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what + " is"
+	}
+	return fmt.Sprintf("%d %ss are", n, what)
+}
+
+// left is how many records of a rollout, or of one of its steps, are put aside.
+func left(r rollout.State, step string) int64 {
+	n := int64(0)
+	for _, s := range r.Steps {
+		if step == "" || step == s.ID {
+			n += s.PutAside
+		}
+	}
+	return n
+}
+
+// tellLeft says how many records of a rollout are put aside, and how one sees them; empty
+// when there are none.
+func tellLeft(r rollout.State) string {
+	n := left(r, "")
+	if n == 0 {
+		return ""
+	}
+	what := "1 record was"
+	if n > 1 {
+		what = fmt.Sprintf("%d records were", n)
+	}
+	return fmt.Sprintf("%s put aside: golive show %s --failed-records", what, r.ID)
+}

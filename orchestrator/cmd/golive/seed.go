@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// seed runs the manifest's seed command to its end.
+func (u *upRun) seed(ctx context.Context) error {
+	p, err := u.app.launch(u.app.manifest.App+" seed", "", u.app.manifest.Seed, "", u.app.manifest.Version,
+		"GOLIVE_SEED="+strconv.Itoa(u.options.seed))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = p.Stop(atOnce(ctx)) // it has ended, or nobody waits for its work any more
+		<-p.Done()
+	}()
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	case d := <-u.app.died:
+		return u.ruin(d)
+	case err := <-u.ended:
+		return fmt.Errorf("the orchestrator has ended: %w", err)
+	}
+	if err := p.Err(); err != nil {
+		return &failure{code: codeFailed, exit: exitFailed, message: fmt.Sprintf("the seed command has failed: %s", err),
+			hint: "its last lines are above; see key seed in " + u.short(u.app.manifest.Path)}
+	}
+	u.story.say(green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)
+	return nil
+}
