@@ -40,7 +40,7 @@ type holding struct {
 	before int64 // records that were done when it was given
 	aside  int64 // records, as told last
 	heard  time.Time
-	local  bool
+	helper string // the instance that holds it; empty: this one
 }
 
 // conductor runs an attempt of a backfill. It gives partitions to lanes, here and in other
@@ -54,7 +54,6 @@ type conductor struct {
 	again       bool         // it deals with the records that were put aside
 	idle        func() time.Duration
 	valve       *valve // of this instance
-	shares      bool   // other instances may help
 	stop        context.CancelCauseFunc
 
 	mu        sync.Mutex
@@ -139,6 +138,9 @@ func (c *conductor) prepare(ctx context.Context) error {
 		return err
 	}
 	c.meter = newMeter(time.Now(), c.done())
+	idle := c.idle()
+	total := c.idle
+	c.idle = func() time.Duration { return total() - idle } // not the pauses before it
 	c.tell(ctx)
 	if !c.passage.Checked {
 		if err := runChecks(ctx, c.run, c.before); err != nil {
@@ -229,6 +231,7 @@ func (c *conductor) transfer(ctx context.Context) error {
 	watchers.Go(func() { c.followPace(watching) })
 	watchers.Go(func() { c.followThrottle(watching) })
 	watchers.Go(func() { c.keepTelling(watching) })
+	watchers.Go(func() { c.invite(watching, lasting) })
 	writer.Go(func() { c.write(lasting) })
 
 	err := c.work(ctx)
@@ -263,7 +266,7 @@ func (c *conductor) work(ctx context.Context) error {
 func (c *conductor) next(ctx context.Context) (*holding, error) {
 	for {
 		c.mu.Lock()
-		h, all := c.give(true)
+		h, all := c.give("")
 		changed := c.changed
 		c.mu.Unlock()
 		if h != nil {
@@ -279,9 +282,9 @@ func (c *conductor) next(ctx context.Context) (*holding, error) {
 	}
 }
 
-// give gives a partition that nobody works on; else it tells whether all have ended. The
-// caller holds mu.
-func (c *conductor) give(local bool) (h *holding, all bool) {
+// give gives a partition that nobody works on to a helper, or to this instance; else it
+// tells whether all have ended. The caller holds mu.
+func (c *conductor) give(helper string) (h *holding, all bool) {
 	held := make(map[*partition]bool, len(c.holdings))
 	for _, h := range c.holdings {
 		held[h.part] = true
@@ -298,7 +301,7 @@ func (c *conductor) give(local bool) (h *holding, all bool) {
 		c.grants++
 		h = &holding{
 			grant: grant{ID: strconv.Itoa(c.grants), Partition: p.Name, Cursor: p.Cursor, Size: c.passage.Size},
-			part:  p, before: p.Done, heard: time.Now(), local: local,
+			part:  p, before: p.Done, heard: time.Now(), helper: helper,
 		}
 		c.holdings[h.ID] = h
 		return h, false
@@ -325,6 +328,9 @@ func (c *conductor) report(ctx context.Context, id string, m mark) error {
 	}
 	c.putAside += m.PutAside - h.aside
 	h.aside = m.PutAside
+	if c.aside != nil && !c.again && c.putAside > c.most {
+		c.stop(fmt.Errorf("%w: at most %d are put aside", errTooManyAside, c.most))
+	}
 	if m.Ended {
 		delete(c.holdings, id)
 	}

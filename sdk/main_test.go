@@ -24,6 +24,8 @@ func play(role string) int {
 			run.Progress(12, 12, "")
 			return nil
 		}))
+	case "backfill":
+		return sdk.Main(crashSetup())
 	case "no script":
 		return sdk.Main(sdk.Setup{Service: "todo-search", Version: "0.0.1"})
 	}

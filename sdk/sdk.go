@@ -63,6 +63,12 @@ type Setup struct {
 
 	RevertBefore, RevertOffline, RevertOnline, RevertSetUp Script // undo what the phase did
 
+	// Shared are the backfills of these scripts that other instances may help with. Each
+	// has a Name that no other backfill of this Setup has. The instance that runs the script
+	// leads: others that have nothing to do ask it for partitions of the source, and run the
+	// backfill's Source.Records, Each and Batch, and nothing else of the script.
+	Shared []Shareable
+
 	Logger *zap.Logger // of the service itself; nil means silence
 }
 
@@ -111,6 +117,9 @@ func (s Setup) Run(ctx context.Context, r *relay.Relay) error {
 	}
 	w, err := newWorker(r, log)
 	if err != nil {
+		return err
+	}
+	if w.shared, err = plans(s.Shared); err != nil {
 		return err
 	}
 	return w.run(ctx, s.jobs())
@@ -166,7 +175,8 @@ func (s Setup) check() error {
 			return fmt.Errorf("setup service of %s %s: SetUp is the script of an App, and its only one; Before, Offline and Online are those of a Service", s.name(), s.Version)
 		}
 	}
-	return nil
+	_, err := plans(s.Shared)
+	return err
 }
 
 // Permanent marks an error as one that trying again will not mend: the orchestrator

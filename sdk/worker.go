@@ -34,10 +34,13 @@ type worker struct {
 	instance string
 	claims   *claims
 
+	shared map[string]plan // what other instances may be helped with, by name
+
 	busy sync.WaitGroup // starts that are dealt with
 
 	mu      sync.Mutex
 	ended   bool                              // no start is dealt with any more
+	helping bool                              // another instance
 	running map[string]*clock                 // by claim key
 	orders  *newest[attemptID, order]         // also about attempts that never come here
 	begun   *newest[string, *protocol.Answer] // by claim key: what was run here; nil while it has no answer
@@ -108,6 +111,16 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 		return fmt.Errorf("listen to %s: %w", protocol.WorkerSubject(w.instance), err)
 	}
 	subs = append(subs, s)
+	for script := range w.infos(jobs) {
+		if len(w.shared) == 0 {
+			break
+		}
+		s, err := w.nc.Subscribe(protocol.ShareSubject(script), func(m *nats.Msg) { w.invited(ctx, m) })
+		if err != nil {
+			return fmt.Errorf("listen to %s: %w", protocol.ShareSubject(script), err)
+		}
+		subs = append(subs, s)
+	}
 	w.tellListening(ctx, jobs)
 	<-ctx.Done()
 	return nil

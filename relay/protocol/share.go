@@ -1,0 +1,48 @@
+package protocol
+
+// ShareSubject is where an instance of a setup service that runs a script invites the
+// others to help with it; see [Invitation].
+func ShareSubject(s Script) string {
+	return "golive.share." + s.Name + "." + EncodeVersion(s.Version) + "." + string(s.Phase)
+}
+
+// AskSubject is where one who was invited asks for work, and reports it; see [ShareRequest].
+// Each backfill of an attempt has its own.
+func AskSubject(s Script, instance, backfill string) string {
+	return ShareSubject(s) + "." + instance + "." + backfill
+}
+
+// Invitation is published about once a second for as long as there is work to share.
+type Invitation struct {
+	Instance string       `json:"instance"` // that runs the attempt
+	Start    StartMessage `json:"start"`    // of the attempt
+	Backfill string       `json:"backfill"`
+	Ask      string       `json:"ask"` // where to ask for work
+}
+
+// ShareRequest is what one who helps says: without a grant it asks for a partition, with
+// one it reports how far it has come, at least once a second. Counts are those since the
+// grant was given, so that saying it twice is saying it once.
+type ShareRequest struct {
+	Instance string       `json:"instance"` // that helps
+	Grant    string       `json:"grant,omitempty"`
+	Cursor   string       `json:"cursor,omitempty"`   // all records up to it are dealt with
+	Done     int64        `json:"done,omitempty"`     // records
+	PutAside int64        `json:"putAside,omitempty"` // records
+	Ended    bool         `json:"ended,omitempty"`    // there are no more
+	Leave    bool         `json:"leave,omitempty"`    // it gives the partition back
+	Error    *ScriptError `json:"error,omitempty"`    // why it cannot go on, and nobody can
+}
+
+// ShareReply is the answer to a [ShareRequest]. It comes once what was reported is durable.
+type ShareReply struct {
+	Over      bool   `json:"over,omitempty"` // there is no work, or the grant does not hold any more: stop
+	Grant     string `json:"grant,omitempty"`
+	Partition string `json:"partition,omitempty"`
+	Cursor    string `json:"cursor,omitempty"`    // begin behind it
+	BatchSize int    `json:"batchSize,omitempty"` // records
+
+	Rate     float64 `json:"rate,omitempty"`     // records a second of this helper; 0: as fast as it can
+	InFlight int     `json:"inFlight,omitempty"` // batches of this helper at the same time
+	Held     string  `json:"held,omitempty"`     // why no batch may begin; empty: they may
+}

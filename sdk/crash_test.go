@@ -1,0 +1,127 @@
+package sdk_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/sdk"
+)
+
+// What the backfill of the role "backfill" moves.
+const (
+	crashRecords  = 5000
+	crashSize     = 50
+	crashInFlight = 4
+)
+
+// crashBatch is what it sends to the message todos.take.
+type crashBatch struct {
+	ID     string
+	Values []int
+}
+
+func crashSetup() sdk.Setup {
+	return setup(sdk.Backfill[int]{
+		Source: numbers(crashRecords), BatchSize: crashSize, InFlight: crashInFlight,
+		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[int]) error {
+			out := crashBatch{ID: b.ID}
+			for _, r := range b.Records {
+				out.Values = append(out.Values, r.Value)
+			}
+			return run.Request(ctx, "todos.take", out, nil, relay.MessageID(b.ID))
+		},
+	}.Run)
+}
+
+// A process that is killed in the middle is replaced by another one. All batches that come
+// again were in flight, and a receiver that knows their IDs has each record once.
+func TestAnotherProcessGoesOnAfterAKill(t *testing.T) {
+	s := newStage(t)
+	var mu sync.Mutex
+	known, times := make(map[string]bool), make(map[int]int)
+	repeated, half, killed := 0, make(chan struct{}, crashRecords), make(chan struct{})
+	s.Serve(relay.Service{Name: "todos", Version: "0.0.3", Handlers: map[string]relay.Handler{
+		"take": relay.JSON(func(ctx context.Context, b crashBatch) (any, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if known[b.ID] {
+				repeated++
+				return nil, nil
+			}
+			known[b.ID] = true
+			for _, v := range b.Values {
+				times[v]++
+			}
+			if len(times) > crashRecords/2 {
+				half <- struct{}{}
+				mu.Unlock()
+				<-killed
+				mu.Lock()
+			}
+			return nil, nil
+		}),
+	}})
+	m := start(protocol.Online, 1)
+	first, end := program(t, s, "backfill")
+	s.awaitScript(m)
+	s.send(m)
+	for range crashInFlight {
+		receive(t, half, "a batch of the second half")
+	}
+	must(t, first.Process.Kill())
+	end()
+	close(killed)
+
+	answers := s.accept(m)
+	m.Attempt = 2
+	program(t, s, "backfill")
+	s.awaitScript(m)
+	s.send(m)
+	if h := answers.mustBeDone(); h.Items != crashRecords {
+		t.Errorf("answered %s", h.msg.Data)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for v := 1; v <= crashRecords; v++ {
+		if times[v] != 1 {
+			t.Fatalf("%d came %d times", v, times[v])
+		}
+	}
+	if repeated == 0 || repeated > crashInFlight || len(known) != crashRecords/crashSize {
+		t.Errorf("%d batches came again, %d IDs", repeated, len(known))
+	}
+}
+
+// awaitScript waits until a setup service with the script listens.
+func (s *stage) awaitScript(m protocol.StartMessage) {
+	s.t.Helper()
+	ctx := s.within()
+	for s.r.Request(ctx, protocol.AboutScriptSubject(m.Script()), nil, nil) != nil {
+		must(s.t, ctx.Err())
+	}
+}
+
+// A connection that is cut again and again only makes a backfill slower.
+func TestABackfillBearsACutConnection(t *testing.T) {
+	s, to := newStage(t), newTarget()
+	cable := s.Cable()
+	r, err := relay.Connect(s.within(), relay.Config{URL: cable.URL()})
+	must(t, err)
+	t.Cleanup(r.Close)
+	m := start(protocol.Online, 1)
+	answers := s.accept(m)
+	s.runOn(r, setup(sdk.Backfill[int]{Source: numbers(6000), BatchSize: 100, InFlight: 3, Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[int]) error {
+		if b.Records[0].Value%2000 == 1 {
+			cable.Cut()
+		}
+		return to.take(ctx, run, b)
+	}}.Run))
+	s.send(m)
+	answers.mustBeDone()
+	if to.mustHave(t, 6000) != 0 {
+		t.Error("some came again")
+	}
+}
