@@ -29,7 +29,11 @@ func existing() sdk.Backfill[document] {
 	return sdk.Backfill[document]{
 		Source: sdk.FromStream[document]("todos.list", nil),
 		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[document]) error {
-			return run.Request(ctx, "todo-search.add-all", b.Values(), nil, relay.MessageID(b.ID))
+			documents := make([]document, len(b.Records))
+			for i, r := range b.Records {
+				documents[i] = r.Value
+			}
+			return run.Request(ctx, "todo-search.add-all", documents, nil, relay.MessageID(b.ID))
 		},
 		After: []sdk.Check{sdk.EveryFound("search knows every todo", ids, missing)},
 	}
