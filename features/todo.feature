@@ -15,8 +15,8 @@ Feature: the walk through the example
     And I press Ctrl-C
     Then it ends with code 0
     When I start "golive up --data data" for version 0.0.2 of the todo app
-    Then the story tells "todo-search setup | info telling search about 3 todos"
-    And the story tells "todo-search setup | info search knows them all"
+    Then the story tells "todo-search setup | info check search knows every todo: holds"
+    And the story tells "← deployment-todo-search-0.0.1-online-done (<duration>, 3 items…)"
     And the answer holds "todo-app 0.0.2 is online"
     And searching for "milk" finds:
       | Buy milk                 |
@@ -33,6 +33,15 @@ Feature: the walk through the example
     Then it ends with code 0
     And the story tells "✓ todo-app 0.0.2 is live: completed in <duration>"
     And the answer holds "todo-app 0.0.2 is online"
+
+  Scenario: a list of thousands of todos
+    Given the programs of the todo app were compiled before
+    When I start "golive up --seed 5000 --data data" for version 0.0.2 of the todo app
+    Then the story tells "✓ seeded: GOLIVE_SEED=5000"
+    And the story tells "todo-search setup | info check search knows every todo: holds"
+    And the answer holds "todo-app 0.0.2 is online"
+    And searching for "4321" finds:
+      | Call milk (4321) |
 
   Scenario: what callers see of a release with downtime
     Given the programs of the todo app were compiled before

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -27,8 +28,8 @@ type Double struct {
 	Service string // what the bus calls it; empty: Name
 	Version string // required
 
-	List   string // message answered with all entries, as a JSON array; empty: none
-	Add    string // message whose payload is kept as an entry; empty: none
+	List   string // message answered with all entries, as a JSON array or, to who asks so, as a stream; empty: none
+	Add    string // message whose payload, an object or an array of them, is kept; empty: none
 	Remove string // message that drops the entries which have all fields of its payload, so {} drops all; empty: none
 
 	Handlers map[string]relay.Handler // further messages, by name
@@ -72,6 +73,14 @@ func (d Double) handlers(h *holdings) map[string]relay.Handler {
 	return all
 }
 
+// streams are the messages that are answered as a stream as well.
+func (d Double) streams(h *holdings) map[string]relay.StreamHandler {
+	if d.List == "" {
+		return nil
+	}
+	return map[string]relay.StreamHandler{d.List: h.stream}
+}
+
 // entry makes an entry of a row of a table.
 func (d Double) entry(row map[string]string) (entry, error) {
 	var made any = row
@@ -109,12 +118,42 @@ func (h *holdings) keep(e entry) {
 
 func (h *holdings) list(context.Context, *relay.Message) (any, error) { return h.all(), nil }
 
-func (h *holdings) add(_ context.Context, m *relay.Message) (any, error) {
-	e, err := readEntry(m.Data)
-	if err != nil {
-		return nil, &relay.Error{Code: "400", Message: fmt.Sprintf("%s takes an entry: %v", m.Name, err)}
+// stream gives the entries from behind the one whose number the cursor is.
+func (h *holdings) stream(_ context.Context, m *relay.Message, out *relay.Sender) error {
+	all, first := h.all(), 0
+	if m.Cursor != "" {
+		var err error
+		if first, err = strconv.Atoi(m.Cursor); err != nil || first < 0 || first > len(all) {
+			return &relay.Error{Code: "400", Message: fmt.Sprintf("%s has no entry %q", m.Name, m.Cursor)}
+		}
 	}
-	h.keep(e)
+	out.Total(int64(len(all)))
+	for i, e := range all[first:] {
+		if err := out.Send(e, strconv.Itoa(first+i+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *holdings) add(_ context.Context, m *relay.Message) (any, error) {
+	parts := []json.RawMessage{m.Data}
+	if bytes.HasPrefix(bytes.TrimSpace(m.Data), []byte("[")) {
+		if err := m.Decode(&parts); err != nil {
+			return nil, err
+		}
+	}
+	var entries []entry
+	for _, part := range parts {
+		e, err := readEntry(part)
+		if err != nil {
+			return nil, &relay.Error{Code: "400", Message: fmt.Sprintf("%s takes an entry: %v", m.Name, err)}
+		}
+		entries = append(entries, e)
+	}
+	for _, e := range entries {
+		h.keep(e)
+	}
 	return nil, nil
 }
 

@@ -18,7 +18,7 @@ func makeBuckets(ctx context.Context, nc *nats.Conn) error {
 	if _, _, err := relay.OpenRoutes(ctx, nc, 1); err != nil {
 		return err
 	}
-	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket} {
+	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
 		if _, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name}); err != nil {
 			return err
 		}

@@ -65,7 +65,7 @@ func (b *bus) run(ctx context.Context, d Double) (*servedDouble, error) {
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	s := &servedDouble{Double: d, relay: r, end: end, ended: make(chan error, 1)}
 	service := relay.Service{
-		Name: d.Service, Version: d.Version, Handlers: d.handlers(&s.holdings),
+		Name: d.Service, Version: d.Version, Handlers: d.handlers(&s.holdings), Streams: d.streams(&s.holdings),
 		Concurrency: 1, // settle counts on it
 	}
 	go func() { s.ended <- r.Serve(serving, service) }()

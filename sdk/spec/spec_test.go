@@ -222,6 +222,36 @@ func TestADoubleAnswersTheMessagesOfItsAuthor(t *testing.T) {
 	}
 }
 
+func TestABackfillOfAStream(t *testing.T) {
+	t.Parallel()
+	setup := seedSetup()
+	setup.Online = sdk.Backfill[todo]{
+		Source: sdk.FromStream[todo]("todos.list", nil),
+		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[todo]) error {
+			var todos []todo
+			for _, r := range b.Records {
+				todos = append(todos, r.Value)
+			}
+			return run.Request(ctx, "todo-search.add", todos, nil)
+		},
+		BatchSize: 1, InFlight: 1,
+	}.Run
+	if err := seedSuite(setup).Run(t.Context(), io.Discard); err != nil {
+		t.Error(err)
+	}
+	setup.Online = sdk.Backfill[todo]{
+		Source: sdk.FromStream[todo]("todos.list", nil),
+		Each: func(ctx context.Context, run *sdk.Run, r sdk.Record[todo]) error {
+			return run.Request(ctx, "todo-search.add", []any{r.Value, "no entry"}, nil)
+		},
+		Retries: -1,
+	}.Run
+	err := seedSuite(setup).Run(t.Context(), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "add takes an entry") {
+		t.Errorf("an array with something else than entries is kept: %v", err)
+	}
+}
+
 // TestHidden is run by TestRunFailsItsTest alone.
 func TestHidden(t *testing.T) {
 	suite := seedSuite(sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: func(context.Context, *sdk.Run) error { return nil }})

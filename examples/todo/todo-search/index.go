@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/blevesearch/bleve/v2"
@@ -82,6 +83,46 @@ func (i *index) add(_ context.Context, d document) (struct{}, error) {
 		return struct{}{}, fmt.Errorf("index todo %s: %w", d.ID, err)
 	}
 	return struct{}{}, nil
+}
+
+// maxDocuments is how many documents are taken, or looked for, in one message.
+const maxDocuments = 1000
+
+// addAll makes todos findable, all of them or none. Adding them again changes nothing.
+func (i *index) addAll(_ context.Context, documents []document) (struct{}, error) {
+	if n := len(documents); n < 1 || n > maxDocuments {
+		return struct{}{}, invalid("%d todos are to be found: send from 1 to %d at a time", n, maxDocuments)
+	}
+	batch := i.bleve.NewBatch()
+	for n, d := range documents {
+		if d.ID == "" || d.Title == "" {
+			return struct{}{}, invalid("todo %d: to be found it needs an id and a title", n+1)
+		}
+		if err := batch.Index(d.ID, d); err != nil {
+			return struct{}{}, fmt.Errorf("index todo %s: %w", d.ID, err)
+		}
+	}
+	if err := i.bleve.Batch(batch); err != nil {
+		return struct{}{}, fmt.Errorf("index %d todos: %w", len(documents), err)
+	}
+	return struct{}{}, nil
+}
+
+// missing gives those of the ids that no todo here has.
+func (i *index) missing(ctx context.Context, ids []string) ([]string, error) {
+	if n := len(ids); n > maxDocuments {
+		return nil, invalid("%d ids are looked for: send at most %d at a time", n, maxDocuments)
+	}
+	request := bleve.NewSearchRequestOptions(bleve.NewDocIDQuery(ids), len(ids), 0, false)
+	found, err := i.bleve.SearchInContext(ctx, request)
+	if err != nil {
+		return nil, fmt.Errorf("look for %d todos: %w", len(ids), err)
+	}
+	known := make(map[string]bool, len(ids))
+	for _, hit := range found.Hits {
+		known[hit.ID] = true
+	}
+	return slices.DeleteFunc(append([]string{}, ids...), func(id string) bool { return known[id] }), nil
 }
 
 // find gives the todos that the query describes, the best first.

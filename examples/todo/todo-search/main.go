@@ -1,6 +1,6 @@
 // Command todo-search is the service that finds todos by the words in their titles.
 //
-// It answers todo-search.add and todo-search.find from a full-text index in the
+// It answers todo-search.add, add-all, find and missing from a full-text index in the
 // folder that GOLIVE_DATA_DIR names, or else in the user's cache folder. A todo that
 // has been added is on disk and found from then on; adding it again replaces it. The
 // service knows only what it is told: it never asks another service.
@@ -31,8 +31,10 @@ func service(index *index) relay.Service {
 	return relay.Service{
 		Name: "todo-search", Version: "0.0.1",
 		Handlers: map[string]relay.Handler{
-			"add":  relay.JSON(index.add),
-			"find": relay.JSON(index.find),
+			"add":     relay.JSON(index.add),
+			"add-all": relay.JSON(index.addAll),
+			"find":    relay.JSON(index.find),
+			"missing": relay.JSON(index.missing),
 		},
 	}
 }

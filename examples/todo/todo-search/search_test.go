@@ -97,6 +97,29 @@ func TestAddingTwiceIsAddingOnce(t *testing.T) {
 	}
 }
 
+func TestManyAreAddedAtOnceAndMissed(t *testing.T) {
+	bus := relaytest.Start(t)
+	client := bus.Connect()
+	start(t, bus, filepath.Join(t.TempDir(), "index"))
+	var many []document
+	for n := range maxDocuments {
+		many = append(many, document{fmt.Sprint(n), fmt.Sprintf("milk %d", n)})
+	}
+	for range 2 { // again, it changes nothing
+		if err := client.Request(t.Context(), "todo-search.add-all", many, nil, here); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found := find(t, client, "milk 999"); len(found) != 1 || found[0] != many[999] {
+		t.Errorf("found %v", found)
+	}
+	var missing []string
+	if err := client.Request(t.Context(), "todo-search.missing", []string{"0", "nobody", "999", "1000"}, &missing, here); err != nil ||
+		strings.Join(missing, " ") != "nobody 1000" {
+		t.Errorf("missing are %v, %v", missing, err)
+	}
+}
+
 func TestIndexIsThereAfterARestart(t *testing.T) {
 	bus := relaytest.Start(t)
 	client := bus.Connect()
@@ -141,8 +164,10 @@ func TestWhatIsNotRightIsRefused(t *testing.T) {
 	client := bus.Connect()
 	start(t, bus, filepath.Join(t.TempDir(), "index"))
 	for message, payload := range map[string]string{
-		"todo-search.add":  `{"id": "1"}`,
-		"todo-search.find": `{"query": "` + strings.Repeat("x", maxQuery+1) + `"}`,
+		"todo-search.add":     `{"id": "1"}`,
+		"todo-search.add-all": `[{"id": "1", "title": "milk"}, {"id": "2"}]`,
+		"todo-search.missing": `"1"`,
+		"todo-search.find":    `{"query": "` + strings.Repeat("x", maxQuery+1) + `"}`,
 	} {
 		err := client.Request(t.Context(), message, []byte(payload), nil, here)
 		refused := new(relay.Error)

@@ -1,9 +1,9 @@
 // Command todos is the service that keeps the todo list.
 //
-// It answers todos.create, todos.list and todos.get, and keeps the todos in a
-// JetStream bucket, so they outlive the process. A list is a single message: it can
-// be as long as the largest message of the bus, 1 MiB unless told otherwise, which
-// is some thousands of todos. The service never changes or deletes a todo.
+// It answers todos.create, todos.get and todos.count, and todos.list with one message,
+// which holds a thousand todos or so, or with a stream of any number. todos.import adds many
+// that have their ids already. The todos are in a JetStream bucket, so they outlive the
+// process. The service never changes or deletes one.
 package main
 
 import (
@@ -25,12 +25,17 @@ func service(ctx context.Context, r *relay.Relay) (relay.Service, error) {
 		Name: "todos", Version: "0.0.1",
 		Handlers: map[string]relay.Handler{
 			"create": relay.JSON(list.create),
-			"list":   relay.JSON(list.all),
+			"import": relay.JSON(list.addAll),
+			"list":   relay.JSON(list.newest),
 			"get":    relay.JSON(list.get),
+			"count":  relay.JSON(list.count),
 		},
+		Streams: map[string]relay.StreamHandler{"list": relay.JSONStream(list.all)},
 		Schemas: map[string]relay.Schema{
 			"create": {Request: `{"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}`, Response: todoSchema},
-			"list":   {Response: `{"type": "array", "items": ` + todoSchema + `}`},
+			"import": {Request: `{"type": "array", "maxItems": 1000, "items": ` + todoSchema + `}`},
+			"count":  {Response: `{"type": "integer"}`},
+			"list":   {Request: `{"type": "object", "properties": {"limit": {"type": "integer"}}}`, Response: `{"type": "array", "items": ` + todoSchema + `}`},
 			"get":    {Request: `{"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}`, Response: todoSchema},
 		},
 	}, nil

@@ -19,6 +19,7 @@ type page struct {
 	Query        string
 	Results      []hit
 	Todos        []todo
+	More         int // how many todos there are in all; 0: those that are shown
 }
 
 // showPage shows the todos and, when asked, those that were found.
@@ -59,6 +60,10 @@ func (s *site) send(w http.ResponseWriter, r *http.Request, show page, before *p
 	var p *problem
 	show.Todos, p = s.list(r.Context())
 	tell(p)
+	if len(show.Todos) == maxShown {
+		show.More, p = s.count(r.Context())
+		tell(p)
+	}
 	if s.search && show.Query != "" {
 		show.Results, p = s.find(r.Context(), show.Query)
 		tell(p)

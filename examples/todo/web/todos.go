@@ -23,10 +23,19 @@ type hit struct {
 	Title string `json:"title"`
 }
 
-// list asks for all todos.
+// maxShown is how many todos are listed.
+const maxShown = 200
+
+// list asks for the todos that were added last, the oldest of them first.
 func (s *site) list(ctx context.Context) (todos []todo, p *problem) {
-	p = s.ask(ctx, "todos.list", nil, &todos)
+	p = s.ask(ctx, "todos.list", map[string]int{"limit": maxShown}, &todos)
 	return todos, p
+}
+
+// count asks how many todos there are.
+func (s *site) count(ctx context.Context) (n int, p *problem) {
+	p = s.ask(ctx, "todos.count", nil, &n)
+	return n, p
 }
 
 // find asks for those that match the query.

@@ -39,15 +39,21 @@ func (d *todos) create(_ context.Context, in struct{ Title string }) (todo, erro
 	return t, nil
 }
 
-func (d *todos) list(context.Context, struct{}) ([]todo, error) {
+func (d *todos) list(_ context.Context, in struct{ Limit int }) ([]todo, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]todo{}, d.kept...), nil
+	return append([]todo{}, d.kept[max(0, len(d.kept)-in.Limit):]...), nil
+}
+
+func (d *todos) count(context.Context, struct{}) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.kept), nil
 }
 
 func (d *todos) service() relay.Service {
 	return relay.Service{Name: "todos", Version: "0.0.1", Handlers: map[string]relay.Handler{
-		"create": relay.JSON(d.create), "list": relay.JSON(d.list),
+		"create": relay.JSON(d.create), "list": relay.JSON(d.list), "count": relay.JSON(d.count),
 	}}
 }
 

@@ -1,33 +1,60 @@
-// Command setup tells todo-search 0.0.1 about the todos that are already there. It
-// may run twice: adding a todo again changes nothing.
+// Command setup tells todo-search 0.0.1 about the todos that are already there, however
+// many they are. It goes on where it was after a crash, and adding a todo again changes
+// nothing.
 package main
 
 import (
 	"context"
-	"encoding/json"
+	"iter"
 	"os"
 
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/sdk"
 )
 
 func main() { os.Exit(sdk.Main(setup())) }
 
 func setup() sdk.Setup {
-	return sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: addExisting}
+	return sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: existing().Run}
 }
 
-func addExisting(ctx context.Context, run *sdk.Run) error {
-	var todos []json.RawMessage
-	if err := run.Request(ctx, "todos.list", nil, &todos); err != nil {
-		return err
+// document is what search wants to know of a todo.
+type document struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+}
+
+// existing moves the todos from the list to search.
+func existing() sdk.Backfill[document] {
+	return sdk.Backfill[document]{
+		Source: sdk.FromStream[document]("todos.list", nil),
+		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[document]) error {
+			documents := make([]document, len(b.Records))
+			for i, r := range b.Records {
+				documents[i] = r.Value
+			}
+			return run.Request(ctx, "todo-search.add-all", documents, nil, relay.MessageID(b.ID))
+		},
+		After: []sdk.Check{sdk.EveryFound("search knows every todo", ids, missing)},
 	}
-	run.Log.Sugar().Infof("telling search about %d todos", len(todos))
-	for i, todo := range todos {
-		if err := run.Request(ctx, "todo-search.add", todo, nil); err != nil {
-			return err
+}
+
+// ids are those of all todos.
+func ids(ctx context.Context, run *sdk.Run) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for todo, err := range run.Stream(ctx, "todos.list", nil) {
+			var d document
+			if err == nil {
+				err = todo.Decode(&d)
+			}
+			if !yield(d.ID, err) || err != nil {
+				return
+			}
 		}
-		run.Progress(int64(i+1), int64(len(todos)), "adding todos")
 	}
-	run.Log.Sugar().Info("search knows them all")
-	return nil
+}
+
+// missing are those of the ids that search does not know.
+func missing(ctx context.Context, run *sdk.Run, ids []string) (missing []string, err error) {
+	return missing, run.Request(ctx, "todo-search.missing", ids, &missing)
 }

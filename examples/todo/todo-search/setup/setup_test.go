@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/sdk"
 	"github.com/golive-dev/golive/sdk/spec"
 )
@@ -18,12 +19,26 @@ func suite(s sdk.Setup) spec.Suite {
 		Features: []string{"todo-search.feature"},
 		Doubles: []spec.Double{
 			{Name: "todos", Service: "todos", Version: "0.0.1", List: "list", Add: "create"},
-			{Name: "todos-search", Service: "todo-search", Version: "0.0.1", Add: "add"},
+			{Name: "todos-search", Service: "todo-search", Version: "0.0.1", Add: "add-all", Handlers: map[string]relay.Handler{
+				"missing": func(context.Context, *relay.Message) (any, error) { return []string{}, nil },
+			}},
 		},
 	}
 }
 
 func TestDeployment(t *testing.T) { spec.Run(t, suite(setup())) }
+
+// TestWhatSearchLosesIsNoticed: the script checks that search knows every todo.
+func TestWhatSearchLosesIsNoticed(t *testing.T) {
+	forgetful := suite(setup())
+	forgetful.Doubles[1].Handlers = map[string]relay.Handler{
+		"missing": relay.JSON(func(_ context.Context, ids []string) ([]string, error) { return ids[1:], nil }),
+	}
+	err := forgetful.Run(t.Context(), io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "search knows every todo") {
+		t.Errorf("the spec says %v", err)
+	}
+}
 
 // TestTheSpecFindsMistakes breaks the script in ways that the feature has to find.
 func TestTheSpecFindsMistakes(t *testing.T) {
@@ -34,12 +49,7 @@ func TestTheSpecFindsMistakes(t *testing.T) {
 		return all
 	}
 	add := func(ctx context.Context, run *sdk.Run, todos ...json.RawMessage) error {
-		for _, todo := range todos {
-			if err := run.Request(ctx, "todo-search.add", todo, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return run.Request(ctx, "todo-search.add-all", todos, nil)
 	}
 	for _, mistake := range []struct {
 		what, found string
