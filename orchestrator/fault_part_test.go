@@ -45,6 +45,7 @@ type part struct {
 	Data     string // of a server
 	Cluster  *embedded.Cluster
 	Replicas int
+	Fill     *fillWork // of a filler
 
 	At  orchestrator.Point // where an orchestrator kills itself; empty: nowhere
 	Nth int                // when it comes there for so many times
@@ -126,6 +127,12 @@ func (p part) play(ctx context.Context, orders <-chan order) error {
 		return w.obey(ctx, orders, w.serveBare)
 	case anInstance:
 		return w.obey(ctx, orders, w.serveInstance)
+	case aSource:
+		return w.serveSource(ctx)
+	case aReceiver:
+		return w.serveReceiver(ctx)
+	case aFiller:
+		return w.fill(ctx)
 	}
 	return fmt.Errorf("unknown kind %q", p.Kind)
 }

@@ -1,0 +1,328 @@
+package orchestrator_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/sdk"
+)
+
+var (
+	faultsRecords = flag.Int("faults.records", 40_000, "how many records the backfill under faults moves")
+	faultsKills   = flag.Int("faults.kills", 12, "how many processes are killed meanwhile")
+)
+
+// The further kinds of processes of a backfill under faults.
+const (
+	aSource   = "source"   // streams the records
+	aReceiver = "receiver" // takes them in
+	aFiller   = "filler"   // the setup service that moves them
+)
+
+const (
+	fillBatch    = 100 // records
+	fillInFlight = 4   // batches
+)
+
+// sinkTakes is how long the receiver takes to answer.
+const sinkTakes = 100 * time.Millisecond
+
+// fillWork is what a filler has to do.
+type fillWork struct {
+	Records int
+	Rate    float64 // records a second
+}
+
+// fillRelease is the app whose sink is filled from its source.
+func fillRelease() rollout.Release {
+	return rollout.Release{App: "fill", Version: "1.0.0", Strategy: rollout.Parallel, Services: []rollout.Service{
+		{Name: "source", Version: "1.0.0"},
+		{Name: "sink", Version: "1.0.0", Migrations: []protocol.Phase{protocol.Offline}, DependsOn: []string{"source"}},
+	}}
+}
+
+// serveSource streams the numbers from 1 on, each as a record of 128 bytes.
+func (w *workplace) serveSource(ctx context.Context) error {
+	fmt.Println("ready")
+	return w.relay.Serve(ctx, relay.Service{
+		Name: "source", Version: "1.0.0", Lease: relay.MinLease,
+		Streams: map[string]relay.StreamHandler{
+			"list": relay.JSONStream(func(_ context.Context, most int, after string, out *relay.Sender) error {
+				out.Total(int64(most))
+				begin := 0
+				if after != "" {
+					var err error
+					if begin, err = strconv.Atoi(after); err != nil {
+						return err
+					}
+				}
+				for n := begin + 1; n <= most; n++ {
+					if err := out.Send(numbered(n), strconv.Itoa(n)); err != nil {
+						return err
+					}
+				}
+				return nil
+			}),
+		},
+	})
+}
+
+// item is a record of the source.
+type item struct {
+	Number int    `json:"number"`
+	Text   string `json:"text"`
+}
+
+func numbered(n int) item { return item{n, strings.Repeat("x", 100)} }
+
+// arrival is a line of what the receiver has got, and one of what it has taken in.
+type arrival struct {
+	Batch   string `json:"batch"`
+	Numbers []int  `json:"numbers"`
+}
+
+// sink takes in each batch once, by its id, also after a restart.
+type sink struct {
+	arrived, taken *os.File
+	mu             sync.Mutex
+	known          map[string]bool
+}
+
+func openSink(folder string) (*sink, error) {
+	s := &sink{known: make(map[string]bool)}
+	known, err := readArrivals(filepath.Join(folder, "taken"))
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range known {
+		s.known[a.Batch] = true
+	}
+	if s.arrived, err = os.OpenFile(filepath.Join(folder, "arrived"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
+		return nil, err
+	}
+	s.taken, err = os.OpenFile(filepath.Join(folder, "taken"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	return s, err
+}
+
+// readArrivals reads what was written. A line that was cut off was not.
+func readArrivals(path string) (all []arrival, err error) {
+	f, err := os.Open(path)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for in := bufio.NewReader(f); ; {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			return all, nil
+		}
+		var a arrival
+		if err := json.Unmarshal(line, &a); err != nil {
+			return nil, fmt.Errorf("%s: %q: %w", path, line, err)
+		}
+		all = append(all, a)
+	}
+}
+
+// add takes in a batch, and takes its time to say so: whoever dies meanwhile dies in the
+// middle of it.
+func (s *sink) add(ctx context.Context, m *relay.Message) (any, error) {
+	defer rest(ctx, sinkTakes)
+	var items []item
+	if err := m.Decode(&items); err != nil {
+		return nil, err
+	}
+	a := arrival{Batch: m.Header.Get(nats.MsgIdHdr)}
+	for _, i := range items {
+		a.Numbers = append(a.Numbers, i.Number)
+	}
+	line, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	line = append(line, '\n')
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.arrived.Write(line); err != nil {
+		return nil, err
+	}
+	if s.known[a.Batch] {
+		return nil, nil
+	}
+	if _, err := s.taken.Write(line); err != nil {
+		return nil, err
+	}
+	s.known[a.Batch] = true
+	return nil, nil
+}
+
+func (w *workplace) serveReceiver(ctx context.Context) error {
+	s, err := openSink(w.Data)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	return w.relay.Serve(ctx, relay.Service{
+		Name: "sink", Version: "1.0.0", Lease: relay.MinLease, Handlers: map[string]relay.Handler{"add": s.add},
+	})
+}
+
+// fill is the setup service of sink.
+func (w *workplace) fill(ctx context.Context) error {
+	backfill := sdk.Backfill[item]{
+		Source: sdk.FromStream[item]("source.list", w.Fill.Records),
+		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[item]) error {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			items := make([]item, len(b.Records))
+			for i, r := range b.Records {
+				items[i] = r.Value
+			}
+			return run.Request(ctx, "sink.add", items, nil, relay.MessageID(b.ID))
+		},
+		BatchSize: fillBatch, InFlight: fillInFlight, Rate: w.Fill.Rate, Retries: 200, Backoff: 50 * time.Millisecond,
+	}
+	fmt.Println("ready")
+	return sdk.Setup{Service: "sink", Version: "1.0.0", Offline: backfill.Run}.Run(ctx, w.relay)
+}
+
+// killEvery is how long it takes on average from one death to the next.
+const killEvery = 1200 * time.Millisecond
+
+func TestFaultsOfABackfill(t *testing.T) {
+	seed := drawSeed(t)
+	rnd := rand.New(rand.NewPCG(seed, 5))
+	c := newCast(t)
+	m := &ensemble{servers: c.servers(1)}
+	m.servers[0].up()
+	m.awaitBus(c)
+	// It takes as long as the deaths do, half as long again.
+	work := fillWork{Records: *faultsRecords, Rate: float64(*faultsRecords) / (1.5 * killEvery.Seconds() * float64(*faultsKills))}
+	victims := map[string][]*actor{aServer: m.servers}
+	add := func(p part) {
+		a := c.actor(p)
+		victims[p.Kind] = append(victims[p.Kind], a)
+		a.up()
+	}
+	for i := range 2 {
+		add(part{Kind: anOrchestrator, Name: fmt.Sprint("orchestrator-", i), Replicas: 1})
+		add(part{Kind: aFiller, Name: fmt.Sprint("filler-", i), Fill: &work})
+	}
+	add(part{Kind: aSource, Name: "source"})
+	add(part{Kind: aReceiver, Name: "receiver", Data: c.folder})
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+5*killEvery*time.Duration(*faultsKills))
+	defer cancel()
+	client := orchestrator.NewClient(c.connect().Conn())
+	id, begun := newID(t), time.Now()
+	if _, err := client.Deploy(ctx, orchestrator.DeployRequest{Rollout: id, Release: fillRelease()}); err != nil {
+		t.Fatal(err)
+	}
+	kinds := slices.Sorted(maps.Keys(victims))
+	for n := range *faultsKills { // each kind in its turn
+		rest(ctx, killEvery/4+time.Duration(rnd.Int64N(int64(killEvery))))
+		kind := kinds[n%len(kinds)]
+		victim := victims[kind][rnd.IntN(len(victims[kind]))]
+		proc := victim.alive()
+		if proc == nil {
+			t.Fatalf("%s has ended by itself: see %s", victim.Name, c.folder)
+		}
+		proc.kill()
+		c.died(victim, proc, "at a random moment")
+		rest(ctx, time.Duration(rnd.Int64N(int64(killEvery/4))))
+		victim.up()
+	}
+	killed := time.Since(begun)
+	story := awaitFilled(ctx, t, client, id)
+	if story.Status != rollout.Completed {
+		t.Fatalf("the rollout is %s: %+v", story.Status, story.FailedSteps())
+	}
+	if took := story.Ended.Sub(story.Created); took < killed {
+		t.Errorf("the backfill took %s, the deaths %s: not all of them met it", took, killed)
+	}
+	step, _ := story.Step("sink/offline")
+	if step.Items != int64(work.Records) {
+		t.Errorf("its answer tells %d items, want %d", step.Items, work.Records)
+	}
+	judgeBackfill(t, c.folder, work.Records)
+	t.Logf("seed %d, %d records at %.0f/s in %s, %d attempts\n        deaths: %v",
+		seed, work.Records, work.Rate, story.Ended.Sub(story.Created).Round(time.Second), step.Attempt, c.deaths)
+}
+
+// awaitFilled blocks until the rollout has ended.
+func awaitFilled(ctx context.Context, t *testing.T, client *orchestrator.Client, id string) orchestrator.RolloutStory {
+	t.Helper()
+	for {
+		story, err := client.Show(ctx, orchestrator.RolloutRequest{Rollout: id})
+		if err == nil && (story.Status.Final() || story.Status == rollout.Failed) {
+			return story
+		}
+		if rest(ctx, 100*time.Millisecond); ctx.Err() != nil {
+			t.Fatalf("the backfill has not ended in time: %+v, %v", story.RolloutView, err)
+		}
+	}
+}
+
+// judgeBackfill: every record has arrived, those that came again came in few batches, and
+// who looks at the ids of the batches has each record exactly once.
+func judgeBackfill(t *testing.T, folder string, records int) {
+	t.Helper()
+	arrived, err := readArrivals(filepath.Join(folder, "arrived"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := readArrivals(filepath.Join(folder, "taken"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(all []arrival) (times []int) {
+		times = make([]int, records+1)
+		for _, a := range all {
+			for _, n := range a.Numbers {
+				if n < 1 || n > records {
+					t.Fatalf("record %d has arrived, of %d", n, records)
+				}
+				times[n]++
+			}
+		}
+		return times[1:]
+	}
+	repeats := 0
+	for i, n := range count(arrived) {
+		if n == 0 {
+			t.Errorf("record %d is missing", i+1)
+		}
+		repeats += max(n-1, 0)
+	}
+	for i, n := range count(taken) {
+		if n != 1 {
+			t.Errorf("record %d was taken in %d times", i+1, n)
+		}
+	}
+	if most := *faultsKills * fillInFlight * fillBatch; repeats > most {
+		t.Errorf("%d records came again, want at most a batch for each kill and each in flight: %d", repeats, most)
+	}
+	t.Logf("%d records have arrived, %d of them again; at most %d could", records, repeats, *faultsKills*fillInFlight*fillBatch)
+}
