@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -18,6 +19,13 @@ import (
 const envRole = "GOLIVE_TEST_ROLE"
 
 func play(role string) int {
+	if strings.HasPrefix(role, "bench ") {
+		if err := benchRole(role); err != nil {
+			fmt.Fprintln(os.Stderr, role, err)
+			return 1
+		}
+		return 0
+	}
 	switch role {
 	case "setup":
 		return sdk.Main(setup(func(_ context.Context, run *sdk.Run) error {
