@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -202,66 +204,123 @@ func BenchmarkServiceToService(b *testing.B) {
 	}
 }
 
-func benchServices(b *testing.B, bytes string) {
+// benchStage is the bus and the processes of a benchmark.
+type benchStage struct {
+	b                  *testing.B
+	ctx                context.Context
+	r                  *relay.Relay
+	start              protocol.StartMessage
+	answered           *nats.Subscription
+	source, sink, fill *exec.Cmd
+}
+
+func newBenchStage(b *testing.B, bytes string, records int) *benchStage {
+	b.Helper()
+	s := &benchStage{b: b}
 	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Minute)
-	defer cancel()
+	b.Cleanup(cancel)
+	s.ctx = ctx
 	_, url := benchProcess(b, "bus", "GOLIVE_BENCH_DATA="+b.TempDir())
 	r, err := relay.Connect(ctx, relay.Config{URL: url})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer r.Close()
+	s.must(err)
+	b.Cleanup(r.Close)
+	s.r = r
 	nc := r.Conn()
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		if _, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name}); err != nil {
-			b.Fatal(err)
-		}
+		_, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name})
+		s.must(err)
 	}
-	if _, _, err := relay.OpenRoutes(ctx, nc, 1); err != nil {
-		b.Fatal(err)
-	}
+	_, _, err = relay.OpenRoutes(ctx, nc, 1)
+	s.must(err)
 	at := relay.EnvURL + "=" + url
-	source, _ := benchProcess(b, "source", at)
-	sink, _ := benchProcess(b, "sink", at)
-	fill, _ := benchProcess(b, "fill", at, "GOLIVE_BENCH_BYTES="+bytes, "GOLIVE_BENCH_RECORDS="+strconv.Itoa(b.N))
-
-	script := protocol.Script{Name: "todo-search", Version: "0.0.1", Phase: protocol.Online}
+	s.source, _ = benchProcess(b, "source", at)
+	s.sink, _ = benchProcess(b, "sink", at)
+	s.fill, _ = benchProcess(b, "fill", at, "GOLIVE_BENCH_BYTES="+bytes, "GOLIVE_BENCH_RECORDS="+strconv.Itoa(records))
+	s.start = start(protocol.Online, 1)
+	s.start.Rollout, s.start.Services = newID(), map[string]string{"todos": "0.0.1", "todo-search": "0.0.1"}
 	for _, to := range []string{
-		protocol.AboutScriptSubject(script), protocol.PrivateSubject("todos", "0.0.1", "list"), protocol.PrivateSubject("todo-search", "0.0.1", "count"),
+		protocol.AboutScriptSubject(s.start.Script()), protocol.PrivateSubject("todos", "0.0.1", "list"), protocol.PrivateSubject("todo-search", "0.0.1", "count"),
 	} {
 		for asking := true; asking; { // until it listens
 			_, err := nc.Request(to, nil, time.Second)
 			asking = err != nil && ctx.Err() == nil
 		}
 	}
-	answered, err := nc.SubscribeSync(script.Subject(protocol.Done))
+	s.answered, err = nc.SubscribeSync(s.start.Script().Subject(protocol.Done))
+	s.must(err)
+	return s
+}
+
+func (s *benchStage) must(err error) {
+	s.b.Helper()
 	if err != nil {
-		b.Fatal(err)
+		s.b.Fatal(err)
 	}
-	m := start(protocol.Online, 1)
-	m.Rollout, m.Services = newID(), map[string]string{"todos": "0.0.1", "todo-search": "0.0.1"}
-	data, err := json.Marshal(m)
-	if err != nil {
-		b.Fatal(err)
-	}
+}
+
+func (s *benchStage) send(verb protocol.Verb, payload any) {
+	s.b.Helper()
+	data, err := json.Marshal(payload)
+	s.must(err)
+	s.must(s.r.Conn().Publish(s.start.Script().Subject(verb), data))
+}
+
+// arrived is how many records the receiver has got since this was asked last.
+func (s *benchStage) arrived() (n int) {
+	s.b.Helper()
+	s.must(s.r.Request(s.ctx, "todo-search.count", nil, &n, relay.ToVersion("0.0.1")))
+	return n
+}
+
+func benchServices(b *testing.B, bytes string) {
+	s := newBenchStage(b, bytes, b.N)
 	b.ResetTimer()
-	if err := nc.Publish(script.Subject(protocol.Start), data); err != nil {
-		b.Fatal(err)
-	}
-	answer, err := answered.NextMsgWithContext(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
+	s.send(protocol.Start, s.start)
+	answer, err := s.answered.NextMsgWithContext(s.ctx)
+	s.must(err)
 	b.StopTimer()
-	if err := answer.Respond([]byte(accepted)); err != nil {
-		b.Fatal(err)
-	}
-	var count int
-	if err := r.Request(ctx, "todo-search.count", nil, &count, relay.ToVersion("0.0.1")); err != nil || count != b.N {
-		b.Fatalf("%d records have arrived, want %d: %v", count, b.N, err)
+	s.must(answer.Respond([]byte(accepted)))
+	if n := s.arrived(); n != b.N {
+		b.Fatalf("%d records have arrived, want %d", n, b.N)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
-	b.ReportMetric(peak(b, source.Process.Pid), "source-MiB")
-	b.ReportMetric(peak(b, fill.Process.Pid), "setup-MiB")
-	b.ReportMetric(peak(b, sink.Process.Pid), "receiver-MiB")
+	b.ReportMetric(peak(b, s.source.Process.Pid), "source-MiB")
+	b.ReportMetric(peak(b, s.fill.Process.Pid), "setup-MiB")
+	b.ReportMetric(peak(b, s.sink.Process.Pid), "receiver-MiB")
+}
+
+// BenchmarkPace tells how well a backfill from service to service keeps to a tenth of its
+// full speed, as the receiver sees it over three seconds, and how well to half of that, from
+// a second after it was told.
+//
+//	go test -run '^$' -bench Pace -benchtime 1x -count 6 ./sdk
+func BenchmarkPace(b *testing.B) {
+	for b.Loop() {
+		s := newBenchStage(b, "1", 1<<40)
+		s.send(protocol.Start, s.start)
+		rest := func(d time.Duration) { // there is nothing to wait for but the time
+			t := time.NewTimer(d)
+			defer t.Stop()
+			<-t.C
+		}
+		speed := func() float64 {
+			s.arrived()
+			begun := time.Now()
+			rest(3 * time.Second)
+			return float64(s.arrived()) / time.Since(begun).Seconds()
+		}
+		for s.arrived() == 0 {
+			rest(time.Millisecond)
+		}
+		full := speed()
+		b.ReportMetric(full, "full-records/s")
+		for _, c := range []struct {
+			name string
+			rate float64
+		}{{"tenth", full / 10}, {"half-of-it", full / 20}} {
+			s.send(protocol.PaceSet, protocol.ControlMessage{Rollout: s.start.Rollout, Attempt: 1, Pace: &protocol.Pace{Rate: &c.rate}})
+			rest(time.Second)
+			b.ReportMetric(100*(speed()/c.rate-1), c.name+"-off-%")
+		}
+	}
 }
