@@ -221,6 +221,18 @@ func TestIDsOfBatchesAndRecords(t *testing.T) {
 	if b, r := ids(same); b != batch || r != record || b == r || len(b) != 32 {
 		t.Errorf("in another attempt, the batch is %s and the record %s, want %s and %s", b, r, batch, record)
 	}
+	each := ""
+	m := start(protocol.Online, 1)
+	m.Rollout, m.Attempt = rollout, attempt+1
+	attempt++
+	must(t, s.checkpoints().Purge(s.within(), key(start(protocol.Online, 1))+".backfill"))
+	mustDone(t, s.attempt(m, sdk.Backfill[int]{Source: numbers(5), Each: func(_ context.Context, _ *sdk.Run, r sdk.Record[int]) error {
+		each = r.ID()
+		return nil
+	}}.Run))
+	if each != record || (sdk.Record[int]{Cursor: "5"}).ID() != "" {
+		t.Errorf("alone, the record is %s, want %s", each, record)
+	}
 	for what, change := range map[string]func(*protocol.StartMessage, *sdk.Backfill[int]){
 		"rollout":  func(*protocol.StartMessage, *sdk.Backfill[int]) {},
 		"backfill": func(m *protocol.StartMessage, b *sdk.Backfill[int]) { m.Rollout, b.Name = rollout, "other" },

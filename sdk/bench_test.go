@@ -14,11 +14,29 @@ import (
 	"github.com/golive-dev/golive/sdk"
 )
 
-// BenchmarkBackfill moves records of 128 bytes, in batches of 500 with 8 in flight, each
-// batch one request to a service in this process.
+// BenchmarkBackfill moves records of 128 bytes, from memory and from a stream, in batches of
+// 500 with 8 in flight, each batch one request to a service in this process.
 //
 //	go test -run '^$' -bench Backfill -benchtime 2000000x ./sdk
 func BenchmarkBackfill(b *testing.B) {
+	body := make([]byte, 128)
+	b.Run("source=memory", func(b *testing.B) {
+		benchmark(b, sdk.Source[[]byte]{Records: func(_ context.Context, _ *sdk.Run, _, after string) iter.Seq2[sdk.Record[[]byte], error] {
+			return func(yield func(sdk.Record[[]byte], error) bool) {
+				from, _ := strconv.Atoi(after)
+				for i := from + 1; i <= b.N; i++ {
+					if !yield(sdk.Record[[]byte]{Value: body, Cursor: strconv.Itoa(i)}, nil) {
+						return
+					}
+				}
+			}
+		}})
+	})
+	b.Run("source=stream", func(b *testing.B) { benchmark(b, sdk.FromStream[[]byte]("todo-search.list", nil)) })
+}
+
+func benchmark(b *testing.B, source sdk.Source[[]byte]) {
+	body := make([]byte, 128)
 	bus := relaytest.Start(b)
 	nc := bus.Connect().Conn()
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
@@ -33,24 +51,24 @@ func BenchmarkBackfill(b *testing.B) {
 	}
 	bus.Serve(relay.Service{Name: "todo-search", Version: "0.0.1", Handlers: map[string]relay.Handler{
 		"add": func(_ context.Context, m *relay.Message) (any, error) { return nil, nil },
+	}, Streams: map[string]relay.StreamHandler{
+		"list": relay.JSONStream(func(_ context.Context, _ struct{}, after string, out *relay.Sender) error {
+			from, _ := strconv.Atoi(after)
+			for i := from + 1; i <= b.N; i++ {
+				if err := out.Send(body, strconv.Itoa(i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
 	}})
 	script := protocol.Script{Name: "todo-search", Version: "0.0.1", Phase: protocol.Online}
 	answered, err := nc.SubscribeSync(script.Subject(protocol.Done))
 	if err != nil {
 		b.Fatal(err)
 	}
-	body := make([]byte, 128)
 	backfill := sdk.Backfill[[]byte]{
-		Source: sdk.Source[[]byte]{Records: func(_ context.Context, _ *sdk.Run, _, after string) iter.Seq2[sdk.Record[[]byte], error] {
-			return func(yield func(sdk.Record[[]byte], error) bool) {
-				from, _ := strconv.Atoi(after)
-				for i := from + 1; i <= b.N; i++ {
-					if !yield(sdk.Record[[]byte]{Value: body, Cursor: strconv.Itoa(i)}, nil) {
-						return
-					}
-				}
-			}
-		}},
+		Source: source,
 		Batch: func(ctx context.Context, run *sdk.Run, batch sdk.Batch[[]byte]) error {
 			payload := make([]byte, 0, len(batch.Records)*len(body))
 			for _, r := range batch.Records {

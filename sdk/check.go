@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 )
 
@@ -73,7 +72,7 @@ func EveryFound(name string, ids func(ctx context.Context, run *Run) iter.Seq2[s
 		if lost > len(first) {
 			more = ", …"
 		}
-		return fmt.Errorf("%d of %d are missing: %s%s", lost, of, strings.Join(slices.Clip(first), ", "), more)
+		return fmt.Errorf("%d of %d are missing: %s%s", lost, of, strings.Join(first, ", "), more)
 	}}
 }
 

@@ -241,6 +241,9 @@ func (c *conductor) transfer(ctx context.Context) error {
 	c.change(func() { c.over = true })
 	writer.Wait()
 	c.tell(ctx)
+	if err == nil {
+		err = c.err // the last marks were those of others
+	}
 	return err
 }
 

@@ -287,6 +287,7 @@ func (l *lane[T]) one(ctx, going context.Context, records []Record[T], try func(
 // each calls the author's function; a panic of it is an error.
 func (l *lane[T]) each(ctx context.Context, r Record[T]) (err error) {
 	defer recovered(l.run, &err)
+	r.scope = &l.scope
 	return l.work.Each(ctx, l.run, r)
 }
 

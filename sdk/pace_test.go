@@ -72,22 +72,22 @@ func mustBeAbout(t *testing.T, what string, got, want float64) {
 func TestABackfillKeepsToItsPace(t *testing.T) {
 	s, to := newStage(t), &counter{}
 	m := start(protocol.Online, 1)
-	m.Pace = &protocol.Pace{Rate: rate(20_000)}
+	m.Pace = &protocol.Pace{Rate: rate(5_000)}
 	beats := s.listen(m.Script().Subject(protocol.Progress))
-	it := s.run(setup(sdk.Backfill[int]{Source: numbers(endless), Batch: to.take, Rate: 7}.Run))
+	it := s.run(setup(sdk.Backfill[int]{Source: numbers(endless), BatchSize: 100, Batch: to.take, Rate: 7}.Run))
 	s.send(m)
 	awaitProgress(t, beats, "records", func(p protocol.ProgressMessage) bool { return p.Done != nil && *p.Done > 0 })
-	mustBeAbout(t, "at first", to.speed(), 20_000)
+	mustBeAbout(t, "at first", to.speed(), 5_000)
 
-	s.tell(protocol.PaceSet, m, paceOf(t, m, protocol.Pace{Rate: rate(100_000)}))
-	awaitProgress(t, beats, "the new limit", func(p protocol.ProgressMessage) bool { return p.Limit == 100_000 })
-	mustBeAbout(t, "faster", to.speed(), 100_000)
+	s.tell(protocol.PaceSet, m, paceOf(t, m, protocol.Pace{Rate: rate(20_000)}))
+	awaitProgress(t, beats, "the new limit", func(p protocol.ProgressMessage) bool { return p.Limit == 20_000 })
+	mustBeAbout(t, "faster", to.speed(), 20_000)
 
 	s.tell(protocol.PaceSet, m, paceOf(t, m, protocol.Pace{InFlight: 2}))
 	it.awaitLine("told")
-	mustBeAbout(t, "with fewer in flight", to.speed(), 100_000)
+	mustBeAbout(t, "with fewer in flight", to.speed(), 20_000)
 	p := awaitProgress(t, beats, "the rate", func(p protocol.ProgressMessage) bool { return len(beats) == 0 })
-	if p.Limit != 100_000 || math.Abs(p.Rate-100_000) > 20_000 || p.Average < 20_000 || p.Average > 100_000 || p.Held != "" || p.Total != endless {
+	if p.Limit != 20_000 || math.Abs(p.Rate-20_000) > 4_000 || p.Average < 5_000 || p.Average > 20_000 || p.Held != "" || p.Total != endless {
 		t.Errorf("it tells %+v", p)
 	}
 }

@@ -236,7 +236,7 @@ func TestWhatAHelperCannotDealWith(t *testing.T) {
 
 // All instances together keep to the rate, and all are paused.
 func TestATeamKeepsToOnePace(t *testing.T) {
-	m := newTeam(t, sdk.Backfill[int]{Source: parted(endless, 3), Rate: 3000})
+	m := newTeam(t, sdk.Backfill[int]{Source: parted(endless, 3), BatchSize: 20, Rate: 3000})
 	var moved counter
 	count := func(_ context.Context, b sdk.Batch[int]) error { return moved.take(t.Context(), nil, b) }
 	s := start(protocol.Online, 1)

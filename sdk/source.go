@@ -33,7 +33,20 @@ type Source[T any] struct {
 type Record[T any] struct {
 	Value  T
 	Cursor string // where it stands in its partition; not empty, and no other record has it
+
+	scope *string // of its ID; nil: it has none
 }
+
+// ID is that of the record, as [Batch.RecordID]. Only what [Backfill]'s Each is given has
+// one; it is empty elsewhere.
+func (r Record[T]) ID() string {
+	if r.scope == nil {
+		return ""
+	}
+	return recordID(*r.scope, r.Cursor)
+}
+
+func recordID(scope, cursor string) string { return identify("record", scope, cursor) }
 
 // Batch is what a [Backfill] deals with at a time: records that follow each other in one
 // partition.
@@ -52,7 +65,7 @@ type Batch[T any] struct {
 // RecordID is the ID of one of the records, by its place in Records: what [Batch.ID] is to
 // the batch, and the same whichever batch the record is in.
 func (b Batch[T]) RecordID(i int) string {
-	return identify("record", b.scope, b.Records[i].Cursor)
+	return recordID(b.scope, b.Records[i].Cursor)
 }
 
 func newBatch[T any](scope, partition string, records []Record[T]) Batch[T] {

@@ -129,3 +129,32 @@ func TestWhereAScriptsStreamsComeFrom(t *testing.T) {
 		return nil
 	}), "it gives")
 }
+
+// A service that has gone under maintenance since its route was read is left for the version
+// that the rollout brings.
+func TestAStreamFollowsARouteThatHasChanged(t *testing.T) {
+	s := newStage(t)
+	production, ours := s.lists("todos", "0.0.2", 3, 0), s.lists("todos", "0.0.3", 3, 0)
+	s.online("todos", "0.0.2")
+	mustDone(t, s.attempt(start(protocol.Online, 1), func(ctx context.Context, run *sdk.Run) error {
+		for ask := range 2 {
+			if ask > 0 {
+				s.maintain("todos", "0.0.2", true)
+			}
+			n := 0
+			for _, err := range run.Stream(ctx, "todos.list", nil) {
+				if err != nil {
+					return err
+				}
+				n++
+			}
+			if n != 3 {
+				return fmt.Errorf("%d records", n)
+			}
+		}
+		return nil
+	}))
+	if production.Load() != 1 || ours.Load() != 1 {
+		t.Errorf("production was asked %d times, ours %d", production.Load(), ours.Load())
+	}
+}
