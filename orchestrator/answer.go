@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ const (
 	flushTimeout = 5 * time.Second
 	applyTimeout = 20 * time.Second // to make an answer durable: longer than an election
 	maxTextBytes = 4 << 10          // of each text of an answer that is kept
+	maxChecks    = 20               // of an answer that are kept
 )
 
 // apply makes an event durable: it takes the newest state that is known here, applies what
@@ -273,6 +275,10 @@ func readReply(i journal.Item, doneName string) protocol.Answer {
 // texts are, and without what cannot be.
 func clipped(a protocol.Answer) *protocol.Answer {
 	a.Note, a.Digest, a.Items, a.PutAside = clip(a.Note), clip(a.Digest), max(a.Items, 0), max(a.PutAside, 0)
+	a.Checks = slices.Clone(a.Checks[:min(len(a.Checks), maxChecks)])
+	for i := range a.Checks {
+		a.Checks[i].Name, a.Checks[i].Error = clip(a.Checks[i].Name), clip(a.Checks[i].Error)
+	}
 	if a.Error != nil {
 		e := *a.Error
 		e.Code, e.Message = clip(e.Code), clip(e.Message)

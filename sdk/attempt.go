@@ -179,7 +179,7 @@ func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
 	} else {
 		err = context.Cause(ctx)
 	}
-	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest()}
+	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest(), Checks: run.results()}
 	if told, changes := run.told(); changes > 0 {
 		answer.Items, answer.Note, answer.PutAside = *told.Done, told.Note, told.PutAside
 	}

@@ -79,7 +79,9 @@ func EveryFound(name string, ids func(ctx context.Context, run *Run) iter.Seq2[s
 // runChecks ends with the first check that fails.
 func runChecks(ctx context.Context, run *Run, all []Check) error {
 	for _, c := range all {
-		if err := guard(ctx, c.Do, run); err != nil {
+		err := guard(ctx, c.Do, run)
+		run.checked(c.Name, err)
+		if err != nil {
 			return fmt.Errorf("check %q: %w", c.Name, err)
 		}
 		run.Log.Info("check " + c.Name + ": holds")

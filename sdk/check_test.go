@@ -107,7 +107,8 @@ func TestChecksOfABackfill(t *testing.T) {
 	}
 	m := start(protocol.Online, 1)
 	before = errors.New("it has 3 records")
-	if h := mustFail(t, s.attempt(m, b.Run), `backfill: check "target empty": it has 3 records`); h.Items != 0 || to.seen() != 0 {
+	h := mustFail(t, s.attempt(m, b.Run), `backfill: check "target empty": it has 3 records`)
+	if want := []protocol.CheckResult{{Name: "target empty", Error: "it has 3 records"}}; h.Items != 0 || to.seen() != 0 || !slices.Equal(h.Checks, want) {
 		t.Errorf("answered %s, %d came", h.msg.Data, to.seen())
 	}
 	before = nil
@@ -120,7 +121,10 @@ func TestChecksOfABackfill(t *testing.T) {
 	}
 	after = nil
 	m.Attempt = 4
-	mustDone(t, s.attempt(m, b.Run))
+	h = mustDone(t, s.attempt(m, b.Run))
+	if want := []protocol.CheckResult{{Name: "counts equal", Holds: true}, {Name: "panics", Holds: true}}; !slices.Equal(h.Checks, want) {
+		t.Errorf("answered %s", h.msg.Data)
+	}
 	if to.mustHave(t, 1000) != 0 || ran["before"] != 2 || ran["after"] != 3 {
 		t.Errorf("the checks ran %v times", ran)
 	}

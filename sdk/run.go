@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -34,6 +35,7 @@ type Run struct {
 	progress protocol.ProgressMessage // the last one told
 	changes  int                      // of it
 	figures  map[string]figures       // of each backfill, by name
+	checks   []protocol.CheckResult
 }
 
 // Request is [relay.Relay.Request] from inside the script: a message to the service
@@ -98,6 +100,24 @@ func (r *Run) Progress(done, total int64, note string) {
 	}
 	r.progress.Done, r.progress.Total, r.progress.Note = &done, total, note
 	r.changes++
+}
+
+// checked makes a check part of the answer.
+func (r *Run) checked(name string, err error) {
+	result := protocol.CheckResult{Name: name, Holds: err == nil}
+	if err != nil {
+		result.Error = err.Error()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checks = append(r.checks, result)
+}
+
+// results are the checks of this run so far.
+func (r *Run) results() []protocol.CheckResult {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.checks)
 }
 
 // told gives the progress that the script told last, and how often it has changed.

@@ -78,6 +78,7 @@ func (s *Step) learn(answer protocol.Answer, done bool) {
 	if done && !s.Revert {
 		s.PutAside = answer.PutAside
 	}
+	s.Checks = answer.Checks
 	switch {
 	case !s.Records:
 		s.Items, s.Note, s.Digest = answer.Items, answer.Note, answer.Digest

@@ -250,7 +250,7 @@ func (s State) applyReplaced(e Event) (State, error) {
 func (s *Step) begin(at time.Time) {
 	s.Attempt++
 	s.Status, s.Started, s.Ended, s.Error = StepRunning, at, time.Time{}, nil
-	s.Next, s.Left, s.Deadline, s.Back = time.Time{}, 0, time.Time{}, false
+	s.Next, s.Left, s.Deadline, s.Back, s.Checks = time.Time{}, 0, time.Time{}, false, nil
 	if !s.Records {
 		s.Items, s.Note, s.Digest = 0, "", ""
 	}

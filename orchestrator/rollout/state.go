@@ -93,28 +93,29 @@ type Step struct {
 	Phase   protocol.Phase `json:"phase,omitempty"` // of a migration
 	Needs   []int          `json:"needs,omitempty"` // steps to wait for, beside the barriers of the phases
 
-	Status   StepStatus            `json:"status"`
-	Attempt  int                   `json:"attempt,omitempty"` // from 1; 0 before the first
-	Started  time.Time             `json:"started,omitzero"`  // of the newest attempt
-	Ended    time.Time             `json:"ended,omitzero"`
-	Timeout  Duration              `json:"timeout,omitempty"`
-	Deadline time.Time             `json:"deadline,omitzero"` // of the newest attempt; zero while it is held
-	Retries  int                   `json:"retries,omitempty"`
-	Backoff  Duration              `json:"backoff,omitempty"`
-	Failures int                   `json:"failures,omitempty"` // since a person last had it tried
-	Lost     int                   `json:"lost,omitempty"`     // workers, one after the other, that have come no further than those before
-	Reached  int64                 `json:"reached,omitempty"`  // how many items the one of the lost workers had done that had come furthest
-	Next     time.Time             `json:"next,omitzero"`      // when a retrying step is tried again; zero while it is held
-	Paused   *Pause                `json:"paused,omitempty"`
-	Left     Duration              `json:"left,omitempty"` // until Deadline or Next, while it is held
-	Items    int64                 `json:"items,omitempty"`
-	Note     string                `json:"note,omitempty"`
-	Digest   string                `json:"digest,omitempty"`
-	Error    *protocol.ScriptError `json:"error,omitempty"`
-	Pace     *protocol.Pace        `json:"pace,omitempty"`          // how fast its script may work; nil: as its author has chosen
-	PutAside int64                 `json:"putAside,omitempty"`      // records that its script could not deal with
-	Records  bool                  `json:"failedRecords,omitempty"` // its newest attempt deals with those alone
-	Skipped  string                `json:"skipped,omitempty"`       // why it was skipped
+	Status   StepStatus             `json:"status"`
+	Attempt  int                    `json:"attempt,omitempty"` // from 1; 0 before the first
+	Started  time.Time              `json:"started,omitzero"`  // of the newest attempt
+	Ended    time.Time              `json:"ended,omitzero"`
+	Timeout  Duration               `json:"timeout,omitempty"`
+	Deadline time.Time              `json:"deadline,omitzero"` // of the newest attempt; zero while it is held
+	Retries  int                    `json:"retries,omitempty"`
+	Backoff  Duration               `json:"backoff,omitempty"`
+	Failures int                    `json:"failures,omitempty"` // since a person last had it tried
+	Lost     int                    `json:"lost,omitempty"`     // workers, one after the other, that have come no further than those before
+	Reached  int64                  `json:"reached,omitempty"`  // how many items the one of the lost workers had done that had come furthest
+	Next     time.Time              `json:"next,omitzero"`      // when a retrying step is tried again; zero while it is held
+	Paused   *Pause                 `json:"paused,omitempty"`
+	Left     Duration               `json:"left,omitempty"` // until Deadline or Next, while it is held
+	Items    int64                  `json:"items,omitempty"`
+	Note     string                 `json:"note,omitempty"`
+	Digest   string                 `json:"digest,omitempty"`
+	Error    *protocol.ScriptError  `json:"error,omitempty"`
+	Pace     *protocol.Pace         `json:"pace,omitempty"`          // how fast its script may work; nil: as its author has chosen
+	PutAside int64                  `json:"putAside,omitempty"`      // records that its script could not deal with
+	Checks   []protocol.CheckResult `json:"checks,omitempty"`        // that the script of its newest attempt has made
+	Records  bool                   `json:"failedRecords,omitempty"` // its newest attempt deals with those alone
+	Skipped  string                 `json:"skipped,omitempty"`       // why it was skipped
 
 	Revert    bool `json:"revert,omitempty"`    // it is to be undone, or has been: the direction of its newest attempt, or of the next
 	Cancelled bool `json:"cancelled,omitempty"` // its running attempt was told to stop, and is waited for

@@ -458,6 +458,10 @@ func set(e *rollout.Event, key, value string) (err error) {
 		e.Answer.PutAside, err = strconv.ParseInt(value, 10, 64)
 	case key == "note":
 		e.Answer.Note = value
+	case key == "holds":
+		e.Answer.Checks = append(e.Answer.Checks, protocol.CheckResult{Name: value, Holds: true})
+	case key == "fails":
+		e.Answer.Checks = append(e.Answer.Checks, protocol.CheckResult{Name: value, Error: "it does not"})
 	case key == "code":
 		failure().Code = value
 	case key == "error":
@@ -576,6 +580,9 @@ func describeStep(s rollout.Step) string {
 	}
 	if s.PutAside > 0 {
 		text += fmt.Sprintf(", %d put aside", s.PutAside)
+	}
+	for _, c := range s.Checks {
+		text += fmt.Sprintf(", check %s holds: %t", c.Name, c.Holds)
 	}
 	text += describePace(s.Pace)
 	if s.Note != "" {

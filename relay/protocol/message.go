@@ -51,7 +51,16 @@ type Answer struct {
 	// are in [FailedRecordsBucket].
 	PutAside int64 `json:"putAside,omitempty"`
 
+	Checks []CheckResult `json:"checks,omitempty"` // that the script has made, in their order
+
 	Error *ScriptError `json:"error,omitempty"`
+}
+
+// CheckResult is what a script has found when it checked something before or after its work.
+type CheckResult struct {
+	Name  string `json:"name"` // "every todo is found"
+	Holds bool   `json:"holds"`
+	Error string `json:"error,omitempty"` // what was found instead
 }
 
 // ControlMessage is the payload of a cancel, pause, resume or pace message. It is about one

@@ -110,6 +110,7 @@ func (c *command) show(ctx context.Context, id string) error {
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
 			r.ID, r.Release.App, r.Release.Version, r.Status, ago(r.Created), orDash(r.By), lasted(r.State))
 		printSteps(w, r)
+		printChecks(w, r)
 		if text := tellLeft(r.State); text != "" {
 			fmt.Fprintf(w, "\n%s\n", text)
 		}
@@ -163,6 +164,24 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 			fmt.Sprint(step.Attempt), duration, fmt.Sprint(items), orDash(oneLine(text))})
 	}
 	columns(w, []string{"#", "STEP", "VERSION", "STATUS", "ATTEMPT", "TOOK", "ITEMS", "REMARK"}, rows)
+}
+
+// printChecks tells what the scripts have checked.
+func printChecks(w io.Writer, r orchestrator.RolloutStory) {
+	var rows [][]string
+	for _, step := range r.Steps {
+		for _, c := range step.Checks {
+			result := "✓ holds"
+			if !c.Holds {
+				result = "✗ does not hold: " + c.Error
+			}
+			rows = append(rows, []string{step.ID, c.Name, oneLine(result)})
+		}
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+		columns(w, []string{"STEP", "CHECK", "RESULT"}, rows)
+	}
 }
 
 // sighted is how far a step is that runs, as an orchestrator has seen it.
