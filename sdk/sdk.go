@@ -62,6 +62,35 @@
 // ask it for partitions, and tell it of each batch. The partition of one that has been
 // silent for five seconds is given to another. When the one that runs the script is gone,
 // the others stop, and the next attempt goes on.
+//
+// # Permissions
+//
+// On a bus with permissions, the setup service of todo-search 0.0.1, with an online script
+// that moves records of todos, needs no more than these (nats-server.conf; kept by a test):
+//
+//	publish: [
+//	  "deployment-todo-search-0.0.1-online-progress", "deployment-todo-search-0.0.1-online-start",
+//	  "deployment-todo-search-0.0.1-online-done", "deployment-todo-search-0.0.1-online-failed",
+//	  "golive.hello", "golive.log.*", "golive.share.todo-search.>",
+//	  "$JS.API.STREAM.INFO.KV_golive-claims", "$JS.API.STREAM.MSG.GET.KV_golive-claims",
+//	  "$KV.golive-claims.*.todo-search.>",
+//	  "$JS.API.STREAM.INFO.KV_golive-routes", "$JS.API.STREAM.MSG.GET.KV_golive-routes",
+//	  "todos.>", "golive.service.todos.>", "todo-search.>", "golive.service.todo-search.>" ]
+//	subscribe: [
+//	  "_INBOX.>", "golive.worker.*", "golive.script.todo-search.>", "golive.share.todo-search.>",
+//	  "deployment-todo-search-0.0.1-online-start",
+//	  "deployment-todo-search-0.0.1-online-cancel", "deployment-todo-search-0.0.1-online-pause",
+//	  "deployment-todo-search-0.0.1-online-resume", "deployment-todo-search-0.0.1-online-pace" ]
+//	allow_responses: { max: 256, expires: "1m" }
+//
+// and, for the buckets golive-checkpoints and, to put records aside, golive-failed-records,
+// what it has for golive-claims; for the latter also
+//
+//	"$JS.API.CONSUMER.CREATE.KV_golive-failed-records.>",
+//	"$JS.API.CONSUMER.DELETE.KV_golive-failed-records.*", "$JS.FC.KV_golive-failed-records.>"
+//
+// It passes a start on when it is told to stop, hence that it may publish one. A script of
+// another phase, and one that undoes, has its own names.
 package sdk
 
 import (
