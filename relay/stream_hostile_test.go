@@ -451,10 +451,10 @@ func TestStreamsLeaveRoomForAnswersWhileTheBusIsLost(t *testing.T) {
 func TestAStreamThatHasNotBegunEndsWithItsConnection(t *testing.T) {
 	bus := relaytest.Start(t)
 	r := bus.Connect()
-	asked := make(chan bool, 1)
-	_, err := bus.Connect().Conn().Subscribe("bare.mute", func(*nats.Msg) { r.Close(); asked <- true })
+	other := bus.Connect().Conn()
+	_, err := other.Subscribe("bare.mute", func(*nats.Msg) { r.Close() })
 	must(t, err)
-	must(t, bus.Connect().Conn().Flush())
+	must(t, other.Flush())
 	began := time.Now()
 	for _, err := range r.Stream(within(t, patience), "bare.mute", nil) {
 		if !errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, relay.ErrStreamLost) || time.Since(began) > patience/2 {
