@@ -293,6 +293,9 @@ func TestStreamsLeaveNoSubscription(t *testing.T) {
 		}
 	}))
 	awaitPrivate(t, r)
+	if err := service.Request(within(t, patience), "nobody.there", nil, nil); !errors.Is(err, relay.ErrNobodyListens) {
+		t.Fatal(err) // it has subscribed to answers now, which stays
+	}
 	before, ours := service.Conn().NumSubscriptions(), r.Conn().NumSubscriptions()
 	list := r.Stream(within(t, patience), "todos.list", nil, relay.ToVersion("0.0.1"))
 	var all sync.WaitGroup
