@@ -56,6 +56,8 @@
 //	Golive-Stream: 1048576      its window: how many bytes may be under way
 //	Golive-Cursor: <cursor>     only when taken up again: of the record to go on behind
 //
+// A cursor has no line break in it, and no space around it, because it comes in a header.
+//
 // Until it is answered, all is as with any request: it is held, forwarded and refused with
 // its headers (see below), NATS tells with Status 503 when nobody listens, and an answer
 // without the header Golive-Stream is either an error or no stream.
@@ -96,7 +98,11 @@
 // The sender publishes to the newest reply subject, and lets no more than the window be
 // under way: sent, and not looked at. One batch may always be, whatever its size. When there
 // is no room it sends a sign of life, and waits. Since credit is counted from the beginning,
-// one that is lost does no harm.
+// one that is lost does no harm. Whatever else comes to a control subject is no credit, no
+// sign of life and no new reply subject: a negative number, one of more than was sent, what
+// is no number at all. A receiver that is sent more than its window cancels, and has lost
+// the stream. No batch is published while the connection is lost: those of many streams
+// would fill the memory that the client keeps for what is to be sent then.
 //
 // Cancel. The receiver publishes "cancel" to the control subject, unsubscribes, and is done.
 //

@@ -1,9 +1,13 @@
 package relay
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/golive-dev/golive/relay/embedded"
 )
 
 func TestRedactNeverShowsAPassword(t *testing.T) {
@@ -84,4 +88,33 @@ func TestOnlyAPipeTiesUsToAParent(t *testing.T) {
 	if isPipe(file) {
 		t.Error("a closed input was taken for a pipe")
 	}
+}
+
+// A stream that was cut before it could begin is no work for its handler.
+func TestAStreamThatIsOverIsNotBegun(t *testing.T) {
+	server, err := embedded.Start(embedded.Config{Data: t.TempDir(), Unsynced: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	r, err := Connect(t.Context(), Config{Server: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, stop := context.WithCancelCause(t.Context())
+	s := &Sender{
+		instance: newInstance(t.Context(), r, Service{Name: "todos", Version: "0.0.1"}.withDefaults()),
+		private:  true, stop: stop, inbox: r.nc.NewInbox(), reply: r.nc.NewInbox(), quiet: time.NewTimer(time.Hour),
+	}
+	s.room.L = &s.mu
+	s.cut(errStopping)
+	s.run(ctx, &request{to: &endpoint{message: "list", stream: func(context.Context, *Message, *Sender) error {
+		t.Error("the handler was called")
+		return nil
+	}}})
 }

@@ -75,18 +75,22 @@ type Sender struct {
 	total    int64
 	told     bool // the total, or there is none
 	heard    bool // the receiver, since the last pulse
+	asked    bool // how far it is, since it last told more
 
 	controls int // subjects to be heard on that have been used
 	uses     int // of the newest of them
 }
 
 // Send adds a record to the stream, encoded as by [Relay.Send]. The cursor is what the
-// receiver gives to go on behind this record, should the stream be lost. Send blocks while
-// the receiver has no room, and leaves the record waiting for others for a few
-// milliseconds. The error is the cause of the handler's context when the stream has ended,
-// and an *[Error] with code [CodeTooLarge] when NATS does not take a record of that size;
-// the stream can go on without that.
+// receiver gives to go on behind this record, should the stream be lost: one line, without
+// spaces around it. Send blocks while the receiver has no room, and leaves the record
+// waiting for others for a few milliseconds. The error is the cause of the handler's context
+// when the stream has ended, and an *[Error] with code [CodeTooLarge] when NATS does not
+// take a record of that size; the stream can go on without that.
 func (s *Sender) Send(value any, cursor string) error {
+	if err := protocol.ValidateCursor(cursor); err != nil {
+		return fmt.Errorf("record of %s: %w", s.name, err)
+	}
 	data, err := encode(value)
 	if err != nil {
 		return fmt.Errorf("record of %s: %w", s.name, err)
@@ -136,7 +140,10 @@ func (s *Sender) fits(size int) error {
 // flush sends the batch, once the receiver has room for it. The caller holds the lock.
 func (s *Sender) flush() {
 	for s.over == nil && len(s.batch) > 0 && !s.hasRoom() {
-		s.publish(nil, nil) // asks how far the receiver is
+		if !s.asked { // once, whoever waits
+			s.asked = true
+			s.publish(nil, nil)
+		}
 		if s.over == nil {
 			s.room.Wait()
 		}
@@ -146,8 +153,13 @@ func (s *Sender) flush() {
 	}
 }
 
-// hasRoom reports whether the receiver lets the batch be under way. One may always be.
+// hasRoom reports whether the receiver lets the batch be under way. One may always be, but
+// none while the bus is lost: what is published then waits in the connection's memory, of
+// which there would be none left for answers.
 func (s *Sender) hasRoom() bool {
+	if status := s.instance.relay.nc.Status(); status == nats.RECONNECTING || status == nats.CONNECTING {
+		return false
+	}
 	under := s.sent - s.consumed
 	return under == 0 || under+protocol.StreamCost(len(s.batch)) <= s.window
 }
@@ -288,21 +300,26 @@ func (s *Sender) close(failure error) {
 func (s *Sender) hear(m *nats.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard = true
 	switch {
 	case nobodyThere(m):
 		s.finish(errReceiverGone)
+		return
 	case string(m.Data) == protocol.StreamCancel:
 		s.finish(errCancelled)
-	default:
-		if m.Reply != "" {
-			s.reply = m.Reply
-		}
-		if n, err := strconv.ParseInt(string(m.Data), 10, 64); err == nil && n > s.consumed && n <= s.sent {
-			s.consumed = n
-			s.flushOverdue()
-			s.room.Broadcast()
-		}
+		return
+	}
+	n, err := strconv.ParseInt(string(m.Data), 10, 64)
+	if err != nil || n < 0 || n > s.sent {
+		return // no receiver says that; two senders that were told to send to each other do
+	}
+	s.heard = true
+	if m.Reply != "" {
+		s.reply = m.Reply
+	}
+	if n > s.consumed {
+		s.consumed, s.asked = n, false
+		s.flushOverdue()
+		s.room.Broadcast()
 	}
 }
 
@@ -336,6 +353,8 @@ func (s *Sender) beat(missed int) int {
 		s.finish(errReceiverSilent)
 	default:
 		s.publish(nil, nil) // which gives it up when the lease has run out
+		s.flushOverdue()
+		s.room.Broadcast() // the bus may have been found again
 	}
 	return missed
 }
@@ -354,17 +373,17 @@ func (s *Sender) run(ctx context.Context, q *request) {
 	pulsing.Go(func() { s.pulse(alive) })
 	defer pulsing.Wait()
 	defer end()
-	s.accept()
-	s.close(s.call(ctx, q))
+	if s.accept() {
+		s.close(s.call(ctx, q))
+	}
 }
 
 // accept tells the receiver at once that its stream has begun, and where to be heard.
-func (s *Sender) accept() {
+// False: it is over already.
+func (s *Sender) accept() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over == nil {
-		s.publish(nil, nil)
-	}
+	return s.over == nil && s.publish(nil, nil)
 }
 
 // call runs the handler; a panic comes back as an error.

@@ -26,6 +26,7 @@ var (
 	errSenderGone   = errors.New("its sender is gone")
 	errSenderSilent = errors.New("nothing was heard of its sender")
 	errGap          = errors.New("messages of it are missing")
+	errOverrun      = errors.New("its sender sends more than there is room for")
 	errPlainAnswer  = errors.New("it was answered plainly, not by a stream: use Request")
 )
 
@@ -92,6 +93,9 @@ func (r *Relay) stream(ctx context.Context, name string, payload any, t target, 
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", name, err)
 	}
+	if err := protocol.ValidateCursor(t.cursor); err != nil {
+		return fmt.Errorf("stream %s: %w", name, err)
+	}
 	data, err := encode(payload)
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", name, err)
@@ -118,6 +122,7 @@ type receiver struct {
 	mu      sync.Mutex
 	batches [][]byte // that have come and were not looked at
 	last    uint64   // sequence of the newest
+	came    int64    // cost of all that have come
 	ended   bool     // nothing more comes
 	failure error    // why; nil: that was all
 	asked   bool     // the sender wants to know how far we are
@@ -276,7 +281,8 @@ func (s *receiver) credit() {
 	if s.control == "" || s.ended {
 		return
 	}
-	s.credited, s.asked = s.consumed, false
+	s.asked = s.asked && s.consumed == s.credited // that is no answer
+	s.credited = s.consumed
 	// An error is a lost connection: the silence tells.
 	_ = s.relay.nc.PublishRequest(s.control, s.reply(), strconv.AppendInt(nil, s.consumed, 10))
 }
@@ -323,18 +329,19 @@ func (s *receiver) pulse(ctx context.Context) {
 func (s *receiver) beat(missed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.control == "" || s.ended {
-		return
-	}
-	if s.relay.nc.IsClosed() {
+	closed := s.relay.nc.IsClosed()
+	switch {
+	case s.ended:
+	case closed && s.control == "":
+		s.end(fmt.Errorf("stream %s: %w", s.name, nats.ErrConnectionClosed))
+	case closed:
 		s.end(s.lost(nats.ErrConnectionClosed))
-		return
-	}
-	if missed >= protocol.StreamSilence {
+	case s.control == "":
+	case missed >= protocol.StreamSilence:
 		s.end(s.lost(errSenderSilent))
-		return
+	default:
+		s.credit()
 	}
-	s.credit()
 }
 
 // take deals with a message of the sender.
@@ -362,7 +369,7 @@ func (s *receiver) take(m *nats.Msg) {
 		s.end(failure)
 		return
 	}
-	if total, err := strconv.ParseInt(header(m, protocol.HeaderTotal), 10, 64); err == nil && s.total != nil {
+	if total, err := strconv.ParseInt(header(m, protocol.HeaderTotal), 10, 64); err == nil && total >= 0 && s.total != nil {
 		s.total.Store(total)
 	}
 	if m.Reply != "" {
@@ -379,12 +386,17 @@ func (s *receiver) follow(m *nats.Msg, sequence string) {
 		expected++
 	}
 	if n, err := strconv.ParseUint(sequence, 10, 64); err != nil || n != expected {
-		_ = s.relay.nc.Publish(s.control, []byte(protocol.StreamCancel)) // what else it sends is of no use
-		s.end(s.lost(errGap))
+		s.giveUp(errGap)
 		return
 	}
 	s.last = expected
 	if len(m.Data) > 0 {
+		under, cost := s.came-s.consumed, protocol.StreamCost(len(m.Data))
+		if under > 0 && under+cost > protocol.StreamWindow {
+			s.giveUp(errOverrun)
+			return
+		}
+		s.came += cost
 		s.batches = append(s.batches, m.Data)
 	}
 	switch header(m, protocol.HeaderStreamEnd) {
@@ -394,10 +406,20 @@ func (s *receiver) follow(m *nats.Msg, sequence string) {
 	case protocol.StreamDone:
 		s.end(nil)
 	case protocol.StreamFailed:
-		s.end(errorOf(s.name, m))
+		failure := errorOf(s.name, m)
+		if failure == nil {
+			failure = &Error{Name: s.name, Code: CodeFailed, Message: noReason}
+		}
+		s.end(failure)
 	default:
 		s.end(s.lost(errorOf(s.name, m)))
 	}
+}
+
+// giveUp ends a stream that is not sent as it should be. The caller holds the lock.
+func (s *receiver) giveUp(reason error) {
+	_ = s.relay.nc.Publish(s.control, []byte(protocol.StreamCancel)) // what else it sends is of no use
+	s.end(s.lost(reason))
 }
 
 // end has the iteration end behind what has come so far. The caller holds the lock.

@@ -3,6 +3,7 @@ package protocol
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -48,6 +49,18 @@ var errBatch = errors.New("the batch cannot be read")
 
 // StreamCost is what a batch of so many bytes counts against the window.
 func StreamCost(size int) int64 { return int64(max(size, StreamBatchCost)) }
+
+// ValidateCursor refuses a cursor that would come back as another: it comes in a header,
+// which is one line, without spaces around it.
+func ValidateCursor(cursor string) error {
+	for i := range len(cursor) {
+		switch c := cursor[i]; {
+		case c == '\n', c == '\r', (c == ' ' || c == '\t') && (i == 0 || i == len(cursor)-1):
+			return fmt.Errorf("the cursor %.100q has a line break in it, or a space around it: encode it, as in base64", cursor)
+		}
+	}
+	return nil
+}
 
 // RecordSize is how many bytes a record takes in its batch.
 func RecordSize(cursor string, data []byte) int {
