@@ -132,10 +132,11 @@ func (j *judge) hear(m *nats.Msg) {
 	j.confirms = append(j.confirms, c)
 }
 
-// await blocks until the judge has seen a revision.
+// await blocks until the judge has seen a revision: it may take an election, and the end of
+// a lease.
 func (j *judge) await(revision uint64) {
 	j.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(3 * patience)
 	for {
 		select {
 		case seen := <-j.seen:

@@ -51,7 +51,7 @@ func many(t testing.TB, n, apps int) (j *journal.Journal, nc *nats.Conn, ids []s
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := js.PublishAsync(protocol.RolloutSubject(app, s.ID), data); err != nil {
+			if _, err := js.PublishAsync(protocol.RolloutSubject(app, s.ID), data, jetstream.WithStallWait(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
 		}

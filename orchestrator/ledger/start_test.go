@@ -74,7 +74,7 @@ func fill(b *testing.B, store *ledger.Store, nc *nats.Conn, rollouts, apps int) 
 			x.Apply(s, sequence)
 			data, err := json.Marshal(s)
 			must(b, err)
-			_, err = js.PublishAsync(protocol.RolloutSubject(app, id), data)
+			_, err = js.PublishAsync(protocol.RolloutSubject(app, id), data, jetstream.WithStallWait(time.Minute))
 			must(b, err)
 		}
 	}
