@@ -51,7 +51,7 @@ type DeployRequest struct {
 // as it is.
 type AbortRequest struct {
 	RolloutRequest
-	Force bool `json:"force,omitempty"` // also where offline scripts have begun to change data that the version before works on
+	Force bool `json:"force,omitempty"` // also where offline scripts have begun to change data that the version before works on, or scripts that were told to stop do not say that they have
 }
 
 // StepRequest names a rollout or, with a step's id, one of its steps.

@@ -158,26 +158,40 @@ func TestTryingRecordsAgainIsAborted(t *testing.T) {
 	abort := orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "ada"}}
 	e.must(e.retryRecords(id, ""))
 	next(e, "the second start", starts)
-	for range 2 {
+	for _, want := range []rollout.Status{rollout.Amending, rollout.Amending, rollout.Completed, rollout.Completed} {
+		if want == rollout.Completed {
+			if a := e.answer(offlineFailed, id, 2, `{"error": {"code": "cancelled", "message": "stopped"}}`); !*a.Accepted {
+				t.Errorf("the answer of the one that has stopped is refused: %s", a.Reason)
+			}
+		}
 		v, err := e.client.Abort(t.Context(), abort)
 		e.must(err)
-		if step, _ := v.Step("todo-search/offline"); v.Status != rollout.Completed || step.PutAside != 2 {
-			t.Errorf("after the abort it is %s, with the step %+v", v.Status, step)
+		if step, _ := v.Step("todo-search/offline"); v.Status != want || step.PutAside != 2 {
+			t.Errorf("after the abort it is %s, want %s, with the step %+v", v.Status, want, step)
 		}
 	}
 	next(e, "the cancel", cancelled)
-	if a := e.answer(offlineFailed, id, 2, `{"error": {"code": "cancelled", "message": "stopped"}}`); !*a.Accepted {
-		t.Errorf("the answer of the one that has stopped is refused: %s", a.Reason)
-	}
 	e.answeredBy("0.0.1")
 
 	e.must(e.retryRecords(id, ""))
 	next(e, "the third start", starts)
+	_, err := e.client.Abort(t.Context(), abort)
+	e.must(err)
+	abort.Force = true // it does not stop
+	v, err := e.client.Abort(t.Context(), abort)
+	e.must(err)
+	if v.Status != rollout.Completed {
+		t.Errorf("after the forced abort it is %s", v.Status)
+	}
+
+	e.must(e.retryRecords(id, ""))
+	next(e, "the fourth start", starts)
 	newer := search()
 	newer.Version = "0.0.3"
 	replacing := newID(t)
-	_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: replacing, Release: newer, Replace: true, By: "ada"})
+	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: replacing, Release: newer, Replace: true, By: "ada"})
 	e.must(err)
+	e.answer(offlineFailed, id, 4, `{"error": {"code": "cancelled", "message": "stopped"}}`)
 	e.awaitStatus(replacing, rollout.Completed)
 	if s := e.show(id); s.Status != rollout.Completed {
 		t.Errorf("the rollout that gave way is %s, want completed", s.Status)

@@ -106,7 +106,7 @@ func inCare(e rollout.Event, step rollout.Step) bool {
 	switch e.Type {
 	case rollout.TurnedBack:
 		return step.ID == e.Step
-	case rollout.BackwardAsked:
+	case rollout.BackwardAsked, rollout.AbortAsked:
 		return step.Cancelled
 	case rollout.ResumeAsked: // it may have been paused before its start was sent
 		return step.Kind == rollout.Migration && (e.Step == "" || e.Step == step.ID)

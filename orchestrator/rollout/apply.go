@@ -107,6 +107,8 @@ func (s State) applyAnswer(e Event) (State, error) {
 		}
 	}
 	switch {
+	case step.Cancelled && s.Status == Amending: // it has stopped, or had finished
+		step.giveUp()
 	case step.Cancelled: // going backward: whatever it has done is to be undone
 		step.undo()
 	case step.Status == StepFailed && step.Kind == Migration:
