@@ -282,6 +282,81 @@ func (d *driver) retry(ctx context.Context, id string) {
 	})
 }
 
+// amend has the records tried again that the scripts of a rollout, or one of them, have put
+// aside. It tells whether that was done.
+func (a *app) amend(ctx context.Context, id string) bool {
+	q := orchestrator.RetryRequest{Rollout: id, By: "test", FailedRecords: true}
+	var aside []string
+	for _, step := range a.state(id).Steps {
+		if step.PutAside > 0 {
+			aside = append(aside, step.ID)
+		}
+	}
+	if len(aside) > 0 && a.rnd.IntN(3) == 0 {
+		q.Step = aside[a.rnd.IntN(len(aside))]
+	}
+	return a.command(ctx, "retry --failed-records", func(ctx context.Context) error {
+		_, err := a.client.Retry(ctx, q)
+		return err
+	}) == nil
+}
+
+// amendings has records tried again, as often as there are any and somebody wants it, and
+// people who change their minds meanwhile.
+func (a *app) amendings(ctx context.Context, id string) (more []string, err error) {
+	soon := func() { rest(ctx, time.Duration(a.rnd.Int64N(int64(200*time.Millisecond)))) }
+	for range 1 + a.rnd.IntN(3) {
+		if !a.amend(ctx, id) {
+			return more, nil
+		}
+		switch draw := a.rnd.IntN(100); {
+		case draw < 25:
+			soon()
+			a.stop(ctx, id)
+		case draw < 45:
+			step := ""
+			if s := a.state(id); a.rnd.IntN(2) == 0 {
+				step = s.Steps[a.rnd.IntN(len(s.Steps))].ID
+			}
+			soon()
+			a.hold(ctx, id, step)
+			soon()
+			if a.rnd.IntN(2) == 0 {
+				a.stop(ctx, id)
+			}
+			a.goOn(ctx, id, step)
+		case draw < 55:
+			a.pace(ctx, id)
+		case draw < 70:
+			soon()
+			next, err := a.deploy(ctx, orchestrator.DeployRequest{Queue: draw < 62, Replace: draw >= 62})
+			if err != nil || next != "" {
+				return append(more, next), err
+			}
+		case draw < 80:
+			soon()
+			a.stop(ctx, id)
+			a.backward(ctx)
+			return more, nil
+		}
+		if err := a.finish(ctx, id); err != nil {
+			return more, err
+		}
+	}
+	if a.rnd.IntN(4) == 0 {
+		a.backward(ctx)
+	}
+	return more, nil
+}
+
+// stop aborts what is under way without more ado, as long as the scripts do as they are told.
+func (a *app) stop(ctx context.Context, id string) {
+	_ = a.command(ctx, "abort of records", func(ctx context.Context) error {
+		_, err := a.client.Abort(ctx, orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "test"}})
+		return err
+	})
+}
+
 func (d *driver) hold(ctx context.Context, id, step string) {
 	_ = d.command(ctx, "pause", func(ctx context.Context) error {
 		_, err := d.client.Pause(ctx, orchestrator.StepRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}, Step: step})
@@ -371,6 +446,18 @@ func (a *app) once(ctx context.Context) error {
 			soon(300 * time.Millisecond)
 			a.pace(ctx, id)
 		}
+	default:
+		s, err := a.settled(ctx, id)
+		if err != nil {
+			return err
+		}
+		if s.Status == rollout.Completed {
+			more, err := a.amendings(ctx, id)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, more...)
+		}
 	}
 	for _, id := range ids {
 		if err := a.finish(ctx, id); err != nil {
@@ -382,7 +469,7 @@ func (a *app) once(ctx context.Context) error {
 
 // paused reports whether a rollout is held, or a step of it that it has to come to.
 func paused(s rollout.State) bool {
-	return (s.Status == rollout.Running || s.Status == rollout.Reverting) && (s.Paused != nil || slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
+	return (s.Status == rollout.Running || s.Status == rollout.Reverting || s.Status == rollout.Amending) && (s.Paused != nil || slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
 		return step.Paused != nil
 	}))
 }
