@@ -269,6 +269,7 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 // take takes in what has happened to a rollout.
 func (o *Orchestrator) take(r journal.Record) {
 	o.sight.track(r)
+	o.overtaken(r)
 	if err := o.ears.hear(r); err != nil {
 		o.log.Warn("listen", zap.String("rollout", r.State.ID), zap.Error(err)) // the work item does it again
 	}

@@ -139,6 +139,31 @@ func TestPaceIsToldByTheNextOrchestrator(t *testing.T) {
 	})
 }
 
+// An orchestrator that is behind may send a start with an older pace after another one has
+// told the newer: it tells that again.
+func TestPaceThatTheStartHasOvertakenIsToldAgain(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	asked := time.Now().UTC()
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	e.paceIs(next(e, "the start", starts), "#1")
+	told := e.observe(offlinePace)
+	j, err := journal.Open(t.Context(), e.nc, 1)
+	e.must(err)
+	r, err := j.Load(t.Context(), "todo-app", id)
+	e.must(err)
+	s, err := r.State.Apply(rollout.Event{Type: rollout.PaceAsked, At: asked, Step: "todo-search/offline", Pace: &protocol.Pace{InFlight: 3}})
+	e.must(err)
+	_, err = j.Append(t.Context(), s, r.Sequence)
+	e.must(err)
+	told.count(2) // by who does the work of the event, and by who has sent the start
+	for _, m := range told.heard(offlinePace) {
+		e.paceIs(m, "#1 inFlight 3")
+	}
+}
+
 func TestPaceIsRefused(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t)

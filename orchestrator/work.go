@@ -269,6 +269,7 @@ func (o *Orchestrator) publishStart(ctx context.Context, s rollout.State, step r
 		return false, err
 	}
 	heard, err = o.post.send(ctx, m)
+	o.sight.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) { seen.started = time.Now() })
 	o.at(StartSent)
 	switch {
 	case err != nil:
