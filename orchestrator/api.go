@@ -82,7 +82,7 @@ type RetryRequest struct {
 }
 
 // RecordsRequest asks for a page of the records that a rollout's scripts have put aside, in
-// the order of their keys.
+// the order in which they did so.
 type RecordsRequest struct {
 	Rollout string `json:"rollout"`         // id or any unique beginning of it
 	Step    string `json:"step,omitempty"`  // empty: of all steps
