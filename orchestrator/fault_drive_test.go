@@ -336,6 +336,11 @@ func (a *app) amendings(ctx context.Context, id string) (more []string, err erro
 		case draw < 80:
 			soon()
 			a.stop(ctx, id)
+			if draw < 77 { // else it comes too early
+				if err := a.finish(ctx, id); err != nil {
+					return more, err
+				}
+			}
 			a.backward(ctx)
 			return more, nil
 		}
