@@ -105,7 +105,7 @@ func (o *Orchestrator) intervene(ctx context.Context, id string, event func(roll
 	r, err := o.apply(ctx, ref.App, ref.ID, func(s rollout.State) (*rollout.Event, error) {
 		e, err := event(s)
 		if e != nil {
-			e.At = time.Now().UTC()
+			e.At, e.By, e.Reason = time.Now().UTC(), clip(e.By), clip(e.Reason)
 		}
 		return e, err
 	})
@@ -121,6 +121,7 @@ func (o *Orchestrator) backward(ctx context.Context, q BackwardRequest) (Rollout
 	if err := protocol.ValidateName(q.App); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "golive status lists the apps", "app: %v", err)
 	}
+	q.By, q.Reason = clip(q.By), clip(q.Reason)
 	for {
 		r, err := o.turnRound(ctx, q)
 		if !errors.Is(err, rollout.ErrConflict) {
@@ -314,7 +315,7 @@ func (o *Orchestrator) mark(ctx context.Context, q MarkRequest) (RolloutView, er
 				return RolloutView{}, refuse(CodeConflict, "golive abort "+r.State.ID+" stops it", "the script %s is running, in rollout %s", script, r.State.ID)
 			}
 		}
-		state, err := rollout.MarkRun(id.String(), q.By, q.Reason, time.Now().UTC(), app, script)
+		state, err := rollout.MarkRun(id.String(), clip(q.By), clip(q.Reason), time.Now().UTC(), app, script)
 		if err != nil {
 			return RolloutView{}, err
 		}

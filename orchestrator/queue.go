@@ -104,7 +104,7 @@ func (o *Orchestrator) beginNow(ctx context.Context, s rollout.State, failed []j
 		if now.Status != rollout.Queued {
 			return nil, nil
 		}
-		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: "golive", Reason: err.Error()}, nil
+		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: "golive", Reason: clip(err.Error())}, nil
 	})
 	return err
 }

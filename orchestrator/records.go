@@ -57,7 +57,7 @@ func (o *Orchestrator) askRecords(ctx context.Context, ref journal.Ref, q RetryR
 	if err := o.checkHeard(ctx, s, q.Step); err != nil {
 		return none, err
 	}
-	next, err := s.Apply(rollout.Event{Type: rollout.RecordsAsked, At: time.Now().UTC(), Step: q.Step, By: q.By, Reason: q.Reason})
+	next, err := s.Apply(rollout.Event{Type: rollout.RecordsAsked, At: time.Now().UTC(), Step: q.Step, By: clip(q.By), Reason: clip(q.Reason)})
 	if err != nil {
 		return none, err
 	}
