@@ -68,7 +68,7 @@ func (o *Orchestrator) askRecords(ctx context.Context, ref journal.Ref, q RetryR
 // none is named, any.
 func amends(s rollout.State, id string) bool {
 	return slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
-		return step.Records && (id == "" || id == step.ID) && (step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying)
+		return step.Records && !step.Cancelled && (id == "" || id == step.ID) && (step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying)
 	})
 }
 
@@ -79,6 +79,9 @@ func (o *Orchestrator) mayAmend(s rollout.State) error {
 	case s.Status == rollout.Failed:
 		return refuse(CodeConflict, "golive retry "+s.ID+" tries its failed steps again",
 			"rollout %s has failed: records that were put aside are tried again once it is completed", s.ID)
+	case s.Status == rollout.Amending && s.Stopping():
+		return refuse(CodeConflict, "golive watch "+s.ID+" tells when they have; ask again then",
+			"rollout %s waits for its scripts, which were told to stop", s.ID)
 	case s.Status == rollout.Amending:
 		return refuse(CodeConflict, "golive watch "+s.ID+" tells when it has ended; ask again then",
 			"rollout %s tries the records of other steps again", s.ID)

@@ -177,6 +177,7 @@ func TestTryingRecordsAgainIsAborted(t *testing.T) {
 	next(e, "the third start", starts)
 	_, err := e.client.Abort(t.Context(), abort)
 	e.must(err)
+	e.refused(e.retryRecords(id, ""), orchestrator.CodeConflict, "told to stop")
 	abort.Force = true // it does not stop
 	v, err := e.client.Abort(t.Context(), abort)
 	e.must(err)
