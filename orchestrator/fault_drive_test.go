@@ -24,6 +24,9 @@ const tryFor = 3 * time.Second
 // settleTime is how long a rollout may take, when parts of everything die all the time.
 const settleTime = 90 * time.Second
 
+// lateBy is how long an orchestrator may be at a command after the one who has given it.
+const lateBy = 20 * time.Second
+
 // driver has people begin rollouts of many apps, and change their minds.
 type driver struct {
 	*watch
@@ -32,6 +35,7 @@ type driver struct {
 	mu       sync.Mutex
 	accepted []string       // rollouts that an orchestrator said it has begun
 	did      map[string]int // commands, by name and what came of them
+	late     time.Time      // until then a command may be done that nobody waits for any more
 }
 
 // app is an app with its versions.
@@ -254,6 +258,9 @@ func (a *app) backward(ctx context.Context) {
 		a.note("backward refused: " + refusal.Code)
 	default:
 		a.note("backward without an answer")
+		a.mu.Lock()
+		a.late = time.Now().Add(lateBy)
+		a.mu.Unlock()
 	}
 }
 
@@ -539,6 +546,14 @@ func (a *app) finish(ctx context.Context, id string) error {
 		})
 		cancel()
 	}
+}
+
+// awaitLate blocks until no command is done any more that nobody waits for.
+func (d *driver) awaitLate(ctx context.Context) {
+	d.mu.Lock()
+	late := d.late
+	d.mu.Unlock()
+	rest(ctx, time.Until(late))
 }
 
 // bringToRest has everything that is open end: what is paused goes on, what has failed is

@@ -129,8 +129,14 @@ func TestFaultsOfEverything(t *testing.T) {
 	}
 	resting, cancel := context.WithTimeout(ctx, restTime)
 	defer cancel()
-	m.bringToRest(resting)
-	m.awaitIdle()
+	m.awaitLate(resting)
+	for resting.Err() == nil {
+		m.bringToRest(resting)
+		m.awaitIdle()
+		if m.catchUp(resting); len(m.open()) == 0 {
+			break
+		}
+	}
 	e := m.gather()
 	for _, odd := range m.missed() {
 		t.Error(odd)
@@ -189,6 +195,21 @@ func (m *ensemble) awaitIdle() {
 			m.t.Errorf("there is work left to do: %+v (%v)", info, err)
 			return
 		}
+	}
+}
+
+// catchUp blocks until all has been seen that has happened to rollouts.
+func (m *ensemble) catchUp(ctx context.Context) {
+	j, err := journal.Open(ctx, m.connect().Conn(), len(m.servers))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	last, err := j.Last(ctx)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for m.followed() < last && ctx.Err() == nil {
+		rest(ctx, 20*time.Millisecond)
 	}
 }
 
