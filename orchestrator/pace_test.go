@@ -181,6 +181,9 @@ func TestPaceIsRefused(t *testing.T) {
 	}{
 		"nothing is named":   {`"step": "todo-search/online"`, orchestrator.CodeInvalid, "nothing is asked for"},
 		"a negative rate":    {`"step": "todo-search/online", "rate": -1`, orchestrator.CodeInvalid, "rate is -1"},
+		"next to nothing":    {`"step": "todo-search/online", "rate": 1e-300`, orchestrator.CodeInvalid, "at least 0.001"},
+		"a rate in words":    {`"step": "todo-search/online", "rate": "5"`, orchestrator.CodeInvalid, "JSON"},
+		"half a batch":       {`"step": "todo-search/online", "inFlight": 1.5`, orchestrator.CodeInvalid, "JSON"},
 		"an endless rate":    {`"step": "todo-search/online", "rate": 1e999`, orchestrator.CodeInvalid, "JSON"},
 		"no number":          {`"step": "todo-search/online", "rate": "NaN"`, orchestrator.CodeInvalid, "JSON"},
 		"too many":           {`"step": "todo-search/online", "inFlight": 1025`, orchestrator.CodeInvalid, "inFlight is 1025"},
