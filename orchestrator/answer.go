@@ -23,7 +23,7 @@ import (
 const (
 	flushTimeout = 5 * time.Second
 	applyTimeout = 20 * time.Second // to make an answer durable: longer than an election
-	maxTextBytes = 4 << 10          // of each text of an answer that is kept
+	maxTextBytes = 4 << 10          // of each text that is kept, of an answer or of what a person wants
 	maxChecks    = 20               // of an answer that are kept
 )
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/micro"
@@ -51,7 +52,7 @@ type DeployRequest struct {
 // as it is.
 type AbortRequest struct {
 	RolloutRequest
-	Force bool `json:"force,omitempty"` // also where offline scripts have begun to change data that the version before works on
+	Force bool `json:"force,omitempty"` // also where offline scripts have begun to change data that the version before works on, or scripts that were told to stop do not say that they have
 }
 
 // StepRequest names a rollout or, with a step's id, one of its steps.
@@ -82,7 +83,7 @@ type RetryRequest struct {
 }
 
 // RecordsRequest asks for a page of the records that a rollout's scripts have put aside, in
-// the order of their keys.
+// the order in which they did so.
 type RecordsRequest struct {
 	Rollout string `json:"rollout"`         // id or any unique beginning of it
 	Step    string `json:"step,omitempty"`  // empty: of all steps
@@ -154,10 +155,12 @@ type RolloutView struct {
 	Waits     []string            `json:"waits,omitempty"`     // what it waits for, beside the steps that run
 }
 
-// RolloutStory is a rollout with everything that has happened to it, oldest first.
+// RolloutStory is a rollout with everything that has happened to it, oldest first; where that
+// would not fit into one message, with as much as does of what has happened last.
 type RolloutStory struct {
 	RolloutView
-	Events []StoryEvent `json:"events"`
+	Events  []StoryEvent `json:"events"`
+	Earlier int          `json:"earlier,omitempty"` // events that came before those, and are left out
 }
 
 // StoryEvent is one event of a story.
@@ -308,6 +311,8 @@ func describe(err error) *protocol.ServiceError {
 		return given
 	case errors.Is(err, rollout.ErrNotFound):
 		return &protocol.ServiceError{Code: CodeNotFound, Message: err.Error(), Hint: "golive history lists the rollouts"}
+	case errors.Is(err, rollout.ErrUnknown):
+		return &protocol.ServiceError{Code: CodeUnavailable, Message: err.Error(), Hint: "a newer golive is at work here: bring all of them up to its version, and try again"}
 	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrConflict):
 		return &protocol.ServiceError{Code: CodeConflict, Message: err.Error()}
 	}
@@ -355,10 +360,28 @@ func (o *Orchestrator) show(ctx context.Context, q RolloutRequest) (RolloutStory
 		return RolloutStory{}, err
 	}
 	story := RolloutStory{Events: []StoryEvent{}}
-	for _, r := range records {
-		story.Events = append(story.Events, StoryEvent{Event: r.State.Event, Sequence: r.Sequence, Status: r.State.Status})
-		story.RolloutView = o.view(r)
+	if len(records) == 0 { // dropped meanwhile
+		return story, fmt.Errorf("%w: %s", rollout.ErrNotFound, ref.ID)
 	}
+	story.RolloutView = o.view(records[len(records)-1])
+	frame, err := json.Marshal(story)
+	if err != nil {
+		return story, fmt.Errorf("write rollout %s: %w", ref.ID, err)
+	}
+	room := o.nc.MaxPayload() - pageFrame - int64(len(frame))
+	for i, r := range slices.Backward(records) {
+		e := StoryEvent{Event: r.State.Event, Sequence: r.Sequence, Status: r.State.Status}
+		data, err := json.Marshal(e)
+		if err != nil {
+			return story, fmt.Errorf("write rollout %s: %w", ref.ID, err)
+		}
+		if room -= int64(len(data)) + 1; room < 0 {
+			story.Earlier = i + 1
+			break
+		}
+		story.Events = append(story.Events, e)
+	}
+	slices.Reverse(story.Events)
 	return story, nil
 }
 
@@ -373,7 +396,7 @@ func (o *Orchestrator) list(ctx context.Context, q ListRequest) (RolloutList, er
 		q.Limit = defaultPage
 	}
 	if q.Limit < 1 || q.Limit > maxPage {
-		return RolloutList{}, refuse(CodeInvalid, "", "limit is %d, it must be from 1 to %d", q.Limit, maxPage)
+		return RolloutList{}, refuse(CodeInvalid, "leave it out for pages of "+strconv.Itoa(defaultPage), "limit is %d, it must be from 1 to %d", q.Limit, maxPage)
 	}
 	if err := protocol.ValidateName(q.App); q.App != "" && err != nil {
 		return RolloutList{}, refuse(CodeInvalid, "golive status lists the apps", "app: %v", err)
@@ -428,7 +451,7 @@ func (o *Orchestrator) routes(ctx context.Context, _ struct{}) ([]RouteStatus, e
 
 func (o *Orchestrator) ledger(ctx context.Context, q LedgerRequest) ([]ledger.Entry, error) {
 	if q.Limit < 0 {
-		return nil, refuse(CodeInvalid, "", "limit is %d, it must not be negative", q.Limit)
+		return nil, refuse(CodeInvalid, "leave it out for all entries", "limit is %d, it must not be negative", q.Limit)
 	}
 	entries := []ledger.Entry{}
 	for _, app := range o.index.Apps() {

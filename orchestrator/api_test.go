@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -169,4 +172,74 @@ func TestStatusTellsWhatIsOnline(t *testing.T) {
 	if v.Version == "" || v.Server == "" {
 		t.Errorf("the version is %+v", v)
 	}
+}
+
+func TestLongStoryIsCutAtItsBeginning(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	next(e, "the start", starts)
+	const events = 300
+	for n := range events {
+		_, err := e.client.Pace(t.Context(), orchestrator.PaceRequest{
+			Rollout: id, Step: "todo-search/offline", InFlight: n + 1, Reason: strings.Repeat("x", 100<<10),
+		})
+		e.must(err)
+	}
+	story := e.show(id)
+	if len(story.Events) < events/2 || story.Earlier+len(story.Events) != events+1 || story.Earlier == 0 {
+		t.Fatalf("it tells %d events, and leaves %d out, of %d", len(story.Events), story.Earlier, events+1)
+	}
+	for i, event := range story.Events {
+		if n := story.Earlier + i; event.Pace == nil || event.Pace.InFlight != n || len(event.Reason) > 5<<10 {
+			t.Fatalf("event %d is %+v", n, event)
+		}
+	}
+	if step, _ := story.Step("todo-search/offline"); step.Pace == nil || step.Pace.InFlight != events {
+		t.Errorf("the step has the pace %+v", step.Pace)
+	}
+}
+
+// An orchestrator beside a newer one leaves to it what it does not know.
+func TestWhatANewerVersionHasWrittenIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	next(e, "the start", starts)
+	j, err := journal.Open(t.Context(), e.nc, 1)
+	e.must(err)
+	r, err := j.Load(t.Context(), "todo-app", id)
+	e.must(err)
+	newer := r.State
+	newer.Status, newer.Event = "verifying", rollout.Event{Type: "verify-asked", At: r.State.Event.At}
+	written, err := j.Append(t.Context(), newer, r.Sequence)
+	e.must(err)
+	e.until("the work is left", func() bool { return e.logs.FilterMessage("work interrupted, it comes again").Len() > 1 })
+	_, err = e.client.Abort(t.Context(), orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}})
+	e.refused(err, orchestrator.CodeUnavailable, `status "verifying" is not known`)
+	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: search()})
+	e.refused(err, orchestrator.CodeRolloutOpen, "verifying")
+	if s := e.show(id); s.Sequence != written || len(starts) > 0 {
+		t.Errorf("the rollout has gone on to %s, and its script was started %d times more", s.Event.Type, len(starts))
+	}
+	for _, text := range []string{`{}`, `no event`, `{"id": "4711", "status": "strange"}`} { // by hand
+		_, err = e.nc.Request(protocol.RolloutSubject("by-hand", newID(t)), []byte(text), patience)
+		e.must(err)
+	}
+	over := r.State // which the newer one brings to its end
+	over.Status, over.Event = rollout.Aborted, rollout.Event{Type: rollout.AbortAsked, At: r.State.Event.At}
+	_, err = j.Append(t.Context(), over, written)
+	e.must(err)
+	e.awaitStatus(e.deploy(recorded("another")), rollout.Completed)
+	js, err := jetstream.New(e.nc)
+	e.must(err)
+	e.until("no work is left", func() bool {
+		c, err := js.Consumer(t.Context(), protocol.Stream, "golive-orchestrators")
+		e.must(err)
+		return c.CachedInfo().NumAckPending == 0 && c.CachedInfo().NumPending == 0
+	})
 }

@@ -21,6 +21,7 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 	if err := q.Release.Validate(); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "correct golive.yaml", "%v", err)
 	}
+	q.By, q.Reason = clip(q.By), clip(q.Reason)
 	for known := true; ; known = false {
 		r, err := o.begin(ctx, q, known)
 		if errors.Is(err, rollout.ErrConflict) {

@@ -28,7 +28,7 @@ import (
 
 var (
 	faultsRecords = flag.Int("faults.records", 40_000, "how many records the backfill under faults moves")
-	faultsKills   = flag.Int("faults.kills", 12, "how many processes are killed meanwhile")
+	faultsKills   = flag.Int("faults.kills", 10, "how many processes are killed meanwhile")
 )
 
 // The further kinds of processes of a backfill under faults.
@@ -235,11 +235,18 @@ func TestFaultsOfABackfill(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+5*killEvery*time.Duration(*faultsKills))
 	defer cancel()
-	client := orchestrator.NewClient(c.connect().Conn())
+	nc := c.connect().Conn()
+	client := orchestrator.NewClient(nc)
+	told := make(chan *nats.Msg, 10_000)
+	if _, err := nc.ChanSubscribe(fillScript.Subject(protocol.Progress), told); err != nil {
+		t.Fatal(err)
+	}
 	id, begun := newID(t), time.Now()
 	if _, err := client.Deploy(ctx, orchestrator.DeployRequest{Rollout: id, Release: fillRelease()}); err != nil {
 		t.Fatal(err)
 	}
+	var shown course
+	looking := shown.look(ctx, client, id)
 	kinds := slices.Sorted(maps.Keys(victims))
 	for n := range *faultsKills { // each kind in its turn
 		rest(ctx, killEvery/4+time.Duration(rnd.Int64N(int64(killEvery))))
@@ -255,9 +262,9 @@ func TestFaultsOfABackfill(t *testing.T) {
 		victim.up()
 	}
 	killed := time.Since(begun)
-	story := awaitFilled(ctx, t, client, id)
+	story := <-looking
 	if story.Status != rollout.Completed {
-		t.Fatalf("the rollout is %s: %+v", story.Status, story.FailedSteps())
+		t.Fatalf("the rollout is %s (%v): %+v", story.Status, ctx.Err(), story.FailedSteps())
 	}
 	if took := story.Ended.Sub(story.Created); took < killed {
 		t.Errorf("the backfill took %s, the deaths %s: not all of them met it", took, killed)
@@ -266,23 +273,97 @@ func TestFaultsOfABackfill(t *testing.T) {
 	if step.Items != int64(work.Records) {
 		t.Errorf("its answer tells %d items, want %d", step.Items, work.Records)
 	}
+	entries, err := client.Ledger(ctx, orchestrator.LedgerRequest{App: "fill"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 1 || entries[0].Script() != fillScript || entries[0].Rollout != id || entries[0].Items != int64(work.Records) || entries[0].PutAside != 0 || entries[0].Void != "" {
+		t.Errorf("the ledger holds %+v, want one entry with %d items", entries, work.Records)
+	}
 	judgeBackfill(t, c.folder, work.Records)
+	shown.judge(t, "as shown", work.Records, int64(work.Rate*tellLate.Seconds()))
+	heardOf(told).judge(t, "as told", work.Records, 0)
 	t.Logf("seed %d, %d records at %.0f/s in %s, %d attempts\n        deaths: %v",
 		seed, work.Records, work.Rate, story.Ended.Sub(story.Created).Round(time.Second), step.Attempt, c.deaths)
 }
 
-// awaitFilled blocks until the rollout has ended.
-func awaitFilled(ctx context.Context, t *testing.T, client *orchestrator.Client, id string) orchestrator.RolloutStory {
-	t.Helper()
-	for {
-		story, err := client.Show(ctx, orchestrator.RolloutRequest{Rollout: id})
-		if err == nil && (story.Status.Final() || story.Status == rollout.Failed) {
-			return story
+// fillScript is the script that fills the sink.
+var fillScript = protocol.Script{Name: "sink", Version: "1.0.0", Phase: protocol.Offline}
+
+// tellLate is how much later than another an orchestrator may hear of progress, on a busy
+// machine.
+const tellLate = 500 * time.Millisecond
+
+// course is how far a backfill has come, as somebody hears.
+type course []stage
+
+type stage struct {
+	at      time.Time // when that was heard
+	attempt int
+	done    int64
+}
+
+// look has the rollout shown again and again until it has ended or ctx does; it gives the last
+// that was shown.
+func (c *course) look(ctx context.Context, client *orchestrator.Client, id string) <-chan orchestrator.RolloutStory {
+	last := make(chan orchestrator.RolloutStory, 1)
+	go func() {
+		var story orchestrator.RolloutStory
+		defer func() { last <- story }()
+		for ctx.Err() == nil && !story.Status.Final() && story.Status != rollout.Failed {
+			trying, cancel := context.WithTimeout(ctx, tryFor)
+			found, err := client.Show(trying, orchestrator.RolloutRequest{Rollout: id})
+			cancel()
+			if err == nil {
+				story = found
+				step, _ := story.Step(fillScript.Step())
+				if seen, there := story.Sightings[step.ID]; there && seen.Done > 0 {
+					*c = append(*c, stage{seen.Beat, step.Attempt, seen.Done})
+				}
+			}
+			rest(ctx, 50*time.Millisecond)
 		}
-		if rest(ctx, 100*time.Millisecond); ctx.Err() != nil {
-			t.Fatalf("the backfill has not ended in time: %+v, %v", story.RolloutView, err)
+	}()
+	return last
+}
+
+// heardOf is what was told of progress.
+func heardOf(told <-chan *nats.Msg) (c course) {
+	for {
+		select {
+		case m := <-told:
+			var p protocol.ProgressMessage
+			if json.Unmarshal(m.Data, &p) == nil && p.Done != nil {
+				c = append(c, stage{time.Unix(0, int64(len(c))), p.Attempt, *p.Done})
+			}
+		default:
+			return c
 		}
 	}
+}
+
+// judge: nobody goes back behind what has been told, but by the batches that were in flight,
+// and by what may be heard late.
+func (c course) judge(t *testing.T, how string, records int, late int64) {
+	t.Helper()
+	slices.SortStableFunc(c, func(a, b stage) int { return a.at.Compare(b.at) }) // each orchestrator hears for itself
+	var furthest stage
+	back, attempts := int64(0), make(map[int]bool)
+	for _, s := range c {
+		attempts[s.attempt] = true
+		if s.done > int64(records) {
+			t.Errorf("%s, attempt %d has done %d records, of %d", how, s.attempt, s.done, records)
+		}
+		if by := furthest.done - s.done; by > fillInFlight*fillBatch+late {
+			t.Errorf("%s, attempt %d has done %d records, where attempt %d had done %d", how, s.attempt, s.done, furthest.attempt, furthest.done)
+		} else if back = max(back, by); s.done > furthest.done {
+			furthest = s
+		}
+	}
+	if len(c) < 10 || furthest.done < int64(records)/2 {
+		t.Errorf("%s, there are %d signs of progress, up to %d of %d records", how, len(c), furthest.done, records)
+	}
+	t.Logf("%s, %d signs of progress of %d attempts, back by %d records at most", how, len(c), len(attempts), back)
 }
 
 // judgeBackfill: every record has arrived, those that came again came in few batches, and

@@ -24,6 +24,9 @@ const tryFor = 3 * time.Second
 // settleTime is how long a rollout may take, when parts of everything die all the time.
 const settleTime = 90 * time.Second
 
+// lateBy is how long an orchestrator may be at a command after the one who has given it.
+const lateBy = 20 * time.Second
+
 // driver has people begin rollouts of many apps, and change their minds.
 type driver struct {
 	*watch
@@ -32,6 +35,7 @@ type driver struct {
 	mu       sync.Mutex
 	accepted []string       // rollouts that an orchestrator said it has begun
 	did      map[string]int // commands, by name and what came of them
+	late     time.Time      // until then a command may be done that nobody waits for any more
 }
 
 // app is an app with its versions.
@@ -254,6 +258,9 @@ func (a *app) backward(ctx context.Context) {
 		a.note("backward refused: " + refusal.Code)
 	default:
 		a.note("backward without an answer")
+		a.mu.Lock()
+		a.late = time.Now().Add(lateBy)
+		a.mu.Unlock()
 	}
 }
 
@@ -278,6 +285,86 @@ func (a *app) completed() []string {
 func (d *driver) retry(ctx context.Context, id string) {
 	_ = d.command(ctx, "retry", func(ctx context.Context) error {
 		_, err := d.client.Retry(ctx, orchestrator.RetryRequest{Rollout: id, By: "test"})
+		return err
+	})
+}
+
+// amend has the records tried again that the scripts of a rollout, or one of them, have put
+// aside. It tells whether that was done.
+func (a *app) amend(ctx context.Context, id string) bool {
+	q := orchestrator.RetryRequest{Rollout: id, By: "test", FailedRecords: true}
+	var aside []string
+	for _, step := range a.state(id).Steps {
+		if step.PutAside > 0 {
+			aside = append(aside, step.ID)
+		}
+	}
+	if len(aside) > 0 && a.rnd.IntN(3) == 0 {
+		q.Step = aside[a.rnd.IntN(len(aside))]
+	}
+	return a.command(ctx, "retry --failed-records", func(ctx context.Context) error {
+		_, err := a.client.Retry(ctx, q)
+		return err
+	}) == nil
+}
+
+// amendings has records tried again, as often as there are any and somebody wants it, and
+// people who change their minds meanwhile.
+func (a *app) amendings(ctx context.Context, id string) (more []string, err error) {
+	soon := func() { rest(ctx, time.Duration(a.rnd.Int64N(int64(200*time.Millisecond)))) }
+	for range 1 + a.rnd.IntN(3) {
+		if !a.amend(ctx, id) {
+			return more, nil
+		}
+		switch draw := a.rnd.IntN(100); {
+		case draw < 25:
+			soon()
+			a.stop(ctx, id)
+		case draw < 45:
+			step := ""
+			if s := a.state(id); a.rnd.IntN(2) == 0 {
+				step = s.Steps[a.rnd.IntN(len(s.Steps))].ID
+			}
+			soon()
+			a.hold(ctx, id, step)
+			soon()
+			if a.rnd.IntN(2) == 0 {
+				a.stop(ctx, id)
+			}
+			a.goOn(ctx, id, step)
+		case draw < 55:
+			a.pace(ctx, id)
+		case draw < 70:
+			soon()
+			next, err := a.deploy(ctx, orchestrator.DeployRequest{Queue: draw < 62, Replace: draw >= 62})
+			if err != nil || next != "" {
+				return append(more, next), err
+			}
+		case draw < 80:
+			soon()
+			a.stop(ctx, id)
+			if draw < 77 { // else it comes too early
+				if err := a.finish(ctx, id); err != nil {
+					return more, err
+				}
+			}
+			a.backward(ctx)
+			return more, nil
+		}
+		if err := a.finish(ctx, id); err != nil {
+			return more, err
+		}
+	}
+	if a.rnd.IntN(4) == 0 {
+		a.backward(ctx)
+	}
+	return more, nil
+}
+
+// stop aborts what is under way without more ado, as long as the scripts do as they are told.
+func (a *app) stop(ctx context.Context, id string) {
+	_ = a.command(ctx, "abort of records", func(ctx context.Context) error {
+		_, err := a.client.Abort(ctx, orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "test"}})
 		return err
 	})
 }
@@ -371,6 +458,18 @@ func (a *app) once(ctx context.Context) error {
 			soon(300 * time.Millisecond)
 			a.pace(ctx, id)
 		}
+	default:
+		s, err := a.settled(ctx, id)
+		if err != nil {
+			return err
+		}
+		if s.Status == rollout.Completed {
+			more, err := a.amendings(ctx, id)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, more...)
+		}
 	}
 	for _, id := range ids {
 		if err := a.finish(ctx, id); err != nil {
@@ -382,7 +481,7 @@ func (a *app) once(ctx context.Context) error {
 
 // paused reports whether a rollout is held, or a step of it that it has to come to.
 func paused(s rollout.State) bool {
-	return (s.Status == rollout.Running || s.Status == rollout.Reverting) && (s.Paused != nil || slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
+	return (s.Status == rollout.Running || s.Status == rollout.Reverting || s.Status == rollout.Amending) && (s.Paused != nil || slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
 		return step.Paused != nil
 	}))
 }
@@ -447,6 +546,14 @@ func (a *app) finish(ctx context.Context, id string) error {
 		})
 		cancel()
 	}
+}
+
+// awaitLate blocks until no command is done any more that nobody waits for.
+func (d *driver) awaitLate(ctx context.Context) {
+	d.mu.Lock()
+	late := d.late
+	d.mu.Unlock()
+	rest(ctx, time.Until(late))
 }
 
 // bringToRest has everything that is open end: what is paused goes on, what has failed is

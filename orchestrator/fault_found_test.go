@@ -144,3 +144,29 @@ func TestFaultFoundQueuedOnce(t *testing.T) {
 		}
 	}
 }
+
+// What a script does with records that were put aside is undone when it has stopped, and not
+// while it goes on, though somebody has aborted it.
+func TestFaultFoundRevertBesideAnAbortedAmending(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.awaitStatus(e.deploy(e.version("0.0.0", nothing)), rollout.Completed) // there is something to go back to
+	id, starts, _ := e.withAside(search(protocol.Offline))
+	reverts := e.starts("deployment-todo-search-0.0.1-offline-revert-start")
+	e.must(e.retryRecords(id, ""))
+	m := next(e, "the second start", starts)
+	_, err := e.client.Abort(t.Context(), orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}})
+	e.must(err)
+	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
+	e.refused(err, orchestrator.CodeConflict, "tries records again")
+	e.must(m.Respond([]byte(`{"done": true, "items": 1, "putAside": 1}`))) // it was too late to stop
+	story := e.awaitStatus(id, rollout.Completed)
+	if step, _ := story.Step("todo-search/offline"); step.Items != 11 || step.PutAside != 1 || step.Cancelled || step.Error != nil {
+		t.Errorf("the step is %+v", step)
+	}
+	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
+	e.must(err)
+	if s := start(next(e, "the revert", reverts)); s.Attempt != 3 || s.FailedRecords {
+		t.Errorf("the revert is %+v", s)
+	}
+}

@@ -20,12 +20,13 @@ import (
 // from sources that do not know each other: the journal, the ledger, what scripts have
 // written down, and what was seen from outside.
 type evidence struct {
-	histories map[string][]journal.Record // by rollout
-	books     map[string][]ledger.Entry   // by app
-	deeds     []deed                      // in their order
-	accepted  []string                    // rollouts that an orchestrator said it has begun
-	heard     []heard                     // completion events
-	away      []span                      // when none could be heard
+	histories map[string][]journal.Record    // by rollout
+	books     map[string][]ledger.Entry      // by app
+	versions  map[string][]ledger.AppVersion // by app
+	deeds     []deed                         // in their order
+	accepted  []string                       // rollouts that an orchestrator said it has begun
+	heard     []heard                        // completion events
+	away      []span                         // when none could be heard
 	routes    []gate.Route
 	answers   []answer
 }
@@ -69,11 +70,14 @@ func (e evidence) findings() []string {
 		j.checkReverts(h)
 		j.checkPromise(h)
 		j.checkCompletion(h)
+		j.checkAmending(h)
+		j.checkLost(h)
 		j.checkEnd(h)
 	}
 	j.checkOneAtATime()
 	j.checkWayBack()
 	j.checkLedger()
+	j.checkVersions()
 	return j.found
 }
 
@@ -127,30 +131,56 @@ func (j *judge) checkRecorded(h []journal.Record) {
 	times := make(map[string]int)
 	for i, r := range h {
 		e := r.State.Event
+		again := i > 0 && h[i-1].State.Status == rollout.Amending // only with what was put aside
+		if e.Type == rollout.StepBroke && again {
+			j.checkBroke(h[i-1], r)
+		}
 		if e.Type != rollout.StepAnswered {
 			continue
 		}
+		var before rollout.Step
 		if i > 0 {
-			if before, _ := h[i-1].State.Step(e.Step); before.Status != rollout.StepRunning || before.Attempt != e.Attempt || before.Revert != e.Revert {
+			if before, _ = h[i-1].State.Step(e.Step); before.Status != rollout.StepRunning || before.Attempt != e.Attempt || before.Revert != e.Revert {
 				j.find("rollout %s: the answer of attempt %d of %s (revert %t) was taken when attempt %d was %s (revert %t)",
 					r.State.ID, e.Attempt, e.Step, e.Revert, before.Attempt, before.Status, before.Revert)
 			}
 		}
 		key := fmt.Sprintf("%s of rollout %s, revert %t,", e.Step, r.State.ID, e.Revert)
+		if again {
+			key = fmt.Sprintf("attempt %d at the records of %s of rollout %s", e.Attempt, e.Step, r.State.ID)
+		}
 		if times[key]++; times[key] > 1 {
 			j.find("%s is recorded as done %d times", key, times[key])
 		}
 		step, _ := r.State.Step(e.Step)
 		ok := false
 		for _, i := range j.runs[run{r.State.ID, e.Step, e.Attempt, e.Revert}] {
-			ok = ok || j.deeds[i].What == ended && (e.Answer == nil || j.deeds[i].Number == e.Answer.Items)
+			d := j.deeds[i]
+			ok = ok || d.What == ended && d.Records == again && (e.Answer == nil || d.Number == e.Answer.Items && d.Aside == e.Answer.PutAside)
 		}
 		if !ok {
 			j.find("%s is recorded as done at attempt %d with %d, which no script has said", key, e.Attempt, e.Answer.Items)
 		}
-		if e.Answer != nil && !step.Revert && step.Status == rollout.StepDone && step.Items != e.Answer.Items {
-			j.find("%s has the items %d, its answer says %d", key, step.Items, e.Answer.Items)
+		items := e.Answer.Items
+		if again {
+			items += before.Items
 		}
+		if !step.Revert && step.Status == rollout.StepDone && step.Items != items {
+			j.find("%s has the items %d, its answer says %d, it had %d", key, step.Items, e.Answer.Items, before.Items)
+		}
+		if !step.Revert && step.Status == rollout.StepDone && step.PutAside != e.Answer.PutAside {
+			j.find("%s has put %d aside, its answer says %d", key, step.PutAside, e.Answer.PutAside)
+		}
+	}
+}
+
+// checkBroke: an attempt at records that has failed changes nothing of what was achieved.
+func (j *judge) checkBroke(before, after journal.Record) {
+	id := after.State.Event.Step
+	was, _ := before.State.Step(id)
+	is, _ := after.State.Step(id)
+	if is.Items != was.Items || is.PutAside != was.PutAside {
+		j.find("rollout %s: %s had %d items and %d aside, and after a failed attempt %d and %d", after.State.ID, id, was.Items, was.PutAside, is.Items, is.PutAside)
 	}
 }
 
@@ -357,14 +387,20 @@ func (j *judge) checkPromise(h []journal.Record) {
 // until then: who does it may die.
 const toBeHeard = 6 * time.Second
 
-// checkCompletion: each rollout that completes says so, under one id.
-func (j *judge) checkCompletion(h []journal.Record) {
-	var completed journal.Record
-	for i, r := range h {
-		if r.State.Status == rollout.Completed && (i == 0 || h[i-1].State.Status != rollout.Completed) {
-			completed = r
+// completion is the event with which a rollout was completed, if it was: the first one. When
+// its records were tried again, it had been.
+func completion(h []journal.Record) (journal.Record, bool) {
+	for _, r := range h {
+		if r.State.Status == rollout.Completed {
+			return r, true
 		}
 	}
+	return journal.Record{}, false
+}
+
+// checkCompletion: each rollout that completes says so, under one id.
+func (j *judge) checkCompletion(h []journal.Record) {
+	completed, _ := completion(h)
 	ids := make(map[string]bool)
 	id := h[0].State.ID
 	for _, m := range j.heard {
@@ -405,9 +441,18 @@ func (j *judge) checkOneAtATime() {
 		all = append(all, h...)
 	}
 	slices.SortFunc(all, func(a, b journal.Record) int { return cmp.Compare(a.Sequence, b.Sequence) })
-	open := make(map[string]string) // by app
+	open := make(map[string]string)  // by app
+	begun := make(map[string]string) // by app: the rollout that began last
 	for _, r := range all {
 		name, id := r.State.Release.App, r.State.ID
+		switch r.State.Event.Type {
+		case rollout.Created:
+			begun[name] = id
+		case rollout.RecordsAsked:
+			if begun[name] != id {
+				j.find("the records of rollout %s were tried again at sequence %d, after rollout %s of %s had begun", id, r.Sequence, begun[name], name)
+			}
+		}
 		switch other := open[name]; {
 		case r.State.Status.Final():
 			if other == id {
@@ -448,12 +493,23 @@ func (j *judge) checkWayBack() {
 // else; what was not completed or was undone is void.
 func (j *judge) checkLedger() {
 	type key struct{ rollout, step string }
-	want := make(map[key]journal.Record)
+	type ran struct {
+		journal.Record       // that says so
+		items, aside   int64 // with what was dealt with of what had been put aside
+	}
+	want := make(map[key]*ran)
 	for _, h := range j.histories {
-		for _, r := range h {
-			if e := r.State.Event; e.Type == rollout.StepAnswered && !e.Revert {
-				want[key{r.State.ID, e.Step}] = r
+		for i, r := range h {
+			e := r.State.Event
+			if e.Type != rollout.StepAnswered || e.Revert {
+				continue
 			}
+			k := key{r.State.ID, e.Step}
+			if want[k] == nil || h[i-1].State.Status != rollout.Amending {
+				want[k] = &ran{Record: r}
+			}
+			want[k].items += e.Answer.Items
+			want[k].aside = e.Answer.PutAside
 		}
 	}
 	for _, entries := range j.books {
@@ -465,8 +521,8 @@ func (j *judge) checkLedger() {
 				continue
 			}
 			delete(want, k)
-			if step, _ := r.State.Step(k.step); r.Sequence != e.Sequence || e.Items != r.State.Event.Answer.Items || step.Version != e.Version {
-				j.find("the ledger says of %v: %+v, the journal: %+v", k, e, r.State.Event)
+			if step, _ := r.State.Step(k.step); r.Sequence != e.Sequence || e.Items != r.items || e.PutAside != r.aside || step.Version != e.Version {
+				j.find("the ledger says of %v: %+v, the journal: %d items, %d aside, %+v", k, e, r.items, r.aside, r.State.Event)
 			}
 			h := j.histories[e.Rollout]
 			last := h[len(h)-1].State

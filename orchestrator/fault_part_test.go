@@ -162,7 +162,9 @@ type deed struct {
 	Step    string    `json:"step,omitempty"`
 	Attempt int       `json:"attempt,omitempty"`
 	Revert  bool      `json:"revert,omitempty"`
-	Number  int64     `json:"number,omitempty"` // that only this run of the script has told in its answer
+	Number  int64     `json:"number,omitempty"`  // that only this run of the script has told in its answer
+	Records bool      `json:"records,omitempty"` // it was to deal with those that were put aside
+	Aside   int64     `json:"aside,omitempty"`   // records that it has told to be put aside
 	Bare    bool      `json:"bare,omitempty"`
 	By      string    `json:"by"`
 	At      time.Time `json:"at"`
@@ -256,7 +258,7 @@ func (w *workplace) obey(ctx context.Context, orders <-chan order, serve func(co
 
 func (w *workplace) serveSetup(ctx context.Context, o order) error {
 	run := func(ctx context.Context, run *sdk.Run) error {
-		return w.script(ctx, run.Start, func(number int64) { run.Progress(number, 0, "") })
+		return w.script(ctx, run.Start, func(number int64) { run.Progress(number, 0, "") }, func(ctx context.Context) (int64, error) { return w.deal(ctx, run) })
 	}
 	s := sdk.Setup{
 		Service: o.Name, Version: o.Version, Before: run, Offline: run, Online: run,
@@ -269,9 +271,9 @@ func (w *workplace) serveSetup(ctx context.Context, o order) error {
 }
 
 // script does what scripts do, and writes it down: most are soon done, some take a while,
-// some fail.
-func (w *workplace) script(ctx context.Context, s protocol.StartMessage, tell func(number int64)) error {
-	d := deed{Rollout: s.Rollout, Step: s.Step, Attempt: s.Attempt, Revert: s.Revert, Bare: w.Kind == aBare}
+// some fail, and some put records aside, of which deal gives the number.
+func (w *workplace) script(ctx context.Context, s protocol.StartMessage, tell func(number int64), deal func(context.Context) (int64, error)) error {
+	d := deed{Rollout: s.Rollout, Step: s.Step, Attempt: s.Attempt, Revert: s.Revert, Records: s.FailedRecords, Bare: w.Kind == aBare}
 	d.What = began
 	if err := w.note(d); err != nil {
 		return err
@@ -290,6 +292,10 @@ func (w *workplace) script(ctx context.Context, s protocol.StartMessage, tell fu
 		err = sdk.AwaitResume(ctx)
 	case <-ctx.Done():
 		err = ctx.Err()
+	}
+	if err == nil && !s.Revert {
+		d.Aside, err = deal(ctx)
+		tell(d.Number)
 	}
 	if fate := rand.N(100); err == nil && fate < 6 && !w.calm.Load() {
 		if err = errors.New("bad luck"); fate == 0 {
@@ -330,8 +336,9 @@ func (w *workplace) reply(ctx context.Context, m *nats.Msg) {
 		return
 	}
 	var number int64
-	answer := map[string]any{"done": true}
-	if err := w.script(ctx, s, func(n int64) { number = n }); err != nil {
+	aside := leave(s)
+	answer := map[string]any{"done": true, "putAside": aside}
+	if err := w.script(ctx, s, func(n int64) { number = n }, func(context.Context) (int64, error) { return aside, nil }); err != nil {
 		answer = map[string]any{"error": map[string]string{"code": "bare", "message": err.Error()}}
 	}
 	answer["items"] = number

@@ -129,8 +129,14 @@ func TestFaultsOfEverything(t *testing.T) {
 	}
 	resting, cancel := context.WithTimeout(ctx, restTime)
 	defer cancel()
-	m.bringToRest(resting)
-	m.awaitIdle()
+	m.awaitLate(resting)
+	for resting.Err() == nil {
+		m.bringToRest(resting)
+		m.awaitIdle()
+		if m.catchUp(resting); len(m.open()) == 0 {
+			break
+		}
+	}
 	e := m.gather()
 	for _, odd := range m.missed() {
 		t.Error(odd)
@@ -192,6 +198,21 @@ func (m *ensemble) awaitIdle() {
 	}
 }
 
+// catchUp blocks until all has been seen that has happened to rollouts.
+func (m *ensemble) catchUp(ctx context.Context) {
+	j, err := journal.Open(ctx, m.connect().Conn(), len(m.servers))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	last, err := j.Last(ctx)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for m.followed() < last && ctx.Err() == nil {
+		rest(ctx, 20*time.Millisecond)
+	}
+}
+
 // gather collects the evidence, when everything rests.
 func (m *ensemble) gather() evidence {
 	m.t.Helper()
@@ -213,7 +234,7 @@ func (m *ensemble) gather() evidence {
 	last, err := j.Last(ctx)
 	must(err)
 	index := ledger.NewIndex(env, store, j.Tail)
-	e := evidence{histories: make(map[string][]journal.Record), books: make(map[string][]ledger.Entry), deeds: m.deeds()}
+	e := evidence{histories: make(map[string][]journal.Record), books: make(map[string][]ledger.Entry), versions: make(map[string][]ledger.AppVersion), deeds: m.deeds()}
 	apps := make(map[string]string) // by rollout
 	following, stop := context.WithCancel(ctx)
 	must(j.Follow(following, 0, func(e journal.Event) error {
@@ -232,7 +253,7 @@ func (m *ensemble) gather() evidence {
 	for _, app := range index.Apps() {
 		book, err := index.Book(ctx, app)
 		must(err)
-		e.books[app] = book.Entries()
+		e.books[app], e.versions[app] = book.Entries(), book.Versions()
 		for range 2 * len(m.orchestrators) { // whoever answers has an index of its own
 			var told []ledger.Entry
 			must(m.command(ctx, "ledger", func(ctx context.Context) (err error) {
@@ -254,10 +275,16 @@ func (m *ensemble) gather() evidence {
 // report says what has been done.
 func (m *ensemble) report(e evidence) string {
 	ends, events := make(map[string]int), 0
-	repeated, steps, reverts := 0, 0, 0
+	repeated, steps, reverts, amended, mended := 0, 0, 0, 0, 0
 	for _, h := range e.histories {
 		last := h[len(h)-1].State
 		ends[string(last.Status)]++
+		amended += last.Amended
+		for i, r := range h {
+			if r.State.Event.Type == rollout.StepAnswered && i > 0 && h[i-1].State.Status == rollout.Amending {
+				mended++
+			}
+		}
 		events += len(h)
 		for _, step := range last.Steps {
 			if step.Kind == rollout.Migration {
@@ -285,6 +312,7 @@ func (m *ensemble) report(e evidence) string {
 	fmt.Fprintf(&b, "deaths: %s\n", counts(m.deaths))
 	fmt.Fprintf(&b, "rollouts: %d, %s; %d events\n", len(e.histories), counts(ends), events)
 	fmt.Fprintf(&b, "scripts: %d attempts begun, %d of them repeats, %d run; %d steps undone\n", steps, repeated, runs, reverts)
+	fmt.Fprintf(&b, "records: asked for %d times, %d attempts at them done\n", amended, mended)
 	fmt.Fprintf(&b, "commands: %s\n", counts(m.did))
 	fmt.Fprintf(&b, "production requests: %s; %d revisions of routes seen\n", counts(m.calls), len(e.routes))
 	fmt.Fprintf(&b, "completion events: %d heard, the bus was away %d times", len(e.heard), len(e.away))

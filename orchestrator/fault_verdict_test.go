@@ -26,6 +26,7 @@ type tale struct {
 func newTale(t *testing.T) *tale {
 	return &tale{t: t, now: time.Unix(1_800_000_000, 0).UTC(), evidence: evidence{
 		histories: make(map[string][]journal.Record), books: make(map[string][]ledger.Entry),
+		versions: make(map[string][]ledger.AppVersion),
 	}}
 }
 
@@ -63,6 +64,48 @@ func (x *tale) roll(id string) {
 	x.store(s)
 	x.finish(id)
 	x.heard = append(x.heard, heard{protocol.CompletedSubject(release.App, id), id, "message of " + id, x.sequence})
+	x.versions[release.App] = append(x.versions[release.App], ledger.AppVersion{Version: id, Rollout: id, Sequence: x.sequence})
+}
+
+// asideIn is the step whose script puts three records aside; each attempt at them deals with
+// one.
+const asideIn = "todos/online"
+
+// amend has the records of a rollout tried again.
+func (x *tale) amend(id string) {
+	x.t.Helper()
+	x.apply(id, rollout.Event{Type: rollout.RecordsAsked})
+	x.finish(id)
+}
+
+// at is the index of the event of a rollout that ok holds for, for the nth time from 0 on.
+func (x *tale) at(id string, nth int, ok func(rollout.State) bool) int {
+	x.t.Helper()
+	for i, r := range x.histories[id] {
+		if ok(r.State) {
+			if nth--; nth < 0 {
+				return i
+			}
+		}
+	}
+	x.t.Fatalf("rollout %s has no such event", id)
+	return 0
+}
+
+// asked and amended are events of a rollout whose records are tried again.
+func asked(s rollout.State) bool   { return s.Event.Type == rollout.RecordsAsked }
+func amended(s rollout.State) bool { return s.Event.Type == rollout.StepAnswered && s.Amended > 0 }
+
+// alter changes the steps of the state of a rollout from event n on, as if each event had made
+// that of them.
+func (x *tale) alter(id string, n int, change func(s *rollout.State, step *rollout.Step)) {
+	for i := n; i < len(x.histories[id]); i++ {
+		s := &x.histories[id][i].State
+		s.Steps = slices.Clone(s.Steps)
+		for k := range s.Steps {
+			change(s, &s.Steps[k])
+		}
+	}
 }
 
 // finish has all steps of a rollout that run answer until none does.
@@ -74,11 +117,17 @@ func (x *tale) finish(id string) {
 		switch {
 		case step.Kind == rollout.Migration:
 			x.number++
-			d := deed{What: began, Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, By: "setup-0", At: x.later()}
+			d := deed{What: began, Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, Records: step.Records, By: "setup-0", At: x.later()}
 			x.deeds = append(x.deeds, d)
 			d.What, d.Number, d.At = ended, x.number, x.later()
+			switch {
+			case step.Records:
+				d.Aside = step.PutAside - 1
+			case step.ID == asideIn && !step.Revert:
+				d.Aside = 3
+			}
 			x.deeds = append(x.deeds, d)
-			e.Answer = &protocol.Answer{Done: true, Items: x.number}
+			e.Answer = &protocol.Answer{Done: true, Items: x.number, PutAside: d.Aside}
 		case step.Revert:
 			e.Type, e.Revert = rollout.Restored, false
 		default:
@@ -89,10 +138,17 @@ func (x *tale) finish(id string) {
 			x.answers = append(x.answers, answer{step.Name, told{step.Version, x.later().UnixNano()}})
 		}
 		x.apply(id, e)
-		if step.Kind == rollout.Migration && !step.Revert {
+		if step.Records {
+			for i, entry := range x.books[s.Release.App] {
+				if entry.Rollout == id && entry.Script() == step.Script() {
+					x.books[s.Release.App][i].Items += e.Answer.Items
+					x.books[s.Release.App][i].PutAside = e.Answer.PutAside
+				}
+			}
+		} else if step.Kind == rollout.Migration && !step.Revert {
 			x.books[s.Release.App] = append(x.books[s.Release.App], ledger.Entry{
 				App: s.Release.App, Name: step.Name, Version: step.Version, Phase: step.Phase,
-				Rollout: id, Sequence: x.sequence, Items: e.Answer.Items,
+				Rollout: id, Sequence: x.sequence, Items: e.Answer.Items, PutAside: e.Answer.PutAside,
 			})
 		}
 	}
@@ -119,14 +175,23 @@ func (x *tale) undo(id string) {
 				x.books[app][i].Void = "reverted"
 			}
 		}
+		for i, v := range x.versions[app] {
+			if v.Rollout == id {
+				x.versions[app][i].Void = "reverted"
+			}
+		}
 	}
 }
 
-// toldTale is a tale of two rollouts, of which the second is undone.
+// toldTale is a tale of two rollouts. The records of both are tried again, and the second is
+// undone.
 func toldTale(t *testing.T) *tale {
 	x := newTale(t)
 	x.roll("1.0.0")
+	x.amend("1.0.0")
+	x.amend("1.0.0")
 	x.roll("1.0.1")
+	x.amend("1.0.1")
 	x.undo("1.0.1")
 	return x
 }
@@ -182,7 +247,7 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		}, "which no script has said"},
 		{"the answer of an earlier attempt was taken", func(x *tale) {
 			h := x.histories[a]
-			before := &h[len(h)-2].State
+			before := &h[x.at(a, 0, asked)-2].State
 			before.Steps = slices.Clone(before.Steps)
 			before.Steps[len(before.Steps)-1].Attempt = 2
 		}, "was taken when attempt 2 was running"},
@@ -242,6 +307,94 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 				}
 			}
 		}, "was to go back to 0.9.0"},
+		{"an attempt at records that is recorded twice", func(x *tale) {
+			h := x.histories[a]
+			n := x.at(a, 0, amended)
+			x.histories[a] = slices.Insert(slices.Clone(h), n+1, h[n-1], h[n])
+		}, "attempt 2 at the records of todos/online of rollout 1.0.0 is recorded as done 2 times"},
+		{"an attempt at records that dealt with all of them", func(x *tale) {
+			for i, d := range x.deeds {
+				if d.Rollout == a && d.Step == asideIn && d.Attempt == 2 {
+					x.deeds[i].Records = false
+				}
+			}
+		}, "which no script has said"},
+		{"records that a script has not put aside", func(x *tale) {
+			x.deeds[x.deed(ended, a, asideIn, false)].Aside = 4711
+		}, "which no script has said"},
+		{"items that do not add up", func(x *tale) {
+			x.alter(a, x.at(a, 1, amended), func(_ *rollout.State, step *rollout.Step) {
+				if step.ID == asideIn {
+					step.Items--
+				}
+			})
+		}, "at the records of todos/online of rollout 1.0.0 has the items"},
+		{"records that are put aside, and that the journal forgets", func(x *tale) {
+			x.alter(a, x.at(a, 0, amended), func(_ *rollout.State, step *rollout.Step) {
+				if step.ID == asideIn {
+					step.PutAside = 0
+				}
+			})
+		}, "has put 0 aside, its answer says 2"},
+		{"a failed attempt at records that has achieved something", func(x *tale) {
+			n := x.at(a, 0, amended)
+			x.histories[a][n].State.Event.Type = rollout.StepBroke
+		}, "and after a failed attempt"},
+		{"a rollout that fails for its records", func(x *tale) {
+			x.histories[a][x.at(a, 0, amended)].State.Status = rollout.Failed
+		}, "was amending and is failed"},
+		{"records that are tried again before the rollout is complete", func(x *tale) {
+			x.histories[a][x.at(a, 0, asked)-1].State.Status = rollout.Running
+		}, "was running and is amending"},
+		{"a rollout that forgets that it was complete", func(x *tale) {
+			x.histories[a][x.at(a, 0, asked)].State.Amended = 0
+		}, "and says that it never has"},
+		{"a step of traffic that moves with the records", func(x *tale) {
+			x.alter(a, x.at(a, 0, asked), func(_ *rollout.State, step *rollout.Step) {
+				if step.Kind == rollout.Traffic {
+					step.Revision++
+				}
+			})
+		}, "traffic has moved while records were tried again"},
+		{"a route that is written meanwhile", func(x *tale) {
+			x.routes[0].Since = x.histories[a][x.at(a, 0, asked)].State.Event.At.Add(1)
+		}, "was written (revision"},
+		{"a script that has put nothing aside", func(x *tale) {
+			n := x.at(a, 0, asked)
+			for i := range x.histories[a][:n] {
+				x.histories[a][i].State.Steps = slices.Clone(x.histories[a][i].State.Steps)
+				for k := range x.histories[a][i].State.Steps {
+					x.histories[a][i].State.Steps[k].PutAside = 0
+				}
+			}
+		}, "to try 0 records again"},
+		{"records of a rollout after which another has begun", func(x *tale) {
+			x.histories[b][0].Sequence = x.histories[a][x.at(a, 1, asked)].Sequence - 1
+		}, "were tried again at sequence"},
+		{"a completion that is told again", func(x *tale) {
+			h := x.heard[0]
+			h.sequence = x.histories[a][x.at(a, 0, amended)].Sequence
+			x.heard = append(x.heard, h)
+		}, "a completion event says sequence"},
+		{"a version that is completed twice in the ledger", func(x *tale) {
+			x.versions[app] = append(x.versions[app], x.versions[app][0])
+		}, "or twice"},
+		{"a version that was completed later in the ledger", func(x *tale) { x.versions[app][0].Sequence++ }, "was completed at sequence"},
+		{"a version that is not in the ledger", func(x *tale) { x.versions[app] = x.versions[app][1:] }, "the ledger does not know it"},
+		{"an undone version that counts", func(x *tale) { x.versions[app][1].Void = "" }, "counts as completed in the ledger"},
+		{"the ledger does not know what is still put aside", func(x *tale) {
+			for i := range x.books[app] {
+				x.books[app][i].PutAside = 0
+			}
+		}, "the ledger says of"},
+		{"a script whose workers all die is tried for ever", func(x *tale) {
+			n := x.at(a, 0, asked)
+			lost := x.histories[a][n]
+			lost.State.Event = rollout.Event{Type: rollout.StepBroke, Step: asideIn, Answer: &protocol.Answer{Items: 7, Error: &protocol.ScriptError{Code: protocol.CodeLost}}}
+			for range rollout.MaxLost + 1 {
+				x.histories[a] = slices.Insert(slices.Clone(x.histories[a]), n+1, lost)
+			}
+		}, "is tried again after 6 workers were lost"},
 		{"a rollout that does not end", func(x *tale) { x.histories[a] = x.histories[a][:3] }, "is running at the end"},
 	}
 	for _, tt := range tests {

@@ -166,13 +166,19 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	records, err := relay.OpenBucket(ctx, o.nc, relay.Bucket{ // what is in it goes with the rollout
+	_, err = relay.OpenBucket(ctx, o.nc, relay.Bucket{ // what is in it goes with the rollout
 		Name: protocol.FailedRecordsBucket, Replicas: o.cfg.Replicas,
 	})
 	if err != nil {
 		return err
 	}
-	o.aside = newAside(o.nc, records)
+	js, err := jetstream.New(o.nc)
+	if err != nil {
+		return err
+	}
+	if o.aside, err = openAside(ctx, js, protocol.FailedRecordsBucket); err != nil {
+		return err
+	}
 	if o.post, err = newPost(o.nc); err != nil {
 		return err
 	}
@@ -269,6 +275,7 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 // take takes in what has happened to a rollout.
 func (o *Orchestrator) take(r journal.Record) {
 	o.sight.track(r)
+	o.overtaken(r)
 	if err := o.ears.hear(r); err != nil {
 		o.log.Warn("listen", zap.String("rollout", r.State.ID), zap.Error(err)) // the work item does it again
 	}

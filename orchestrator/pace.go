@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -106,6 +107,13 @@ func samePace(a, b *protocol.Pace) bool {
 
 // sendPace tells the script of a running step how fast it may work.
 func (o *Orchestrator) sendPace(ctx context.Context, s rollout.State, step rollout.Step) error {
+	if err := o.publishPace(s, step); err != nil {
+		return err
+	}
+	return o.flush(ctx)
+}
+
+func (o *Orchestrator) publishPace(s rollout.State, step rollout.Step) error {
 	m := nats.NewMsg(step.Script().Subject(protocol.PaceSet))
 	data, err := json.Marshal(protocol.ControlMessage{Rollout: s.ID, Attempt: step.Attempt, Pace: step.Pace})
 	if err != nil {
@@ -117,7 +125,24 @@ func (o *Orchestrator) sendPace(ctx context.Context, s rollout.State, step rollo
 	if err := o.nc.PublishMsg(m); err != nil {
 		return fmt.Errorf("send %s: %w", m.Subject, err)
 	}
-	return o.flush(ctx)
+	return nil
+}
+
+// overtaken tells a script its pace once more when it turns out that somebody had asked for
+// that before its start was sent from here: who told it so then has spoken before the start,
+// which said what had been so until then.
+func (o *Orchestrator) overtaken(r journal.Record) {
+	e := r.State.Event
+	step, _ := r.State.Step(e.Step)
+	if e.Type != rollout.PaceAsked || step.Status != rollout.StepRunning {
+		return
+	}
+	if started := o.sight.of(r.State.ID, step.ID, step.Attempt).started; started.IsZero() || e.At.After(started) {
+		return
+	}
+	if err := o.publishPace(r.State, o.withPace(r.State.ID, step)); err != nil {
+		o.log.Warn("pace not told again", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Error(err))
+	}
 }
 
 // settlePace sees to it that a script that was told of a pace by the item of an event ends up

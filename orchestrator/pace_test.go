@@ -139,6 +139,31 @@ func TestPaceIsToldByTheNextOrchestrator(t *testing.T) {
 	})
 }
 
+// An orchestrator that is behind may send a start with an older pace after another one has
+// told the newer: it tells that again.
+func TestPaceThatTheStartHasOvertakenIsToldAgain(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	asked := time.Now().UTC()
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	e.paceIs(next(e, "the start", starts), "#1")
+	told := e.observe(offlinePace)
+	j, err := journal.Open(t.Context(), e.nc, 1)
+	e.must(err)
+	r, err := j.Load(t.Context(), "todo-app", id)
+	e.must(err)
+	s, err := r.State.Apply(rollout.Event{Type: rollout.PaceAsked, At: asked, Step: "todo-search/offline", Pace: &protocol.Pace{InFlight: 3}})
+	e.must(err)
+	_, err = j.Append(t.Context(), s, r.Sequence)
+	e.must(err)
+	told.count(2) // by who does the work of the event, and by who has sent the start
+	for _, m := range told.heard(offlinePace) {
+		e.paceIs(m, "#1 inFlight 3")
+	}
+}
+
 func TestPaceIsRefused(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t)
@@ -156,6 +181,9 @@ func TestPaceIsRefused(t *testing.T) {
 	}{
 		"nothing is named":   {`"step": "todo-search/online"`, orchestrator.CodeInvalid, "nothing is asked for"},
 		"a negative rate":    {`"step": "todo-search/online", "rate": -1`, orchestrator.CodeInvalid, "rate is -1"},
+		"next to nothing":    {`"step": "todo-search/online", "rate": 1e-300`, orchestrator.CodeInvalid, "at least 0.001"},
+		"a rate in words":    {`"step": "todo-search/online", "rate": "5"`, orchestrator.CodeInvalid, "JSON"},
+		"half a batch":       {`"step": "todo-search/online", "inFlight": 1.5`, orchestrator.CodeInvalid, "JSON"},
 		"an endless rate":    {`"step": "todo-search/online", "rate": 1e999`, orchestrator.CodeInvalid, "JSON"},
 		"no number":          {`"step": "todo-search/online", "rate": "NaN"`, orchestrator.CodeInvalid, "JSON"},
 		"too many":           {`"step": "todo-search/online", "inFlight": 1025`, orchestrator.CodeInvalid, "inFlight is 1025"},

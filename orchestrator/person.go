@@ -37,11 +37,12 @@ func (o *Orchestrator) retry(ctx context.Context, q RetryRequest) (RolloutView, 
 }
 
 // abort puts the version before back and ends the rollout. Of one that tries records again it
-// ends that alone. Aborting one twice is no error.
+// ends that alone, once the scripts have stopped; with force it does not wait any longer for
+// those that were told to. Aborting one twice is no error.
 func (o *Orchestrator) abort(ctx context.Context, q AbortRequest) (RolloutView, error) {
 	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
 		switch {
-		case s.Status == rollout.Aborting || s.Status == rollout.Aborted || s.Status == rollout.Completed && s.Event.Type == rollout.AbortAsked:
+		case s.Status == rollout.Aborting, s.Status == rollout.Aborted, stoppedAmending(s), s.Status == rollout.Amending && s.Stopping() && !q.Force:
 			return nil, nil
 		case s.Status == rollout.Completed:
 			return nil, refuse(CodeConflict, "golive backward "+s.Release.App+" goes back to the version before", "rollout %s is completed: it cannot be aborted any more", s.ID)
@@ -53,6 +54,17 @@ func (o *Orchestrator) abort(ctx context.Context, q AbortRequest) (RolloutView, 
 		}
 		return &rollout.Event{Type: rollout.AbortAsked, By: q.By, Reason: q.Reason}, nil
 	})
+}
+
+// stoppedAmending reports whether a rollout is complete again because somebody has aborted
+// what it did with its records.
+func stoppedAmending(s rollout.State) bool {
+	if s.Status != rollout.Completed || s.Amended == 0 {
+		return false
+	}
+	step, _ := s.Step(s.Event.Step)
+	return s.Event.Type == rollout.AbortAsked ||
+		s.Event.Type == rollout.StepBroke && step.Error != nil && step.Error.Code == protocol.CodeCancelled
 }
 
 // changedOffline reports whether scripts have changed data that the version before was
@@ -93,7 +105,7 @@ func (o *Orchestrator) intervene(ctx context.Context, id string, event func(roll
 	r, err := o.apply(ctx, ref.App, ref.ID, func(s rollout.State) (*rollout.Event, error) {
 		e, err := event(s)
 		if e != nil {
-			e.At = time.Now().UTC()
+			e.At, e.By, e.Reason = time.Now().UTC(), clip(e.By), clip(e.Reason)
 		}
 		return e, err
 	})
@@ -109,6 +121,7 @@ func (o *Orchestrator) backward(ctx context.Context, q BackwardRequest) (Rollout
 	if err := protocol.ValidateName(q.App); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "golive status lists the apps", "app: %v", err)
 	}
+	q.By, q.Reason = clip(q.By), clip(q.Reason)
 	for {
 		r, err := o.turnRound(ctx, q)
 		if !errors.Is(err, rollout.ErrConflict) {
@@ -194,7 +207,7 @@ func (o *Orchestrator) toUndo(ctx context.Context, q BackwardRequest) ([]journal
 		case r.State.Status == rollout.Queued:
 			return nil, refuse(CodeConflict, "golive abort "+r.State.ID+" takes it out of the queue", "rollout %s of %s waits in the queue: it would begin as soon as the app is back", r.State.ID, r.State.Release.Version)
 		case r.State.Status == rollout.Amending:
-			return nil, refuse(CodeConflict, "golive abort "+r.State.ID+" ends that, and leaves it completed", "rollout %s tries records again that were put aside", r.State.ID)
+			return nil, refuse(CodeConflict, "golive abort "+r.State.ID+" ends that, and leaves it completed; ask again once its scripts have stopped", "rollout %s tries records again that were put aside", r.State.ID)
 		case r.State.Status == rollout.Aborting || r.State.Backward != nil:
 			return nil, refuse(CodeConflict, "golive show "+r.State.ID+" tells how far it is; if a revert has failed: golive retry "+r.State.ID, "rollout %s is %s already", r.State.ID, r.State.Status)
 		}
@@ -302,7 +315,7 @@ func (o *Orchestrator) mark(ctx context.Context, q MarkRequest) (RolloutView, er
 				return RolloutView{}, refuse(CodeConflict, "golive abort "+r.State.ID+" stops it", "the script %s is running, in rollout %s", script, r.State.ID)
 			}
 		}
-		state, err := rollout.MarkRun(id.String(), q.By, q.Reason, time.Now().UTC(), app, script)
+		state, err := rollout.MarkRun(id.String(), clip(q.By), clip(q.Reason), time.Now().UTC(), app, script)
 		if err != nil {
 			return RolloutView{}, err
 		}

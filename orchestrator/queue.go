@@ -45,7 +45,7 @@ func (o *Orchestrator) replace(ctx context.Context, q DeployRequest, open []jour
 // is aborted, and so is one that waits in the queue.
 func (o *Orchestrator) giveWay(ctx context.Context, r journal.Record, q DeployRequest) error {
 	_, err := o.apply(ctx, r.State.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
-		if s.Status.Final() || s.Status == rollout.Aborting || s.Status == rollout.Failed {
+		if s.Status.Final() || s.Status == rollout.Aborting || s.Status == rollout.Failed || s.Status == rollout.Amending && s.Stopping() {
 			return nil, nil
 		}
 		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: q.By,
@@ -104,7 +104,7 @@ func (o *Orchestrator) beginNow(ctx context.Context, s rollout.State, failed []j
 		if now.Status != rollout.Queued {
 			return nil, nil
 		}
-		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: "golive", Reason: err.Error()}, nil
+		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: "golive", Reason: clip(err.Error())}, nil
 	})
 	return err
 }

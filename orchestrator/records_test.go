@@ -158,26 +158,41 @@ func TestTryingRecordsAgainIsAborted(t *testing.T) {
 	abort := orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "ada"}}
 	e.must(e.retryRecords(id, ""))
 	next(e, "the second start", starts)
-	for range 2 {
+	for _, want := range []rollout.Status{rollout.Amending, rollout.Amending, rollout.Completed, rollout.Completed} {
+		if want == rollout.Completed {
+			if a := e.answer(offlineFailed, id, 2, `{"error": {"code": "cancelled", "message": "stopped"}}`); !*a.Accepted {
+				t.Errorf("the answer of the one that has stopped is refused: %s", a.Reason)
+			}
+		}
 		v, err := e.client.Abort(t.Context(), abort)
 		e.must(err)
-		if step, _ := v.Step("todo-search/offline"); v.Status != rollout.Completed || step.PutAside != 2 {
-			t.Errorf("after the abort it is %s, with the step %+v", v.Status, step)
+		if step, _ := v.Step("todo-search/offline"); v.Status != want || step.PutAside != 2 {
+			t.Errorf("after the abort it is %s, want %s, with the step %+v", v.Status, want, step)
 		}
 	}
 	next(e, "the cancel", cancelled)
-	if a := e.answer(offlineFailed, id, 2, `{"error": {"code": "cancelled", "message": "stopped"}}`); !*a.Accepted {
-		t.Errorf("the answer of the one that has stopped is refused: %s", a.Reason)
-	}
 	e.answeredBy("0.0.1")
 
 	e.must(e.retryRecords(id, ""))
 	next(e, "the third start", starts)
+	_, err := e.client.Abort(t.Context(), abort)
+	e.must(err)
+	e.refused(e.retryRecords(id, ""), orchestrator.CodeConflict, "told to stop")
+	abort.Force = true // it does not stop
+	v, err := e.client.Abort(t.Context(), abort)
+	e.must(err)
+	if v.Status != rollout.Completed {
+		t.Errorf("after the forced abort it is %s", v.Status)
+	}
+
+	e.must(e.retryRecords(id, ""))
+	next(e, "the fourth start", starts)
 	newer := search()
 	newer.Version = "0.0.3"
 	replacing := newID(t)
-	_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: replacing, Release: newer, Replace: true, By: "ada"})
+	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: replacing, Release: newer, Replace: true, By: "ada"})
 	e.must(err)
+	e.answer(offlineFailed, id, 4, `{"error": {"code": "cancelled", "message": "stopped"}}`)
 	e.awaitStatus(replacing, rollout.Completed)
 	if s := e.show(id); s.Status != rollout.Completed {
 		t.Errorf("the rollout that gave way is %s, want completed", s.Status)
@@ -231,27 +246,27 @@ func TestRecordsComeInPages(t *testing.T) {
 	bucket := e.failedRecords()
 	const records = 1001
 	type put struct{ key, cursor string }
-	var all []put
+	all := []put{{e.putAside(bucket, id, "todo-search/offline", "one more", "x"), "one more"}}
 	for i := range records {
 		cursor := fmt.Sprintf("record-%d", i)
+		if i%100 == 0 {
+			e.putAside(bucket, other, "todos/offline", "another rollout's "+cursor, 0)
+		}
 		all = append(all, put{e.putAside(bucket, id, "todos/offline", cursor, i), cursor})
 	}
-	all = append(all, put{e.putAside(bucket, id, "todo-search/offline", "one more", "x"), "one more"})
-	e.putAside(bucket, other, "todos/offline", "another rollout's", 0)
-	slices.SortFunc(all, func(a, b put) int { return strings.Compare(a.key, b.key) })
-	var sorted []string
+	var cursors []string
 	for _, p := range all {
-		sorted = append(sorted, p.cursor)
+		cursors = append(cursors, p.cursor)
 	}
 	for name, c := range map[string]struct {
 		q     orchestrator.RecordsRequest
 		want  []string
 		pages int
 	}{
-		"by default":     {orchestrator.RecordsRequest{}, sorted, 11},
-		"as many as may": {orchestrator.RecordsRequest{Limit: 1000}, sorted, 2},
-		"of a step":      {orchestrator.RecordsRequest{Limit: 1000, Step: "todos/offline"}, sorted[1:], 2},
-		"of another":     {orchestrator.RecordsRequest{Limit: 1, Step: "todo-search/offline"}, sorted[:1], 1},
+		"by default":     {orchestrator.RecordsRequest{}, cursors, 11},
+		"as many as may": {orchestrator.RecordsRequest{Limit: 1000}, cursors, 2},
+		"of a step":      {orchestrator.RecordsRequest{Limit: 1000, Step: "todos/offline"}, cursors[1:], 2},
+		"of another":     {orchestrator.RecordsRequest{Limit: 1, Step: "todo-search/offline"}, cursors[:1], 1},
 		"of none":        {orchestrator.RecordsRequest{Step: "todo-search/online"}, nil, 1},
 	} {
 		c.q.Rollout = id
@@ -268,23 +283,33 @@ func TestRecordsComeInPages(t *testing.T) {
 	if r := first.Records[0]; r.Cursor != "one more" || string(r.Record) != `"x"` || r.Error != "no room" || r.Tries != 3 || r.At.IsZero() {
 		t.Errorf("the record is %+v", r)
 	}
-	for _, p := range all[1:100] { // these are dealt with meanwhile
-		e.must(bucket.Delete(t.Context(), p.key))
+	for i, p := range all[1:800] { // these are dealt with meanwhile
+		forget := bucket.Delete
+		if i%2 == 0 {
+			forget = bucket.Purge
+		}
+		e.must(forget(t.Context(), p.key))
 	}
-	rest, _ := e.turn(orchestrator.RecordsRequest{Rollout: id, Limit: 70, After: first.Next})
-	if !slices.Equal(rest, sorted[100:]) {
-		t.Errorf("%d records are left, want %d", len(rest), len(sorted[100:]))
+	e.putAside(bucket, id, "todos/offline", all[900].cursor, "again") // and this one has failed once more
+	want := append(slices.Delete(slices.Clone(cursors[800:]), 100, 101), cursors[900])
+	rest, pages := e.turn(orchestrator.RecordsRequest{Rollout: id, Limit: 101, After: first.Next})
+	if !slices.Equal(rest, want) || pages != 2 {
+		t.Errorf("%d records are left on %d pages, want %d", len(rest), pages, len(want))
 	}
-	for _, q := range []orchestrator.RecordsRequest{{Limit: -1}, {Limit: 1001}, {Step: "todos/traffic"}} {
+	for _, q := range []orchestrator.RecordsRequest{{Limit: -1}, {Limit: 1001}, {Step: "todos/traffic"}, {After: "zzz"}, {After: "18446744073709551615"}} {
 		q.Rollout = id
 		_, err := e.client.Records(t.Context(), q)
 		e.refused(err, orchestrator.CodeInvalid, "")
+		var refusal *protocol.ServiceError
+		if !errors.As(err, &refusal) || refusal.Hint == "" {
+			t.Errorf("%+v is refused without a hint: %v", q, err)
+		}
 	}
 	for _, q := range []orchestrator.RecordsRequest{{Rollout: id, Step: "todos/later"}, {Rollout: id, Step: ">"}, {Rollout: newID(t)}} {
 		_, err := e.client.Records(t.Context(), q)
 		e.refused(err, orchestrator.CodeNotFound, "")
 	}
-	if none, pages := e.turn(orchestrator.RecordsRequest{Rollout: e.deploy(recorded("third")), After: "zzz"}); none != nil || pages != 1 {
+	if none, pages := e.turn(orchestrator.RecordsRequest{Rollout: e.deploy(recorded("third")), After: "9223372036854775807"}); none != nil || pages != 1 {
 		t.Errorf("a rollout without any has %v", none)
 	}
 }

@@ -15,8 +15,8 @@ import (
 const sweepBatch = 100
 
 // retain drops the journals of rollouts that ended long ago, and the records that they have
-// put aside. What has run stays in the
-// ledger, which holds all of an event before that is dropped.
+// put aside. What has run stays in the ledger, which holds all of an event before that is
+// dropped.
 func (o *Orchestrator) retain(ctx context.Context) error {
 	if o.cfg.Keep == 0 {
 		return nil

@@ -34,6 +34,7 @@ type Sighting struct {
 	Held     string  `json:"held,omitempty"`     // of its progress: why it does not go on, or not as fast as it could
 	PutAside int64   `json:"putAside,omitempty"` // of its progress: records that could not be dealt with
 
+	started time.Time     // when its start was last sent from here
 	checked time.Time     // when its silence was last looked into
 	pause   time.Duration // until that is done again
 	speed   *speed        // of its progress

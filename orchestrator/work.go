@@ -42,11 +42,29 @@ func (o *Orchestrator) handleItem(ctx context.Context, i journal.Item) error {
 // workOn does an event's item.
 func (o *Orchestrator) workOn(ctx context.Context, i journal.Item) error {
 	r, err := i.Record()
-	if err != nil {
+	if err != nil || r.State.ID == "" {
 		o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", i.Sequence))
 		return nil
 	}
+	if err := r.State.Known(); err != nil {
+		return o.leave(ctx, r, err)
+	}
 	return o.work(ctx, r, i.Again)
+}
+
+// leave leaves an event to an orchestrator of a newer version, as long as the rollout is not
+// over: the item is given out again.
+func (o *Orchestrator) leave(ctx context.Context, r journal.Record, why error) error {
+	newest, err := o.journal.Load(ctx, r.State.Release.App, r.State.ID)
+	switch {
+	case errors.Is(err, rollout.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case newest.State.Known() == nil && newest.State.Status.Final():
+		return nil
+	}
+	return why
 }
 
 // work tells the world of an event, and then acts on the steps that the event has begun or
@@ -106,7 +124,7 @@ func inCare(e rollout.Event, step rollout.Step) bool {
 	switch e.Type {
 	case rollout.TurnedBack:
 		return step.ID == e.Step
-	case rollout.BackwardAsked:
+	case rollout.BackwardAsked, rollout.AbortAsked:
 		return step.Cancelled
 	case rollout.ResumeAsked: // it may have been paused before its start was sent
 		return step.Kind == rollout.Migration && (e.Step == "" || e.Step == step.ID)
@@ -269,6 +287,7 @@ func (o *Orchestrator) publishStart(ctx context.Context, s rollout.State, step r
 		return false, err
 	}
 	heard, err = o.post.send(ctx, m)
+	o.sight.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) { seen.started = time.Now() })
 	o.at(StartSent)
 	switch {
 	case err != nil:

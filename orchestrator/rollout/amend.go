@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/golive-dev/golive/relay/protocol"
@@ -39,7 +40,8 @@ func (s State) applyRecords(e Event) (State, error) {
 	return s, nil
 }
 
-// advanceAmended completes the rollout again once no script deals with records any more.
+// advanceAmended completes the rollout again once no script deals with records any more, also
+// none that was told to stop.
 func (s State) advanceAmended(at time.Time) State {
 	for _, step := range s.Steps {
 		if step.Status == StepRunning || step.Status == StepRetrying {
@@ -50,25 +52,38 @@ func (s State) advanceAmended(at time.Time) State {
 	return s
 }
 
-// abortAmending ends the attempts at the records. What they have achieved stays, and so
-// does the traffic.
+// abortAmending ends the attempts at the records. Scripts that run are told to stop, and
+// waited for: what they did could be undone next. One that was told so before is left to
+// itself. What they have achieved stays, and so does the traffic.
 func (s State) abortAmending(e Event) State {
+	s.Paused = nil
 	for i := range s.Steps {
-		switch step := &s.Steps[i]; step.Status {
-		case StepRunning:
-			step.Ended, step.Error = e.At, &protocol.ScriptError{Code: protocol.CodeCancelled, Message: "it was aborted"}
+		switch step := &s.Steps[i]; {
+		case step.Status == StepRunning && !step.Cancelled:
+			step.Cancelled, step.Paused = true, nil
+			s.hold(step, e.At)
+		case step.Status == StepRunning:
+			step.Ended, step.Error = e.At, &protocol.ScriptError{Code: protocol.CodeCancelled, Message: "it was aborted, and did not say that it has stopped"}
 			step.giveUp()
-		case StepRetrying:
+		case step.Status == StepRetrying:
 			step.giveUp()
 		}
 	}
 	return s.advance(e.At)
 }
 
+// Stopping reports whether the scripts that run were all told to stop, as one does that are
+// waited for.
+func (s State) Stopping() bool {
+	return !slices.ContainsFunc(s.Steps, func(step Step) bool {
+		return step.Status == StepRetrying || step.Status == StepRunning && !step.Cancelled
+	})
+}
+
 // giveUp leaves the records of a step where they are. The step is done, as it was before;
 // its error tells of the attempt.
 func (s *Step) giveUp() {
-	s.Status, s.Paused = StepDone, nil
+	s.Status, s.Paused, s.Cancelled = StepDone, nil, false
 	s.Deadline, s.Next, s.Left = time.Time{}, time.Time{}, 0
 }
 

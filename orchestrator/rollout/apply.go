@@ -9,8 +9,12 @@ import (
 )
 
 // Apply is the state after e. An event that is about something over gives
-// [ErrStale]. With an error the state is s, unchanged.
+// [ErrStale], and a state that this version does not know [ErrUnknown]. With an error the
+// state is s, unchanged.
 func (s State) Apply(e Event) (State, error) {
+	if err := s.knownParts(); err != nil {
+		return s, err
+	}
 	next := s
 	next.Steps = slices.Clone(s.Steps)
 	next.Event = e
@@ -107,6 +111,8 @@ func (s State) applyAnswer(e Event) (State, error) {
 		}
 	}
 	switch {
+	case step.Cancelled && s.Status == Amending: // it has stopped, or had finished
+		step.giveUp()
 	case step.Cancelled: // going backward: whatever it has done is to be undone
 		step.undo()
 	case step.Status == StepFailed && step.Kind == Migration:

@@ -10,10 +10,17 @@ import (
 // MaxInFlight is how many batches a script may be asked to have under way at the same time.
 const MaxInFlight = 1024
 
+// MinRate is the lowest rate that a script may be asked for, in records a second, beside 0: a
+// batch still comes to its time. Who wants less pauses it.
+const MinRate = 0.001
+
 // ValidatePace reports what is wrong with a pace. One that names nothing is valid.
 func ValidatePace(p protocol.Pace) error {
 	if r := p.Rate; r != nil && (math.IsNaN(*r) || math.IsInf(*r, 0) || *r < 0) {
 		return fmt.Errorf("rate is %g, it must be a number of records a second, or 0 for no limit", *r)
+	}
+	if r := p.Rate; r != nil && *r > 0 && *r < MinRate {
+		return fmt.Errorf("rate is %g, it must be at least %g records a second, or 0 for no limit", *r, MinRate)
 	}
 	if p.InFlight < 0 || p.InFlight > MaxInFlight {
 		return fmt.Errorf("inFlight is %d, it must be from 1 to %d, or 0 to leave it as it is", p.InFlight, MaxInFlight)

@@ -30,6 +30,9 @@ var (
 	ErrStale = errors.New("stale")
 	// ErrConflict says that somebody else has written in the meantime: load again.
 	ErrConflict = errors.New("written by somebody else in the meantime")
+	// ErrUnknown says that a state was made by a newer version of golive, and cannot be gone
+	// on with by this one.
+	ErrUnknown = errors.New("not known to this version of golive")
 	// ErrNotFound says that there is no such rollout.
 	ErrNotFound = errors.New("no such rollout")
 )

@@ -158,7 +158,8 @@ func (s State) control(step Step) (verb protocol.Verb, called bool) {
 			(e.Answer.Error.Code == protocol.CodeTimeout || e.Answer.Error.Code == protocol.CodeLost)
 		return protocol.Cancel, e.Step == step.ID && step.Kind == Migration && late && !e.Named
 	case AbortAsked:
-		return protocol.Cancel, step.Kind == Migration && step.Error != nil && step.Error.Code == protocol.CodeCancelled && step.Ended.Equal(e.At)
+		aborted := step.Kind == Migration && step.Error != nil && step.Error.Code == protocol.CodeCancelled && step.Ended.Equal(e.At)
+		return protocol.Cancel, aborted || running && step.Cancelled
 	case BackwardAsked:
 		return protocol.Cancel, running && step.Cancelled
 	case PauseAsked:
