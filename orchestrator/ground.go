@@ -126,9 +126,13 @@ func (o *Orchestrator) checkPlan(ctx context.Context, q DeployRequest, facts rol
 	}
 	message := fmt.Sprintf("plan %s does not hold any more: for %s %s it is plan %s now",
 		q.Plan[:rollout.ShortPlan], q.Release.App, q.Release.Version, now[:rollout.ShortPlan])
-	hint := "golive plan shows it; to go on with it: golive deploy --plan " + now[:rollout.ShortPlan]
+	hint := "see it with golive plan, or go on with it: golive deploy --plan " + now[:rollout.ShortPlan]
 	if q.DependsOn == nil {
-		return refuse(CodePlanChanged, hint+"\na plan that was kept (golive plan --out FILE, golive deploy --plan FILE) tells what has changed", "%s", message)
+		return refuse(CodePlanChanged, hint+"\nkept in a file, a plan tells what has changed: golive plan --out FILE, golive deploy --plan FILE", "%s", message)
 	}
-	return refuse(CodePlanChanged, hint, "%s", strings.Join(append([]string{message}, q.DependsOn.Changes(g.basis)...), "\n"))
+	changes := q.DependsOn.Changes(g.basis)
+	if len(changes) == 0 {
+		changes = []string{"no step is another: the plan was made by another version of golive, or changed in its file"}
+	}
+	return refuse(CodePlanChanged, hint, "%s\n%s", message, strings.Join(changes, "\n"))
 }

@@ -44,13 +44,14 @@ type PlanView struct {
 
 // PlanStep is a step of a plan.
 type PlanStep struct {
+	Number    int            `json:"number"` // from 1
 	ID        string         `json:"id"`
 	Kind      rollout.Kind   `json:"kind"`
 	Name      string         `json:"name"`    // of the service, or of the app in phase setup
 	Version   string         `json:"version"` // that its script is of, or that gets traffic; of maintenance, that has it
 	Phase     protocol.Phase `json:"phase,omitempty"`
 	Wave      int            `json:"wave,omitempty"`      // steps of one wave can run at the same time; 0: it is skipped
-	WaitsFor  []string       `json:"waitsFor,omitempty"`  // steps, without those that these wait for
+	WaitsFor  []int          `json:"waitsFor,omitempty"`  // numbers of steps, without those that these wait for
 	Online    []string       `json:"online,omitempty"`    // of traffic and maintenance: versions that serve now
 	Unchanged bool           `json:"unchanged,omitempty"` // of traffic: the version serves already, and goes on
 	Skipped   string         `json:"skipped,omitempty"`   // why it is skipped
@@ -121,15 +122,15 @@ func (o *Orchestrator) planSteps(ctx context.Context, s rollout.State, g ground)
 			waves[step.ID] = n + 1
 		}
 	}
-	waits := s.WaitsFor()
+	waits, runs := s.WaitsFor(), lastRuns(g.book)
 	all := make([]PlanStep, len(s.Steps))
 	for i, step := range s.Steps {
 		p := PlanStep{
-			ID: step.ID, Kind: step.Kind, Name: step.Name, Version: step.Version, Phase: step.Phase,
-			Wave: waves[step.ID], WaitsFor: waits[step.ID], Skipped: step.Skipped,
+			Number: step.Number, ID: step.ID, Kind: step.Kind, Name: step.Name, Version: step.Version, Phase: step.Phase,
+			Wave: waves[step.ID], WaitsFor: waits[i], Skipped: step.Skipped,
 		}
 		if step.Kind == rollout.Migration {
-			p.Last = lastRun(g.book, step.Script())
+			p.Last = runs[step.Script()]
 		} else {
 			p.Online, p.Unchanged, p.Last = step.Replaces.Online, g.unchanged(step), lastMove(newest, step.ID)
 		}
@@ -138,14 +139,15 @@ func (o *Orchestrator) planSteps(ctx context.Context, s rollout.State, g ground)
 	return all, nil
 }
 
-// lastRun is when a script ran last, also if that does not count any more.
-func lastRun(book *ledger.Book, script protocol.Script) *LastRun {
-	for _, e := range slices.Backward(book.Entries()) {
-		if e.Script() == script && !e.Marked && e.Duration > 0 {
-			return &LastRun{Duration: rollout.Duration(e.Duration), At: e.At, Rollout: e.Rollout}
+// lastRuns tells when each script ran last, also if that does not count any more.
+func lastRuns(book *ledger.Book) map[protocol.Script]*LastRun {
+	runs := make(map[protocol.Script]*LastRun)
+	for _, e := range book.Entries() {
+		if !e.Marked && e.Duration > 0 {
+			runs[e.Script()] = &LastRun{Duration: rollout.Duration(e.Duration), At: e.At, Rollout: e.Rollout}
 		}
 	}
-	return nil
+	return runs
 }
 
 // lastMove is when traffic was moved last, if a rollout has done so.

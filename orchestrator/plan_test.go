@@ -39,8 +39,8 @@ func planned(p orchestrator.PlanView) string {
 	var b strings.Builder
 	for _, s := range p.Steps {
 		fmt.Fprintf(&b, "%d %s", s.Wave, s.ID)
-		if len(s.WaitsFor) > 0 {
-			fmt.Fprintf(&b, " after %s", strings.Join(s.WaitsFor, ", "))
+		for _, n := range s.WaitsFor {
+			fmt.Fprintf(&b, " after %s", p.Steps[n-1].ID)
 		}
 		switch {
 		case s.Skipped != "":

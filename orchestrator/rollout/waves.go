@@ -25,13 +25,13 @@ func (s State) Waves() [][]Step {
 	return waves
 }
 
-// WaitsFor gives, by a step's id, the ids of the steps that it waits for in a plan as
+// WaitsFor gives, by a step's index, the numbers of the steps that it waits for in a plan as
 // [Compile] has made it: because of dependsOn, or because a phase is a barrier. Those that
 // another one of them waits for are left out.
-func (s State) WaitsFor() map[string][]string {
+func (s State) WaitsFor() [][]int {
 	n := len(s.Steps)
-	wave, before := make([]int, n), make([][]bool, n) // by index: all that it comes after
-	waits := make(map[string][]string, n)
+	wave, waits := make([]int, n), make([][]int, n)
+	before := make([][]bool, n) // all that a step comes after
 	for w, steps := range s.Waves() {
 		for _, step := range steps {
 			i := step.Number - 1
@@ -41,7 +41,7 @@ func (s State) WaitsFor() map[string][]string {
 				if before[i][d] {
 					continue
 				}
-				waits[step.ID] = append(waits[step.ID], s.Steps[d].ID)
+				waits[i] = append(waits[i], d+1)
 				before[i][d] = true
 				for k, also := range before[d] {
 					before[i][k] = before[i][k] || also

@@ -144,10 +144,10 @@ func (c *command) heldTo(plan string) (string, *rollout.Basis, error) {
 }
 
 // tellPlanChanged shows the plan as it is now, when a deploy was refused because it was
-// held to another one.
+// held to another one of which only the id is known.
 func (c *command) tellPlanChanged(ctx context.Context, client *orchestrator.Client, q orchestrator.DeployRequest, refusal error) {
 	var api *protocol.ServiceError
-	if c.output != "table" || !errors.As(refusal, &api) || api.Code != orchestrator.CodePlanChanged {
+	if c.output != "table" || q.DependsOn != nil || !errors.As(refusal, &api) || api.Code != orchestrator.CodePlanChanged {
 		return
 	}
 	p, err := client.Plan(ctx, orchestrator.PlanRequest{Release: q.Release, AllowOlder: q.AllowOlder})
@@ -192,10 +192,23 @@ func printWaves(w io.Writer, p orchestrator.PlanView) {
 		if s.Last != nil {
 			last = took(time.Duration(s.Last.Duration)) + ", " + ago(s.Last.At)
 		}
-		rows = append(rows, []string{wave, "│ " + s.ID, tellPlanned(s), last, orDash(strings.Join(s.WaitsFor, ", "))})
+		rows = append(rows, []string{wave, "│ " + s.ID, tellPlanned(s), last, tellWaits(p, s)})
 	}
 	columns(w, []string{"WAVE", "│ STEP", "DOES", "LAST TOOK", "WAITS FOR"}, rows)
 	fmt.Fprintln(w)
+}
+
+// tellWaits lists what a step waits for; of many, as a barrier may make them, the first.
+func tellWaits(p orchestrator.PlanView, s orchestrator.PlanStep) string {
+	const most = 4
+	var ids []string
+	for _, n := range s.WaitsFor {
+		ids = append(ids, p.Steps[n-1].ID)
+	}
+	if more := len(ids) - most; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), more)
+	}
+	return orDash(strings.Join(ids, ", "))
 }
 
 // tellPlanned is what a step does.
