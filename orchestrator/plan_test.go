@@ -419,3 +419,18 @@ func TestPlanChangesNothing(t *testing.T) {
 	e.quiet()
 	look("after the rollout")
 }
+
+// Where each of a hundred services has scripts for all phases, each waits for a hundred others.
+func TestPlanOfManyServicesFitsIntoAMessage(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	release := rollout.Release{App: "many", Version: "1.0.0", Strategy: rollout.Parallel, Setup: true}
+	for n := range 100 {
+		release.Services = append(release.Services, rollout.Service{
+			Name: fmt.Sprintf("service-with-a-long-name-%d", n), Version: "1.0.0", Migrations: protocol.ServicePhases(), Instances: 1,
+		})
+	}
+	if p := e.plan(release); len(p.Steps) != 401 || len(p.Problems) != 401 || len(p.Steps[100].WaitsFor) != 100 {
+		t.Errorf("%d steps, %d problems, %+v", len(p.Steps), len(p.Problems), p.Steps[100])
+	}
+}

@@ -256,7 +256,11 @@ func tellPlannedDowntime(d *orchestrator.PlannedDowntime) string {
 	}
 	text := "of " + strings.Join(d.Services, ", ")
 	if d.Estimate == nil {
-		return text + ", for how long is not known: " + strings.Join(d.Unknown, ", ") + " has never run here"
+		has := " has never run here"
+		if len(d.Unknown) > 1 {
+			has = " have never run here"
+		}
+		return text + ", for how long is not known: " + strings.Join(d.Unknown, ", ") + has
 	}
 	if *d.Estimate == 0 {
 		return text + ", while the traffic moves: there is no offline script to run"
