@@ -434,3 +434,38 @@ func TestPlanOfManyServicesFitsIntoAMessage(t *testing.T) {
 		t.Errorf("%d steps, %d problems, %+v", len(p.Steps), len(p.Problems), p.Steps[100])
 	}
 }
+
+// A script is marked as run at the moment of the deploy: what begins is what was planned, or
+// nothing begins.
+func TestDeployIsHeldToItsPlanInARace(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.orchestrate()
+	begun := 0
+	for n := range 30 {
+		release := recorded(fmt.Sprintf("app-%d", n))
+		service := &release.Services[0]
+		service.Migrations = []protocol.Phase{protocol.Offline}
+		p := e.plan(release)
+		var marking sync.WaitGroup
+		marking.Go(func() {
+			_, err := e.client.Mark(t.Context(), orchestrator.MarkRequest{
+				App: release.App, Name: service.Name, Version: service.Version, Phase: protocol.Offline, By: "test", Reason: "by hand",
+			})
+			if err != nil && codeOf(err) != orchestrator.CodeConflict {
+				t.Errorf("mark: %v", err)
+			}
+		})
+		id, err := e.deployPlan(release, p.ID, &p.DependsOn)
+		marking.Wait()
+		if err != nil {
+			e.refused(err, orchestrator.CodePlanChanged, service.Name+"/offline is not needed any more")
+			continue
+		}
+		begun++
+		if step, _ := e.show(id).Step(service.Name + "/offline"); step.Status == rollout.StepSkipped {
+			t.Errorf("it was planned to run %s, and it is %s", step.ID, step.Skipped)
+		}
+	}
+	t.Logf("%d of 30 have begun", begun)
+}
