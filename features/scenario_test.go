@@ -61,6 +61,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.driftSteps(sc)
 	s.todoSteps(sc)
 	s.drawnSteps(sc)
+	s.planSteps(sc)
 }
 
 func (s *scenario) begin() error {

@@ -101,7 +101,8 @@ func (s *scenario) haveDone(ctx context.Context, line string) error {
 }
 
 // start types a line that begins with golive. In it ROLLOUT stands for the rollout that
-// was told of last, ROLLOUT-OF-1.0.0 for the one of that version, and BUS for the address of the bus.
+// was told of last, ROLLOUT-OF-1.0.0 for the one of that version, PLAN for the plan that was
+// told of last, and BUS for the address of the bus.
 func (s *scenario) start(ctx context.Context, line, folder string, more ...string) error {
 	line, err := s.fillIn(ctx, line)
 	if err != nil {
@@ -148,6 +149,7 @@ var (
 	uuid      = `[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`
 	rolloutOf = regexp.MustCompile(`ROLLOUT-OF-([0-9.]+)`)
 	rolloutID = regexp.MustCompile(`rollout (` + uuid + `)`)
+	planID    = regexp.MustCompile(`plan ([0-9a-f]{12}): `)
 	busURL    = regexp.MustCompile(`bus: (nats://\S+?),? `)
 )
 
@@ -165,6 +167,13 @@ func (s *scenario) fillIn(ctx context.Context, line string) (string, error) {
 			return "", err
 		}
 		line = strings.Replace(line, found[0], id, 1)
+	}
+	if strings.Contains(line, "PLAN") {
+		id := s.newest(planID)
+		if id == "" {
+			return "", errors.New("no plan has been told of yet")
+		}
+		line = strings.ReplaceAll(line, "PLAN", id)
 	}
 	if strings.Contains(line, "BUS") {
 		url, err := s.addressOfBus()

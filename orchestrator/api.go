@@ -33,6 +33,7 @@ const (
 	CodeNoRevert    = "no_revert"     // scripts that have run have no revert script, or nobody listens for it
 	CodeOlder       = "older"         // the version is older than what has run
 	CodeMustNotSkip = "must_not_skip" // a version in between has to be rolled out first
+	CodePlanChanged = "plan_changed"  // what the plan depends on has changed since it was made
 )
 
 // DeployRequest asks for a rollout. The id is the client's, a UUID v7, so that a
@@ -46,6 +47,9 @@ type DeployRequest struct {
 	Replace bool            `json:"replace,omitempty"` // abort a rollout of the app that is under way, and those in its queue, instead of being refused
 
 	AllowOlder bool `json:"allowOlder,omitempty"` // bring a version older than what has run
+
+	Plan      string         `json:"plan,omitempty"`      // id of a plan, or at least 12 digits of it: be refused if it is another one by now
+	DependsOn *rollout.Basis `json:"dependsOn,omitempty"` // of that plan; the refusal says then what has changed
 }
 
 // AbortRequest asks for a rollout to be aborted: the version before serves again, data stays
@@ -226,6 +230,7 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 	defer func() { _ = service.Stop() }() // the connection may be gone
 	endpoints := map[string]micro.Handler{
 		"deploy": answer(ctx, o, &crew, o.deploy),
+		"plan":   answer(ctx, o, &crew, o.foretell),
 		"retry":  answer(ctx, o, &crew, o.retry),
 		"abort":  answer(ctx, o, &crew, o.abort),
 		"pause":  answer(ctx, o, &crew, o.pause),

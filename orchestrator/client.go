@@ -57,6 +57,11 @@ func (c *Client) Deploy(ctx context.Context, q DeployRequest) (RolloutView, erro
 	return call[RolloutView](ctx, c, "deploy", q)
 }
 
+// Plan tells what a deploy would do. It changes nothing.
+func (c *Client) Plan(ctx context.Context, q PlanRequest) (PlanView, error) {
+	return call[PlanView](ctx, c, "plan", q)
+}
+
 // Retry has the failed steps of a failed rollout tried again or, if that is asked for, the
 // records that the scripts of a completed one have put aside.
 func (c *Client) Retry(ctx context.Context, q RetryRequest) (RolloutView, error) {

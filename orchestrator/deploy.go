@@ -22,6 +22,9 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 		return RolloutView{}, refuse(CodeInvalid, "correct golive.yaml", "%v", err)
 	}
 	q.By, q.Reason = clip(q.By), clip(q.Reason)
+	if err := q.checkPlanned(); err != nil {
+		return RolloutView{}, err
+	}
 	for known := true; ; known = false {
 		r, err := o.begin(ctx, q, known)
 		if errors.Is(err, rollout.ErrConflict) {
@@ -72,21 +75,28 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 	open := o.sight.ofApp(app)
 	busy := slices.IndexFunc(open, func(r journal.Record) bool { return r.State.Status != rollout.Failed })
 	if busy < 0 {
+		if err := o.checkPlan(ctx, q, facts, open); err != nil {
+			return journal.Record{}, err
+		}
 		return o.plan(ctx, planned{
 			release: q.Release, facts: facts, id: q.Rollout, by: q.By, reason: q.Reason, allowOlder: q.AllowOlder, failed: open,
 			store: o.journal.Begin,
 		}, after)
 	}
 	if !q.Queue && !q.Replace {
-		s := open[busy].State
-		return journal.Record{}, refuse(CodeRolloutOpen,
-			"golive show "+s.ID+" tells how far it is; golive deploy --queue waits for its end, --replace aborts it",
-			"rollout %s of %s %s is %s: one app has one rollout at a time", s.ID, app, s.Release.Version, s.Status)
+		return journal.Record{}, underWay(open[busy].State)
 	}
 	if q.Replace {
 		return o.replace(ctx, q, open)
 	}
 	return o.enqueue(ctx, q, after)
+}
+
+// underWay refuses a rollout beside one that has not ended.
+func underWay(s rollout.State) error {
+	return refuse(CodeRolloutOpen,
+		"golive show "+s.ID+" tells how far it is; golive deploy --queue waits for its end, --replace aborts it",
+		"rollout %s of %s %s is %s: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version, s.Status)
 }
 
 // appNow gives the sequence of the app's newest event, once everything up to it is known
@@ -147,11 +157,9 @@ func (o *Orchestrator) keep(ctx context.Context, s rollout.State, after uint64, 
 
 // supersede ends a failed rollout: it is sealed off from its routes first.
 func (o *Orchestrator) supersede(ctx context.Context, s rollout.State, p planned) (uint64, error) {
-	for _, step := range s.Steps {
-		if step.Kind == rollout.Traffic && step.Status != rollout.StepDone {
-			if err := o.takeRoute(ctx, step, s, p.id); err != nil {
-				return 0, err
-			}
+	for _, step := range toTake(s) {
+		if err := o.takeRoute(ctx, step, s, p.id); err != nil {
+			return 0, err
 		}
 	}
 	ended, err := o.apply(ctx, s.Release.App, s.ID, func(rollout.State) (*rollout.Event, error) {

@@ -307,15 +307,8 @@ func (s State) fail(at time.Time) State {
 
 // ready reports whether everything that step waits for has finished.
 func (s State) ready(step Step) bool {
-	for _, n := range step.Needs {
-		if !s.Steps[n-1].finished() {
-			return false
-		}
-	}
-	for _, other := range s.Steps {
-		if other.stage() < step.stage() && !other.finished() {
-			return false
-		}
+	for range s.blocking(step) {
+		return false
 	}
 	return true
 }

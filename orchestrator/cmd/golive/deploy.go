@@ -21,6 +21,7 @@ type deployOptions struct {
 	replace    bool
 	allowOlder bool
 	reason     string
+	plan       string
 }
 
 func (c *command) deployCommand() *cobra.Command {
@@ -33,6 +34,7 @@ manifest, golive.yaml, is in DIR (default: this folder), and follows the rollout
 to its end. Services and setup services are started by you, not by deploy. The
 rollout goes on when deploy is stopped.`,
 		Example: `  golive deploy
+  golive deploy --plan 3f2a9c1b7d04
   golive deploy --queue --reason "the fix for the search"
   golive deploy --nats nats://127.0.0.1:4222 --wait 10m examples/todo`,
 		Args: arguments(0, 1, "at most one folder"),
@@ -47,6 +49,9 @@ rollout goes on when deploy is stopped.`,
 			if o.queue && o.replace {
 				return misused(cmd, "--queue and --replace exclude each other")
 			}
+			if o.plan != "" && (o.queue || o.replace) {
+				return misused(cmd, "--plan excludes --queue and --replace: what waits or replaces cannot be held to a plan")
+			}
 			return c.deploy(cmd.Context(), dir, o)
 		},
 	}
@@ -54,12 +59,17 @@ rollout goes on when deploy is stopped.`,
 	cmd.Flags().BoolVar(&o.replace, "replace", false, "abort a rollout of the app that is under way: its scripts are cancelled, its data stays")
 	cmd.Flags().BoolVar(&o.allowOlder, "allow-older", false, "bring a version that is older than what has run here")
 	cmd.Flags().StringVar(&o.reason, "reason", "", reasonUsage)
+	cmd.Flags().StringVar(&o.plan, "plan", "", "do what golive plan has told, or nothing: its id, or the file that it is kept in")
 	cmd.Flags().DurationVar(&o.wait, "wait", 0, "give up following after this time, with exit code 4; 0: never")
 	return cmd
 }
 
 func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error {
 	m, err := c.load(dir)
+	if err != nil {
+		return err
+	}
+	plan, dependsOn, err := c.heldTo(o.plan)
 	if err != nil {
 		return err
 	}
@@ -73,13 +83,16 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 		return err
 	}
 	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
-		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder}
+		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder,
+		Plan: plan, DependsOn: dependsOn}
 	f := c.follower(r)
 	if err := f.listen(q.Release.App, q.Rollout); err != nil {
 		return err
 	}
-	begun, err := orchestrator.NewClient(r.Conn()).Deploy(ctx, q)
+	client := orchestrator.NewClient(r.Conn())
+	begun, err := client.Deploy(ctx, q)
 	if err != nil {
+		c.tellPlanChanged(ctx, client, q, err)
 		return err
 	}
 	if o.wait > 0 {

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+type planOptions struct {
+	allowOlder bool
+	out        string
+	deploy     []string // flags to deploy the plan with
+}
+
+func (c *command) planCommand() *cobra.Command {
+	var o planOptions
+	cmd := &cobra.Command{
+		Use:   "plan [DIR]",
+		Short: "What deploy would do and why, step by step; changes nothing",
+		Long: `plan asks the orchestrators of an environment what a deploy of the release whose
+manifest, golive.yaml, is in DIR (default: this folder) would do there: which
+steps, in which order, which are skipped because they have run, and how long
+each took last time. It changes nothing.
+
+The exit code is 0 when there is nothing to do, 3 when there is, and 1 when it
+could not be done now; the reasons are told.
+
+A plan has an id. golive deploy --plan ID is refused if by then the plan would
+be another one. With --out the plan is kept in a file; golive deploy --plan FILE
+then tells also what has changed.`,
+		Example: `  golive plan
+  golive plan examples/todo -o json
+  golive plan --out plan.json
+  golive deploy --plan plan.json`,
+		Args: arguments(0, 1, "at most one folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("nats") {
+				o.deploy = append(o.deploy, "--nats", c.nats)
+			}
+			if o.allowOlder {
+				o.deploy = append(o.deploy, "--allow-older")
+			}
+			return c.plan(cmd.Context(), args, o)
+		},
+	}
+	cmd.Flags().BoolVar(&o.allowOlder, "allow-older", false, "plan for a version that is older than what has run here")
+	cmd.Flags().StringVar(&o.out, "out", "", "a file to keep the plan in, in JSON")
+	return cmd
+}
+
+func (c *command) plan(ctx context.Context, args []string, o planOptions) error {
+	dir := "."
+	if len(args) > 0 {
+		dir = args[0]
+	}
+	m, err := c.load(dir)
+	if err != nil {
+		return err
+	}
+	p, err := ask(ctx, c, dir, func(ctx context.Context, client *orchestrator.Client) (orchestrator.PlanView, error) {
+		return client.Plan(ctx, orchestrator.PlanRequest{Release: releaseOf(m), AllowOlder: o.allowOlder})
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.keepPlan(p, o.out); err != nil {
+		return err
+	}
+	err = c.print(p, func(w io.Writer) {
+		printPlan(w, p)
+		if p.Pending && len(p.Problems) == 0 {
+			held := cmp.Or(o.out, p.ID[:rollout.ShortPlan])
+			fmt.Fprintf(w, "To do exactly this: %s\n", strings.Join(slices.Concat([]string{"golive", "deploy"}, args, []string{"--plan", held}, o.deploy), " "))
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(p.Problems) > 0:
+		return c.reportProblems(p)
+	case p.Pending:
+		return &failure{code: "pending", exit: exitPending, message: "there is something to do", told: true}
+	}
+	return nil
+}
+
+// keepPlan writes the plan to a file, if one is named.
+func (c *command) keepPlan(p orchestrator.PlanView, file string) error {
+	if file == "" {
+		return nil
+	}
+	data, err := json.MarshalIndent(p, "", "  ")
+	if err == nil {
+		err = os.WriteFile(c.absolute(file), append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the plan: %w", err)
+	}
+	return nil
+}
+
+// reportProblems tells why a plan cannot run. For programs they are part of the answer.
+func (c *command) reportProblems(p orchestrator.PlanView) error {
+	if c.output == "table" {
+		for _, problem := range p.Problems {
+			c.report(explain(problem))
+		}
+	}
+	return &failure{code: codeFailed, exit: exitFailed, message: "the plan cannot run now", told: true}
+}
+
+// heldTo is the id of the plan that a deploy is held to and, where it was kept in a file,
+// what it depends on.
+func (c *command) heldTo(plan string) (string, *rollout.Basis, error) {
+	if plan == "" || rollout.IsPlanID(plan) {
+		return plan, nil, nil
+	}
+	data, err := os.ReadFile(c.absolute(plan))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil, &failure{code: codeMisused, exit: exitMisused, hint: "golive plan tells the id, golive plan --out FILE keeps the plan",
+			message: fmt.Sprintf("plan %q is neither a file nor an id, which has %d to %d digits from 0 to f", plan, rollout.ShortPlan, rollout.LongPlan)}
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("read the plan: %w", err)
+	}
+	var p orchestrator.PlanView
+	if err := json.Unmarshal(data, &p); err != nil || !rollout.IsPlanID(p.ID) {
+		return "", nil, &failure{code: codeMisused, exit: exitMisused, message: plan + " holds no plan", hint: "golive plan --out FILE keeps one"}
+	}
+	return p.ID, &p.DependsOn, nil
+}
+
+// tellPlanChanged shows the plan as it is now, when a deploy was refused because it was
+// held to another one of which only the id is known.
+func (c *command) tellPlanChanged(ctx context.Context, client *orchestrator.Client, q orchestrator.DeployRequest, refusal error) {
+	var api *protocol.ServiceError
+	if c.output != "table" || q.DependsOn != nil || !errors.As(refusal, &api) || api.Code != orchestrator.CodePlanChanged {
+		return
+	}
+	p, err := client.Plan(ctx, orchestrator.PlanRequest{Release: q.Release, AllowOlder: q.AllowOlder})
+	if err == nil { // else the refusal says enough
+		printPlan(c.err, p)
+	}
+}
+
+func printPlan(w io.Writer, p orchestrator.PlanView) {
+	todo := 0
+	for _, s := range p.Steps {
+		if s.Skipped == "" && !s.Unchanged {
+			todo++
+		}
+	}
+	fmt.Fprintf(w, "plan %s: %s %s, strategy %s, %d of %s to do\n\n", p.ID[:rollout.ShortPlan], p.App, p.Version, p.Strategy, todo, plural(len(p.Steps), "step"))
+	printWaves(w, p)
+	printSkipped(w, p)
+	for _, id := range p.GivesWay {
+		fmt.Fprintf(w, "gives way: rollout %s, which has failed\n", id)
+	}
+	fmt.Fprintf(w, "downtime: %s\n", tellPlannedDowntime(p.Downtime))
+	if !p.Pending {
+		fmt.Fprintf(w, "There is nothing to do: %s %s is live.\n", p.App, p.Version)
+	}
+}
+
+// printWaves prints the steps that are not skipped. Those of one wave run side by side.
+func printWaves(w io.Writer, p orchestrator.PlanView) {
+	steps := slices.DeleteFunc(slices.Clone(p.Steps), func(s orchestrator.PlanStep) bool { return s.Wave == 0 })
+	slices.SortStableFunc(steps, func(a, b orchestrator.PlanStep) int { return a.Wave - b.Wave })
+	if len(steps) == 0 {
+		return
+	}
+	var rows [][]string
+	for i, s := range steps {
+		wave := ""
+		if i == 0 || steps[i-1].Wave != s.Wave {
+			wave = fmt.Sprint(s.Wave)
+		}
+		last := "-"
+		if s.Last != nil {
+			last = took(time.Duration(s.Last.Duration)) + ", " + ago(s.Last.At)
+		}
+		rows = append(rows, []string{wave, "│ " + s.ID, tellPlanned(s), last, tellWaits(p, s)})
+	}
+	columns(w, []string{"WAVE", "│ STEP", "DOES", "LAST TOOK", "WAITS FOR"}, rows)
+	fmt.Fprintln(w)
+}
+
+// tellWaits lists what a step waits for; of many, as a barrier may make them, the first.
+func tellWaits(p orchestrator.PlanView, s orchestrator.PlanStep) string {
+	const most = 4
+	var ids []string
+	for _, n := range s.WaitsFor {
+		ids = append(ids, p.Steps[n-1].ID)
+	}
+	if more := len(ids) - most; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), more)
+	}
+	return orDash(strings.Join(ids, ", "))
+}
+
+// tellPlanned is what a step does.
+func tellPlanned(s orchestrator.PlanStep) string {
+	from := strings.Join(s.Online, ", ")
+	switch {
+	case s.Kind == rollout.Maintenance:
+		return "put " + from + " under maintenance"
+	case s.Kind == rollout.Migration:
+		return fmt.Sprintf("run the %s script of %s", s.Phase, s.Version)
+	case s.Unchanged:
+		return s.Version + " is online already"
+	case from == "" || from == s.Version:
+		return "bring " + s.Version + " online"
+	}
+	return "move traffic from " + from + " to " + s.Version
+}
+
+func printSkipped(w io.Writer, p orchestrator.PlanView) {
+	var rows [][]string
+	for _, s := range p.Steps {
+		if s.Skipped == "" {
+			continue
+		}
+		lasted, when, in := "-", "-", "-"
+		if s.Last != nil {
+			lasted = took(time.Duration(s.Last.Duration))
+		}
+		for _, r := range p.DependsOn.Ran {
+			if r.Name == s.Name && r.Version == s.Version && r.Phase == s.Phase {
+				when, in = ago(r.At), r.Rollout
+			}
+		}
+		rows = append(rows, []string{s.ID, s.Version, when, lasted, in})
+	}
+	if len(rows) > 0 {
+		columns(w, []string{"SKIPPED", "VERSION", "HAS RUN", "TOOK", "IN ROLLOUT"}, rows)
+		fmt.Fprintln(w)
+	}
+}
+
+func tellPlannedDowntime(d *orchestrator.PlannedDowntime) string {
+	if d == nil {
+		return "none"
+	}
+	text := "of " + strings.Join(d.Services, ", ")
+	if d.Estimate == nil {
+		has := " has never run here"
+		if len(d.Unknown) > 1 {
+			has = " have never run here"
+		}
+		return text + ", for how long is not known: " + strings.Join(d.Unknown, ", ") + has
+	}
+	if *d.Estimate == 0 {
+		return text + ", while the traffic moves: there is no offline script to run"
+	}
+	return text + ", about " + took(time.Duration(*d.Estimate)) + ", if the offline scripts take as long as last time"
+}

@@ -1,0 +1,71 @@
+package rollout
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+)
+
+// Waves gives the steps of a plan, as [Compile] has made it, in the order in which they can
+// run: those of one wave at the same time, when those of the waves before have finished.
+// What is skipped is in none.
+func (s State) Waves() [][]Step {
+	plan := s.Steps
+	s.Steps = slices.Clone(plan)
+	var waves [][]Step
+	for running := s.Running(); len(running) > 0; running = s.Running() {
+		wave := make([]Step, len(running))
+		for i, step := range running {
+			wave[i] = plan[step.Number-1]
+			s.Steps[step.Number-1].Status = StepDone
+		}
+		waves = append(waves, wave)
+		s = s.advance(s.Created)
+	}
+	return waves
+}
+
+// WaitsFor gives, by a step's index, the numbers of the steps that it waits for in a plan as
+// [Compile] has made it: because of dependsOn, or because a phase is a barrier. Those that
+// another one of them waits for are left out.
+func (s State) WaitsFor() [][]int {
+	n := len(s.Steps)
+	wave, waits := make([]int, n), make([][]int, n)
+	before := make([][]bool, n) // all that a step comes after
+	for w, steps := range s.Waves() {
+		for _, step := range steps {
+			i := step.Number - 1
+			wave[i], before[i] = w, make([]bool, n)
+			direct := slices.SortedFunc(s.blocking(step), func(a, b int) int { return cmp.Or(wave[b]-wave[a], a-b) })
+			for _, d := range direct {
+				if before[i][d] {
+					continue
+				}
+				waits[i] = append(waits[i], d+1)
+				before[i][d] = true
+				for k, also := range before[d] {
+					before[i][k] = before[i][k] || also
+				}
+			}
+		}
+	}
+	return waits
+}
+
+// blocking goes through the steps, by index, that have to finish before a step can begin:
+// those that it needs, and those of earlier phases.
+func (s State) blocking(step Step) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for _, n := range step.Needs {
+			if !s.Steps[n-1].finished() && !yield(n-1) {
+				return
+			}
+		}
+		stage := step.stage()
+		for i := range s.Steps {
+			if s.Steps[i].stage() < stage && !s.Steps[i].finished() && !yield(i) {
+				return
+			}
+		}
+	}
+}
