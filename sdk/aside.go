@@ -126,14 +126,11 @@ func (a *aside) write(ctx context.Context, key string, r protocol.FailedRecord, 
 		return err
 	}
 	most := int(a.run.relay.Conn().MaxPayload()) - checkpointFrame
+	r.Error = clip(r.Error)
 	value := marshal(setAside{r, a.name})
 	if len(value) > most {
 		r.Error = fmt.Sprintf("%s (kept without the record, which is %d bytes long: the bus takes at most %d)", r.Error, len(r.Record), most)
 		r.Record = nil
-		value = marshal(setAside{r, a.name})
-	}
-	if len(value) > most {
-		r.Error = r.Error[:min(len(r.Error), most/8)]
 		value = marshal(setAside{r, a.name})
 	}
 	_, err := a.kv.Create(ctx, key, value)

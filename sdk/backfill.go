@@ -32,7 +32,8 @@ const (
 // IDs. Batches are cut the same way in every attempt.
 //
 // It keeps to the pace that the orchestrator names, from the moment it does; while the script
-// is paused no batch begins, and those under way are finished.
+// is paused no batch begins, those under way are finished, and what has failed waits for the
+// resume before it is tried again.
 type Backfill[T any] struct {
 	Source Source[T] // required
 
@@ -45,6 +46,7 @@ type Backfill[T any] struct {
 
 	// Name tells several backfills of one script apart. It consists of letters, digits, _
 	// and -, and stays the same from one attempt to the next. Empty: the script has only one.
+	// A second one with the Name of one that is at work or done fails.
 	Name string
 
 	// BatchSize is in records, at most MaxBatchSize. 0: DefaultBatchSize. It is fixed when the
@@ -68,13 +70,17 @@ type Backfill[T any] struct {
 	// record is kept for people to look at and to have tried again. Of a batch that fails, each
 	// record is then tried alone. T must be such that JSON gives it back. Without PutAside the
 	// first record that fails ends the script.
+	//
+	// The record is kept as it is, with all that is secret in it, next to the first 4 KiB of
+	// the error: whoever may read the bucket of failed records, or have it shown, sees both.
+	// Of one that is too large for a message of the bus, only its cursor and the error are kept.
 	PutAside    bool
-	MaxPutAside int // records of the step; with one more the script fails. 0: DefaultMaxPutAside
+	MaxPutAside int // records of this backfill; with one more the script fails. 0: DefaultMaxPutAside
 
 	// Throttle is asked before the first batch and about once a second from then on, by the
 	// instance that runs the script. A reason, such as "replica lag 12 s", holds the work
-	// until it is empty, and is shown; so does an error, unless it is [Permanent], which ends
-	// the script.
+	// until it is empty, and is shown; so does an error, such as that there is no answer when
+	// ctx ends, 10 s later. One that is [Permanent], and a panic, ends the script.
 	Throttle func(ctx context.Context) (reason string, err error)
 
 	// Before is run until it has held once, in the first attempt or a later one; After, when
@@ -96,7 +102,11 @@ func (b Backfill[T]) Run(ctx context.Context, run *Run) error {
 	if err := b.check(); err != nil {
 		return Permanent(fmt.Errorf("backfill%s: %w", suffix(b.Name), err))
 	}
+	if !run.beginBackfill(b.Name) {
+		return Permanent(fmt.Errorf("backfill%s: the script has another one with this Name: give each a Name of its own", suffix(b.Name)))
+	}
 	if err := newConductor(run, b.plan()).conduct(ctx); err != nil {
+		run.failBackfill(b.Name)
 		return fmt.Errorf("backfill%s: %w", suffix(b.Name), err)
 	}
 	return nil

@@ -58,7 +58,7 @@ func (c *conductor) invite(ctx, lasting context.Context) {
 		return
 	}
 	defer c.dismiss(sub)
-	invitation := marshal(protocol.Invitation{Instance: s.instance, Start: c.run.Start, Backfill: c.name, Ask: ask})
+	invitation := marshal(protocol.Invitation{Instance: s.instance, Digest: buildDigest(), Start: c.run.Start, Backfill: c.name})
 	for {
 		c.sweep()
 		if c.hasWork() && !Paused(ctx) {
@@ -90,6 +90,8 @@ func (c *conductor) reply(ctx, lasting context.Context, data []byte) (reply prot
 		reply.Over = true
 	case q.Grant == "":
 		c.employ(q.Instance, &reply)
+	case !c.holds(q.Instance, q.Grant) || q.Done < 0 || q.Done > 0 && q.Cursor == "":
+		reply.Over = true
 	case q.Error != nil:
 		reply.Over = true
 		if c.revoke(q.Grant) {
@@ -110,6 +112,14 @@ func (c *conductor) reply(ctx, lasting context.Context, data []byte) (reply prot
 		reply.Held = "paused"
 	}
 	return reply, true
+}
+
+// holds reports whether a grant was given to that instance and still holds.
+func (c *conductor) holds(instance, id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.holdings[id]
+	return h != nil && h.helper == instance
 }
 
 // employ gives a partition to a helper. One that asks again has not heard of it.

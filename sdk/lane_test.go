@@ -64,7 +64,7 @@ func newStaged(t *testing.T) *staged {
 	go func() {
 		s.ended <- newLane(work, terms{
 			run: &Run{Log: zap.NewNop(), Start: protocol.StartMessage{Rollout: "r"}}, grant: grant{Size: 1},
-			valve:  newValve(setting{inFlight: 3}),
+			valve: newValve(setting{inFlight: 3}),
 			report: func(_ context.Context, m mark) error {
 				select {
 				case s.reports <- m:

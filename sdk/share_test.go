@@ -304,16 +304,17 @@ func TestAHelperThatLeavesGivesItsPartitionBack(t *testing.T) {
 	receive(t, begun, "a batch")
 	var i protocol.Invitation
 	must(t, json.Unmarshal(receive(t, invitations, "an invitation").Data, &i))
+	asking := protocol.AskSubject(s.Script(), i.Instance, i.Backfill)
 	ask := func(q protocol.ShareRequest) (reply protocol.ShareReply) {
 		t.Helper()
 		data, err := json.Marshal(q)
 		must(t, err)
-		answer, err := m.nc.RequestWithContext(m.within(), i.Ask, data)
+		answer, err := m.nc.RequestWithContext(m.within(), asking, data)
 		must(t, err)
 		must(t, json.Unmarshal(answer.Data, &reply))
 		return reply
 	}
-	must(t, m.nc.Publish(i.Ask, []byte("{")))
+	must(t, m.nc.Publish(asking, []byte("{")))
 	first := ask(protocol.ShareRequest{Instance: "a"})
 	if first.Grant == "" || first.BatchSize != 10 || first.InFlight != 2 || first.Over {
 		t.Errorf("got %+v", first)
