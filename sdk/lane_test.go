@@ -167,8 +167,8 @@ func TestALaneWhoseReportIsNotTakenEnds(t *testing.T) {
 	}
 }
 
-func TestASourceThatGivesWhatItWasToBeginBehindIsRefused(t *testing.T) {
-	for _, cursor := range []string{"", "7"} {
+func TestACursorThatCannotBeGoneOnBehindIsRefused(t *testing.T) {
+	for _, cursor := range []string{"", "7", "\xff"} {
 		work := &Backfill[int]{Each: func(context.Context, *Run, Record[int]) error { return nil }}
 		work.Source.Records = func(_ context.Context, _ *Run, _, after string) iter.Seq2[Record[int], error] {
 			return func(yield func(Record[int], error) bool) { yield(Record[int]{Cursor: cursor}, nil) }
