@@ -90,7 +90,7 @@ func (c *conductor) reply(ctx, lasting context.Context, data []byte) (reply prot
 		reply.Over = true
 	case q.Grant == "":
 		c.employ(q.Instance, &reply)
-	case !c.holds(q.Instance, q.Grant) || q.Done < 0 || q.Done > 0 && q.Cursor == "":
+	case !c.holds(q) || !c.plausible(q):
 		reply.Over = true
 	case q.Error != nil:
 		reply.Over = true
@@ -114,12 +114,19 @@ func (c *conductor) reply(ctx, lasting context.Context, data []byte) (reply prot
 	return reply, true
 }
 
-// holds reports whether a grant was given to that instance and still holds.
-func (c *conductor) holds(instance, id string) bool {
+// holds reports whether the grant was given to the instance that says so and still holds.
+func (c *conductor) holds(q protocol.ShareRequest) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := c.holdings[id]
-	return h != nil && h.helper == instance
+	h := c.holdings[q.Grant]
+	return h != nil && h.helper == q.Instance
+}
+
+// plausible reports whether what is said can be.
+func (c *conductor) plausible(q protocol.ShareRequest) bool {
+	const most = 1 << 53 // records: more than anybody has
+	touched := q.Done + MaxInFlight*int64(c.passage.Size)
+	return q.Done >= 0 && q.Done < most && (q.Done == 0 || q.Cursor != "") && -touched <= q.PutAside && q.PutAside <= touched
 }
 
 // employ gives a partition to a helper. One that asks again has not heard of it.
