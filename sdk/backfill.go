@@ -28,8 +28,9 @@ const (
 // It gathers records to batches and deals with several at a time. After each it keeps, under
 // the fence of the attempt, up to which record of the source all is dealt with, so that the
 // next attempt goes on from there, in another process too. A batch holds its place in flight
-// until that is durable: after a crash at most InFlight batches come again, with the same
-// IDs. Batches are cut the same way in every attempt.
+// until that is durable: after a crash at most InFlight batches of each instance come again,
+// with the same IDs. Batches are cut the same way in every attempt, as long as the source
+// gives the same records.
 //
 // It keeps to the pace that the orchestrator names, from the moment it does; while the script
 // is paused no batch begins, those under way are finished, and what has failed waits for the
@@ -60,9 +61,9 @@ type Backfill[T any] struct {
 	// the time for all of its records has come.
 	Rate float64
 
-	// Retries is how often a record or batch that fails, and a source that breaks, is tried
-	// again. 0: DefaultRetries; less than 0: never. Not tried again is what fails with a
-	// [Permanent] error.
+	// Retries is how often a record or batch that fails, a source that breaks or cannot count,
+	// and a check that loses a stream is tried again. 0: DefaultRetries; less than 0: never. Not
+	// tried again is what fails with a [Permanent] error.
 	Retries int
 	Backoff time.Duration // before the first retry; it doubles each time, up to 30 s. 0: DefaultBackoff
 
@@ -94,8 +95,9 @@ var backfillName = regexp.MustCompile(`^[A-Za-z0-9_-]*$`)
 // waits for the batches under way and keeps, if that still works, what they have done.
 //
 // A start that asks for the records that were put aside deals with these alone, each of
-// them, and tells how many it could deal with. When some fail again it fails, unless
-// PutAside is set; After is then run once none is left. Another attempt that has begun ends
+// them, and tells how many it could deal with. They come in other batches than before, but
+// each with its [Batch.RecordID]. When some fail again it fails, unless PutAside is set;
+// After is then run once none is left. Another attempt that has begun ends
 // Run with [ErrSuperseded]. A script started by hand keeps nothing, begins at the beginning,
 // and only counts what it would put aside.
 func (b Backfill[T]) Run(ctx context.Context, run *Run) error {
@@ -170,7 +172,7 @@ type plan struct {
 	count      func(context.Context, *Run) (int64, error)
 	total      func() int64
 	work       func(ctx context.Context, t terms) error
-	again      func(all []setAside) plan // deals with these records instead of the source's
+	again      func(a *aside, all []setAside) plan // deals with these records instead of the source's
 }
 
 func (b Backfill[T]) plan() plan {
@@ -181,7 +183,7 @@ func (b Backfill[T]) plan() plan {
 		throttle: b.Throttle, before: b.Before, after: b.After,
 		partitions: b.Source.Partitions, count: b.Source.Count, total: b.Source.total,
 		work:  func(ctx context.Context, t terms) error { return newLane(&b, t).do(ctx) },
-		again: func(all []setAside) plan { b.Source = listed[T](all); return b.plan() },
+		again: func(a *aside, all []setAside) plan { b.Source = listed[T](a, all); return b.plan() },
 	}
 }
 
@@ -202,7 +204,7 @@ func origin(run *Run) string {
 
 // listed is the source of records that were put aside. One that was kept without its record,
 // or as another type, stays where it is.
-func listed[T any](all []setAside) Source[T] {
+func listed[T any](a *aside, all []setAside) Source[T] {
 	parts := make(map[string][]setAside)
 	var names []string
 	for _, r := range all {
@@ -213,17 +215,23 @@ func listed[T any](all []setAside) Source[T] {
 	}
 	return Source[T]{
 		Partitions: func(context.Context, *Run) ([]string, error) { return names, nil },
-		Records: func(_ context.Context, run *Run, partition, after string) iter.Seq2[Record[T], error] {
+		Records: func(ctx context.Context, run *Run, partition, after string) iter.Seq2[Record[T], error] {
 			return func(yield func(Record[T], error) bool) {
 				found := after == ""
 				for _, failed := range parts[partition] {
-					record, err := recordOf[T](failed)
-					switch {
-					case !found:
+					if !found {
 						found = failed.Cursor == after
-					case err != nil:
+						continue
+					}
+					data, err := a.record(ctx, failed)
+					if err != nil {
+						yield(Record[T]{}, err)
+						return
+					}
+					record, err := recordOf[T](failed.Cursor, data)
+					if err != nil {
 						run.Log.Warn(recordName(partition, failed.Cursor) + " stays aside: " + err.Error())
-					case !yield(record, nil):
+					} else if !yield(record, nil) {
 						return
 					}
 				}

@@ -26,7 +26,8 @@ const (
 	shownMissing    = 5 // ids that EveryFound names
 )
 
-// CountsEqual is the check that a and b count the same.
+// CountsEqual is the check that a and b, which are asked one after the other, count the same.
+// The error tells both counts.
 func CountsEqual(name string, a, b func(ctx context.Context, run *Run) (int64, error)) Check {
 	return Check{Name: name, Do: func(ctx context.Context, run *Run) error {
 		first, err := a(ctx, run)

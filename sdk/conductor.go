@@ -136,7 +136,7 @@ func (c *conductor) prepare(ctx context.Context) error {
 		if c.again {
 			c.aside.most = 0
 			size := c.passage.Size
-			again, putAside, after := c.plan.again(all), c.plan.putAside, c.plan.after
+			again, putAside, after := c.plan.again(c.aside, all), c.plan.putAside, c.plan.after
 			c.plan, c.passage = again, passage{Size: size, Checked: true}
 			c.plan.putAside, c.plan.after, c.checkpoints = putAside, after, nil
 		}

@@ -93,10 +93,10 @@ func recordName(partition, cursor string) string {
 }
 
 // recordOf gives back a record that was put aside.
-func recordOf[T any](failed setAside) (Record[T], error) {
-	r := Record[T]{Cursor: failed.Cursor}
-	if len(failed.Record) == 0 || string(failed.Record) == "null" {
+func recordOf[T any](cursor string, data json.RawMessage) (Record[T], error) {
+	r := Record[T]{Cursor: cursor}
+	if len(data) == 0 || string(data) == "null" {
 		return r, errors.New("it was kept without the record")
 	}
-	return r, json.Unmarshal(failed.Record, &r.Value)
+	return r, json.Unmarshal(data, &r.Value)
 }
