@@ -200,6 +200,7 @@ func TestACheckIsSeenAndBearsALostStream(t *testing.T) {
 		t.Errorf("answered %s after %d times", h.msg.Data, times)
 	}
 	it.stop()
+	answers.stop()
 
 	m.Attempt, times = 2, -10
 	mustFail(t, s.attempt(m, b.Run), `check "all there": list: the stream was lost`)

@@ -172,7 +172,11 @@ func ExampleFromStream() {
 		Online: sdk.Backfill[todo]{
 			Source: sdk.FromStream[todo]("todos.list", nil),
 			Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[todo]) error {
-				return run.Request(ctx, "todo-search.add", b.Records, nil, relay.MessageID(b.ID))
+				todos := make([]todo, len(b.Records))
+				for i, r := range b.Records {
+					todos[i] = r.Value
+				}
+				return run.Request(ctx, "todo-search.add", todos, nil, relay.MessageID(b.ID))
 			},
 			After: []sdk.Check{sdk.CountsEqual("counts equal", count("todos.count"), count("todo-search.count"))},
 		}.Run,

@@ -41,7 +41,11 @@
 //	Online: sdk.Backfill[Todo]{
 //		Source: sdk.FromStream[Todo]("todos.list", nil),
 //		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[Todo]) error {
-//			return run.Request(ctx, "todo-search.add", b.Records, nil, relay.MessageID(b.ID))
+//			todos := make([]Todo, len(b.Records))
+//			for i, r := range b.Records {
+//				todos[i] = r.Value
+//			}
+//			return run.Request(ctx, "todo-search.add", todos, nil, relay.MessageID(b.ID))
 //		},
 //	}.Run,
 //
