@@ -35,6 +35,9 @@ const (
 // It keeps to the pace that the orchestrator names, from the moment it does; while the script
 // is paused no batch begins, those under way are finished, and what has failed waits for the
 // resume before it is tried again.
+//
+// All functions that it is given must return soon after their ctx has ended: it waits for
+// them. A panic of theirs is an error.
 type Backfill[T any] struct {
 	Source Source[T] // required
 

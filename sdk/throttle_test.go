@@ -72,3 +72,28 @@ func TestAPaceThatIsNoneIsNotTaken(t *testing.T) {
 		t.Errorf("its pace is %v and %d", *p.Rate, p.InFlight)
 	}
 }
+
+// Fewer in flight than are under way: none begins until there is room again.
+func TestFewerInFlightThanAreUnderWay(t *testing.T) {
+	v := newValve(setting{inFlight: 3})
+	mustBe := func(begins bool) {
+		t.Helper()
+		if _, wait := v.try(time.Now(), 1); (wait == nil) != begins {
+			t.Errorf("a batch begins: %t", !begins)
+		}
+	}
+	for range 3 {
+		mustBe(true)
+	}
+	v.set(setting{inFlight: 1})
+	mustBe(false)
+	v.free(2)
+	mustBe(false)
+	v.free(1)
+	mustBe(true)
+	mustBe(false)
+	v.set(setting{inFlight: 2, held: "paused"})
+	mustBe(false)
+	v.set(setting{inFlight: 2})
+	mustBe(true)
+}
