@@ -165,3 +165,59 @@ func TestAnAttemptAtWhatWasPutAsideIsCutOff(t *testing.T) {
 		t.Error("some came again")
 	}
 }
+
+// Wherever a backfill is, a cancel ends it, also one that comes while it is paused.
+func TestACancelEndsABackfillWhereverItIs(t *testing.T) {
+	at := make(chan struct{}, 100)
+	hang := func(ctx context.Context) error {
+		at <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	check := []sdk.Check{{Name: "hangs", Do: func(ctx context.Context, _ *sdk.Run) error { return hang(ctx) }}}
+	for where, change := range map[string]func(*sdk.Backfill[int]){
+		"count": func(b *sdk.Backfill[int]) {
+			b.Source.Count = func(ctx context.Context, _ *sdk.Run) (int64, error) { return 0, hang(ctx) }
+		},
+		"partitions": func(b *sdk.Backfill[int]) {
+			b.Source.Partitions = func(ctx context.Context, _ *sdk.Run) ([]string, error) { return nil, hang(ctx) }
+		},
+		"records": func(b *sdk.Backfill[int]) {
+			b.Source.Records = func(ctx context.Context, _ *sdk.Run, _, _ string) iter.Seq2[sdk.Record[int], error] {
+				return func(func(sdk.Record[int], error) bool) { _ = hang(ctx) } // it just ends
+			}
+		},
+		"throttle": func(b *sdk.Backfill[int]) {
+			b.Throttle = func(ctx context.Context) (string, error) { return "", hang(ctx) }
+		},
+		"check before": func(b *sdk.Backfill[int]) { b.Before = check },
+		"check after":  func(b *sdk.Backfill[int]) { b.After = check },
+		"batch": func(b *sdk.Backfill[int]) {
+			b.Batch = func(ctx context.Context, _ *sdk.Run, _ sdk.Batch[int]) error { return hang(ctx) }
+		},
+		"next try": func(b *sdk.Backfill[int]) {
+			b.Backoff = time.Hour
+			b.Batch = func(context.Context, *sdk.Run, sdk.Batch[int]) error { at <- struct{}{}; return errors.New("down") }
+		},
+	} {
+		for _, paused := range []bool{false, true} {
+			s, to := newStage(t), newTarget()
+			m := start(protocol.Online, 1)
+			b := sdk.Backfill[int]{Source: numbers(10), Batch: to.take}
+			change(&b)
+			answers := s.accept(m)
+			it := s.run(setup(b.Run))
+			s.send(m)
+			receive(t, at, where)
+			if paused {
+				s.tell(protocol.Pause, m, "")
+				it.awaitLine("told")
+			}
+			s.cancel(m, "")
+			if h := answers.mustBeFailed(protocol.CodeCancelled); where != "check after" && h.Items != 0 {
+				t.Errorf("%s: answered %s", where, h.msg.Data)
+			}
+			it.stop()
+		}
+	}
+}
