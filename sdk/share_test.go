@@ -253,7 +253,7 @@ func TestATeamKeepsToOnePace(t *testing.T) {
 		lead.awaitLine("another instance helps")
 	}
 	awaitProgress(t, beats, "all at work", func(protocol.ProgressMessage) bool { return m.runs[1].Load() > 0 && m.runs[2].Load() > 0 })
-	mustBeAbout(t, "all together", moved.speed(), 3000)
+	moved.mustSee(t, "all together", 3000)
 	m.tell(protocol.Pause, s, "")
 	lead.awaitLine("told")
 	p := awaitProgress(t, beats, "the pause", func(p protocol.ProgressMessage) bool { return p.Held == "paused" })
