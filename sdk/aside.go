@@ -46,15 +46,15 @@ func newAside(run *Run, name string, most int64) *aside {
 	return a
 }
 
-// list gives all that is put aside, and remembers it.
+// list gives all that is put aside, without the records themselves, and remembers it.
 func (a *aside) list(ctx context.Context) (all []setAside, err error) {
 	if a.prefix == "" {
 		return nil, nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	err = insist(ctx, func(ctx context.Context) error {
-		all, err = a.read(ctx)
+	err = insist(ctx, func(once context.Context) error {
+		all, err = a.read(ctx, once)
 		return err
 	})
 	if err != nil {
@@ -68,16 +68,24 @@ func (a *aside) list(ctx context.Context) (all []setAside, err error) {
 	return all, nil
 }
 
-func (a *aside) read(ctx context.Context) (all []setAside, err error) {
-	if err := a.open(ctx); err != nil {
+// read may take as long as something comes: to begin, it has until once ends.
+func (a *aside) read(ctx, once context.Context) (all []setAside, err error) {
+	if err := a.open(once); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	begun := context.AfterFunc(once, cancel)
 	watch, err := a.kv.Watch(ctx, a.prefix+".*", jetstream.IgnoreDeletes())
 	if err != nil {
 		return nil, err
 	}
+	begun()
 	defer func() { _ = watch.Stop() }()
+	silent := time.NewTimer(answerTimeout)
+	defer silent.Stop()
 	for {
+		silent.Reset(answerTimeout)
 		select {
 		case entry, more := <-watch.Updates():
 			if !more {
@@ -91,12 +99,43 @@ func (a *aside) read(ctx context.Context) (all []setAside, err error) {
 				return nil, Permanent(fmt.Errorf("key %s: %w", entry.Key(), err))
 			}
 			if r.Backfill == a.name {
+				r.Record = nil
 				all = append(all, r)
 			}
+		case <-silent.C:
+			return nil, errors.New("the bus does not go on with the list")
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// record gives one of those that are put aside; nil: it is kept without the record, or is
+// not put aside any more.
+func (a *aside) record(ctx context.Context, of setAside) (json.RawMessage, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var kept setAside
+	err := insist(ctx, func(ctx context.Context) error {
+		if err := a.open(ctx); err != nil {
+			return err
+		}
+		entry, err := a.kv.Get(ctx, a.key(of.Partition, of.Cursor))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(entry.Value(), &kept); err != nil {
+			return Permanent(err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s, which is put aside: %w", recordName(of.Partition, of.Cursor), err)
+	}
+	return kept.Record, nil
 }
 
 // put keeps a record until it is dealt with, and tells whether it was not there before.
@@ -126,14 +165,11 @@ func (a *aside) write(ctx context.Context, key string, r protocol.FailedRecord, 
 		return err
 	}
 	most := int(a.run.relay.Conn().MaxPayload()) - checkpointFrame
+	r.Error = clip(r.Error)
 	value := marshal(setAside{r, a.name})
 	if len(value) > most {
 		r.Error = fmt.Sprintf("%s (kept without the record, which is %d bytes long: the bus takes at most %d)", r.Error, len(r.Record), most)
 		r.Record = nil
-		value = marshal(setAside{r, a.name})
-	}
-	if len(value) > most {
-		r.Error = r.Error[:min(len(r.Error), most/8)]
 		value = marshal(setAside{r, a.name})
 	}
 	_, err := a.kv.Create(ctx, key, value)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -62,15 +63,19 @@ const (
 // errDismissed ends the work of a helper, and is nobody's failure.
 var errDismissed = errors.New("the instance that runs the script has no use for this one any more, or is gone")
 
-// invited helps with a backfill, unless this instance has work of its own.
-func (w *worker) invited(ctx context.Context, m *nats.Msg) {
+// invited helps with a backfill of a script, unless this instance has work of its own.
+func (w *worker) invited(ctx context.Context, script protocol.Script, m *nats.Msg) {
 	var i protocol.Invitation
-	if err := json.Unmarshal(m.Data, &i); err != nil {
-		w.log.Warn("invitation", zap.Error(err))
+	err := json.Unmarshal(m.Data, &i)
+	if err == nil {
+		err = checkInvitation(script, i)
+	}
+	if err != nil {
+		w.log.Debug("invitation ignored", zap.Error(err))
 		return
 	}
 	p, known := w.shared[i.Backfill]
-	if !known || i.Instance == w.instance || i.Start.Rollout == "" || !w.beginHelp(ctx) {
+	if !known || i.Instance == w.instance || !w.beginHelp(ctx) {
 		return
 	}
 	go func() {
@@ -78,6 +83,22 @@ func (w *worker) invited(ctx context.Context, m *nats.Msg) {
 		defer w.endHelp()
 		w.help(ctx, i, p)
 	}()
+}
+
+// checkInvitation reports why an invitation is none that this build can follow.
+func checkInvitation(script protocol.Script, i protocol.Invitation) error {
+	a := attempt{job: job{script: script, revert: i.Start.Revert}, start: i.Start}
+	switch err := a.check(); {
+	case err != nil:
+		return err
+	case i.Start.Rollout == "":
+		return errors.New("it names no rollout")
+	case !rolloutID.MatchString(i.Instance):
+		return fmt.Errorf("its instance %q is no id", i.Instance)
+	case i.Digest == "" || i.Digest != buildDigest():
+		return fmt.Errorf("it is of another build of the setup service (%s), whose batches may be others", i.Digest)
+	}
+	return nil
 }
 
 // beginHelp is begin for an instance that is idle.
@@ -101,7 +122,8 @@ func (w *worker) endHelp() {
 // help works on one partition after the other, while there are any.
 func (w *worker) help(ctx context.Context, i protocol.Invitation, p plan) {
 	a := &attempt{worker: w, start: i.Start}
-	e := &employer{nc: w.nc, ask: i.Ask, instance: w.instance, plan: p, valve: newValve(setting{held: "nothing is known yet"})}
+	ask := protocol.AskSubject(i.Start.Script(), i.Instance, i.Backfill)
+	e := &employer{nc: w.nc, ask: ask, instance: w.instance, plan: p, valve: newValve(setting{held: "nothing is known yet"})}
 	e.run = &Run{Start: i.Start, Log: a.logger(), relay: w.relay, routes: newRoutes(w.nc), js: w.claims.js, pulse: func(protocol.ProgressMessage) {}}
 	for {
 		worked, err := e.work(ctx)
@@ -122,6 +144,7 @@ type employer struct {
 	plan     plan
 	run      *Run
 	valve    *valve
+	known    []string // partitions of the source, as this instance sees it; nil: it was not asked
 }
 
 // work works on one partition; false when there is none.
@@ -132,16 +155,39 @@ func (e *employer) work(ctx context.Context) (worked bool, err error) {
 	}
 	lasting, release := outlive(ctx, stopGrace)
 	defer release()
-	err = e.lane(ctx, reply)
+	if err = e.verify(ctx, reply); err == nil {
+		err = e.lane(ctx, reply)
+	}
 	switch {
 	case err == nil:
 		return true, nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil || errors.Is(err, errStrange):
 		_, _ = e.say(lasting, protocol.ShareRequest{Grant: reply.Grant, Leave: true}) // else the silence tells
 	case !errors.Is(err, errDismissed):
 		_, _ = e.say(lasting, protocol.ShareRequest{Grant: reply.Grant, Error: describe(ctx, err)})
 	}
 	return true, err
+}
+
+// errStrange is a partition that was given and that this instance cannot work on.
+var errStrange = errors.New("that is no work for this instance")
+
+// verify reports what is wrong with a partition that was given.
+func (e *employer) verify(ctx context.Context, given protocol.ShareReply) error {
+	if given.BatchSize < 1 || given.BatchSize > MaxBatchSize {
+		return fmt.Errorf("%w: batches of %d records", errStrange, given.BatchSize)
+	}
+	if e.known == nil {
+		names, err := askSource(ctx, e.run, e.plan.retry, e.plan.partitions)
+		if err != nil {
+			return fmt.Errorf("%w: partitions of the source: %w", errStrange, err)
+		}
+		e.known = names
+	}
+	if !slices.Contains(e.known, given.Partition) {
+		return fmt.Errorf("%w: its source has no partition %q", errStrange, given.Partition)
+	}
+	return nil
 }
 
 // lane works on the partition that was given; a report that is not taken ends all of it.
@@ -177,7 +223,9 @@ func (e *employer) report(ctx context.Context, grant string, m mark) error {
 	return err
 }
 
-// say says something until it is answered, and keeps to what the answer says.
+// say says something until it is answered, and keeps to what the answer says. What is no
+// answer to it, such as the acknowledgement of a stream that keeps all messages, is
+// none.
 func (e *employer) say(ctx context.Context, q protocol.ShareRequest) (reply protocol.ShareReply, err error) {
 	q.Instance = e.instance
 	data := marshal(q)
@@ -185,9 +233,10 @@ func (e *employer) say(ctx context.Context, q protocol.ShareRequest) (reply prot
 		once, cancel := context.WithTimeout(ctx, answerTimeout)
 		m, err := e.nc.RequestWithContext(once, e.ask, data)
 		cancel()
-		if err == nil && json.Unmarshal(m.Data, &reply) == nil {
+		reply = protocol.ShareReply{}
+		if err == nil && json.Unmarshal(m.Data, &reply) == nil && (reply.Over || reply.Grant != "" && (q.Grant == "" || q.Grant == reply.Grant)) {
 			if !reply.Over {
-				e.valve.set(setting{reply.Rate, max(1, reply.InFlight), reply.Held})
+				e.valve.set(setting{max(0, reply.Rate), min(max(1, reply.InFlight), MaxInFlight), reply.Held})
 			}
 			return reply, nil
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,15 @@ func (a *attempt) read(data []byte) error {
 			return fmt.Errorf("its payload is not that of a start: %w", err)
 		}
 	}
+	if err := a.check(); err != nil || a.start.Rollout == "" {
+		return err
+	}
+	a.key = protocol.ClaimKey(a.start.Rollout, a.start.Step, a.start.Attempt, a.start.Revert)
+	return nil
+}
+
+// check reports why the start is not one of the job's. One by hand always is.
+func (a *attempt) check() error {
 	script, s := a.job.script, a.start
 	switch {
 	case s.Rollout == "":
@@ -47,7 +57,6 @@ func (a *attempt) read(data []byte) error {
 	case s.Attempt < 1:
 		return fmt.Errorf("its attempt is %d, attempts count from 1", s.Attempt)
 	}
-	a.key = protocol.ClaimKey(s.Rollout, s.Step, s.Attempt, s.Revert)
 	return nil
 }
 
@@ -182,6 +191,9 @@ func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
 	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest(), Checks: run.results()}
 	if told, changes := run.told(); changes > 0 {
 		answer.Items, answer.Note, answer.PutAside = *told.Done, told.Note, told.PutAside
+		if !a.start.FailedRecords { // its progress counts what it could not deal with, too
+			answer.Items = max(answer.Items-answer.PutAside, 0)
+		}
 	}
 	if err == nil && errors.Is(context.Cause(ctx), errCancelled) {
 		err = errors.New("it returned when it was told to stop: it is not known whether it had finished")
@@ -211,8 +223,20 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
+// maxText is how many bytes of a text of the author's go on the bus. An orchestrator keeps no
+// more, and a message that is too large would never arrive.
+const maxText = 4 << 10
+
+// clip is a text that the bus has room for.
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + " …"
+}
+
 func describe(ctx context.Context, err error) *protocol.ScriptError {
-	e := &protocol.ScriptError{Code: protocol.CodeFailed, Message: err.Error()}
+	e := &protocol.ScriptError{Code: protocol.CodeFailed, Message: clip(err.Error())}
 	switch {
 	case errors.As(err, new(*panicError)):
 		e.Code = protocol.CodePanic

@@ -28,11 +28,16 @@ const (
 // It gathers records to batches and deals with several at a time. After each it keeps, under
 // the fence of the attempt, up to which record of the source all is dealt with, so that the
 // next attempt goes on from there, in another process too. A batch holds its place in flight
-// until that is durable: after a crash at most InFlight batches come again, with the same
-// IDs. Batches are cut the same way in every attempt.
+// until that is durable: after a crash at most InFlight batches of each instance come again,
+// with the same IDs. Batches are cut the same way in every attempt, as long as the source
+// gives the same records.
 //
 // It keeps to the pace that the orchestrator names, from the moment it does; while the script
-// is paused no batch begins, and those under way are finished.
+// is paused no batch begins, those under way are finished, and what has failed waits for the
+// resume before it is tried again.
+//
+// All functions that it is given must return soon after their ctx has ended: it waits for
+// them. A panic of theirs is an error.
 type Backfill[T any] struct {
 	Source Source[T] // required
 
@@ -45,6 +50,7 @@ type Backfill[T any] struct {
 
 	// Name tells several backfills of one script apart. It consists of letters, digits, _
 	// and -, and stays the same from one attempt to the next. Empty: the script has only one.
+	// A second one with the Name of one that is at work or done fails.
 	Name string
 
 	// BatchSize is in records, at most MaxBatchSize. 0: DefaultBatchSize. It is fixed when the
@@ -58,9 +64,9 @@ type Backfill[T any] struct {
 	// the time for all of its records has come.
 	Rate float64
 
-	// Retries is how often a record or batch that fails, and a source that breaks, is tried
-	// again. 0: DefaultRetries; less than 0: never. Not tried again is what fails with a
-	// [Permanent] error.
+	// Retries is how often a record or batch that fails, a source that breaks or cannot count,
+	// and a check that loses a stream is tried again. 0: DefaultRetries; less than 0: never. Not
+	// tried again is what fails with a [Permanent] error.
 	Retries int
 	Backoff time.Duration // before the first retry; it doubles each time, up to 30 s. 0: DefaultBackoff
 
@@ -68,13 +74,17 @@ type Backfill[T any] struct {
 	// record is kept for people to look at and to have tried again. Of a batch that fails, each
 	// record is then tried alone. T must be such that JSON gives it back. Without PutAside the
 	// first record that fails ends the script.
+	//
+	// The record is kept as it is, with all that is secret in it, next to the first 4 KiB of
+	// the error: whoever may read the bucket of failed records, or have it shown, sees both.
+	// Of one that is too large for a message of the bus, only its cursor and the error are kept.
 	PutAside    bool
-	MaxPutAside int // records of the step; with one more the script fails. 0: DefaultMaxPutAside
+	MaxPutAside int // records of this backfill; with one more the script fails. 0: DefaultMaxPutAside
 
 	// Throttle is asked before the first batch and about once a second from then on, by the
 	// instance that runs the script. A reason, such as "replica lag 12 s", holds the work
-	// until it is empty, and is shown; so does an error, unless it is [Permanent], which ends
-	// the script.
+	// until it is empty, and is shown; so does an error, such as that there is no answer when
+	// ctx ends, 10 s later. One that is [Permanent], and a panic, ends the script.
 	Throttle func(ctx context.Context) (reason string, err error)
 
 	// Before is run until it has held once, in the first attempt or a later one; After, when
@@ -88,15 +98,20 @@ var backfillName = regexp.MustCompile(`^[A-Za-z0-9_-]*$`)
 // waits for the batches under way and keeps, if that still works, what they have done.
 //
 // A start that asks for the records that were put aside deals with these alone, each of
-// them, and tells how many it could deal with. When some fail again it fails, unless
-// PutAside is set; After is then run once none is left. Another attempt that has begun ends
+// them, and tells how many it could deal with. They come in other batches than before, but
+// each with its [Batch.RecordID]. When some fail again it fails, unless PutAside is set;
+// After is then run once none is left. Another attempt that has begun ends
 // Run with [ErrSuperseded]. A script started by hand keeps nothing, begins at the beginning,
 // and only counts what it would put aside.
 func (b Backfill[T]) Run(ctx context.Context, run *Run) error {
 	if err := b.check(); err != nil {
 		return Permanent(fmt.Errorf("backfill%s: %w", suffix(b.Name), err))
 	}
+	if !run.beginBackfill(b.Name) {
+		return Permanent(fmt.Errorf("backfill%s: the script has another one with this Name: give each a Name of its own", suffix(b.Name)))
+	}
 	if err := newConductor(run, b.plan()).conduct(ctx); err != nil {
+		run.failBackfill(b.Name)
 		return fmt.Errorf("backfill%s: %w", suffix(b.Name), err)
 	}
 	return nil
@@ -160,7 +175,7 @@ type plan struct {
 	count      func(context.Context, *Run) (int64, error)
 	total      func() int64
 	work       func(ctx context.Context, t terms) error
-	again      func(all []setAside) plan // deals with these records instead of the source's
+	again      func(a *aside, all []setAside) plan // deals with these records instead of the source's
 }
 
 func (b Backfill[T]) plan() plan {
@@ -171,7 +186,7 @@ func (b Backfill[T]) plan() plan {
 		throttle: b.Throttle, before: b.Before, after: b.After,
 		partitions: b.Source.Partitions, count: b.Source.Count, total: b.Source.total,
 		work:  func(ctx context.Context, t terms) error { return newLane(&b, t).do(ctx) },
-		again: func(all []setAside) plan { b.Source = listed[T](all); return b.plan() },
+		again: func(a *aside, all []setAside) plan { b.Source = listed[T](a, all); return b.plan() },
 	}
 }
 
@@ -192,7 +207,7 @@ func origin(run *Run) string {
 
 // listed is the source of records that were put aside. One that was kept without its record,
 // or as another type, stays where it is.
-func listed[T any](all []setAside) Source[T] {
+func listed[T any](a *aside, all []setAside) Source[T] {
 	parts := make(map[string][]setAside)
 	var names []string
 	for _, r := range all {
@@ -203,17 +218,23 @@ func listed[T any](all []setAside) Source[T] {
 	}
 	return Source[T]{
 		Partitions: func(context.Context, *Run) ([]string, error) { return names, nil },
-		Records: func(_ context.Context, run *Run, partition, after string) iter.Seq2[Record[T], error] {
+		Records: func(ctx context.Context, run *Run, partition, after string) iter.Seq2[Record[T], error] {
 			return func(yield func(Record[T], error) bool) {
 				found := after == ""
 				for _, failed := range parts[partition] {
-					record, err := recordOf[T](failed)
-					switch {
-					case !found:
+					if !found {
 						found = failed.Cursor == after
-					case err != nil:
+						continue
+					}
+					data, err := a.record(ctx, failed)
+					if err != nil {
+						yield(Record[T]{}, err)
+						return
+					}
+					record, err := recordOf[T](failed.Cursor, data)
+					if err != nil {
 						run.Log.Warn(recordName(partition, failed.Cursor) + " stays aside: " + err.Error())
-					case !yield(record, nil):
+					} else if !yield(record, nil) {
 						return
 					}
 				}

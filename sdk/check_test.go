@@ -7,7 +7,9 @@ import (
 	"iter"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 )
@@ -18,6 +20,19 @@ func oneRecord[T any](value T) func(context.Context, *sdk.Run, string, string) i
 		return func(yield func(sdk.Record[T], error) bool) {
 			if after == "" {
 				yield(sdk.Record[T]{Value: value, Cursor: "1"}, nil)
+			}
+		}
+	}
+}
+
+// listOf gives the ids from 1 to n.
+func listOf(n int) func(context.Context, *sdk.Run) iter.Seq2[string, error] {
+	return func(context.Context, *sdk.Run) iter.Seq2[string, error] {
+		return func(yield func(string, error) bool) {
+			for i := range n {
+				if !yield(itoa(i+1), nil) {
+					return
+				}
 			}
 		}
 	}
@@ -61,8 +76,8 @@ func TestEveryFound(t *testing.T) {
 	} {
 		ids := func(context.Context, *sdk.Run) iter.Seq2[string, error] {
 			return func(yield func(string, error) bool) {
-				for i := range c.n {
-					if !yield(itoa(i+1), nil) {
+				for id, err := range listOf(c.n)(nil, nil) {
+					if !yield(id, err) {
 						return
 					}
 				}
@@ -127,5 +142,73 @@ func TestChecksOfABackfill(t *testing.T) {
 	}
 	if to.mustHave(t, 1000) != 0 || ran["before"] != 2 || ran["after"] != 3 {
 		t.Errorf("the checks ran %v times", ran)
+	}
+}
+
+// EveryFound has several questions open at a time, no more than that, and ends with ctx.
+func TestEveryFoundAsksSeveralAtATime(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	asked, ended := make(chan struct{}, 100), make(chan error, 1)
+	check := sdk.EveryFound("", listOf(100_000), func(ctx context.Context, _ *sdk.Run, ids []string) ([]string, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return nil, nil // as if all were there
+	})
+	go func() { ended <- check.Do(ctx, nil) }()
+	for range 8 {
+		receive(t, asked, "a question")
+	}
+	if len(asked) > 0 {
+		t.Error("there is one more")
+	}
+	end()
+	if err := receive(t, ended, "the end"); !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// The progress says which check runs. One whose stream is lost is run again.
+func TestACheckIsSeenAndBearsALostStream(t *testing.T) {
+	s := newStage(t)
+	m := start(protocol.Online, 1)
+	lost, goOn := fmt.Errorf("list: %w", relay.ErrStreamLost), make(chan struct{})
+	times := 0
+	b := sdk.Backfill[int]{Source: numbers(1000), Batch: newTarget().take, Retries: 2, Backoff: time.Millisecond}
+	b.After = []sdk.Check{{Name: "all there", Do: func(ctx context.Context, _ *sdk.Run) error {
+		if times++; times < 3 {
+			return lost
+		}
+		select {
+		case <-goOn:
+			return nil
+		case <-ctx.Done():
+			return nil // as an iterator that just ends
+		}
+	}}}
+	beats, answers := s.listen(m.Script().Subject(protocol.Progress)), s.accept(m)
+	it := s.run(setup(func(ctx context.Context, run *sdk.Run) error {
+		run.Progress(0, 0, "todos")
+		return b.Run(ctx, run)
+	}))
+	s.send(m)
+	p := awaitProgress(t, beats, "the check", func(p protocol.ProgressMessage) bool { return p.Note == "check: all there" && *p.Done == 1000 })
+	if p.Rate != 0 || p.Average == 0 {
+		t.Errorf("it tells %+v", p)
+	}
+	s.tell(protocol.Pause, m, "")
+	awaitProgress(t, beats, "the pause", func(p protocol.ProgressMessage) bool { return p.Held == "paused" })
+	s.tell(protocol.Resume, m, "")
+	awaitProgress(t, beats, "the resume", func(p protocol.ProgressMessage) bool { return p.Held == "" })
+	close(goOn)
+	if h := answers.mustBeDone(); h.Note != "todos" || times != 3 {
+		t.Errorf("answered %s after %d times", h.msg.Data, times)
+	}
+	it.stop()
+	answers.stop()
+
+	m.Attempt, times = 2, -10
+	mustFail(t, s.attempt(m, b.Run), `check "all there": list: the stream was lost`)
+	if times != -7 {
+		t.Errorf("it was run %d times", times+10)
 	}
 }

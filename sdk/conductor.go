@@ -5,14 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
 )
 
 const (
 	tellEvery     = 250 * time.Millisecond // the figures of a backfill
 	throttleEvery = time.Second            // the author's function is asked
+	throttleLimit = 10 * time.Second       // for its answer
 	batchesASec   = 5                      // at least, where the rate allows for it
 )
 
@@ -30,13 +33,15 @@ type partition struct {
 	Done   int64  `json:"done,omitempty"`   // records
 	Ended  bool   `json:"ended,omitempty"`  // there are no more
 
-	gone bool // the source does not have it any more
+	gone  bool // the source does not have it any more
+	given bool // in this attempt
 }
 
 // holding is a grant that was given.
 type holding struct {
 	grant
 	part   *partition
+	again  bool  // it was given before
 	before int64 // records that were done when it was given
 	aside  int64 // records, as told last
 	heard  time.Time
@@ -60,15 +65,17 @@ type conductor struct {
 	changed   chan struct{} // closed when something below has changed
 	passage   passage
 	holdings  map[string]*holding
-	grants    int   // given so far
 	version   int   // of the passage
 	saved     int   // version that is durable
 	err       error // of saving; it was the last try
 	over      bool  // nothing will change any more
 	throttled string
+	checking  string // the name of the check that runs; empty: none does
 	total     int64
 	putAside  int64
+	moving    bool // the work is under way; else there are only checks
 	meter     *meter
+	average   float64 // as told last
 }
 
 func newConductor(run *Run, p plan) *conductor {
@@ -112,7 +119,7 @@ func (c *conductor) conduct(ctx context.Context) error {
 		}
 		return nil
 	}
-	return runChecks(ctx, c.run, c.after)
+	return c.check(ctx, c.after)
 }
 
 // prepare finds out where to begin and what there is to do.
@@ -129,7 +136,7 @@ func (c *conductor) prepare(ctx context.Context) error {
 		if c.again {
 			c.aside.most = 0
 			size := c.passage.Size
-			again, putAside, after := c.plan.again(all), c.plan.putAside, c.plan.after
+			again, putAside, after := c.plan.again(c.aside, all), c.plan.putAside, c.plan.after
 			c.plan, c.passage = again, passage{Size: size, Checked: true}
 			c.plan.putAside, c.plan.after, c.checkpoints = putAside, after, nil
 		}
@@ -137,13 +144,8 @@ func (c *conductor) prepare(ctx context.Context) error {
 	if err := c.survey(ctx); err != nil {
 		return err
 	}
-	c.meter = newMeter(time.Now(), c.done())
-	idle := c.idle()
-	total := c.idle
-	c.idle = func() time.Duration { return total() - idle } // not the pauses before it
-	c.tell(ctx)
 	if !c.passage.Checked {
-		if err := runChecks(ctx, c.run, c.before); err != nil {
+		if err := c.check(ctx, c.before); err != nil {
 			return err
 		}
 		c.passage.Checked = true
@@ -167,27 +169,26 @@ func (c *conductor) load(ctx context.Context) error {
 	}
 	c.passage.Size = c.size
 	if s := c.setting(); s.rate > 0 {
-		c.passage.Size = max(1, min(c.size, int(s.rate/batchesASec)))
+		c.passage.Size = int(max(1, min(float64(c.size), s.rate/batchesASec)))
 	}
 	return nil
 }
 
 // survey asks the source for its partitions and its size.
 func (c *conductor) survey(ctx context.Context) error {
-	names := []string{""}
+	names, err := []string{""}, error(nil)
 	if c.partitions != nil {
-		_, err := c.retry.do(ctx, func() error {
-			return guard(ctx, func(ctx context.Context, run *Run) (err error) { names, err = c.partitions(ctx, run); return err }, c.run)
-		})
-		if err != nil {
+		if names, err = askSource(ctx, c.run, c.retry, c.partitions); err != nil {
 			return fmt.Errorf("partitions of the source: %w", err)
 		}
 	}
+	for _, name := range names {
+		if !utf8.ValidString(name) {
+			return Permanent(fmt.Errorf("partitions of the source: %q is not UTF-8", name))
+		}
+	}
 	if c.count != nil {
-		_, err := c.retry.do(ctx, func() error {
-			return guard(ctx, func(ctx context.Context, run *Run) (err error) { c.total, err = c.count(ctx, run); return err }, c.run)
-		})
-		if err != nil {
+		if c.total, err = askSource(ctx, c.run, c.retry, c.count); err != nil {
 			return fmt.Errorf("count the source: %w", err)
 		}
 	}
@@ -207,6 +208,14 @@ func (c *conductor) survey(ctx context.Context) error {
 	return nil
 }
 
+// askSource asks one of the author's functions, and again while it fails.
+func askSource[T any](ctx context.Context, run *Run, r retry, ask func(context.Context, *Run) (T, error)) (answer T, err error) {
+	_, err = r.do(ctx, func() error {
+		return guard(ctx, func(ctx context.Context, run *Run) (err error) { answer, err = ask(ctx, run); return err }, run)
+	})
+	return answer, err
+}
+
 // save writes the checkpoint, and blocks until it is durable.
 func (c *conductor) save(ctx context.Context) error {
 	c.mu.Lock()
@@ -223,6 +232,10 @@ func (c *conductor) save(ctx context.Context) error {
 
 // transfer works until all partitions have ended, something fails or ctx ends.
 func (c *conductor) transfer(ctx context.Context) error {
+	idle, total := c.idle(), c.idle
+	c.idle = func() time.Duration { return total() - idle } // not the pauses before it
+	c.meter, c.moving = newMeter(time.Now(), c.done()), true
+	c.tell(ctx)
 	c.askThrottle(ctx)
 	lasting, release := outlive(ctx, stopGrace)
 	defer release()
@@ -241,6 +254,7 @@ func (c *conductor) transfer(ctx context.Context) error {
 	c.change(func() { c.over = true })
 	writer.Wait()
 	c.tell(ctx)
+	c.moving = false
 	if err == nil {
 		err = c.err // the last marks were those of others
 	}
@@ -254,10 +268,15 @@ func (c *conductor) work(ctx context.Context) error {
 		if err != nil || h == nil {
 			return err
 		}
-		err = c.plan.work(ctx, terms{
-			run: c.run, origin: c.origin, grant: h.grant, valve: c.valve, aside: c.aside,
-			report: func(ctx context.Context, m mark) error { return c.report(ctx, h.ID, m) },
-		})
+		if h.again && c.aside != nil {
+			_, err = c.aside.list(ctx) // who had it before may have put something aside
+		}
+		if err == nil {
+			err = c.plan.work(ctx, terms{
+				run: c.run, origin: c.origin, grant: h.grant, valve: c.valve, aside: c.aside,
+				report: func(ctx context.Context, m mark) error { return c.report(ctx, h.ID, m) },
+			})
+		}
 		if err != nil {
 			c.stop(err)
 			return context.Cause(ctx)
@@ -301,11 +320,11 @@ func (c *conductor) give(helper string) (h *holding, all bool) {
 		if held[p] {
 			continue
 		}
-		c.grants++
-		h = &holding{
-			grant: grant{ID: strconv.Itoa(c.grants), Partition: p.Name, Cursor: p.Cursor, Size: c.passage.Size},
-			part:  p, before: p.Done, heard: time.Now(), helper: helper,
+		h = &holding{ // with an ID that no other attempt's grant has: a helper may still be at an earlier one
+			grant: grant{ID: uuid.NewString(), Partition: p.Name, Cursor: p.Cursor, Size: c.passage.Size},
+			part:  p, again: p.given, before: p.Done, heard: time.Now(), helper: helper,
 		}
+		p.given = true
 		c.holdings[h.ID] = h
 		return h, false
 	}
@@ -405,7 +424,7 @@ func (c *conductor) setting() setting {
 	s := c.author
 	told := c.run.Pace()
 	if told.Rate != nil {
-		s.rate = max(0, *told.Rate)
+		s.rate = *told.Rate
 	}
 	if told.InFlight > 0 {
 		s.inFlight = min(told.InFlight, MaxInFlight)
@@ -454,18 +473,22 @@ func (c *conductor) askThrottle(ctx context.Context) {
 		return
 	}
 	var reason string
-	err := guard(ctx, func(ctx context.Context, _ *Run) (err error) { reason, err = c.throttle(ctx); return err }, c.run)
+	limited, cancel := context.WithTimeout(ctx, throttleLimit)
+	defer cancel()
+	err := guard(limited, func(ctx context.Context, _ *Run) (err error) { reason, err = c.throttle(ctx); return err }, c.run)
 	switch {
 	case ctx.Err() != nil:
 		return
-	case final(err):
+	case final(err) || errors.As(err, new(*panicError)):
 		c.stop(fmt.Errorf("throttle: %w", err))
 		return
+	case limited.Err() != nil && err != nil:
+		reason = fmt.Sprintf("no answer within %s: %s", throttleLimit, err)
 	case err != nil:
 		reason = err.Error()
 	}
 	if reason != "" {
-		reason = "throttled: " + reason
+		reason = clip("throttled: " + reason)
 	}
 	c.change(func() { c.throttled = reason })
 	c.adjust()

@@ -157,6 +157,32 @@ func ExampleBackfill() {
 	// done, 1 put aside
 }
 
+// A backfill from the stream of another service, with a check of its result: the example of
+// the package's documentation, complete.
+func ExampleFromStream() {
+	type todo struct{ ID, Text string }
+	count := func(message string) func(context.Context, *sdk.Run) (int64, error) {
+		return func(ctx context.Context, run *sdk.Run) (n int64, err error) {
+			err = run.Request(ctx, message, nil, &n)
+			return n, err
+		}
+	}
+	os.Exit(sdk.Main(sdk.Setup{
+		Service: "todo-search", Version: "0.0.1",
+		Online: sdk.Backfill[todo]{
+			Source: sdk.FromStream[todo]("todos.list", nil),
+			Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[todo]) error {
+				todos := make([]todo, len(b.Records))
+				for i, r := range b.Records {
+					todos[i] = r.Value
+				}
+				return run.Request(ctx, "todo-search.add", todos, nil, relay.MessageID(b.ID))
+			},
+			After: []sdk.Check{sdk.CountsEqual("counts equal", count("todos.count"), count("todo-search.count"))},
+		}.Run,
+	}))
+}
+
 // exampleAttempt does what an orchestrator does: it starts an attempt of an online script
 // and waits for its answer.
 func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"time"
@@ -10,7 +11,7 @@ import (
 type figures struct {
 	done, total, putAside int64
 	rate, average, limit  float64
-	held                  string
+	held, note            string
 }
 
 // tell takes in the figures of a backfill. What a script tells is the sum of all that it
@@ -31,7 +32,7 @@ func (r *Run) tell(backfill string, f figures) {
 	}
 	p := &r.progress
 	p.Done, p.Total, p.PutAside = &done, total, putAside
-	p.Rate, p.Average, p.Limit, p.Held = f.rate, f.average, f.limit, f.held
+	p.Rate, p.Average, p.Limit, p.Held, p.Note = f.rate, f.average, f.limit, f.held, cmp.Or(f.note, r.note)
 	r.changes++
 }
 
@@ -47,11 +48,14 @@ func (c *conductor) tell(ctx context.Context) {
 	limit := c.setting().rate
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	done := c.done()
-	c.meter.add(time.Now(), done)
-	f := figures{
-		done: done, total: c.total, putAside: c.putAside, limit: limit, held: c.throttled,
-		rate: rounded(c.meter.rate()), average: rounded(c.meter.average(c.idle())),
+	f := figures{done: c.done(), total: c.total, putAside: c.putAside, limit: limit, held: c.throttled}
+	if c.moving {
+		c.meter.add(time.Now(), f.done)
+		f.rate, c.average = rounded(c.meter.rate()), rounded(c.meter.average(c.idle()))
+	}
+	f.average = c.average
+	if c.checking != "" {
+		f.note = "check: " + c.checking
 	}
 	if c.plan.total != nil && f.total == 0 {
 		f.total = c.plan.total()
@@ -62,36 +66,20 @@ func (c *conductor) tell(ctx context.Context) {
 	c.run.tell(c.name, f)
 }
 
-// left is how many records are put aside, now that all is done. It tells the last figures:
-// of a run that dealt with what was put aside, how many it could deal with.
+// left is how many records are put aside, now that all is done.
 func (c *conductor) left(ctx context.Context) (int64, error) {
 	if c.aside == nil {
 		return 0, nil
 	}
-	all, err := c.aside.list(ctx)
-	if err != nil {
-		return 0, err
+	if c.run.Start.Rollout != "" { // else they are kept nowhere
+		all, err := c.aside.list(ctx)
+		if err != nil {
+			return 0, err
+		}
+		c.change(func() { c.putAside = int64(len(all)) })
 	}
-	left := int64(len(all))
-	if c.run.Start.Rollout == "" { // kept nowhere
-		left = c.putAside
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f := c.run.figuresOf(c.name)
-	f.putAside = left
-	if c.again {
-		f.done = c.total - left
-	}
-	c.run.tell(c.name, f)
-	return left, nil
-}
-
-// figuresOf gives what was told last of a backfill.
-func (r *Run) figuresOf(backfill string) figures {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.figures[backfill]
+	c.tell(ctx)
+	return c.putAside, nil
 }
 
 // rounded leaves three digits: more is noise.
@@ -111,9 +99,12 @@ func idling(ctx context.Context) func() time.Duration {
 	return func() time.Duration { return 0 }
 }
 
-// done is how many records are dealt with, in all attempts. The caller holds mu, or is
-// alone.
+// done is how many records are dealt with, in all attempts; of those that were put aside,
+// how many could be dealt with in this one. The caller holds mu, or is alone.
 func (c *conductor) done() (n int64) {
+	if c.again {
+		return c.total - c.putAside
+	}
 	for _, p := range c.passage.Parts {
 		n += p.Done
 	}

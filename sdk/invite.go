@@ -58,7 +58,7 @@ func (c *conductor) invite(ctx, lasting context.Context) {
 		return
 	}
 	defer c.dismiss(sub)
-	invitation := marshal(protocol.Invitation{Instance: s.instance, Start: c.run.Start, Backfill: c.name, Ask: ask})
+	invitation := marshal(protocol.Invitation{Instance: s.instance, Digest: buildDigest(), Start: c.run.Start, Backfill: c.name})
 	for {
 		c.sweep()
 		if c.hasWork() && !Paused(ctx) {
@@ -90,6 +90,8 @@ func (c *conductor) reply(ctx, lasting context.Context, data []byte) (reply prot
 		reply.Over = true
 	case q.Grant == "":
 		c.employ(q.Instance, &reply)
+	case !c.holds(q) || !c.plausible(q):
+		reply.Over = true
 	case q.Error != nil:
 		reply.Over = true
 		if c.revoke(q.Grant) {
@@ -110,6 +112,21 @@ func (c *conductor) reply(ctx, lasting context.Context, data []byte) (reply prot
 		reply.Held = "paused"
 	}
 	return reply, true
+}
+
+// holds reports whether the grant was given to the instance that says so and still holds.
+func (c *conductor) holds(q protocol.ShareRequest) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.holdings[q.Grant]
+	return h != nil && h.helper == q.Instance
+}
+
+// plausible reports whether what is said can be.
+func (c *conductor) plausible(q protocol.ShareRequest) bool {
+	const most = 1 << 53 // records: more than anybody has
+	touched := q.Done + MaxInFlight*int64(c.passage.Size)
+	return q.Done >= 0 && q.Done < most && (q.Done == 0 || q.Cursor != "") && -touched <= q.PutAside && q.PutAside <= touched
 }
 
 // employ gives a partition to a helper. One that asks again has not heard of it.

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -81,7 +83,7 @@ func (l *lane[T]) do(ctx context.Context) error {
 	over := make(chan struct{})
 	var reporter sync.WaitGroup
 	reporter.Go(func() { l.reports(lasting, over) })
-	if err := guard(ctx, func(ctx context.Context, _ *Run) error { return l.readAll(ctx, going) }, l.run); err != nil {
+	if err := l.readAll(ctx, going); err != nil {
 		stop(err)
 	}
 	l.batches.Wait()
@@ -176,13 +178,19 @@ type reading[T any] struct {
 // on reads on until the source has ended or broken, and tells whether it gave anything.
 func (r *reading[T]) on(ctx, going context.Context) (got bool, err error) {
 	l := r.lane
+	defer recovered(l.run, &err)
 	size := l.grant.Size
 	for record, err := range l.work.Source.Records(going, l.run, l.grant.Partition, r.after) {
 		if err != nil {
 			return got, err
 		}
-		if record.Cursor == "" || record.Cursor == r.after {
-			return got, Permanent(fmt.Errorf("behind the cursor %q it gives a record with the cursor %q", r.after, record.Cursor))
+		switch {
+		case record.Cursor == "":
+			return got, Permanent(fmt.Errorf("behind the cursor %q it gives a record without a cursor", r.after))
+		case record.Cursor == r.after:
+			return got, Permanent(fmt.Errorf("behind the cursor %q it gives a record with the same cursor", r.after))
+		case !utf8.ValidString(record.Cursor): // the checkpoint could not give it back
+			return got, Permanent(fmt.Errorf("it gives the cursor %q, which is not UTF-8", record.Cursor))
 		}
 		if r.records == nil {
 			r.records = make([]Record[T], 0, size)
@@ -237,7 +245,8 @@ func (l *lane[T]) finish(p *piece) {
 
 // deal deals with all records of a batch, tries again what fails, and puts aside what it
 // may. The author's function has ctx; nothing is begun any more once going has ended.
-func (l *lane[T]) deal(ctx, going context.Context, records []Record[T]) error {
+func (l *lane[T]) deal(ctx, going context.Context, records []Record[T]) (err error) {
+	defer recovered(l.run, &err) // to write a record as JSON can panic too
 	if l.work.Each != nil {
 		return l.one(ctx, going, records, func(i int) error { return l.each(ctx, records[i]) })
 	}
@@ -294,6 +303,7 @@ func (l *lane[T]) each(ctx context.Context, r Record[T]) (err error) {
 // batch calls the author's function; a panic of it is an error.
 func (l *lane[T]) batch(ctx context.Context, b Batch[T]) (err error) {
 	defer recovered(l.run, &err)
+	b.Records = slices.Clone(b.Records) // the author may change it, and it is needed again
 	return l.work.Batch(ctx, l.run, b)
 }
 

@@ -56,7 +56,7 @@ func (c *busCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	start := c.attempt.start
 	return c.attempt.worker.nc.Publish(protocol.LogSubject(start.Rollout), marshal(protocol.LogLine{
 		Step: start.Step, Attempt: start.Attempt, Time: e.Time.UTC(), Level: levelName(e.Level),
-		Text: strings.TrimRight(text.String(), "\n"),
+		Text: clip(strings.TrimRight(text.String(), "\n")),
 	}))
 }
 

@@ -47,7 +47,7 @@ func (p *pace) now() (protocol.Pace, <-chan struct{}) {
 
 // merge is what holds after told came on top of before.
 func merge(before, told protocol.Pace) protocol.Pace {
-	if told.Rate != nil {
+	if told.Rate != nil && *told.Rate >= 0 {
 		before.Rate = told.Rate
 	}
 	if told.InFlight > 0 {

@@ -126,7 +126,7 @@ func TestASetupServiceNeedsNoMorePermissions(t *testing.T) {
 	m.Services = map[string]string{"todos": "0.0.1"}
 	heard := s.accept(m)
 	s.send(m)
-	if h := mustDone(t, heard.next()); h.Items != 300 || h.PutAside != 3 || taken.Load() != 297 {
+	if h := mustDone(t, heard.next()); h.Items != 297 || h.PutAside != 3 || taken.Load() != 297 {
 		t.Errorf("answered %s, %d came", h.msg.Data, taken.Load())
 	}
 	m.Attempt, m.FailedRecords = 2, true

@@ -34,8 +34,10 @@ type Run struct {
 	mu       sync.Mutex
 	progress protocol.ProgressMessage // the last one told
 	changes  int                      // of it
+	note     string                   // of the script itself
 	figures  map[string]figures       // of each backfill, by name
 	checks   []protocol.CheckResult
+	begun    map[string]bool // backfills that are at work or done, by name
 }
 
 // Request is [relay.Relay.Request] from inside the script: a message to the service
@@ -93,12 +95,14 @@ func (r *Run) version(ctx context.Context, name string) (to []relay.Option, ours
 // published at most ten times a second. The last done is also the number of items in
 // the script's answer.
 func (r *Run) Progress(done, total int64, note string) {
+	note = clip(note)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p := r.progress; r.changes > 0 && *p.Done == done && p.Total == total && p.Note == note {
 		return
 	}
 	r.progress.Done, r.progress.Total, r.progress.Note = &done, total, note
+	r.note = note
 	r.changes++
 }
 
@@ -106,7 +110,7 @@ func (r *Run) Progress(done, total int64, note string) {
 func (r *Run) checked(name string, err error) {
 	result := protocol.CheckResult{Name: name, Holds: err == nil}
 	if err != nil {
-		result.Error = err.Error()
+		result.Error = clip(err.Error())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,6 +122,28 @@ func (r *Run) results() []protocol.CheckResult {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.checks)
+}
+
+// beginBackfill notes that a backfill is at work; false: another one of that name is, or
+// has been done.
+func (r *Run) beginBackfill(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.begun[name] {
+		return false
+	}
+	if r.begun == nil {
+		r.begun = make(map[string]bool)
+	}
+	r.begun[name] = true
+	return true
+}
+
+// failBackfill lets the script run a backfill once more.
+func (r *Run) failBackfill(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.begun, name)
 }
 
 // told gives the progress that the script told last, and how often it has changed.

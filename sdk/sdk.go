@@ -41,7 +41,11 @@
 //	Online: sdk.Backfill[Todo]{
 //		Source: sdk.FromStream[Todo]("todos.list", nil),
 //		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[Todo]) error {
-//			return run.Request(ctx, "todo-search.add", b.Records, nil, relay.MessageID(b.ID))
+//			todos := make([]Todo, len(b.Records))
+//			for i, r := range b.Records {
+//				todos[i] = r.Value
+//			}
+//			return run.Request(ctx, "todo-search.add", todos, nil, relay.MessageID(b.ID))
 //		},
 //	}.Run,
 //
@@ -57,8 +61,8 @@
 // while something else needs the room. Its progress tells the rate, the average, the limit
 // and what holds it.
 //
-// Instances of one setup service split a source that has partitions when the backfill is
-// among [Setup]'s Shared. One of them runs the script and writes the checkpoint; the others
+// Instances of one build of a setup service split a source that has partitions when the
+// backfill is among [Setup]'s Shared. One of them runs the script and writes the checkpoint; the others
 // ask it for partitions, and tell it of each batch. The partition of one that has been
 // silent for five seconds is given to another. When the one that runs the script is gone,
 // the others stop, and the next attempt goes on.
@@ -124,8 +128,9 @@ type Setup struct {
 
 	// Shared are the backfills of these scripts that other instances may help with. Each
 	// has a Name that no other backfill of this Setup has. The instance that runs the script
-	// leads: others that have nothing to do ask it for partitions of the source, and run the
-	// backfill's Source.Records, Each and Batch, and nothing else of the script.
+	// leads: others of the same build that have nothing to do ask it for partitions of the
+	// source, and run the backfill's Source.Records and Partitions, Each and Batch, and nothing
+	// else of the script.
 	Shared []Shareable
 
 	Logger *zap.Logger // of the service itself; nil means silence
@@ -238,8 +243,8 @@ func (s Setup) check() error {
 	return err
 }
 
-// Permanent marks an error as one that trying again will not mend: the orchestrator
-// does not retry the script.
+// Permanent marks an error as one that trying again will not mend: neither does a [Backfill]
+// try again what has failed with it, nor the orchestrator the script. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

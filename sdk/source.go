@@ -22,8 +22,10 @@ type Source[T any] struct {
 	// total is not known.
 	Count func(ctx context.Context, run *Run) (int64, error)
 
-	// Partitions gives the names of the parts of the source that can be worked on apart; a few
-	// thousand at most, as all of them stand in one checkpoint. nil: it has one, called "".
+	// Partitions gives the names of the parts of the source that can be worked on apart, in
+	// UTF-8; a few thousand at most, as all of them stand in one checkpoint. nil: it has one,
+	// called "". Those that an attempt before had and that are not among them any more are
+	// left as they are.
 	Partitions func(ctx context.Context, run *Run) ([]string, error)
 
 	total func() int64 // what the source has told of its total meanwhile; nil: nothing
@@ -32,7 +34,7 @@ type Source[T any] struct {
 // Record is a record of a [Source].
 type Record[T any] struct {
 	Value  T
-	Cursor string // where it stands in its partition; not empty, and no other record has it
+	Cursor string // where it stands in its partition: UTF-8, not empty, and no other record has it
 
 	scope *string // of its ID; nil: it has none
 }
@@ -91,10 +93,10 @@ func recordName(partition, cursor string) string {
 }
 
 // recordOf gives back a record that was put aside.
-func recordOf[T any](failed setAside) (Record[T], error) {
-	r := Record[T]{Cursor: failed.Cursor}
-	if len(failed.Record) == 0 || string(failed.Record) == "null" {
+func recordOf[T any](cursor string, data json.RawMessage) (Record[T], error) {
+	r := Record[T]{Cursor: cursor}
+	if len(data) == 0 || string(data) == "null" {
 		return r, errors.New("it was kept without the record")
 	}
-	return r, json.Unmarshal(failed.Record, &r.Value)
+	return r, json.Unmarshal(data, &r.Value)
 }

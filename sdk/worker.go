@@ -115,7 +115,7 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 		if len(w.shared) == 0 {
 			break
 		}
-		s, err := w.nc.Subscribe(protocol.ShareSubject(script), func(m *nats.Msg) { w.invited(ctx, m) })
+		s, err := w.nc.Subscribe(protocol.ShareSubject(script), func(m *nats.Msg) { w.invited(ctx, script, m) })
 		if err != nil {
 			return fmt.Errorf("listen to %s: %w", protocol.ShareSubject(script), err)
 		}

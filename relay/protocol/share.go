@@ -12,17 +12,19 @@ func AskSubject(s Script, instance, backfill string) string {
 	return ShareSubject(s) + "." + instance + "." + backfill
 }
 
-// Invitation is published about once a second for as long as there is work to share.
+// Invitation is published about once a second for as long as there is work to share. Work
+// is asked for on the [AskSubject] of its script, instance and backfill.
 type Invitation struct {
 	Instance string       `json:"instance"` // that runs the attempt
+	Digest   string       `json:"digest"`   // of its build: an instance of another build does not help
 	Start    StartMessage `json:"start"`    // of the attempt
 	Backfill string       `json:"backfill"`
-	Ask      string       `json:"ask"` // where to ask for work
 }
 
 // ShareRequest is what one who helps says: without a grant it asks for a partition, with
 // one it reports how far it has come, at least once a second. Counts are those since the
-// grant was given, so that saying it twice is saying it once.
+// grant was given, so that saying it twice is saying it once. Only the instance that the
+// grant was given to can report on it.
 type ShareRequest struct {
 	Instance string       `json:"instance"` // that helps
 	Grant    string       `json:"grant,omitempty"`
@@ -34,7 +36,8 @@ type ShareRequest struct {
 	Error    *ScriptError `json:"error,omitempty"`    // why it cannot go on, and nobody can
 }
 
-// ShareReply is the answer to a [ShareRequest]. It comes once what was reported is durable.
+// ShareReply is the answer to a [ShareRequest]. It comes once what was reported is durable,
+// and names the grant, unless it says Over.
 type ShareReply struct {
 	Over      bool   `json:"over,omitempty"` // there is no work, or the grant does not hold any more: stop
 	Grant     string `json:"grant,omitempty"`
