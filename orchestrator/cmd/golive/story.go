@@ -384,7 +384,7 @@ func putAside(step rollout.Step) string {
 	if step.PutAside == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d put aside", step.PutAside)
+	return ", " + grouped(step.PutAside) + " put aside"
 }
 
 func note(step rollout.Step) string {
@@ -398,7 +398,7 @@ func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return grouped(int64(n)) + " " + what + "s"
 }
 
 // drawn reports whether what runs is drawn at the bottom of a terminal.
