@@ -149,7 +149,9 @@ Feature: scripts that work through many records
       | line                            | error                                                |
       | golive pace 0199                | golive pace needs --rate or --in-flight              |
       | golive pace 0199 --rate -1      | --rate must be records a second, or 0 for no limit   |
-      | golive pace 0199 --in-flight 0  | --in-flight must be at least 1                       |
+      | golive pace 0199 --rate fast    | invalid argument "fast" for "--rate" flag: invalid syntax |
+      | golive pace 0199 --in-flight 0  | --in-flight must be from 1 to 1024                   |
+      | golive pace 0199 --in-flight 1025 | --in-flight must be from 1 to 1024                 |
 
   Scenario: records are put aside, looked at and tried again
     Given the online script of search 1.0.0 works through 120 records and puts aside 103 of them with "no such todo", then 1, then 0
@@ -168,6 +170,8 @@ Feature: scripts that work through many records
       2 search/online 1.0.0 done 1 <duration> 120 103 put aside
       103 records were put aside: golive show <id> --failed-records
       """
+    When I run "golive ledger"
+    Then the answer holds "search 1.0.0 online <ago> <duration> 120, 103 put aside <id> yes"
     When I run "golive show ROLLOUT-OF-1.0.0 --failed-records"
     Then it ends with code 0
     And the answer holds these lines:
@@ -188,7 +192,7 @@ Feature: scripts that work through many records
       """
       * the records that search/online has put aside are tried again by …: corrected
       → deployment-search-1.0.0-online-start (attempt 2)
-      ← deployment-search-1.0.0-online-done (<duration>, 222 items…, 1 put aside)
+      ← deployment-search-1.0.0-online-done (<duration>, 120 items…, 1 put aside)
       ! rollout <id>: 1 record was put aside: golive show <id> --failed-records
       golive: error: 1 record is still put aside
       golive: hint: golive show <id> --failed-records tells which and why

@@ -309,7 +309,7 @@ func describe(err error) *protocol.ServiceError {
 	case errors.Is(err, rollout.ErrNotFound):
 		return &protocol.ServiceError{Code: CodeNotFound, Message: err.Error(), Hint: "golive history lists the rollouts"}
 	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrConflict):
-		return &protocol.ServiceError{Code: CodeConflict, Message: err.Error()}
+		return &protocol.ServiceError{Code: CodeConflict, Message: err.Error(), Hint: "golive show ROLLOUT tells how it stands"}
 	}
 	return &protocol.ServiceError{Code: CodeUnavailable, Message: err.Error(), Hint: "is JetStream healthy? try again"}
 }
@@ -373,7 +373,7 @@ func (o *Orchestrator) list(ctx context.Context, q ListRequest) (RolloutList, er
 		q.Limit = defaultPage
 	}
 	if q.Limit < 1 || q.Limit > maxPage {
-		return RolloutList{}, refuse(CodeInvalid, "", "limit is %d, it must be from 1 to %d", q.Limit, maxPage)
+		return RolloutList{}, refuse(CodeInvalid, "ask for the older ones with before", "limit is %d, it must be from 1 to %d", q.Limit, maxPage)
 	}
 	if err := protocol.ValidateName(q.App); q.App != "" && err != nil {
 		return RolloutList{}, refuse(CodeInvalid, "golive status lists the apps", "app: %v", err)
@@ -428,7 +428,7 @@ func (o *Orchestrator) routes(ctx context.Context, _ struct{}) ([]RouteStatus, e
 
 func (o *Orchestrator) ledger(ctx context.Context, q LedgerRequest) ([]ledger.Entry, error) {
 	if q.Limit < 0 {
-		return nil, refuse(CodeInvalid, "", "limit is %d, it must not be negative", q.Limit)
+		return nil, refuse(CodeInvalid, "0 asks for all", "limit is %d, it must not be negative", q.Limit)
 	}
 	entries := []ledger.Entry{}
 	for _, app := range o.index.Apps() {

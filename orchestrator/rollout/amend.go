@@ -72,8 +72,8 @@ func (s *Step) giveUp() {
 	s.Deadline, s.Next, s.Left = time.Time{}, time.Time{}, 0
 }
 
-// learn takes in what an answer says of the work. Of an attempt at records that were put
-// aside, items are added to those of the attempts before, and a failed one changes nothing.
+// learn takes in what an answer says of the work. Records that were put aside were counted
+// when they were: an attempt at them adds no items, and a failed one changes nothing.
 func (s *Step) learn(answer protocol.Answer, done bool) {
 	if done && !s.Revert {
 		s.PutAside = answer.PutAside
@@ -82,6 +82,6 @@ func (s *Step) learn(answer protocol.Answer, done bool) {
 	case !s.Records:
 		s.Items, s.Note, s.Digest = answer.Items, answer.Note, answer.Digest
 	case done:
-		s.Items, s.Note, s.Digest = s.Items+answer.Items, answer.Note, answer.Digest
+		s.Note, s.Digest = answer.Note, answer.Digest
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -137,7 +138,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return misused(cmd, err.Error())
+		return misused(cmd, parsing.ReplaceAllString(err.Error(), ""))
 	})
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	flags := root.PersistentFlags()
@@ -151,6 +152,9 @@ gate, runs what is left while it serves, and remembers what has run.`,
 		c.resumeCommand(), c.paceCommand(), c.backwardCommand(), c.versionCommand())
 	return root
 }
+
+// parsing is what package strconv says of itself when a flag is no number.
+var parsing = regexp.MustCompile(`strconv\.\w+: parsing ".*": `)
 
 // check looks at the flags that every command has.
 func (c *command) check(cmd *cobra.Command, _ []string) error {

@@ -184,7 +184,7 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 }
 
 // ruin is the error for a program that has ended too early.
-func (u *upRun) ruin(d death) error {
+func (u *upRun) ruin(d death) *failure {
 	message := d.program.label + " has ended by itself"
 	if d.err != nil {
 		message = d.err.Error()
@@ -284,7 +284,9 @@ func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) erro
 			return nil
 		}
 	}
-	return u.ruin(d)
+	f := u.ruin(d)
+	f.hint += "\nthen golive up again: the rollout goes on where it was"
+	return f
 }
 
 // stay blocks until a person ends it, a service ends by itself, or the rollout, which
