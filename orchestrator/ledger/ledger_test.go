@@ -424,7 +424,7 @@ func TestAmendingCountsNothingAgainThatIsVoid(t *testing.T) {
 	b := newBench(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")
 	s := b.states["r1"]
-	s, err := s.Apply(rollout.Event{Type: done, Step: "todos/before", Attempt: 1, At: noon, Answer: &protocol.Answer{PutAside: 3}})
+	s, err := s.Apply(rollout.Event{Type: done, Step: "todos/before", Attempt: 1, At: noon, Answer: &protocol.Answer{Items: 12, PutAside: 3}})
 	if err != nil {
 		t.Fatal(err)
 	}
