@@ -106,6 +106,9 @@ func padded(text string, width int) string {
 // below is the line under the bar: how fast it goes, and what stands in its way.
 func (p *pulse) below(now time.Time) string {
 	all := p.pace(now)
+	if silence := p.silence(now); silence != "" {
+		all = append(all, silence)
+	}
 	if why := p.hindrance(); why != "" {
 		all = append(all, why)
 	}

@@ -13,7 +13,7 @@ import (
 const (
 	enoughToTell = 3 * time.Second  // of progress, before the time left is told
 	lookBack     = 30 * time.Second // how far the recent average reaches
-	outdated     = 20 * time.Second // after which a rate is no longer one of now: four signs of life have not come
+	outdated     = 8 * time.Second  // after which a rate is no longer one of now: a sign of life, due every 5 s, has not come
 	sampleEvery  = 200 * time.Millisecond
 	lags         = 5 * time.Second // how long a change of speed shows in the rate that a script tells
 )
@@ -188,6 +188,15 @@ func (p *pulse) pace(now time.Time) []string {
 	return all
 }
 
+// silence says that nothing has been heard of a script for longer than there should have
+// been; empty while all is well.
+func (p *pulse) silence(now time.Time) string {
+	if p.Beat.IsZero() || now.Sub(p.Beat) <= outdated || p.Waiting != "" {
+		return ""
+	}
+	return "no sign of life for " + short(now.Sub(p.Beat))
+}
+
 // hindrance is why a step does not go on, or not as fast as it could; empty when nothing
 // stands in its way.
 func (p *pulse) hindrance() string {
@@ -218,6 +227,9 @@ func (p *pulse) tell(now time.Time) string {
 		all = append(all, short(left)+" left")
 	}
 	all = append(all, p.pace(now)...)
+	if silence := p.silence(now); silence != "" {
+		all = append(all, silence)
+	}
 	if why := p.hindrance(); why != "" {
 		all = append(all, why)
 	}
