@@ -62,6 +62,78 @@ Feature: scripts that work through many records
     And I go back to where I had started "golive deploy shop"
     Then it ends with code 0
 
+  Scenario: it is paused between two batches, and the bar says so
+    Given the online script of search 1.0.0 works through 100000 records, 200 a second
+    And somebody starts the programs of the app shop
+    When I start "golive deploy shop" on a terminal of 100 columns
+    Then the terminal shows, in this order:
+      """
+      ▶ search/online  running  […░…]  …%  <number> of 100,000  …
+      …/s now, …/s on average, limit 200/s
+      """
+    When I run "golive pause ROLLOUT-OF-1.0.0 --reason lunch" beside it
+    Then the terminal shows, in this order:
+      """
+      * the rollout is paused by …: lunch
+      ‖ search/online  paused  […░…]  …%  <number> of 100,000  for <duration>
+      …/s on average, limit 200/s, paused by …: lunch
+      """
+    When I run "golive resume ROLLOUT-OF-1.0.0" beside it
+    Then the terminal shows, in this order:
+      """
+      * the rollout goes on, resumed by …
+      ▶ search/online  running  […░…]  …%  <number> of 100,000  <duration> left
+      """
+    When I run "golive abort ROLLOUT-OF-1.0.0"
+    Then it ends with code 0
+
+  Scenario: its setup service is killed, and another one goes on where it was
+    Given the online script of search 1.0.0 works through 2000 records, 400 a second
+    And somebody starts the programs of the app shop
+    When I start "golive deploy shop" on a terminal of 100 columns
+    Then the terminal shows, in this order:
+      """
+      ▶ search/online  running  [█…░…]  …%  <number> of 2000  …
+      """
+    When the setup service that runs the online script of search 1.0.0 is killed with SIGKILL
+    Then the terminal shows, in this order:
+      """
+      …/s on average, limit 400/s, no sign of life for <duration>
+      """
+    When somebody starts the programs of the app shop
+    Then the terminal shows, in this order:
+      """
+      ✗ deployment-search-1.0.0-online-failed: lost: its worker is no longer on the bus, and another has come: attempt 2 at once
+      → deployment-search-1.0.0-online-start (attempt 2)
+      search/online | goes on behind todo <number>
+      ▶ search/online  running  [█…░…]  …%  <number> of 2000  …
+      ← deployment-search-1.0.0-online-done (<duration>, 2000 items, …/s on average)
+      ✓ shop 1.0.0 is live: completed in <duration>
+      """
+    And it ends with code 0
+
+  Scenario Outline: a check does not hold <when> the work
+    Given the online script of search 1.0.0 works through 120 records, and at first a check <when> them says "119 and 120 are not equal"
+    And somebody starts the programs of the app shop
+    When I run "golive deploy shop"
+    Then it ends with code 1
+    And the story tells, in this order:
+      """
+      ✗ deployment-search-1.0.0-online-failed (<duration>): failed: backfill: check "todos <when>": 119 and 120 are not equal
+      ✗ shop 1.0.0 is not live: the rollout has failed after <duration>
+      golive: error: rollout <id> of shop 1.0.0 has failed
+      golive: error: step search/online: failed: backfill: check "todos <when>": 119 and 120 are not equal
+      golive: hint: correct the cause, then: golive retry <id>
+      """
+    When I run "golive retry ROLLOUT-OF-1.0.0"
+    Then it ends with code 0
+    And the story tells "← deployment-search-1.0.0-online-done (<duration>, 120 items)"
+
+    Examples:
+      | when   |
+      | before |
+      | after  |
+
   Scenario: watching from elsewhere
     Given the online script of search 1.0.0 works through 60 records, 12 a second, and is soon held by "replica lag 12 s" until I say so
     And somebody starts the programs of the app shop

@@ -85,6 +85,9 @@ func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 		return u.printOnline(ctx, last)
 	}
 	err := failed(last)
+	if last.Status == rollout.Failed && last.Backward == nil {
+		err.hint += ", or golive up again"
+	}
 	if !u.options.once {
 		u.report(explain(err))
 		u.story.say(plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
@@ -106,7 +109,7 @@ func interrupted(ctx context.Context, err error, last *rollout.State) error {
 }
 
 // failed is what there is to say about a rollout that has not completed.
-func failed(s rollout.State) error {
+func failed(s rollout.State) *failure {
 	back := s.Status == rollout.Failed && s.Backward != nil
 	end := map[rollout.Status]string{
 		rollout.Failed: "has failed", rollout.Completed: "has completed", rollout.Aborted: "was aborted",
@@ -124,7 +127,7 @@ func failed(s rollout.State) error {
 	case back:
 		f.hint = "correct the cause, then: golive retry " + s.ID
 	case s.Status == rollout.Failed:
-		f.hint = "correct the cause, then: golive retry " + s.ID + ", or golive up again"
+		f.hint = "correct the cause, then: golive retry " + s.ID
 	}
 	return f
 }
