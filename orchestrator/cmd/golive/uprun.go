@@ -27,9 +27,13 @@ type upRun struct {
 	relay   *relay.Relay
 	story   *story
 	client  *orchestrator.Client
+	before  map[string]bool // instances that were on the bus before anything was started
 }
 
 func (u *upRun) run(ctx context.Context) error {
+	if err := u.lookBefore(ctx); err != nil {
+		return interrupted(ctx, err, nil)
+	}
 	if err := u.app.startServices(); err != nil {
 		return err
 	}
@@ -132,6 +136,22 @@ func failed(s rollout.State) *failure {
 	return f
 }
 
+// lookBefore remembers the instances that are on the bus: those of an up that was killed hold
+// their leases for a while.
+func (u *upRun) lookBefore(ctx context.Context) error {
+	u.before = make(map[string]bool)
+	for _, s := range u.app.manifest.Services {
+		instances, err := u.engine.gate.Instances(ctx, s.Name)
+		if err != nil {
+			return err
+		}
+		for _, i := range instances {
+			u.before[i.ID] = true
+		}
+	}
+	return nil
+}
+
 // awaitServices blocks until what was started is on the bus.
 func (u *upRun) awaitServices(ctx context.Context) error {
 	tick := time.NewTicker(tellRunning)
@@ -175,7 +195,7 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 		}
 		alive := 0
 		for _, i := range instances {
-			if i.Version == s.Version {
+			if i.Version == s.Version && (!u.before[i.ID] || !i.Seen.IsZero()) {
 				alive++
 			}
 		}
