@@ -76,10 +76,13 @@ func EveryFound(name string, ids func(ctx context.Context, run *Run) iter.Seq2[s
 	}}
 }
 
-// runChecks ends with the first check that fails.
+// runChecks ends with the first check that fails. While one runs, the progress says so.
 func runChecks(ctx context.Context, run *Run, all []Check) error {
 	for _, c := range all {
-		if err := guard(ctx, c.Do, run); err != nil {
+		note := run.note(fmt.Sprintf("check %q", c.Name))
+		err := guard(ctx, c.Do, run)
+		run.note(note)
+		if err != nil {
 			return fmt.Errorf("check %q: %w", c.Name, err)
 		}
 		run.Log.Info("check " + c.Name + ": holds")

@@ -2,6 +2,7 @@ package sdk_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -123,5 +124,29 @@ func TestChecksOfABackfill(t *testing.T) {
 	mustDone(t, s.attempt(m, b.Run))
 	if to.mustHave(t, 1000) != 0 || ran["before"] != 2 || ran["after"] != 3 {
 		t.Errorf("the checks ran %v times", ran)
+	}
+}
+
+// A check may take long: until it has ended, the progress tells which one runs.
+func TestACheckThatRunsIsTold(t *testing.T) {
+	s, to := newStage(t), newTarget()
+	m := start(protocol.Online, 1)
+	beats := s.listen(m.Script().Subject(protocol.Progress))
+	b := sdk.Backfill[int]{Source: numbers(10), Batch: to.take}
+	b.After = []sdk.Check{{Name: "counts equal", Do: func(ctx context.Context, _ *sdk.Run) error {
+		for {
+			select {
+			case beat := <-beats:
+				var p protocol.ProgressMessage
+				if json.Unmarshal(beat.Data, &p) == nil && p.Note == `check "counts equal"` && p.Rate == 0 {
+					return nil
+				}
+			case <-ctx.Done():
+				return errors.New("nobody was told of the check")
+			}
+		}
+	}}}
+	if h := mustDone(t, s.attempt(m, b.Run)); h.Items != 10 || h.Note != "" {
+		t.Errorf("answered %s", h.msg.Data)
 	}
 }

@@ -100,6 +100,19 @@ func (r *Run) Progress(done, total int64, note string) {
 	r.changes++
 }
 
+// note puts a note in the place of the one before, which it gives, for the time in which no
+// record is dealt with.
+func (r *Run) note(note string) (before string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before = r.progress.Note
+	if r.progress.Done != nil {
+		r.progress.Note, r.progress.Rate = note, 0
+		r.changes++
+	}
+	return before
+}
+
 // told gives the progress that the script told last, and how often it has changed.
 func (r *Run) told() (protocol.ProgressMessage, int) {
 	r.mu.Lock()
