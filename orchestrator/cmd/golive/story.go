@@ -374,7 +374,7 @@ func (s *story) items(step rollout.Step) string {
 	if average <= 0 && step.Attempt == 1 && elapsed > 0 {
 		average = float64(step.Items) / elapsed
 	}
-	if elapsed < 1 || average <= 0 {
+	if elapsed < 1 || average <= 0 || float64(step.Items) < average { // less than a second of work
 		return text
 	}
 	return text + ", " + perSecond(average) + " on average"
