@@ -49,7 +49,8 @@ Feature: the walk through the example
     Then the story tells "todo-app seed | 5000 todos, 5000 of them new, in <duration>"
     And the answer holds "todo-app 0.0.2 is online"
     When golive gets SIGKILL
-    And I start "golive up --seed 5000 --data data" for version 0.0.2 of the todo app
+    Then it is gone
+    When I start "golive up --seed 5000 --data data" for version 0.0.2 of the todo app
     Then the story tells "todo-app seed | 5000 todos, 0 of them new, in <duration>"
     And the answer holds "todo-app 0.0.2 is online"
 
