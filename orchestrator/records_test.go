@@ -91,7 +91,7 @@ func TestRecordsThatWerePutAsideAreTriedAgain(t *testing.T) {
 
 	e.must(m.Respond([]byte(`{"done": true, "items": 2, "putAside": 0}`)))
 	story := e.awaitStatus(id, rollout.Completed)
-	if step, _ := story.Step("todo-search/offline"); step.PutAside != 0 || step.Items != 12 || step.Status != rollout.StepDone {
+	if step, _ := story.Step("todo-search/offline"); step.PutAside != 0 || step.Items != 10 || step.Status != rollout.StepDone {
 		t.Errorf("the step is %+v", step)
 	}
 	asked := story.Events[3]

@@ -43,7 +43,7 @@ type Answer struct {
 	Rollout string `json:"rollout,omitempty"`
 	Attempt int    `json:"attempt,omitempty"`
 	Done    bool   `json:"done,omitempty"`
-	Items   int64  `json:"items,omitempty"` // how many records the script has dealt with
+	Items   int64  `json:"items,omitempty"` // how many records the script has dealt with, those among them that it has put aside
 	Note    string `json:"note,omitempty"`
 	Digest  string `json:"digest,omitempty"` // of the setup service's build
 
