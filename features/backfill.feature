@@ -62,6 +62,78 @@ Feature: scripts that work through many records
     And I go back to where I had started "golive deploy shop"
     Then it ends with code 0
 
+  Scenario: it is paused between two batches, and the bar says so
+    Given the online script of search 1.0.0 works through 100000 records, 200 a second
+    And somebody starts the programs of the app shop
+    When I start "golive deploy shop" on a terminal of 100 columns
+    Then the terminal shows, in this order:
+      """
+      ▶ search/online  running  […░…]  …%  <number> of 100,000  …
+      …/s now, …/s on average, limit 200/s
+      """
+    When I run "golive pause ROLLOUT-OF-1.0.0 --reason lunch" beside it
+    Then the terminal shows, in this order:
+      """
+      * the rollout is paused by …: lunch
+      ‖ search/online  paused  […░…]  …%  <number> of 100,000  for <duration>
+      …/s on average, limit 200/s, paused by …: lunch
+      """
+    When I run "golive resume ROLLOUT-OF-1.0.0" beside it
+    Then the terminal shows, in this order:
+      """
+      * the rollout goes on, resumed by …
+      ▶ search/online  running  […░…]  …%  <number> of 100,000  <duration> left
+      """
+    When I run "golive abort ROLLOUT-OF-1.0.0"
+    Then it ends with code 0
+
+  Scenario: its setup service is killed, and another one goes on where it was
+    Given the online script of search 1.0.0 works through 2000 records, 400 a second
+    And somebody starts the programs of the app shop
+    When I start "golive deploy shop" on a terminal of 100 columns
+    Then the terminal shows, in this order:
+      """
+      ▶ search/online  running  [█…░…]  …%  <number> of 2000  …
+      """
+    When the setup service that runs the online script of search 1.0.0 is killed with SIGKILL
+    Then the terminal shows, in this order:
+      """
+      …/s on average, limit 400/s, no sign of life for <duration>
+      """
+    When somebody starts the programs of the app shop
+    Then the terminal shows, in this order:
+      """
+      ✗ deployment-search-1.0.0-online-failed: lost: its worker is no longer on the bus, and another has come: attempt 2 at once
+      → deployment-search-1.0.0-online-start (attempt 2)
+      search/online | goes on behind todo <number>
+      ▶ search/online  running  [█…░…]  …%  <number> of 2000  …
+      ← deployment-search-1.0.0-online-done (<duration>, 2000 items, …/s on average)
+      ✓ shop 1.0.0 is live: completed in <duration>
+      """
+    And it ends with code 0
+
+  Scenario Outline: a check does not hold <when> the work
+    Given the online script of search 1.0.0 works through 120 records, and at first a check <when> them says "119 and 120 are not equal"
+    And somebody starts the programs of the app shop
+    When I run "golive deploy shop"
+    Then it ends with code 1
+    And the story tells, in this order:
+      """
+      ✗ deployment-search-1.0.0-online-failed (<duration>): failed: backfill: check "todos <when>": 119 and 120 are not equal
+      ✗ shop 1.0.0 is not live: the rollout has failed after <duration>
+      golive: error: rollout <id> of shop 1.0.0 has failed
+      golive: error: step search/online: failed: backfill: check "todos <when>": 119 and 120 are not equal
+      golive: hint: correct the cause, then: golive retry <id>
+      """
+    When I run "golive retry ROLLOUT-OF-1.0.0"
+    Then it ends with code 0
+    And the story tells "← deployment-search-1.0.0-online-done (<duration>, 120 items)"
+
+    Examples:
+      | when   |
+      | before |
+      | after  |
+
   Scenario: watching from elsewhere
     Given the online script of search 1.0.0 works through 60 records, 12 a second, and is soon held by "replica lag 12 s" until I say so
     And somebody starts the programs of the app shop
@@ -149,7 +221,9 @@ Feature: scripts that work through many records
       | line                            | error                                                |
       | golive pace 0199                | golive pace needs --rate or --in-flight              |
       | golive pace 0199 --rate -1      | --rate must be records a second, or 0 for no limit   |
-      | golive pace 0199 --in-flight 0  | --in-flight must be at least 1                       |
+      | golive pace 0199 --rate fast    | invalid argument "fast" for "--rate" flag: invalid syntax |
+      | golive pace 0199 --in-flight 0  | --in-flight must be from 1 to 1024                   |
+      | golive pace 0199 --in-flight 1025 | --in-flight must be from 1 to 1024                 |
 
   Scenario: records are put aside, looked at and tried again
     Given the online script of search 1.0.0 works through 120 records and puts aside 103 of them with "no such todo", then 1, then 0
@@ -168,6 +242,8 @@ Feature: scripts that work through many records
       2 search/online 1.0.0 done 1 <duration> 120 103 put aside
       103 records were put aside: golive show <id> --failed-records
       """
+    When I run "golive ledger"
+    Then the answer holds "search 1.0.0 online <ago> <duration> 120, 103 put aside <id> yes"
     When I run "golive show ROLLOUT-OF-1.0.0 --failed-records"
     Then it ends with code 0
     And the answer holds these lines:
@@ -188,7 +264,7 @@ Feature: scripts that work through many records
       """
       * the records that search/online has put aside are tried again by …: corrected
       → deployment-search-1.0.0-online-start (attempt 2)
-      ← deployment-search-1.0.0-online-done (<duration>, 222 items…, 1 put aside)
+      ← deployment-search-1.0.0-online-done (<duration>, 120 items…, 1 put aside)
       ! rollout <id>: 1 record was put aside: golive show <id> --failed-records
       golive: error: 1 record is still put aside
       golive: hint: golive show <id> --failed-records tells which and why

@@ -134,6 +134,7 @@ Feature: going backward
     And I am told:
       """
       golive: error: shop 1.0.0 is the first version of the app here: there is none to go back to
+      golive: hint: golive history shop lists what has been live
       """
     When I run "golive backward blog"
     Then it ends with code 1

@@ -65,6 +65,7 @@ type order struct {
 	Rate  float64 `json:"rate,omitempty"`  // records a second that it deals with, of those who work through records
 	Aside int64   `json:"aside,omitempty"` // records that it puts aside, because of the text
 	Held  string  `json:"held,omitempty"`  // why it is not as fast as it could be
+	Check string  `json:"check,omitempty"` // before or after the work a check fails, with the text
 }
 
 func startBoard() (*board, error) {

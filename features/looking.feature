@@ -309,3 +309,14 @@ Feature: looking at what is there
       | golive status -o xml     | unknown output "xml": valid are table, json, yaml, jsonl  | golive status  |
       | golive deploy --wait -1s | --wait must not be negative                               | golive deploy  |
       | golive serve --replicas 9 | --replicas is 9, it must be from 1 to 5                  | golive serve   |
+
+  Scenario Outline: it was typed wrongly, by a program: <line>
+    When I run "<line>"
+    Then it ends with code 2
+    And the answer is JSON with the fields that error.txt lists
+
+    Examples:
+      | line                            |
+      | golive stauts -o json           |
+      | golive status --colour -o=json  |
+      | golive up --seed many -ojson    |

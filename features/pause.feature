@@ -82,6 +82,7 @@ Feature: pausing a rollout
     And I am told:
       """
       golive: error: rollout <id> is completed, it cannot be paused
+      golive: hint: golive show <id> tells how it stands
       """
 
   Scenario: a step that there is not
@@ -101,6 +102,15 @@ Feature: pausing a rollout
     And I am told:
       """
       golive: error: rollout <id> is not paused
+      golive: hint: golive show <id> tells how it stands
+      """
+    When I run "golive pause ROLLOUT-OF-1.0.0"
+    And I run "golive resume ROLLOUT-OF-1.0.0 search/offline"
+    Then it ends with code 1
+    And I am told:
+      """
+      golive: error: step search/offline is not paused
+      golive: hint: the whole rollout is paused; to let it go on: golive resume <id>
       """
 
   Scenario: for programs

@@ -63,7 +63,10 @@ func backfillOf(o order, released <-chan struct{}) sdk.Backfill[todo] {
 	asked := 0
 	return sdk.Backfill[todo]{
 		Source: sdk.Source[todo]{
-			Records: func(_ context.Context, _ *sdk.Run, _, after string) iter.Seq2[sdk.Record[todo], error] {
+			Records: func(_ context.Context, run *sdk.Run, _, after string) iter.Seq2[sdk.Record[todo], error] {
+				if after != "" {
+					run.Log.Info("goes on behind todo " + after)
+				}
 				return todosBehind(after, o.Items)
 			},
 			Count: func(context.Context, *sdk.Run) (int64, error) { return max(o.Items, o.Total), nil },
@@ -75,6 +78,7 @@ func backfillOf(o order, released <-chan struct{}) sdk.Backfill[todo] {
 			return nil
 		},
 		Rate: o.Rate, PutAside: true,
+		Before: []sdk.Check{o.check("before")}, After: []sdk.Check{o.check("after")},
 		Throttle: func(context.Context) (string, error) {
 			asked++
 			select {
@@ -88,6 +92,16 @@ func backfillOf(o order, released <-chan struct{}) sdk.Backfill[todo] {
 			return o.Held, nil
 		},
 	}
+}
+
+// check is one that holds, unless the order is another.
+func (o order) check(when string) sdk.Check {
+	return sdk.Check{Name: "todos " + when, Do: func(context.Context, *sdk.Run) error {
+		if o.Check == when {
+			return errors.New(o.Text)
+		}
+		return nil
+	}}
 }
 
 // todosBehind gives the todos up to the last one that come after a cursor.

@@ -46,6 +46,10 @@ func (s *scenario) scriptSteps(sc *godog.ScenarioContext) {
 			s.order(name+" "+version+" "+phase, order{Items: items, Aside: first, Text: text},
 				order{Aside: second, Text: text}, order{Aside: third, Text: text})
 		})
+	sc.Step(script+`works through (\d+) records, and at first a check (before|after) them says "(.*)"$`,
+		func(phase, name, version string, items int64, when, text string) {
+			s.order(name+" "+version+" "+phase, order{Items: items, Check: when, Text: text}, order{Items: items})
+		})
 	sc.Step(script+`takes until I say so$`, func(phase, name, version string) {
 		s.order(name+" "+version+" "+phase, order{Wait: true})
 	})

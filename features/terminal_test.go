@@ -44,6 +44,7 @@ func (s *scenario) terminalSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^golive gets SIGHUP$`, func() error { return s.signal(syscall.SIGHUP) })
 	sc.Step(`^golive gets SIGKILL$`, func() error { return s.signal(syscall.SIGKILL) })
 	sc.Step(`^it ends with code (\d+)$`, s.endsWith)
+	sc.Step(`^it is gone$`, func(ctx context.Context) error { return s.endsWith(ctx, -1) }) // killed
 	sc.Step(`^the one that was started before ends with code (\d+)$`, func(ctx context.Context, code int) error {
 		if len(s.terminals) < 2 {
 			return errors.New("only one was started")

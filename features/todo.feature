@@ -43,6 +43,17 @@ Feature: the walk through the example
     And searching for "4321" finds:
       | Call milk (4321) |
 
+  Scenario: killed, and started again at once
+    Given the programs of the todo app were compiled before
+    When I start "golive up --seed 5000 --data data" for version 0.0.2 of the todo app
+    Then the story tells "todo-app seed | 5000 todos, 5000 of them new, in <duration>"
+    And the answer holds "todo-app 0.0.2 is online"
+    When golive gets SIGKILL
+    Then it is gone
+    When I start "golive up --seed 5000 --data data" for version 0.0.2 of the todo app
+    Then the story tells "todo-app seed | 5000 todos, 0 of them new, in <duration>"
+    And the answer holds "todo-app 0.0.2 is online"
+
   Scenario: what callers see of a release with downtime
     Given the programs of the todo app were compiled before
     When I start "golive up --data data" for version 0.0.1 of the todo app

@@ -319,7 +319,7 @@ func describe(err error) *protocol.ServiceError {
 	case errors.Is(err, rollout.ErrUnknown):
 		return &protocol.ServiceError{Code: CodeUnavailable, Message: err.Error(), Hint: "a newer golive is at work here: bring all of them up to its version, and try again"}
 	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrConflict):
-		return &protocol.ServiceError{Code: CodeConflict, Message: err.Error()}
+		return &protocol.ServiceError{Code: CodeConflict, Message: err.Error(), Hint: "golive show ROLLOUT tells how it stands"}
 	}
 	return &protocol.ServiceError{Code: CodeUnavailable, Message: err.Error(), Hint: "is JetStream healthy? try again"}
 }

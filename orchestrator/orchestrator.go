@@ -225,7 +225,7 @@ func (o *Orchestrator) watchBus(ctx context.Context) error {
 // while.
 func (o *Orchestrator) takeWork(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := o.journal.Work(ctx, o.handle); err != nil {
+		if err := o.journal.Work(ctx, o.handle); err != nil && ctx.Err() == nil {
 			o.log.Warn("work interrupted, going on", zap.Error(err))
 		}
 		pause(ctx, time.Second)

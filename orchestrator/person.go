@@ -92,8 +92,31 @@ func (o *Orchestrator) hold(ctx context.Context, q StepRequest, what rollout.Eve
 				return nil, err
 			}
 		}
-		return &rollout.Event{Type: what, Step: q.Step, By: q.By, Reason: q.Reason}, nil
+		e := rollout.Event{Type: what, Step: q.Step, By: q.By, Reason: q.Reason}
+		if _, err := s.Apply(e); errors.Is(err, rollout.ErrStale) {
+			return nil, refuse(CodeConflict, holdHint(s, q.Step, what), "%v", err)
+		}
+		return &e, nil
 	})
+}
+
+// holdHint is what may be run where a rollout or a step cannot be paused, or resumed.
+func holdHint(s rollout.State, id string, what rollout.EventType) string {
+	step, _ := s.Step(id)
+	switch {
+	case s.Status.Final() || s.Status == rollout.Failed:
+	case s.Paused != nil:
+		return "the whole rollout is paused; to let it go on: golive resume " + s.ID
+	case step.Paused != nil:
+		return "to let it go on: golive resume " + s.ID + " " + id
+	case what == rollout.ResumeAsked && id == "":
+		for _, step := range s.Steps {
+			if step.Paused != nil {
+				return "one of its steps is paused; to let it go on: golive resume " + s.ID + " " + step.ID
+			}
+		}
+	}
+	return "golive show " + s.ID + " tells how it stands"
 }
 
 // intervene makes what a person wants durable. Without an event there is nothing to do.
@@ -225,11 +248,11 @@ func (o *Orchestrator) toUndo(ctx context.Context, q BackwardRequest) ([]journal
 			break
 		}
 		if n == 0 {
-			return nil, refuse(CodeConflict, "", "%s %s is the first version of the app here: there is none to go back to", q.App, live[n].Version)
+			return nil, refuse(CodeConflict, "golive history "+q.App+" lists what has been live", "%s %s is the first version of the app here: there is none to go back to", q.App, live[n].Version)
 		}
 		r, err := o.journal.Load(ctx, q.App, live[n].Rollout)
 		if errors.Is(err, rollout.ErrNotFound) {
-			return nil, refuse(CodeConflict, "", "rollout %s of %s is no longer in the journal (retention): it is not known what to undo", live[n].Rollout, live[n].Version)
+			return nil, refuse(CodeConflict, "deploy the version that shall be live: golive deploy --allow-older", "rollout %s of %s is no longer in the journal (retention): it is not known what to undo", live[n].Rollout, live[n].Version)
 		}
 		if err != nil {
 			return nil, err
@@ -345,7 +368,7 @@ func (o *Orchestrator) ownerOf(app string, script protocol.Script) (string, erro
 			owner = app
 		}
 		if err := protocol.ValidateName(owner); err != nil {
-			return "", refuse(CodeInvalid, "", "app: %v", err)
+			return "", refuse(CodeInvalid, "golive status lists the apps", "app: %v", err)
 		}
 		return owner, nil
 	}

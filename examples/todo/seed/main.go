@@ -52,18 +52,34 @@ func run(ctx context.Context) error {
 
 // seed sends the todos to their version at its private address: it may not be online yet.
 func seed(ctx context.Context, r *relay.Relay, count int) error {
-	begun := time.Now()
+	begun, added := time.Now(), 0
 	for first := 1; first <= count; first += batch {
 		todos := make([]todo, 0, batch)
 		for n := first; n < first+batch && n <= count; n++ {
 			todos = append(todos, made(n))
 		}
+		if there, err := known(ctx, r, todos[len(todos)-1]); err != nil {
+			return err
+		} else if there { // with all of its batch: added again, they would become the newest
+			continue
+		}
 		if err := r.Request(ctx, "todos.import", todos, nil, relay.ToVersion("0.0.1")); err != nil {
 			return err
 		}
+		added += len(todos)
 	}
-	fmt.Printf("%d todos in %s\n", count, time.Since(begun).Round(time.Millisecond))
+	fmt.Printf("%d todos, %d of them new, in %s\n", count, added, time.Since(begun).Round(time.Millisecond))
 	return nil
+}
+
+// known reports whether a todo was added before.
+func known(ctx context.Context, r *relay.Relay, t todo) (bool, error) {
+	var refused *relay.Error
+	err := r.Request(ctx, "todos.get", map[string]string{"id": t.ID}, nil, relay.ToVersion("0.0.1"))
+	if errors.As(err, &refused) && refused.Code == "404" {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 var (

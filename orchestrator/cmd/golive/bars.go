@@ -26,25 +26,26 @@ func bars(pulses []pulse, l look, now time.Time) []string {
 	if l.width < 1 || l.height < 1 {
 		return nil
 	}
-	t := tableOf(pulses, l, now)
 	var all []string
 	tight := 2*len(pulses) > l.height
+	t := tableOf(pulses, l, now, tight)
 	for i, p := range pulses {
 		if len(all) == l.height-1 && i < len(pulses)-1 {
 			return append(all, fit(fmt.Sprintf("  and %d more", len(pulses)-i), l.width))
 		}
 		all = append(all, t.line(p, l, now))
-		if below := p.below(now); below != "" && !tight {
+		if below := t.below(p, now); below != "" && !tight {
 			all = append(all, paintIf(l.color, dim, fit("  "+below, l.width)))
 		}
 	}
 	return all
 }
 
-// table is how wide the columns of all bars are.
+// table is how wide the columns of all bars are. Without a column of their own, states stand
+// in the lines below.
 type table struct{ step, state, percent, bar int }
 
-func tableOf(pulses []pulse, l look, now time.Time) table {
+func tableOf(pulses []pulse, l look, now time.Time, tight bool) table {
 	var t table
 	rest := 0
 	for _, p := range pulses {
@@ -53,19 +54,46 @@ func tableOf(pulses []pulse, l look, now time.Time) table {
 		if _, known := p.percent(); known {
 			t.percent = len("100%")
 		}
-		rest = max(rest, columnsOf(p.numbers(now)))
+		rest = max(rest, columnsOf(p.numbers(now)), columnsOf(p.widest()))
 	}
-	const between = 11 // the glyph, the brackets and the spaces
-	if room := l.width - t.step - t.state - t.percent - rest - between; t.percent > 0 && room >= leastBar {
-		t.bar = min(room, mostBar)
+	if t.percent == 0 {
+		return t
+	}
+	const between = 9 // the glyph, the brackets and the spaces
+	room := l.width - t.step - t.percent - rest - between
+	switch wide := room - t.state - 2; {
+	case wide >= leastBar:
+		t.bar = min(wide, mostBar)
+	case room >= leastBar && !tight:
+		t.bar, t.state = min(room, mostBar), 0
 	}
 	return t
+}
+
+// widest is about as wide as the numbers of a step become, so that its bar does not jump.
+func (p *pulse) widest() string {
+	if p.Total == 0 {
+		return ""
+	}
+	return grouped(p.Total) + " of " + grouped(p.Total) + "  59m9s left"
+}
+
+// below is the line under the bar, with the state if that has no column of its own.
+func (t table) below(p pulse, now time.Time) string {
+	text := p.below(now)
+	if _, state, _ := p.state(); t.state == 0 && !strings.Contains(text, state) {
+		return strings.Join(nonEmpty(state, text), ", ")
+	}
+	return text
 }
 
 // line is the line that says how far a step is.
 func (t table) line(p pulse, l look, now time.Time) string {
 	glyph, state, color := p.state()
-	before := fmt.Sprintf("%s %s  %s", glyph, padded(p.step, t.step), padded(state, t.state))
+	before := fmt.Sprintf("%s %s", glyph, padded(p.step, t.step))
+	if t.state > 0 {
+		before += "  " + padded(state, t.state)
+	}
 	percent, known := p.percent()
 	switch {
 	case t.percent == 0: // of nothing that runs the total is known
@@ -106,6 +134,9 @@ func padded(text string, width int) string {
 // below is the line under the bar: how fast it goes, and what stands in its way.
 func (p *pulse) below(now time.Time) string {
 	all := p.pace(now)
+	if silence := p.silence(now); silence != "" {
+		all = append(all, silence)
+	}
 	if why := p.hindrance(); why != "" {
 		all = append(all, why)
 	}

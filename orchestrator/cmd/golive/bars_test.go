@@ -170,3 +170,32 @@ func TestProgressLines(t *testing.T) {
 	}
 	golden(t, "progress.txt", out.Bytes())
 }
+
+func TestRateIsThatOfNowSoonAfterAChange(t *testing.T) {
+	p := heard("a/online", 10*time.Second, 800, 100_000, nil)
+	for at := range 11 { // the script tells what it did in the last seconds, on average
+		done := 8000 + int64(at)*60
+		p.hear(protocol.ProgressMessage{Done: &done, Total: 100_000, Rate: 700, Limit: 300}, noon.Add(time.Duration(at)*200*time.Millisecond))
+	}
+	if got := p.rateNow(noon.Add(2 * time.Second)); got != 300 {
+		t.Errorf("two seconds after the change the rate is %v", got)
+	}
+	if got := p.rateNow(noon.Add(6 * time.Second)); got != 700 {
+		t.Errorf("later the rate is %v, and not as the script tells it", got)
+	}
+}
+
+func TestSilence(t *testing.T) {
+	p := heard("a/online", 10*time.Second, 10, 1000, nil)
+	p.Beat = noon
+	at := noon.Add(12 * time.Second)
+	if got, want := p.below(at), "4.5/s on average, no sign of life for 12s"; got != want {
+		t.Errorf("below the bar stands %q, want %q", got, want)
+	}
+	if got, want := p.line(at), "state=running step=a/online done=100 total=1000 average=4.5/s silent=12s"; got != want {
+		t.Errorf("the line is %q, want %q", got, want)
+	}
+	if got := p.below(noon.Add(6 * time.Second)); strings.Contains(got, "no sign") {
+		t.Errorf("after six seconds it is said to be silent: %q", got)
+	}
+}

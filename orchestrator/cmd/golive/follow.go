@@ -154,9 +154,9 @@ func (f *follower) take(r journal.Record) error {
 		p := f.running[step.ID]
 		if p == nil || !p.since.Equal(step.Started) {
 			p = &pulse{step: step.ID, attempt: step.Attempt, script: step.Kind == rollout.Migration, since: step.Started}
-			if seen, known := f.seen[step.ID]; known && r.Sequence >= f.since {
-				p.Sighting = seen
-			}
+		}
+		if seen, known := f.seen[step.ID]; known && r.Sequence == f.since && p.Beat.IsZero() { // of this very state
+			p.Sighting = seen
 		}
 		p.paused = pausedBy(r.State, step)
 		now[step.ID] = p

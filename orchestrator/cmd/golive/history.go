@@ -203,7 +203,7 @@ func asideOf(step rollout.Step) string {
 	if step.PutAside == 0 || step.Status == rollout.StepRunning {
 		return ""
 	}
-	return fmt.Sprintf("%d put aside", step.PutAside)
+	return grouped(step.PutAside) + " put aside"
 }
 
 func nonEmpty(texts ...string) []string {

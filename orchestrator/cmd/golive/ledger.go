@@ -88,6 +88,9 @@ func (c *command) ledger(ctx context.Context, q orchestrator.LedgerRequest) erro
 		var rows [][]string
 		for _, e := range all {
 			counts, duration, items := "yes", took(e.Duration), fmt.Sprint(e.Items)
+			if e.PutAside > 0 {
+				items += ", " + grouped(e.PutAside) + " put aside"
+			}
 			if e.Marked {
 				duration, items = "-", "-" // it was not run here
 				counts = "yes, marked" + because(rollout.Event{By: e.By, Reason: e.Reason})

@@ -34,8 +34,8 @@ script runs.`,
 				return misused(cmd, "golive pace needs --rate or --in-flight")
 			case !(rate >= 0 && rate <= 1e12):
 				return misused(cmd, "--rate must be records a second, or 0 for no limit")
-			case given("in-flight") && q.InFlight < 1:
-				return misused(cmd, "--in-flight must be at least 1")
+			case given("in-flight") && (q.InFlight < 1 || q.InFlight > rollout.MaxInFlight):
+				return misused(cmd, fmt.Sprintf("--in-flight must be from 1 to %d", rollout.MaxInFlight))
 			}
 			if given("rate") {
 				q.Rate = &rate
@@ -83,10 +83,13 @@ func onlyScript(s rollout.State) (string, error) {
 			all = append(all, step.ID)
 		}
 	}
-	switch len(all) {
-	case 1:
+	switch {
+	case len(all) == 1:
 		return all[0], nil
-	case 0:
+	case s.Status.Final():
+		return "", &failure{code: orchestrator.CodeConflict, exit: exitFailed, message: fmt.Sprintf("rollout %s is %s: none of its scripts runs any more", s.ID, s.Status),
+			hint: "golive show " + s.ID + " tells how it ended"}
+	case len(all) == 0:
 		return "", &failure{code: orchestrator.CodeConflict, exit: exitFailed, message: fmt.Sprintf("no script of rollout %s runs", s.ID),
 			hint: "name the step whose script shall have the pace when it runs: golive show " + s.ID + " lists them"}
 	}

@@ -97,6 +97,9 @@ func (p *pulse) line(now time.Time) string {
 	if p.PutAside > 0 {
 		text += fmt.Sprintf(" putAside=%d", p.PutAside)
 	}
+	if p.silence(now) != "" {
+		text += fmt.Sprintf(" silent=%s", now.Sub(p.Beat).Round(time.Second))
+	}
 	if why := p.heldBy(); why != "" {
 		text += fmt.Sprintf(" held=%q", oneLine(why))
 	}

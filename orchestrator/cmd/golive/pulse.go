@@ -13,8 +13,9 @@ import (
 const (
 	enoughToTell = 3 * time.Second  // of progress, before the time left is told
 	lookBack     = 30 * time.Second // how far the recent average reaches
-	outdated     = 20 * time.Second // after which a rate is no longer one of now: four signs of life have not come
+	outdated     = 8 * time.Second  // after which a rate is no longer one of now: a sign of life, due every 5 s, has not come
 	sampleEvery  = 200 * time.Millisecond
+	lags         = 5 * time.Second // how long a change of speed shows in the rate that a script tells
 )
 
 // pulse is how far a running step is.
@@ -28,8 +29,9 @@ type pulse struct {
 	since   time.Time // when the attempt began
 	told    time.Time // when a line last said that it runs
 
-	samples []sample // of its progress, the oldest first
-	printed string   // the progress line that was printed last
+	samples []sample  // of its progress since it goes at its present speed, the oldest first
+	changed time.Time // when it was first heard to go at another speed
+	printed string    // the progress line that was printed last
 }
 
 // sample is how much was done at a time.
@@ -48,7 +50,7 @@ func (p *pulse) hear(m protocol.ProgressMessage, now time.Time) {
 		return
 	}
 	if m.Limit != p.Limit || word(m.Held) != word(p.Held) {
-		p.samples = nil // from now on it goes at another speed
+		p.samples, p.changed = nil, now // from now on it goes at another speed
 	}
 	p.Done, p.Total, p.Note = *m.Done, m.Total, m.Note
 	p.Rate, p.Average, p.Limit, p.Held, p.PutAside = m.Rate, m.Average, m.Limit, m.Held, m.PutAside
@@ -67,11 +69,14 @@ func (p *pulse) sample(now time.Time) {
 }
 
 // rateNow is how many records a second the script deals with: as it tells itself, else as
-// it was seen lately; 0 when that is not known.
+// it was seen lately; 0 when that is not known. What it tells lags behind: just after its
+// speed has changed, what was seen since then counts.
 func (p *pulse) rateNow(now time.Time) float64 {
 	switch {
 	case p.Beat.IsZero() || now.Sub(p.Beat) > outdated:
 		return 0
+	case p.Rate > 0 && now.Sub(p.changed) < lags && span(p.samples) >= time.Second:
+		return speed(p.samples)
 	case p.Rate > 0:
 		return p.Rate
 	}
@@ -101,7 +106,7 @@ func (p *pulse) left(now time.Time) (time.Duration, bool) {
 	if p.Limit > 0 {
 		rate = min(rate, p.Limit)
 	}
-	if n := len(p.samples); n >= 3 && p.samples[n-1].at.Sub(p.samples[0].at) >= enoughToTell {
+	if n := len(p.samples); n >= 3 && span(p.samples) >= enoughToTell {
 		first, second := speed(p.samples[:n/2+1]), speed(p.samples[n/2:])
 		if min(first, second) <= 0 || max(first, second) > 2*min(first, second) {
 			return 0, false // it is not steady
@@ -123,6 +128,14 @@ func recent(all []sample, d time.Duration) []sample {
 		all = all[1:]
 	}
 	return all
+}
+
+// span is the time from the first sample to the last.
+func span(all []sample) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1].at.Sub(all[0].at)
 }
 
 // speed is how many records a second were dealt with from the first sample to the last.
@@ -175,6 +188,15 @@ func (p *pulse) pace(now time.Time) []string {
 	return all
 }
 
+// silence says that nothing has been heard of a script for longer than there should have
+// been; empty while all is well.
+func (p *pulse) silence(now time.Time) string {
+	if p.Beat.IsZero() || now.Sub(p.Beat) <= outdated || p.Waiting != "" {
+		return ""
+	}
+	return "no sign of life for " + short(now.Sub(p.Beat))
+}
+
 // hindrance is why a step does not go on, or not as fast as it could; empty when nothing
 // stands in its way.
 func (p *pulse) hindrance() string {
@@ -205,6 +227,9 @@ func (p *pulse) tell(now time.Time) string {
 		all = append(all, short(left)+" left")
 	}
 	all = append(all, p.pace(now)...)
+	if silence := p.silence(now); silence != "" {
+		all = append(all, silence)
+	}
 	if why := p.hindrance(); why != "" {
 		all = append(all, why)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -117,9 +118,33 @@ func run(ctx context.Context, s streams, args []string) int {
 	}
 	f := explain(err)
 	if !f.told {
+		if c.output == "" || c.output == "table" {
+			c.output = outputIn(args) // what comes before it may be what cannot be understood
+		}
 		c.report(f)
 	}
 	return f.exit
+}
+
+// outputIn is the output that args ask for, table if none or one that there is not.
+func outputIn(args []string) string {
+	for i, arg := range args {
+		for _, flag := range []string{"--output", "-o"} {
+			value, found := strings.CutPrefix(arg, flag)
+			if found && value == "" && i+1 < len(args) {
+				value = args[i+1]
+			}
+			if value = strings.TrimPrefix(value, "="); found && isOutput(value) {
+				return value
+			}
+		}
+	}
+	return "table"
+}
+
+// isOutput reports whether there is such a way to answer.
+func isOutput(name string) bool {
+	return name == "table" || name == "json" || name == "yaml" || name == "jsonl"
 }
 
 func (c *command) root() *cobra.Command {
@@ -137,7 +162,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return misused(cmd, err.Error())
+		return misused(cmd, parsing.ReplaceAllString(err.Error(), ""))
 	})
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	flags := root.PersistentFlags()
@@ -152,11 +177,12 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	return root
 }
 
+// parsing is what package strconv says of itself when a flag is no number.
+var parsing = regexp.MustCompile(`strconv\.\w+: parsing ".*": `)
+
 // check looks at the flags that every command has.
 func (c *command) check(cmd *cobra.Command, _ []string) error {
-	switch c.output {
-	case "table", "json", "yaml", "jsonl":
-	default:
+	if !isOutput(c.output) {
 		given := c.output
 		c.output = "table"
 		return misused(cmd, fmt.Sprintf("unknown output %q: valid are table, json, yaml, jsonl", given))

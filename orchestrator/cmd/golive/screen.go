@@ -17,6 +17,7 @@ type screen struct {
 	w     io.Writer
 	size  func() (width, height int)
 	drawn []string // that stand at the bottom, the cursor on the line below
+	width int      // of the terminal when they were drawn
 	open  bool     // what was written last has no line break at its end: nothing can be drawn
 }
 
@@ -71,6 +72,10 @@ func (s *screen) draw(lines []string) {
 	}
 	var b strings.Builder
 	b.WriteString(s.up())
+	if width, _ := s.size(); width != s.width { // it has wrapped lines, and takes two rows for one until they are erased
+		b.WriteString("\x1b[J")
+		s.width = width
+	}
 	for _, line := range lines {
 		b.WriteString(line + "\x1b[K\n")
 	}

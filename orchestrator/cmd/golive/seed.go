@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // seed runs the manifest's seed command to its end.
@@ -17,14 +18,8 @@ func (u *upRun) seed(ctx context.Context) error {
 		_ = p.Stop(atOnce(ctx)) // it has ended, or nobody waits for its work any more
 		<-p.Done()
 	}()
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		return ctx.Err()
-	case d := <-u.app.died:
-		return u.ruin(d)
-	case err := <-u.ended:
-		return fmt.Errorf("the orchestrator has ended: %w", err)
+	if err := u.awaitSeed(ctx, p); err != nil {
+		return err
 	}
 	if err := p.Err(); err != nil {
 		return &failure{code: codeFailed, exit: exitFailed, message: fmt.Sprintf("the seed command has failed: %s", err),
@@ -32,4 +27,25 @@ func (u *upRun) seed(ctx context.Context) error {
 	}
 	u.story.say(green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)
 	return nil
+}
+
+// awaitSeed blocks until the seed command has ended, and says from time to time that it runs.
+func (u *upRun) awaitSeed(ctx context.Context, p *program) error {
+	begun := time.Now()
+	tick := time.NewTicker(tellRunning)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.Done():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case d := <-u.app.died:
+			return u.ruin(d)
+		case err := <-u.ended:
+			return fmt.Errorf("the orchestrator has ended: %w", err)
+		case now := <-tick.C:
+			u.story.say(dim, "…", "the seed command runs, for %s so far", now.Sub(begun).Round(time.Second))
+		}
+	}
 }

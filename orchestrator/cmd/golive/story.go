@@ -374,7 +374,7 @@ func (s *story) items(step rollout.Step) string {
 	if average <= 0 && step.Attempt == 1 && elapsed > 0 {
 		average = float64(step.Items) / elapsed
 	}
-	if elapsed < 1 || average <= 0 {
+	if elapsed < 1 || average <= 0 || float64(step.Items) < average { // less than a second of work
 		return text
 	}
 	return text + ", " + perSecond(average) + " on average"
@@ -384,7 +384,7 @@ func putAside(step rollout.Step) string {
 	if step.PutAside == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d put aside", step.PutAside)
+	return ", " + grouped(step.PutAside) + " put aside"
 }
 
 func note(step rollout.Step) string {
@@ -398,7 +398,7 @@ func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return grouped(int64(n)) + " " + what + "s"
 }
 
 // drawn reports whether what runs is drawn at the bottom of a terminal.

@@ -27,9 +27,13 @@ type upRun struct {
 	relay   *relay.Relay
 	story   *story
 	client  *orchestrator.Client
+	before  map[string]bool // instances that were on the bus before anything was started
 }
 
 func (u *upRun) run(ctx context.Context) error {
+	if err := u.lookBefore(ctx); err != nil {
+		return interrupted(ctx, err, nil)
+	}
 	if err := u.app.startServices(); err != nil {
 		return err
 	}
@@ -85,6 +89,9 @@ func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 		return u.printOnline(ctx, last)
 	}
 	err := failed(last)
+	if last.Status == rollout.Failed && last.Backward == nil {
+		err.hint += ", or golive up again"
+	}
 	if !u.options.once {
 		u.report(explain(err))
 		u.story.say(plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
@@ -106,7 +113,7 @@ func interrupted(ctx context.Context, err error, last *rollout.State) error {
 }
 
 // failed is what there is to say about a rollout that has not completed.
-func failed(s rollout.State) error {
+func failed(s rollout.State) *failure {
 	back := s.Status == rollout.Failed && s.Backward != nil
 	end := map[rollout.Status]string{
 		rollout.Failed: "has failed", rollout.Completed: "has completed", rollout.Aborted: "was aborted",
@@ -124,9 +131,25 @@ func failed(s rollout.State) error {
 	case back:
 		f.hint = "correct the cause, then: golive retry " + s.ID
 	case s.Status == rollout.Failed:
-		f.hint = "correct the cause, then: golive retry " + s.ID + ", or golive up again"
+		f.hint = "correct the cause, then: golive retry " + s.ID
 	}
 	return f
+}
+
+// lookBefore remembers the instances that are on the bus: those of an up that was killed hold
+// their leases for a while.
+func (u *upRun) lookBefore(ctx context.Context) error {
+	u.before = make(map[string]bool)
+	for _, s := range u.app.manifest.Services {
+		instances, err := u.engine.gate.Instances(ctx, s.Name)
+		if err != nil {
+			return err
+		}
+		for _, i := range instances {
+			u.before[i.ID] = true
+		}
+	}
+	return nil
 }
 
 // awaitServices blocks until what was started is on the bus.
@@ -172,7 +195,7 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 		}
 		alive := 0
 		for _, i := range instances {
-			if i.Version == s.Version {
+			if i.Version == s.Version && (!u.before[i.ID] || !i.Seen.IsZero()) {
 				alive++
 			}
 		}
@@ -184,7 +207,7 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 }
 
 // ruin is the error for a program that has ended too early.
-func (u *upRun) ruin(d death) error {
+func (u *upRun) ruin(d death) *failure {
 	message := d.program.label + " has ended by itself"
 	if d.err != nil {
 		message = d.err.Error()
@@ -284,7 +307,9 @@ func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) erro
 			return nil
 		}
 	}
-	return u.ruin(d)
+	f := u.ruin(d)
+	f.hint += "\nthen golive up again: the rollout goes on where it was"
+	return f
 }
 
 // stay blocks until a person ends it, a service ends by itself, or the rollout, which
