@@ -288,6 +288,27 @@ Feature: scripts that work through many records
       golive: error: no records of rollout <id> are put aside
       """
 
+  Scenario: records are left aside after all
+    Given the online script of search 1.0.0 works through 12 records and puts aside 2 of them with "no such todo", then 0, then 0
+    And somebody starts the programs of the app shop
+    When I run "golive deploy shop"
+    Then it ends with code 0
+    Given the online script of search 1.0.0 takes until I say so
+    When I start "golive retry ROLLOUT-OF-1.0.0 --failed-records"
+    Then the story tells "→ deployment-search-1.0.0-online-start (attempt 2)"
+    When I run "golive abort ROLLOUT-OF-1.0.0 --reason later" beside it
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: 2 records are still put aside
+      """
+    When I run "golive abort ROLLOUT-OF-1.0.0"
+    Then it ends with code 0
+    And the answer is:
+      """
+      shop 1.0.0 is live (rollout <id>)
+      """
+
   Scenario: records that golive up has put aside
     Given the online script of search 1.0.0 works through 12 records and puts aside 2 of them with "no such todo", then 0, then 0
     When I start "golive up shop"

@@ -119,6 +119,9 @@ func (c *command) show(ctx context.Context, id string) error {
 			fmt.Fprintf(w, "\nIt waits for %s.\n", what)
 		}
 		fmt.Fprintln(w)
+		if r.Earlier > 0 {
+			fmt.Fprintf(w, "%d earlier events are left out\n", r.Earlier)
+		}
 		for _, e := range r.Events {
 			fmt.Fprintf(w, "%s  %s\n", clock(e.At), oneLine(tellEvent(e)))
 		}

@@ -113,7 +113,11 @@ func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error 
 	if err != nil {
 		return err
 	}
-	return c.followTo(ctx, r, begun, rollout.Aborted)
+	want := rollout.Aborted
+	if begun.Status == rollout.Amending || begun.Status == rollout.Completed { // its records stay aside, its version stays live
+		want = rollout.Completed
+	}
+	return c.followTo(ctx, r, begun, want)
 }
 
 // confirmed asks the person at the terminal. Ctrl-C is no.
