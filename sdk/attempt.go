@@ -188,13 +188,8 @@ func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
 	} else {
 		err = context.Cause(ctx)
 	}
-	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest(), Checks: run.results()}
-	if told, changes := run.told(); changes > 0 {
-		answer.Items, answer.Note, answer.PutAside = *told.Done, told.Note, told.PutAside
-		if !a.start.FailedRecords { // its progress counts what it could not deal with, too
-			answer.Items = max(answer.Items-answer.PutAside, 0)
-		}
-	}
+	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest()}
+	run.tellIn(answer)
 	if err == nil && errors.Is(context.Cause(ctx), errCancelled) {
 		err = errors.New("it returned when it was told to stop: it is not known whether it had finished")
 	}

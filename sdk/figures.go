@@ -10,6 +10,7 @@ import (
 // figures are those of one backfill of a script.
 type figures struct {
 	done, total, putAside int64
+	items                 int64 // of done, without those that were put aside
 	rate, average, limit  float64
 	held, note            string
 }
@@ -27,8 +28,10 @@ func (r *Run) tell(backfill string, f figures) {
 	}
 	r.figures[backfill] = f
 	var done, total, putAside int64
+	r.items = 0
 	for _, each := range r.figures {
 		done, total, putAside = done+each.done, total+each.total, putAside+each.putAside
+		r.items += each.items
 	}
 	p := &r.progress
 	p.Done, p.Total, p.PutAside = &done, total, putAside
@@ -49,6 +52,9 @@ func (c *conductor) tell(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := figures{done: c.done(), total: c.total, putAside: c.putAside, limit: limit, held: c.throttled}
+	if f.items = f.done; !c.again {
+		f.items = max(f.done-f.putAside, 0)
+	}
 	if c.moving {
 		c.meter.add(time.Now(), f.done)
 		f.rate, c.average = rounded(c.meter.rate()), rounded(c.meter.average(c.idle()))

@@ -34,6 +34,7 @@ type Run struct {
 	mu       sync.Mutex
 	progress protocol.ProgressMessage // the last one told
 	changes  int                      // of it
+	items    int64                    // that the answer tells
 	note     string                   // of the script itself
 	figures  map[string]figures       // of each backfill, by name
 	checks   []protocol.CheckResult
@@ -93,7 +94,8 @@ func (r *Run) version(ctx context.Context, name string) (to []relay.Option, ours
 // Progress tells how much is done of how much; total is 0 where it is not known, and
 // note may be empty. It does not block and may be called as often as one likes: it is
 // published at most ten times a second. The last done is also the number of items in
-// the script's answer.
+// the script's answer. (A [Backfill] tells its progress itself; of its records, those that
+// were put aside are no items.)
 func (r *Run) Progress(done, total int64, note string) {
 	note = clip(note)
 	r.mu.Lock()
@@ -101,7 +103,7 @@ func (r *Run) Progress(done, total int64, note string) {
 	if p := r.progress; r.changes > 0 && *p.Done == done && p.Total == total && p.Note == note {
 		return
 	}
-	r.progress.Done, r.progress.Total, r.progress.Note = &done, total, note
+	r.progress.Done, r.progress.Total, r.progress.Note, r.items = &done, total, note, done
 	r.note = note
 	r.changes++
 }
@@ -115,13 +117,6 @@ func (r *Run) checked(name string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.checks = append(r.checks, result)
-}
-
-// results are the checks of this run so far.
-func (r *Run) results() []protocol.CheckResult {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.checks)
 }
 
 // beginBackfill notes that a backfill is at work; false: another one of that name is, or
@@ -151,4 +146,12 @@ func (r *Run) told() (protocol.ProgressMessage, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.progress, r.changes
+}
+
+// tellIn makes what the script has told last part of its answer.
+func (r *Run) tellIn(a *protocol.Answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a.Items, a.Note, a.PutAside = r.items, r.progress.Note, r.progress.PutAside
+	a.Checks = slices.Clone(r.checks)
 }
