@@ -261,10 +261,6 @@ Feature: looking at what is there
       | line                           |
       | golive status a b -o json      |
       | golive status -o json --colour |
-
-    @bug
-    Examples:
-      | line                           |
       | golive -o json stauts          |
       | golive status --colour -o json |
 
