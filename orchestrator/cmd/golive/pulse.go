@@ -79,6 +79,8 @@ func (p *pulse) rateNow(now time.Time) float64 {
 		return speed(p.samples)
 	case p.Rate > 0:
 		return p.Rate
+	case p.Average > 0: // who tells that tells its rate, too: it deals with none now
+		return 0
 	}
 	return speed(recent(p.samples, 5*time.Second))
 }
