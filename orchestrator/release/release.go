@@ -65,6 +65,13 @@ type Manifest struct {
 	// environment must have completed before a later one may be rolled out there.
 	MustNotSkip []string
 
+	Steps      []Step       // what happens, in its order, where that is more than the phases; nil: the phases alone
+	AutoRevert bool         // a check that fails behind the gate takes the rollout backward
+	Requires   *Requirement // what must have happened before; nil: nothing
+
+	Environment  Environment // the one that it was loaded for
+	Environments []string    // names of those that it knows, in order of names
+
 	Dir  string // absolute folder of the manifest, where its commands run
 	Path string // absolute path of the file that was read
 }

@@ -21,6 +21,12 @@ type Release struct {
 
 	// MustNotSkip lists versions of the app, up to this one, over which no rollout may jump.
 	MustNotSkip []string `json:"mustNotSkip,omitempty"`
+
+	Workflow    []Item       `json:"workflow,omitempty"`    // what happens, in its order, where that is more than the phases; empty: the phases alone
+	AutoRevert  bool         `json:"autoRevert,omitempty"`  // a check that fails behind the gate takes the rollout backward
+	Requires    *Requirement `json:"requires,omitempty"`    // what must have happened before; nil: nothing
+	Approvals   Policy       `json:"approvals,omitzero"`    // of the environment
+	Environment string       `json:"environment,omitempty"` // its name, as told to commands; empty: it has none
 }
 
 // DefaultRetryAfter is what callers of a service under maintenance are told to wait.

@@ -69,6 +69,9 @@ const (
 	Migration   Kind = "migration"   // a script's phase
 	Traffic     Kind = "traffic"     // a move of production traffic to the new version
 	Maintenance Kind = "maintenance" // every request to the service is answered with 503 until its traffic step
+	Approving   Kind = "approval"    // a person has to say yes
+	Command     Kind = "command"     // agents run a program
+	Check       Kind = "check"       // agents look whether something is well
 )
 
 // StepStatus is where a step stands.
@@ -124,7 +127,14 @@ type Step struct {
 	Cancelled bool `json:"cancelled,omitempty"` // its running attempt was told to stop, and is waited for
 	NoRevert  bool `json:"noRevert,omitempty"`  // it has no revert script, and stays done
 
+	Stage    int             `json:"stage,omitempty"`    // its place in the release's workflow, from 1; 0: the release has none
+	Approval *Approval       `json:"approval,omitempty"` // of an approval
+	Work     *Work           `json:"work,omitempty"`     // of a command or check
+	Hosts    []protocol.Host `json:"hosts,omitempty"`    // of a command or check: what came of its newest attempt
+
 	// Of traffic and maintenance steps:
+	Lift      bool      `json:"lift,omitempty"`       // a maintenance step that ends the maintenance
+	Drain     bool      `json:"drain,omitempty"`      // a traffic step after which no version is online
 	Instances int       `json:"instances,omitempty"`  // that must confirm
 	Keep      []string  `json:"keepOnline,omitempty"` // versions that stay online
 	Replaces  *Replace  `json:"replaces,omitempty"`   // what it finds

@@ -53,6 +53,8 @@ type Answer struct {
 
 	Checks []CheckResult `json:"checks,omitempty"` // that the script has made, in their order
 
+	Hosts []Host `json:"hosts,omitempty"` // what agents have done; orchestrators alone say so
+
 	Error *ScriptError `json:"error,omitempty"`
 }
 

@@ -18,6 +18,9 @@ const (
 
 	CheckpointsBucket   = "golive-checkpoints"    // key: [CheckpointKey]; how far scripts have come
 	FailedRecordsBucket = "golive-failed-records" // key: [FailedRecordKey]; what scripts could not deal with
+
+	AgentsBucket = "golive-agents" // key: an agent's name; which agents are alive
+	HostsBucket  = "golive-hosts"  // key: [HostKey]; what agents have done
 )
 
 // Wildcards for those that follow everything of a kind.
