@@ -71,7 +71,7 @@ func (b *Book) apply(s rollout.State, sequence uint64) *Book {
 	case rollout.Created, rollout.Enqueued:
 		next.mustNotSkip(s.Release.MustNotSkip)
 	case rollout.StepAnswered:
-		if step, known := s.Step(s.Event.Step); known {
+		if step, known := s.Step(s.Event.Step); known && step.Kind == rollout.Migration {
 			next.answered(s, step)
 		}
 	case rollout.Opened:
@@ -150,7 +150,9 @@ func (b *Book) record(e Entry, why string) {
 // opened voids what prepared the versions that are offline from now on: the version
 // that took over writes data that they have not seen.
 func (b *Book) opened(s rollout.State, step rollout.Step) {
-	b.void(func(e Entry) bool { return e.Name == step.Name && e.Version != step.Version && preparing(e.Phase) },
+	b.void(func(e Entry) bool {
+		return e.Name == step.Name && (step.Drain || e.Version != step.Version) && preparing(e.Phase)
+	},
 		"taken offline by rollout "+s.ID)
 }
 

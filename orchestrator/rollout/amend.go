@@ -94,6 +94,9 @@ func (s *Step) learn(answer protocol.Answer, done bool) {
 		s.PutAside = answer.PutAside
 	}
 	s.Checks = answer.Checks
+	if s.Work != nil {
+		s.Hosts = answer.Hosts
+	}
 	switch {
 	case !s.Records:
 		s.Items, s.Note, s.Digest = answer.Items, answer.Note, answer.Digest

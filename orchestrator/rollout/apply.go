@@ -56,6 +56,16 @@ func (s State) apply(e Event) (State, error) {
 		return s.applyPace(e)
 	case RecordsAsked:
 		return s.applyRecords(e)
+	case ApprovedBy:
+		return s.applyApproved(e)
+	case RejectedBy:
+		return s.applyRejected(e)
+	case ItemConfirmed:
+		return s.applyConfirmed(e)
+	case Reminded:
+		return s.applyReminded(e)
+	case FurtherAsked:
+		return s.applyFurther(e)
 	}
 	return s, fmt.Errorf("rollout %s: unknown event %q", s.ID, e.Type)
 }
@@ -79,7 +89,7 @@ func (s State) attempt(e Event, kinds ...Kind) (*Step, error) {
 }
 
 func (s State) applyAnswer(e Event) (State, error) {
-	kinds := []Kind{Migration}
+	kinds := []Kind{Migration, Command, Check}
 	if e.Type == StepBroke {
 		kinds = append(kinds, Traffic, Maintenance)
 	}
@@ -87,7 +97,7 @@ func (s State) applyAnswer(e Event) (State, error) {
 	if err != nil {
 		return s, err
 	}
-	if step.Kind == Migration && step.Revert != e.Revert {
+	if step.works() && step.Revert != e.Revert {
 		return s, fmt.Errorf("%w: step %s is not running in that direction", ErrStale, e.Step)
 	}
 	answer := protocol.Answer{}
@@ -115,7 +125,7 @@ func (s State) applyAnswer(e Event) (State, error) {
 		step.giveUp()
 	case step.Cancelled: // going backward: whatever it has done is to be undone
 		step.undo()
-	case step.Status == StepFailed && step.Kind == Migration:
+	case step.Status == StepFailed && step.works():
 		s.again(step, answer, e.At)
 	}
 	if step.Status == StepFailed && s.Status == Amending {
@@ -260,8 +270,11 @@ func (s *Step) begin(at time.Time) {
 	if !s.Records {
 		s.Items, s.Note, s.Digest = 0, "", ""
 	}
-	if s.Kind == Migration && s.Timeout > 0 {
+	if s.works() && s.Timeout > 0 {
 		s.Deadline = at.Add(time.Duration(s.Timeout))
+	}
+	if s.Kind == Approving {
+		s.ask(at)
 	}
 }
 
@@ -277,10 +290,10 @@ func (s State) advance(at time.Time) State {
 	if len(s.FailedSteps()) > 0 {
 		return s.fail(at)
 	}
-	unfinished := false
+	unfinished, bound := false, s.bound()
 	for i := range s.Steps {
 		step := &s.Steps[i]
-		if step.Status == StepPending && !s.holds(*step) && s.ready(*step) {
+		if step.Status == StepPending && step.stage() <= bound && !s.holds(*step) && s.ready(*step) {
 			step.begin(at)
 		}
 		unfinished = unfinished || !step.finished()
@@ -313,8 +326,8 @@ func (s State) ready(step Step) bool {
 	return true
 }
 
-// The stages that phases are barriers between. Traffic and online share one: a
-// service goes online when its own gate is open, not when all are.
+// The stages that phases are barriers between, in a release without a workflow. Traffic
+// and online share one: a service goes online when its own gate is open, not when all are.
 const (
 	stageBefore = iota
 	stageMaintenance
@@ -325,6 +338,8 @@ const (
 
 func (s Step) stage() int {
 	switch {
+	case s.Stage > 0:
+		return s.Stage
 	case s.Kind == Maintenance:
 		return stageMaintenance
 	case s.Kind == Traffic, s.Phase == protocol.Online:
@@ -348,6 +363,8 @@ func (s State) Late(now time.Time) []Event {
 			if len(s.FailedSteps()) == 0 {
 				late = append(late, Event{Type: StepDue, At: now, Step: step.ID, Attempt: step.Attempt})
 			}
+		case step.Kind == Approving:
+			late = append(late, Event{Type: Reminded, At: now, Step: step.ID, Attempt: step.Attempt})
 		default:
 			late = append(late, Event{
 				Type: StepBroke, At: now, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
@@ -364,6 +381,9 @@ func (s State) Late(now time.Time) []Event {
 func (s Step) due() time.Time {
 	switch s.Status {
 	case StepRunning:
+		if s.Kind == Approving {
+			return s.Next
+		}
 		return s.Deadline
 	case StepRetrying:
 		return s.Next

@@ -17,8 +17,15 @@ import (
 // On the same basis the same plan is made, whenever and wherever that is.
 type Basis struct {
 	Release Release      `json:"release"`
-	Ran     []RanScript  `json:"ran"`    // scripts of the release that have run
-	Routes  []FoundRoute `json:"routes"` // of its services, in its order
+	Ran     []RanScript  `json:"ran"`            // scripts of the release that have run
+	Routes  []FoundRoute `json:"routes"`         // of the services that it touches, in its order
+	Live    *LiveRollout `json:"live,omitempty"` // the rollout by which the release is live already; nil: it is not
+}
+
+// LiveRollout is the rollout by which a release is live.
+type LiveRollout struct {
+	Rollout string    `json:"rollout"`
+	At      time.Time `json:"at"`
 }
 
 // RanScript says that a script counts as run.
@@ -53,8 +60,13 @@ func NewBasis(r Release, f Facts) Basis {
 		for _, phase := range s.Migrations {
 			add(protocol.Script{Name: s.Name, Version: s.Version, Phase: phase})
 		}
-		found := f.Routes[s.Name]
-		b.Routes = append(b.Routes, FoundRoute{Service: s.Name, Revision: found.Revision, Online: found.Online})
+	}
+	for _, name := range r.Touches() {
+		found := f.Routes[name]
+		b.Routes = append(b.Routes, FoundRoute{Service: name, Revision: found.Revision, Online: found.Online})
+	}
+	if f.Live != nil {
+		b.Live = &LiveRollout{Rollout: f.Live.Rollout, At: f.Live.At.UTC()}
 	}
 	if r.Setup {
 		add(protocol.Script{Name: r.App, Version: r.Version, Phase: protocol.Setup})
@@ -72,7 +84,11 @@ func (b Basis) Facts() Facts {
 	for _, r := range b.Routes {
 		routes[r.Service] = Replace{Revision: r.Revision, Online: r.Online}
 	}
-	return Facts{Routes: routes, Ran: func(s protocol.Script) (Ran, bool) { found, yes := ran[s]; return found, yes }}
+	f := Facts{Routes: routes, Ran: func(s protocol.Script) (Ran, bool) { found, yes := ran[s]; return found, yes }}
+	if b.Live != nil {
+		f.Live = &Ran{Rollout: b.Live.Rollout, At: b.Live.At}
+	}
+	return f
 }
 
 // Digest is the id of the plan that is made on the basis: the SHA-256 of its JSON, in

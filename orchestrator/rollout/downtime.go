@@ -18,10 +18,13 @@ type Outage struct {
 func (s State) Outages() []Outage {
 	var all []Outage
 	for _, step := range s.Steps {
-		if step.Kind != Maintenance || step.Effective.IsZero() {
+		if step.Kind != Maintenance || step.Lift || step.Effective.IsZero() {
 			continue
 		}
-		opened, _ := s.Step(trafficID(step.Name))
+		opened, lifted := s.Step(step.Name + "/maintenance-off")
+		if !lifted {
+			opened, _ = s.Step(trafficID(step.Name))
+		}
 		if opened.Effective.IsZero() {
 			all = append(all, Outage{Service: step.Name, From: step.Effective, To: step.Undone})
 			continue
@@ -58,11 +61,16 @@ func (s State) Downtime(now time.Time) time.Duration {
 // RetryAfter is what callers of a service under maintenance are told to wait; it is 0
 // where the step is not to put, or leave, its service under maintenance.
 func (s State) RetryAfter(step Step) time.Duration {
-	_, closes := s.Step(step.Name + "/maintenance")
-	if step.Kind == Traffic && !(step.Backwards() && closes) {
-		return 0
+	closes := step.Kind == Maintenance && !step.Lift
+	if step.Backwards() { // to what the step of the service before it has left
+		closes = false
+		for _, before := range s.Steps[:step.Number-1] {
+			if before.Name == step.Name && before.Kind == Maintenance {
+				closes = !before.Lift
+			}
+		}
 	}
-	if step.Kind == Maintenance && step.Backwards() {
+	if !closes {
 		return 0
 	}
 	if s.Release.RetryAfter == 0 {

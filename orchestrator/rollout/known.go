@@ -8,7 +8,8 @@ import "fmt"
 func (s State) Known() error {
 	switch s.Event.Type {
 	case Created, StepAnswered, StepBroke, Closed, Opened, TurnedBack, Retried, Replaced, Enqueued, StepDue, Restored,
-		AbortAsked, BackwardAsked, PauseAsked, ResumeAsked, MarkedRun, PaceAsked, RecordsAsked:
+		AbortAsked, BackwardAsked, PauseAsked, ResumeAsked, MarkedRun, PaceAsked, RecordsAsked,
+		ApprovedBy, RejectedBy, ItemConfirmed, Reminded, FurtherAsked:
 	default:
 		return fmt.Errorf("rollout %s: event %q is %w", s.ID, s.Event.Type, ErrUnknown)
 	}
@@ -24,7 +25,7 @@ func (s State) knownParts() error {
 	}
 	for _, step := range s.Steps {
 		switch step.Kind {
-		case Migration, Traffic, Maintenance:
+		case Migration, Traffic, Maintenance, Approving, Command, Check:
 		default:
 			return fmt.Errorf("rollout %s: kind %q of step %s is %w", s.ID, step.Kind, step.ID, ErrUnknown)
 		}

@@ -65,7 +65,9 @@ func (s State) pausable(id string) (*Step, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case step.Status == StepRunning && step.Kind != Migration:
+	case step.Status == StepRunning && step.Kind == Approving:
+		return nil, fmt.Errorf("%w: step %s waits for a person, there is nothing to hold", ErrStale, id)
+	case step.Status == StepRunning && !step.works():
 		return nil, fmt.Errorf("%w: step %s is moving traffic, which cannot be held in the middle", ErrStale, id)
 	case step.Status == StepRunning, step.Status == StepRetrying, step.Status == StepPending:
 		return step, nil
@@ -86,7 +88,7 @@ func (s State) hold(step *Step, at time.Time) {
 	switch {
 	case step.Status == StepRetrying:
 		clock = &step.Next
-	case step.Status != StepRunning || step.Kind != Migration:
+	case step.Status != StepRunning || !step.works():
 		return
 	}
 	switch held := s.holds(*step); {

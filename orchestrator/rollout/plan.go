@@ -12,6 +12,7 @@ import (
 type Facts struct {
 	Ran    func(protocol.Script) (Ran, bool) // what the ledger holds; required
 	Routes map[string]Replace                // by service; a missing one has no route
+	Live   *Ran                              // the rollout by which this very release is live already; nil: it is not
 }
 
 // Ran says that a script has run in this environment.
@@ -21,8 +22,16 @@ type Ran struct {
 }
 
 // Compile makes the plan of a rollout and starts its first steps. Scripts that have
-// run are skipped. A release that is not valid gives the error of [Release.Validate].
+// run are skipped, and where the release is live, so are the steps of its own. A release
+// that is not valid gives the error of [Release.Validate].
 func Compile(id, by string, at time.Time, r Release, f Facts) (State, error) {
+	return CompileUntil(id, by, at, r, f, "")
+}
+
+// CompileUntil is Compile for a rollout that shall stop at the end of a phase, until it is
+// asked to go on; an empty phase is its own end. The error is a [*PhaseError] if the
+// release has no such phase, or one before it has to run first.
+func CompileUntil(id, by string, at time.Time, r Release, f Facts, phase protocol.Phase) (State, error) {
 	if err := r.Validate(); err != nil {
 		return State{}, err
 	}
@@ -30,14 +39,30 @@ func Compile(id, by string, at time.Time, r Release, f Facts) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	p := planner{facts: f, reach: make(map[string][]int)}
+	p := planner{facts: f, release: r, services: services, reach: make(map[string][]int)}
+	if course := r.course(); course != nil {
+		p.follow(course)
+	} else {
+		p.phases()
+	}
+	state := State{
+		ID: id, Release: r, Status: Running, Steps: p.steps, By: by, Created: at,
+		Event: Event{Type: Created, At: at, By: by},
+	}
+	if state, err = state.until(phase, -1); err != nil {
+		return State{}, err
+	}
+	return state.advance(at), nil
+}
+
+// phases plans a release that has phases alone.
+func (p *planner) phases() {
+	services := p.services
 	for _, s := range services {
 		p.migration(s, protocol.Before)
 	}
-	if r.Strategy == Downtime && p.changes(services) {
-		for _, s := range slices.Backward(services) {
-			p.maintenance(s, services)
-		}
+	if p.release.Strategy == Downtime && p.changes(services) {
+		p.close(services)
 	}
 	for _, s := range services {
 		p.migration(s, protocol.Offline)
@@ -46,14 +71,87 @@ func Compile(id, by string, at time.Time, r Release, f Facts) (State, error) {
 		p.traffic(s)
 		p.migration(s, protocol.Online)
 	}
-	if r.Setup {
+	p.setup()
+}
+
+// follow plans a release that has a workflow: one entry after the other.
+func (p *planner) follow(course []Item) {
+	opened := false
+	for i, item := range course {
+		p.stage = i + 1
+		switch {
+		case item.Name != "":
+			p.own(item)
+		case item.Traffic == MaintenanceOn:
+			if len(p.release.Workflow) > 0 || p.changes(p.services) {
+				p.close(p.named(item.Services))
+			}
+		case item.Traffic == MaintenanceOff:
+			p.lift(p.named(item.Services))
+		case item.Traffic == Drain:
+			p.drain(item.Services)
+		case item.Phase == protocol.Setup:
+			p.setup()
+		case item.Phase == protocol.Online || item.Traffic == Open:
+			for _, s := range p.services {
+				if !opened {
+					p.traffic(s)
+				}
+				if item.Phase == protocol.Online {
+					p.migration(s, protocol.Online)
+				}
+			}
+			opened = true
+		default:
+			for _, s := range p.services {
+				p.migration(s, item.Phase)
+			}
+		}
+	}
+}
+
+// named lists some of the release's services, or all, in the order of dependsOn.
+func (p *planner) named(names []string) []Service {
+	return slices.DeleteFunc(slices.Clone(p.services), func(s Service) bool {
+		return len(names) > 0 && !slices.Contains(names, s.Name)
+	})
+}
+
+// own adds a step of the release's own.
+func (p *planner) own(item Item) {
+	s := Step{ID: item.Name, Name: p.release.App, Version: p.release.Version, Status: StepPending}
+	if item.Approval != nil {
+		s.Kind = Approving
+		s.Approval = &Approval{Question: *item.Approval, Policy: p.release.Approvals}
+		s.Approval.Policy.Required = false
+		if s.Approval.Deadline == 0 {
+			s.Approval.Deadline = p.release.Approvals.Deadline
+		}
+	} else {
+		work := *item.Work
+		s.Kind, s.Work = Command, &work
+		if work.Check {
+			s.Kind = Check
+		}
+		s.Timeout, s.Retries, s.Backoff = work.Timeout, work.Retries, work.Backoff
+	}
+	p.add(p.doneIfLive(s))
+}
+
+// doneIfLive skips a step that is not about a script if the release is live.
+func (p *planner) doneIfLive(s Step) Step {
+	if live := p.facts.Live; live != nil {
+		s.Status = StepSkipped
+		s.Skipped = fmt.Sprintf("done by %s in rollout %s", live.At.UTC().Format(time.RFC3339), live.Rollout)
+	}
+	return s
+}
+
+// setup adds the step of the app's own script.
+func (p *planner) setup() {
+	if r := p.release; r.Setup {
 		p.add(p.script(protocol.Script{Name: r.App, Version: r.Version, Phase: protocol.Setup}))
 	}
-	state := State{
-		ID: id, Release: r, Status: Running, Steps: p.steps, By: by, Created: at,
-		Event: Event{Type: Created, At: at, By: by},
-	}
-	return state.advance(at), nil
 }
 
 // Enqueue is the state of a rollout that has to wait for another one of its app, before it
@@ -87,13 +185,16 @@ func MarkRun(id, by, reason string, at time.Time, app string, script protocol.Sc
 // planner collects the steps of a plan. Services come in the order of dependsOn, so
 // what a step needs has been added before it.
 type planner struct {
-	facts Facts
-	steps []Step
-	reach map[string][]int // by id: the steps that whoever needs it has to wait for
+	facts    Facts
+	release  Release
+	services []Service // in the order of dependsOn
+	stage    int       // of the steps that are added now; 0: the release has no workflow
+	steps    []Step
+	reach    map[string][]int // by id: the steps that whoever needs it has to wait for
 }
 
 func (p *planner) add(s Step) {
-	s.Number = len(p.steps) + 1
+	s.Number, s.Stage = len(p.steps)+1, p.stage
 	p.steps = append(p.steps, s)
 	p.reach[s.ID] = []int{s.Number}
 }
@@ -151,6 +252,13 @@ func (p *planner) changes(services []Service) bool {
 	return false
 }
 
+// close adds the steps that put services under maintenance.
+func (p *planner) close(services []Service) {
+	for _, s := range slices.Backward(services) {
+		p.maintenance(s, services)
+	}
+}
+
 // maintenance adds the step that puts a service that serves under maintenance. Those that
 // depend on it go first: what they still have to do can be finished.
 func (p *planner) maintenance(s Service, all []Service) {
@@ -161,12 +269,49 @@ func (p *planner) maintenance(s Service, all []Service) {
 		}
 	}
 	replace := p.facts.Routes[s.Name]
+	if _, closed := p.reach[step.ID]; closed {
+		return
+	}
 	if len(replace.Online) == 0 {
 		p.reach[step.ID] = step.Needs
 		return
 	}
 	step.Replaces, step.Version = &replace, replace.Online[0]
+	if p.stage > 0 {
+		step = p.doneIfLive(step)
+	}
 	p.add(step)
+}
+
+// lift adds the steps that end the maintenance of services before their gates open. Those
+// that others depend on come back first.
+func (p *planner) lift(services []Service) {
+	for _, s := range services {
+		on := slices.IndexFunc(p.steps, func(step Step) bool { return step.ID == s.Name+"/maintenance" })
+		if on < 0 {
+			continue
+		}
+		step := Step{ID: s.Name + "/maintenance-off", Kind: Maintenance, Lift: true, Name: s.Name, Status: StepPending}
+		for _, d := range s.DependsOn {
+			step.Needs = p.need(step.Needs, d+"/maintenance-off")
+		}
+		step.Replaces, step.Version = p.steps[on].Replaces, p.steps[on].Version
+		p.add(p.doneIfLive(step))
+	}
+}
+
+// drain adds the steps that take the traffic from services that the release does not hold.
+func (p *planner) drain(names []string) {
+	for _, name := range names {
+		replace := p.facts.Routes[name]
+		if len(replace.Online) == 0 {
+			continue
+		}
+		p.add(Step{
+			ID: name + "/drain", Kind: Traffic, Drain: true, Name: name, Version: replace.Online[0],
+			Status: StepPending, Replaces: &replace,
+		})
+	}
 }
 
 func (p *planner) traffic(s Service) {

@@ -108,8 +108,10 @@ func (r Release) Validate() error {
 	if len(r.Services) == 0 && !r.Setup {
 		return fmt.Errorf("release %s %s holds no service and no setup script: there is nothing to bring live", r.App, r.Version)
 	}
-	_, err := r.ordered()
-	return err
+	if _, err := r.ordered(); err != nil {
+		return err
+	}
+	return r.validateWorkflow()
 }
 
 func (s Service) validate() error {

@@ -158,6 +158,9 @@ func (s Step) Script() protocol.Script {
 
 func (s Step) finished() bool { return s.Status == StepDone || s.Status == StepSkipped }
 
+// works reports whether somebody works on the step, and answers: a script, or agents.
+func (s Step) works() bool { return s.Kind == Migration || s.Work != nil }
+
 // Backwards reports whether a traffic or maintenance step puts back what it has found.
 func (s Step) Backwards() bool { return s.Back || s.Revert }
 
@@ -178,6 +181,8 @@ type State struct {
 	Amended int `json:"amended,omitempty"`
 
 	AllowOlder bool `json:"allowOlder,omitempty"` // it may bring a version older than what has run
+
+	Until protocol.Phase `json:"until,omitempty"` // it runs to the end of this phase, and waits then; empty: to its own
 
 	Paused   *Pause    `json:"paused,omitempty"`   // the whole rollout is
 	Backward *Backward `json:"backward,omitempty"` // it goes, or has gone, backward
@@ -222,7 +227,14 @@ const (
 	ResumeAsked   EventType = "resumed"  // a person wants it to go on
 	MarkedRun     EventType = "marked"   // a person has recorded a script as run
 	PaceAsked     EventType = "paced"    // a person wants a script to work faster, or slower
-	RecordsAsked  EventType = "amending" // a person wants the records that were put aside tried again
+
+	ApprovedBy    EventType = "approved"  // a person has said yes
+	RejectedBy    EventType = "rejected"  // a person has said no
+	ItemConfirmed EventType = "confirmed" // a person has confirmed an item of a checklist
+	Reminded      EventType = "reminded"  // nobody has answered within the deadline of an approval
+	FurtherAsked  EventType = "further"   // a person wants a later phase run, or all that are left
+
+	RecordsAsked EventType = "amending" // a person wants the records that were put aside tried again
 )
 
 // Event is one thing that happened to a rollout.
@@ -239,6 +251,8 @@ type Event struct {
 	By        string           `json:"by,omitempty"`       // of what a person wants: who
 	Reason    string           `json:"reason,omitempty"`   // of what a person wants: why
 
+	Item     int            `json:"item,omitempty"`     // of ItemConfirmed, from 1
+	Until    protocol.Phase `json:"until,omitempty"`    // of FurtherAsked; empty: to its end
 	Backward *Backward      `json:"backward,omitempty"` // of BackwardAsked
 	Pace     *protocol.Pace `json:"pace,omitempty"`     // of PaceAsked
 	Missing  []string       `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script

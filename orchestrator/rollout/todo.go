@@ -10,11 +10,13 @@ import (
 )
 
 // Todo lists the steps to be acted on now: the start of each running script has to be
-// sent and the route of each running traffic step led where it says, until the event comes
+// sent, each running command and check be given to agents, and the route of each running traffic step led where it says, until the event comes
 // that answers it. Scripts that are held are left out; one that was cancelled is only
 // waited for. Acting on a step twice must be harmless.
 func (s State) Todo() []Step {
-	return slices.DeleteFunc(s.Running(), func(step Step) bool { return step.Kind == Migration && s.holds(step) })
+	return slices.DeleteFunc(s.Running(), func(step Step) bool {
+		return step.works() && s.holds(step) || step.Kind == Approving // that is acted on by a person
+	})
 }
 
 // Waits says what the rollout waits for beside the steps that are to be acted on, in
@@ -30,9 +32,15 @@ func (s State) Waits() []string {
 		return []string{"somebody to retry or abort it"}
 	case s.Paused != nil:
 		all = append(all, "somebody to resume it"+s.Paused.because())
+	case s.Held():
+		all = append(all, fmt.Sprintf("somebody to deploy it further: phase %s was the last that it was to run", s.Until))
 	}
 	for _, step := range s.Steps {
 		switch {
+		case step.Status == StepRunning && step.Kind == Approving:
+			all = append(all, step.waitsForPeople())
+		case step.Status == StepRunning && step.Cancelled && step.Work != nil:
+			all = append(all, step.ID+": the agents to tell that it has stopped")
 		case step.Status == StepRunning && step.Cancelled:
 			all = append(all, step.ID+": its script to answer that it has stopped")
 		case step.Paused != nil && !step.finished():

@@ -26,7 +26,9 @@ func (s State) applyAbort(e Event) (State, error) {
 	for i := range s.Steps {
 		step := &s.Steps[i]
 		switch {
-		case step.Kind != Migration:
+		case step.Kind == Approving && step.Status == StepRunning:
+			step.withdraw(e.At, "the rollout was aborted")
+		case !step.works():
 			step.undo()
 		case step.Status == StepRunning:
 			step.Status, step.Ended, step.Deadline, step.Left, step.Cancelled = StepFailed, e.At, time.Time{}, 0, false
@@ -55,7 +57,10 @@ func (s State) applyBackward(e Event) (State, error) {
 	for i := range s.Steps {
 		step := &s.Steps[i]
 		step.NoRevert = slices.Contains(e.Missing, step.ID)
-		if step.Kind == Migration && step.Status == StepRunning {
+		if step.Kind == Approving && step.Status == StepRunning {
+			step.withdraw(e.At, "the rollout was taken backward")
+		}
+		if step.works() && step.Status == StepRunning {
 			step.Cancelled, step.Paused = true, nil
 			s.hold(step, e.At)
 			continue
@@ -76,7 +81,8 @@ func (s *Step) undo() {
 		s.Status = StepFailed
 	}
 	switch {
-	case s.Attempt == 0, s.Status == StepReverted, s.NoRevert, s.Kind != Migration && s.Status == StepFailed:
+	case s.Attempt == 0, s.Status == StepReverted, s.NoRevert, !s.works() && s.Status == StepFailed,
+		s.Kind == Approving, s.Work != nil && !s.Work.Backward:
 		return
 	}
 	s.Status, s.Revert, s.Back, s.Deadline, s.Error = StepPending, true, false, time.Time{}, nil
@@ -91,7 +97,7 @@ func (s State) advanceBack(at time.Time) State {
 	left, blocked := false, s.blockedBack()
 	for i := range s.Steps {
 		step := &s.Steps[i]
-		if s.Status == Aborting && step.Kind == Migration {
+		if s.Status == Aborting && step.works() {
 			continue
 		}
 		if step.Status == StepPending && step.Revert && !s.holds(*step) && !blocked[i] {
@@ -132,7 +138,7 @@ func (s State) blockedBack() []bool {
 	}
 	latest := stageBefore
 	for _, step := range s.Steps {
-		if step.unsettled() && (s.Status != Aborting || step.Kind != Migration) {
+		if step.unsettled() && (s.Status != Aborting || !step.works()) {
 			block(step)
 			latest = max(latest, step.stage())
 		}

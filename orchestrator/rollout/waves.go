@@ -11,7 +11,8 @@ import (
 // What is skipped is in none.
 func (s State) Waves() [][]Step {
 	plan := s.Steps
-	s.Steps = slices.Clone(plan)
+	s.Steps, s.Until = slices.Clone(plan), ""
+	s = s.advance(s.Created)
 	var waves [][]Step
 	for running := s.Running(); len(running) > 0; running = s.Running() {
 		wave := make([]Step, len(running))

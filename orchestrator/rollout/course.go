@@ -1,0 +1,306 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// ApprovalID is the id of the approval with which a rollout begins where its policy
+// requires one.
+const ApprovalID = "approval"
+
+// Limits of a workflow.
+const (
+	MaxItems     = 200
+	MaxChecklist = 100
+	MaxApprovals = 100 // that one question may need
+	MaxText      = 2000
+	MaxLabels    = 16
+	MaxHosts     = 1000 // that a step may need, or run on at once
+)
+
+// course is a release's workflow with what it leaves out: the approval that the policy
+// requires, and where the maintenance of the strategy downtime begins. It is nil for a
+// release that has phases alone; those have their order by themselves.
+func (r Release) course() []Item {
+	if len(r.Workflow) == 0 && !r.Approvals.Required {
+		return nil
+	}
+	items := slices.Clone(r.Workflow)
+	if len(items) == 0 {
+		for _, phase := range r.Phases() {
+			items = append(items, Item{Phase: phase})
+		}
+	}
+	closed := slices.ContainsFunc(items, func(i Item) bool { return i.Traffic == MaintenanceOn && len(i.Services) == 0 })
+	if r.Strategy == Downtime && !closed {
+		at := slices.IndexFunc(items, func(i Item) bool {
+			return i.Phase == protocol.Offline || i.Phase == protocol.Online || i.Traffic == Open
+		})
+		if at >= 0 {
+			items = slices.Insert(items, at, Item{Traffic: MaintenanceOn})
+		}
+	}
+	if r.Approvals.Required {
+		items = slices.Insert(items, 0, Item{Name: ApprovalID, Approval: &Question{
+			Text: fmt.Sprintf("Shall %s %s go live?", r.App, r.Version),
+		}})
+	}
+	return items
+}
+
+// Phases lists the phases of the release, in their order: those of its workflow or, without
+// one, those in which it has something to do.
+func (r Release) Phases() []protocol.Phase {
+	if len(r.Workflow) == 0 {
+		return r.possible()
+	}
+	var phases []protocol.Phase
+	for _, item := range r.Workflow {
+		if item.Phase != "" {
+			phases = append(phases, item.Phase)
+		}
+	}
+	return phases
+}
+
+// possible lists the phases in which the release can have something to do.
+func (r Release) possible() []protocol.Phase {
+	var phases []protocol.Phase
+	for _, phase := range protocol.ServicePhases() {
+		switch {
+		case slices.ContainsFunc(r.Services, func(s Service) bool { return slices.Contains(s.Migrations, phase) }),
+			phase == protocol.Offline && r.Strategy == Downtime && len(r.Services) > 0,
+			phase == protocol.Online && len(r.Services) > 0:
+			phases = append(phases, phase)
+		}
+	}
+	if r.Setup {
+		phases = append(phases, protocol.Setup)
+	}
+	return phases
+}
+
+// Touches lists the services whose traffic the release moves: its own, and those that it
+// drains.
+func (r Release) Touches() []string {
+	var all []string
+	for _, s := range r.Services {
+		all = append(all, s.Name)
+	}
+	return append(all, r.drained()...)
+}
+
+// drained lists the services that the release takes the traffic from.
+func (r Release) drained() []string {
+	var all []string
+	for _, item := range r.Workflow {
+		if item.Traffic == Drain {
+			all = append(all, item.Services...)
+		}
+	}
+	return all
+}
+
+// stageOf is the last stage of a phase.
+func (r Release) stageOf(phase protocol.Phase) int {
+	for i, item := range r.course() {
+		if item.Phase == phase {
+			return i + 1
+		}
+	}
+	return Step{Kind: Migration, Phase: phase}.stage()
+}
+
+// validateWorkflow reports what is wrong with a workflow that came over the wire.
+func (r Release) validateWorkflow() error {
+	if err := r.Approvals.validate(); err != nil {
+		return err
+	}
+	if r.Requires != nil {
+		if err := protocol.ValidateVersion(r.Requires.Version); err != nil {
+			return fmt.Errorf("requires: %w", err)
+		}
+	}
+	if len(r.Workflow) > MaxItems {
+		return fmt.Errorf("workflow has %d entries, at most %d are allowed", len(r.Workflow), MaxItems)
+	}
+	if len(r.Workflow) == 0 {
+		return nil
+	}
+	v := workflowCheck{release: r, names: make(map[string]bool), moved: make(map[string]bool), offlineAt: -1, openAt: -1}
+	for i, item := range r.Workflow {
+		if err := v.item(i, item); err != nil {
+			return fmt.Errorf("workflow entry %d: %w", i+1, err)
+		}
+	}
+	if v.openAt >= 0 && v.offlineAt > v.openAt {
+		return fmt.Errorf("workflow: the gates open before the phase offline")
+	}
+	for _, phase := range r.possible() {
+		if phase == protocol.Offline && !slices.ContainsFunc(r.Services, func(s Service) bool { return slices.Contains(s.Migrations, phase) }) {
+			continue
+		}
+		if !slices.Contains(v.phases, phase) {
+			return fmt.Errorf("workflow: the phase %s is missing", phase)
+		}
+	}
+	return nil
+}
+
+// workflowCheck goes through a workflow.
+type workflowCheck struct {
+	release           Release
+	phases            []protocol.Phase
+	names, moved      map[string]bool
+	offlineAt, openAt int // entries; -1: not seen
+}
+
+func (v *workflowCheck) item(at int, i Item) error {
+	kinds := 0
+	for _, given := range []bool{i.Phase != "", i.Traffic != "", i.Approval != nil, i.Work != nil} {
+		if given {
+			kinds++
+		}
+	}
+	switch {
+	case kinds != 1:
+		return fmt.Errorf("it must be one of a phase, a move of traffic, an approval, or a command or check")
+	case i.Phase != "":
+		return v.phase(at, i.Phase)
+	case i.Traffic != "":
+		return v.move(at, i)
+	}
+	if err := protocol.ValidateName(i.Name); err != nil {
+		return err
+	}
+	if i.Name == ApprovalID || v.names[i.Name] {
+		return fmt.Errorf("the name %q is taken", i.Name)
+	}
+	v.names[i.Name] = true
+	if i.Approval != nil {
+		return i.Approval.validate()
+	}
+	return i.Work.validate()
+}
+
+func (v *workflowCheck) phase(at int, phase protocol.Phase) error {
+	order := append(protocol.ServicePhases(), protocol.Setup)
+	place := slices.Index(order, phase)
+	switch {
+	case place < 0:
+		return fmt.Errorf("unknown phase %q", phase)
+	case len(v.phases) > 0 && slices.Index(order, v.phases[len(v.phases)-1]) >= place:
+		return fmt.Errorf("phase %s cannot stand behind phase %s", phase, v.phases[len(v.phases)-1])
+	case !slices.Contains(v.release.possible(), phase):
+		return fmt.Errorf("phase %s has nothing to do in this release", phase)
+	}
+	v.phases = append(v.phases, phase)
+	switch {
+	case phase == protocol.Offline:
+		v.offlineAt = at
+	case phase == protocol.Online && v.openAt < 0:
+		v.openAt = at
+	}
+	return nil
+}
+
+func (v *workflowCheck) move(at int, i Item) error {
+	switch i.Traffic {
+	case Open:
+		if v.openAt >= 0 || len(i.Services) > 0 {
+			return fmt.Errorf("the gates open once, before the phase online, and all of them")
+		}
+		v.openAt = at
+		return nil
+	case MaintenanceOn, MaintenanceOff:
+		if v.openAt >= 0 {
+			return fmt.Errorf("%s behind the opening of the gates has no effect", i.Traffic)
+		}
+	case Drain:
+		if len(i.Services) == 0 {
+			return fmt.Errorf("a drain names the services that the release no longer holds")
+		}
+	default:
+		return fmt.Errorf("unknown move of traffic %q", i.Traffic)
+	}
+	for _, name := range i.Services {
+		held := slices.ContainsFunc(v.release.Services, func(s Service) bool { return s.Name == name })
+		id := string(i.Traffic) + " " + name
+		switch err := protocol.ValidateName(name); {
+		case err != nil:
+			return err
+		case held != (i.Traffic != Drain):
+			return fmt.Errorf("%s of %q: maintenance is of services that the release holds, a drain of others", i.Traffic, name)
+		case v.moved[id]:
+			return fmt.Errorf("%s of %s stands there twice", i.Traffic, name)
+		case i.Traffic == MaintenanceOff && !v.moved[string(MaintenanceOn)+" "+name] && !v.moved[string(MaintenanceOn)]:
+			return fmt.Errorf("the maintenance of %s ends before it has begun", name)
+		}
+		v.moved[id] = true
+	}
+	if len(i.Services) > 0 {
+		return nil
+	}
+	if v.moved[string(i.Traffic)] {
+		return fmt.Errorf("%s stands there twice", i.Traffic)
+	}
+	v.moved[string(i.Traffic)] = true
+	return nil
+}
+
+func (p Policy) validate() error {
+	switch {
+	case p.Count < 0 || p.Count > MaxApprovals:
+		return fmt.Errorf("approvals: count is %d, it must be from 1 to %d, or 0 for 1", p.Count, MaxApprovals)
+	case len(p.By) > MaxApprovals:
+		return fmt.Errorf("approvals: %d people may approve, at most %d are allowed", len(p.By), MaxApprovals)
+	case p.Deadline < 0:
+		return fmt.Errorf("approvals: deadline is %s, it must not be negative", time.Duration(p.Deadline))
+	case len(p.By) > 0 && p.Count > len(p.By):
+		return fmt.Errorf("approvals: %d people have to approve, and only %d may", p.Count, len(p.By))
+	}
+	return nil
+}
+
+func (q Question) validate() error {
+	switch {
+	case q.Text == "" || len(q.Text) > MaxText:
+		return fmt.Errorf("the text of an approval has %d bytes, it must have 1 to %d", len(q.Text), MaxText)
+	case len(q.Checklist) > MaxChecklist:
+		return fmt.Errorf("the checklist has %d items, at most %d are allowed", len(q.Checklist), MaxChecklist)
+	case q.Deadline < 0:
+		return fmt.Errorf("deadline is %s, it must not be negative", time.Duration(q.Deadline))
+	}
+	for _, item := range q.Checklist {
+		if item == "" || len(item) > MaxText {
+			return fmt.Errorf("an item of the checklist has %d bytes, it must have 1 to %d", len(item), MaxText)
+		}
+	}
+	return nil
+}
+
+func (w Work) validate() error {
+	switch {
+	case w.Check && w.Backward:
+		return fmt.Errorf("a check changes nothing: there is nothing to undo")
+	case w.Timeout < 0:
+		return fmt.Errorf("timeout is %s, it must not be negative", time.Duration(w.Timeout))
+	case w.Retries < 0 || w.Retries > MaxRetries:
+		return fmt.Errorf("retries is %d, it must be from 0 to %d", w.Retries, MaxRetries)
+	case w.Backoff < 0 || time.Duration(w.Backoff) > MaxBackoff:
+		return fmt.Errorf("backoff is %s, it must be at most %s", time.Duration(w.Backoff), MaxBackoff)
+	case len(w.On) > MaxLabels:
+		return fmt.Errorf("on has %d labels, at most %d are allowed", len(w.On), MaxLabels)
+	case w.Need.Hosts < 0 || w.Need.Hosts > MaxHosts || w.Need.Percent < 0 || w.Need.Percent > 100 || w.Need.Hosts > 0 && w.Need.Percent > 0:
+		return fmt.Errorf("need is neither a number of hosts from 1 to %d nor a share from 1 to 100 percent", MaxHosts)
+	case w.AtOnce < 0 || w.AtOnce > MaxHosts:
+		return fmt.Errorf("atOnce is %d, it must be from 1 to %d, or 0 for all", w.AtOnce, MaxHosts)
+	case len(w.On) == 0 && (w.Need != Need{} || w.AtOnce != 0):
+		return fmt.Errorf("need and atOnce are for steps that run on agents with labels")
+	}
+	return nil
+}

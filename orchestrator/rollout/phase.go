@@ -1,0 +1,97 @@
+package rollout
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// PhaseError says that a rollout cannot run to the end of a phase.
+type PhaseError struct {
+	Phase  protocol.Phase
+	Phases []protocol.Phase // that the release has
+	Before protocol.Phase   // that has to run first; empty: the release has no such phase
+}
+
+// Error names the phases that there are.
+func (e *PhaseError) Error() string {
+	if e.Before != "" {
+		return fmt.Sprintf("phase %s cannot run yet: phase %s has not run", e.Phase, e.Before)
+	}
+	names := make([]string, len(e.Phases))
+	for i, p := range e.Phases {
+		names[i] = string(p)
+	}
+	return fmt.Sprintf("there is no phase %q in this release: it has %s", e.Phase, strings.Join(names, ", "))
+}
+
+// bound is the last stage that may run.
+func (s State) bound() int {
+	phases := s.Release.Phases()
+	if s.Until == "" || len(phases) == 0 || s.Until == phases[len(phases)-1] {
+		return math.MaxInt
+	}
+	return s.Release.stageOf(s.Until)
+}
+
+// Held reports whether the rollout has come to the end of the phase that it was to run, and
+// waits for somebody to have it go on.
+func (s State) Held() bool {
+	if s.Status != Running || s.Until == "" {
+		return false
+	}
+	bound := s.bound()
+	return !slices.ContainsFunc(s.Steps, func(step Step) bool { return step.stage() <= bound && !step.finished() })
+}
+
+// until has the rollout run to the end of a phase; empty is its own end. Every phase before
+// it has run, or may run because it was asked for: up to the stage reached.
+func (s State) until(phase protocol.Phase, reached int) (State, error) {
+	phases := s.Release.Phases()
+	if phase != "" && !slices.Contains(phases, phase) {
+		return s, &PhaseError{Phase: phase, Phases: phases}
+	}
+	for _, before := range phases[:max(slices.Index(phases, phase), 0)] {
+		stage := s.Release.stageOf(before)
+		if stage > reached && slices.ContainsFunc(s.Steps, func(step Step) bool { return step.stage() <= stage && !step.finished() }) {
+			return s, &PhaseError{Phase: phase, Phases: phases, Before: before}
+		}
+	}
+	s.Until = phase
+	return s, nil
+}
+
+// applyFurther has a rollout that was to run some phases go on with a later one, or to its
+// end.
+func (s State) applyFurther(e Event) (State, error) {
+	if s.Status != Running || s.Until == "" {
+		return s, fmt.Errorf("%w: rollout %s is %s, and goes to its end", ErrStale, s.ID, s.Status)
+	}
+	was := s.bound()
+	s, err := s.until(e.Until, was)
+	if err != nil {
+		return s, err
+	}
+	if s.bound() <= was {
+		return s, fmt.Errorf("%w: rollout %s has come to the end of phase %s already", ErrStale, s.ID, e.Until)
+	}
+	return s.advance(e.At), nil
+}
+
+// TurnsBack reports whether the rollout has to be taken backward by itself: a check has
+// failed behind the gate, and the release wants that.
+func (s State) TurnsBack() bool {
+	if !s.Release.AutoRevert || s.Status != Failed || s.Backward != nil {
+		return false
+	}
+	gate := math.MaxInt
+	for _, step := range s.Steps {
+		if step.Kind == Traffic && !step.Drain && step.Attempt > 0 {
+			gate = min(gate, step.stage())
+		}
+	}
+	return slices.ContainsFunc(s.FailedSteps(), func(step Step) bool { return step.Kind == Check && step.stage() > gate })
+}
