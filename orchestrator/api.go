@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/micro"
@@ -34,6 +35,9 @@ const (
 	CodeOlder       = "older"         // the version is older than what has run
 	CodeMustNotSkip = "must_not_skip" // a version in between has to be rolled out first
 	CodePlanChanged = "plan_changed"  // what the plan depends on has changed since it was made
+	CodeNotAllowed  = "not_allowed"   // somebody else may say so, or it is not known who does
+	CodeRequires    = "requires"      // another version has to be completed first
+	CodePhase       = "phase"         // the release has no such phase, or another one has to run first
 )
 
 // DeployRequest asks for a rollout. The id is the client's, a UUID v7, so that a
@@ -48,8 +52,21 @@ type DeployRequest struct {
 
 	AllowOlder bool `json:"allowOlder,omitempty"` // bring a version older than what has run
 
+	// Phase is where the rollout stops, until the same release is deployed again; empty: it
+	// goes to its end. A rollout that has stopped so is gone on with.
+	Phase protocol.Phase `json:"phase,omitempty"`
+
 	Plan      string         `json:"plan,omitempty"`      // id of a plan, or at least 12 digits of it: be refused if it is another one by now
 	DependsOn *rollout.Basis `json:"dependsOn,omitempty"` // of that plan; the refusal says then what has changed
+
+	known bool // the bus says who By is
+}
+
+// ApproveRequest answers the question of an approval step with yes, or confirms one item of
+// its checklist.
+type ApproveRequest struct {
+	StepRequest
+	Item int `json:"item,omitempty"` // from 1; 0: approve the whole
 }
 
 // AbortRequest asks for a rollout to be aborted: the version before serves again, data stays
@@ -126,11 +143,19 @@ type RolloutRequest struct {
 	Rollout string `json:"rollout"`
 	By      string `json:"by,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+
+	known bool // the bus says who By is
 }
 
 // AppRequest names an app; empty means all.
 type AppRequest struct {
 	App string `json:"app,omitempty"`
+}
+
+// HostsRequest asks what agents have done for a rollout.
+type HostsRequest struct {
+	Rollout string `json:"rollout"` // id or any unique beginning of it
+	Step    string `json:"step"`
 }
 
 // LedgerRequest asks for what has run, oldest first.
@@ -228,7 +253,7 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 	var crew crew
 	defer crew.dismiss()
 	defer func() { _ = service.Stop() }() // the connection may be gone
-	endpoints := map[string]micro.Handler{
+	endpoints := map[string]endpoint{
 		"deploy": answer(ctx, o, &crew, o.deploy),
 		"plan":   answer(ctx, o, &crew, o.foretell),
 		"retry":  answer(ctx, o, &crew, o.retry),
@@ -237,6 +262,11 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 		"resume": answer(ctx, o, &crew, o.resume),
 		"mark":   answer(ctx, o, &crew, o.mark),
 		"pace":   answer(ctx, o, &crew, o.pace),
+
+		"approve": answer(ctx, o, &crew, o.approve),
+		"reject":  answer(ctx, o, &crew, o.reject),
+		"agents":  answer(ctx, o, &crew, o.agents),
+		"hosts":   answer(ctx, o, &crew, o.hosts),
 
 		"backward": answer(ctx, o, &crew, o.backward),
 		"show":     answer(ctx, o, &crew, o.show),
@@ -251,6 +281,13 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 		if err := service.AddEndpoint(name, handler, micro.WithEndpointSubject(protocol.APISubject(name))); err != nil {
 			return fmt.Errorf("serve the API: %w", err)
 		}
+		if !handler.personal {
+			continue
+		}
+		as := micro.WithEndpointSubject(protocol.APISubject(name) + ".*")
+		if err := service.AddEndpoint(name+"-as", handler, as); err != nil {
+			return fmt.Errorf("serve the API: %w", err)
+		}
 	}
 	if err := o.nc.FlushTimeout(flushTimeout); err != nil {
 		return fmt.Errorf("serve the API: %w", err)
@@ -262,10 +299,11 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 
 // answer makes an endpoint of a function from a request to its result. NATS calls an
 // endpoint for one request after the other; the crew lets none wait for another.
-func answer[In, Out any](ctx context.Context, o *Orchestrator, c *crew, f func(context.Context, In) (Out, error)) micro.Handler {
-	return micro.HandlerFunc(func(q micro.Request) {
+func answer[In, Out any](ctx context.Context, o *Orchestrator, c *crew, f func(context.Context, In) (Out, error)) endpoint {
+	_, personal := any(new(In)).(person)
+	return endpoint{personal: personal, Handler: micro.HandlerFunc(func(q micro.Request) {
 		c.do(func() {
-			out, err := result(ctx, o, q.Data(), f)
+			out, err := result(ctx, o, q, f)
 			if err != nil {
 				out, err = json.Marshal(map[string]*protocol.ServiceError{"error": describe(err)})
 			}
@@ -276,18 +314,27 @@ func answer[In, Out any](ctx context.Context, o *Orchestrator, c *crew, f func(c
 				o.log.Warn("answer of the API not sent", zap.String("endpoint", q.Subject()), zap.Error(err))
 			}
 		})
-	})
+	})}
+}
+
+// endpoint answers a command.
+type endpoint struct {
+	micro.Handler
+	personal bool // it matters who asks
 }
 
 // result does a command on what is known when it is asked for.
-func result[In, Out any](ctx context.Context, o *Orchestrator, request []byte, f func(context.Context, In) (Out, error)) ([]byte, error) {
+func result[In, Out any](ctx context.Context, o *Orchestrator, q micro.Request, f func(context.Context, In) (Out, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	var in In
-	if len(request) > 0 {
+	if request := q.Data(); len(request) > 0 {
 		if err := json.Unmarshal(request, &in); err != nil {
 			return nil, refuse(CodeInvalid, "see the reference of the API for its fields", "the request is not JSON of the expected form: %v", err)
 		}
+	}
+	if err := known(&in, q.Subject()); err != nil {
+		return nil, err
 	}
 	if _, deploys := any(in).(DeployRequest); !deploys { // that finds out itself what is newest of its app
 		if err := o.catchUp(ctx); err != nil {
@@ -311,6 +358,7 @@ func refuse(code, hint, format string, args ...any) error {
 
 func describe(err error) *protocol.ServiceError {
 	var given *protocol.ServiceError
+	var phase *rollout.PhaseError
 	switch {
 	case errors.As(err, &given):
 		return given
@@ -318,6 +366,10 @@ func describe(err error) *protocol.ServiceError {
 		return &protocol.ServiceError{Code: CodeNotFound, Message: err.Error(), Hint: "golive history lists the rollouts"}
 	case errors.Is(err, rollout.ErrUnknown):
 		return &protocol.ServiceError{Code: CodeUnavailable, Message: err.Error(), Hint: "a newer golive is at work here: bring all of them up to its version, and try again"}
+	case errors.Is(err, rollout.ErrNotAllowed):
+		return &protocol.ServiceError{Code: CodeNotAllowed, Message: strings.TrimPrefix(err.Error(), rollout.ErrNotAllowed.Error()+": "), Hint: "golive show ROLLOUT tells who may"}
+	case errors.As(err, &phase):
+		return &protocol.ServiceError{Code: CodePhase, Message: err.Error(), Hint: phaseHint(phase)}
 	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrConflict):
 		return &protocol.ServiceError{Code: CodeConflict, Message: err.Error(), Hint: "golive show ROLLOUT tells how it stands"}
 	}

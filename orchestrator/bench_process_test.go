@@ -91,7 +91,7 @@ func workFor(ctx context.Context, r *relay.Relay, script sdk.Script) error {
 	if err != nil {
 		return err
 	}
-	wait := listenSDK(ctx, r, fleet(apps, apps, 0), script)
+	wait := listenSDK(ctx, r, releasesOf(apps, apps, 0), script)
 	fmt.Println("ready")
 	return wait()
 }

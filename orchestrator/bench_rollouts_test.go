@@ -32,7 +32,7 @@ func BenchmarkRollouts(b *testing.B) {
 	syncedAndNot(b, func(b *testing.B, unsynced bool) {
 		for _, atOnce := range []int{1, 100, 1000} {
 			b.Run(fmt.Sprintf("at-once=%d", atOnce), func(b *testing.B) {
-				s, releases := newBenchStage(b, unsynced), fleet(atOnce, b.N, 0)
+				s, releases := newBenchStage(b, unsynced), releasesOf(atOnce, b.N, 0)
 				s.listenBare(releases, answerByName)
 				s.measureRollouts(releases)
 			})
@@ -49,19 +49,19 @@ func BenchmarkRolloutKinds(b *testing.B) {
 	const atOnce = 100
 	syncedAndNot(b, func(b *testing.B, unsynced bool) {
 		b.Run("kind=reply", func(b *testing.B) {
-			s, releases := newBenchStage(b, unsynced), fleet(atOnce, b.N, 0)
+			s, releases := newBenchStage(b, unsynced), releasesOf(atOnce, b.N, 0)
 			s.listenBare(releases, answerByReply)
 			s.measureRollouts(releases)
 		})
 		b.Run("kind=sdk", func(b *testing.B) {
-			s, releases := newBenchStage(b, unsynced), fleet(atOnce, b.N, 0)
+			s, releases := newBenchStage(b, unsynced), releasesOf(atOnce, b.N, 0)
 			ctx, stop := context.WithCancel(context.Background())
 			wait := listenSDK(ctx, s.connect(), releases, nothing)
 			b.Cleanup(func() { stop(); s.must(wait()) })
 			s.measureRollouts(releases)
 		})
 		b.Run("kind=instance", func(b *testing.B) {
-			s, releases := newBenchStage(b, unsynced), fleet(atOnce, b.N, 1)
+			s, releases := newBenchStage(b, unsynced), releasesOf(atOnce, b.N, 1)
 			s.listenBare(releases, answerByName)
 			s.measureRollouts(releases)
 		})
@@ -97,7 +97,7 @@ func (s *benchStage) measureRollouts(releases [][]rollout.Release) {
 //	go test -run '^$' -bench OneRollout -benchtime 1000x -count 6 ./orchestrator
 func BenchmarkOneRollout(b *testing.B) {
 	syncedAndNot(b, func(b *testing.B, unsynced bool) {
-		s, releases := newBenchStage(b, unsynced), fleet(100, b.N, 0)
+		s, releases := newBenchStage(b, unsynced), releasesOf(100, b.N, 0)
 		s.listenBare(releases, answerByName)
 		s.orchestrate()
 		observer := playRole(b, "observer", s.server.URL(), envBenchApps+"="+strconv.Itoa(len(releases)))

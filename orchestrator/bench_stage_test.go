@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
@@ -112,7 +113,9 @@ func (s *benchStage) engine(r *relay.Relay, log *zap.Logger) *orchestrator.Orche
 	s.must(err)
 	g, err := gate.New(ctx, nc, 1)
 	s.must(err)
-	o, err := orchestrator.New(orchestrator.Config{Conn: nc, Journal: j, Ledger: l, Gate: g, Logger: log})
+	f, err := fleet.New(ctx, nc, 1)
+	s.must(err)
+	o, err := orchestrator.New(orchestrator.Config{Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Logger: log})
 	s.must(err)
 	return o
 }
@@ -189,8 +192,8 @@ func benchRelease(app, version, instances int) rollout.Release {
 	}
 }
 
-// fleet gives that many releases, by app: one version after the other.
-func fleet(apps, releases, instances int) [][]rollout.Release {
+// releasesOf gives that many releases, by app: one version after the other.
+func releasesOf(apps, releases, instances int) [][]rollout.Release {
 	all := make([][]rollout.Release, min(apps, releases))
 	for n := range releases {
 		app := n % len(all)

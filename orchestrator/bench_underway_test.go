@@ -30,7 +30,7 @@ func manyApps() [][]rollout.Release {
 	if testing.Short() {
 		n = underWayShort
 	}
-	return fleet(n, n, 0)
+	return releasesOf(n, n, 0)
 }
 
 // BenchmarkMemoryUnderWay measures the memory of golive serve, with its server in another

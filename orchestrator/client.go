@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 
@@ -14,7 +15,12 @@ import (
 
 // Client speaks to the orchestrators of an environment over its bus. It is safe for
 // concurrent use.
-type Client struct{ nc *nats.Conn }
+type Client struct {
+	nc *nats.Conn
+
+	once sync.Once
+	user string // of the bus; empty: it has none, or does not tell
+}
 
 // NewClient uses nc, which stays the caller's.
 func NewClient(nc *nats.Conn) *Client { return &Client{nc: nc} }
@@ -24,7 +30,7 @@ var ErrNoOrchestrator = errors.New("no orchestrator answers on this bus")
 
 // call sends one command and waits for its result. An error of the API is a
 // *protocol.ServiceError.
-func call[Out any](ctx context.Context, c *Client, command string, in any) (Out, error) {
+func call[Out, In any](ctx context.Context, c *Client, command string, in In) (Out, error) {
 	var out Out
 	data, err := json.Marshal(in)
 	if err != nil {
@@ -32,7 +38,14 @@ func call[Out any](ctx context.Context, c *Client, command string, in any) (Out,
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout+flushTimeout)
 	defer cancel()
-	m, err := c.nc.RequestWithContext(ctx, protocol.APISubject(command), data)
+	subject := protocol.APISubject(command)
+	if _, personal := any(&in).(person); personal {
+		c.once.Do(func() { c.user, _ = User(ctx, c.nc) }) // who is not known asks as such
+		if c.user != "" {
+			subject = protocol.UserAPISubject(command, c.user)
+		}
+	}
+	m, err := c.nc.RequestWithContext(ctx, subject, data)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return out, ErrNoOrchestrator
 	}
@@ -132,4 +145,24 @@ func (c *Client) Ledger(ctx context.Context, q LedgerRequest) ([]ledger.Entry, e
 // Version asks an orchestrator who it is.
 func (c *Client) Version(ctx context.Context) (VersionInfo, error) {
 	return call[VersionInfo](ctx, c, "version", struct{}{})
+}
+
+// Approve answers the question of an approval step, or confirms an item of its checklist.
+func (c *Client) Approve(ctx context.Context, q ApproveRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "approve", q)
+}
+
+// Reject answers the question of an approval step with no.
+func (c *Client) Reject(ctx context.Context, q StepRequest) (RolloutView, error) {
+	return call[RolloutView](ctx, c, "reject", q)
+}
+
+// Agents lists the agents that are alive, by name.
+func (c *Client) Agents(ctx context.Context) ([]protocol.Agent, error) {
+	return call[[]protocol.Agent](ctx, c, "agents", struct{}{})
+}
+
+// Hosts tells what agents have done for a step of a rollout.
+func (c *Client) Hosts(ctx context.Context, q HostsRequest) ([]protocol.Host, error) {
+	return call[[]protocol.Host](ctx, c, "hosts", q)
 }

@@ -9,7 +9,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // deploy begins a rollout, or puts it into the app's queue. The plan is made on what is
@@ -20,6 +22,14 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 	}
 	if err := q.Release.Validate(); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "correct golive.yaml", "%v", err)
+	}
+	if q.Release = o.governed(q.Release); q.Release.Approvals.NotStarter {
+		if err := o.identified(q.known, "deploy"); err != nil {
+			return RolloutView{}, err
+		}
+	}
+	if err := q.Release.Validate(); err != nil {
+		return RolloutView{}, refuse(CodeInvalid, "the environment's policy and the release's own do not fit together: correct one of them", "%v", err)
 	}
 	q.By, q.Reason = clip(q.By), clip(q.Reason)
 	if err := q.checkPlanned(); err != nil {
@@ -45,6 +55,9 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (journal.Record, error) {
 	app := q.Release.App
 	if own, known := o.sight.newest(q.Rollout); known && own.State.Release.App == app {
+		return own, nil
+	}
+	if own, known := o.asked(q); known {
 		return own, nil
 	}
 	after := o.sight.newestOf(app)
@@ -73,15 +86,21 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 		return journal.Record{}, err
 	}
 	open := o.sight.ofApp(app)
-	busy := slices.IndexFunc(open, func(r journal.Record) bool { return r.State.Status != rollout.Failed })
+	busy := slices.IndexFunc(open, func(r journal.Record) bool { return !givesWay(r) })
 	if busy < 0 {
+		if err := o.checkRequires(ctx, q.Release); err != nil {
+			return journal.Record{}, err
+		}
 		if err := o.checkPlan(ctx, q, facts, open); err != nil {
 			return journal.Record{}, err
 		}
 		return o.plan(ctx, planned{
 			release: q.Release, facts: facts, id: q.Rollout, by: q.By, reason: q.Reason, allowOlder: q.AllowOlder, failed: open,
-			store: o.journal.Begin,
+			phase: q.Phase, store: o.journal.Begin,
 		}, after)
+	}
+	if goesFurther(open[busy].State, q.Release) {
+		return o.further(ctx, q, open[busy])
 	}
 	if !q.Queue && !q.Replace {
 		return journal.Record{}, underWay(open[busy].State)
@@ -92,8 +111,46 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 	return o.enqueue(ctx, q, after)
 }
 
+// givesWay reports whether a rollout ends when another one of its app begins: it has failed,
+// and does not go backward by itself.
+func givesWay(r journal.Record) bool { return r.State.Status == rollout.Failed && !r.State.TurnsBack() }
+
+// goesFurther reports whether a deploy of a release has a rollout go on that was to run some
+// phases only.
+func goesFurther(s rollout.State, r rollout.Release) bool {
+	return s.Status == rollout.Running && s.Until != "" && s.Release.Version == r.Version && s.Release.Digest == r.Digest
+}
+
+// asked finds the rollout that the same request has had go further already.
+func (o *Orchestrator) asked(q DeployRequest) (journal.Record, bool) {
+	for _, r := range o.sight.ofApp(q.Release.App) {
+		if r.State.Asked == q.Rollout {
+			return r, true
+		}
+	}
+	return journal.Record{}, false
+}
+
+// further has a rollout that was to run some phases go on.
+func (o *Orchestrator) further(ctx context.Context, q DeployRequest, r journal.Record) (journal.Record, error) {
+	return o.apply(ctx, q.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
+		if q.Phase != "" && s.Until == q.Phase {
+			return nil, nil // it goes that far already
+		}
+		if !goesFurther(s, q.Release) {
+			return nil, rollout.ErrConflict
+		}
+		return &rollout.Event{Type: rollout.FurtherAsked, At: time.Now().UTC(), Until: q.Phase, Asked: q.Rollout, By: q.By, Reason: q.Reason}, nil
+	})
+}
+
 // underWay refuses a rollout beside one that has not ended.
 func underWay(s rollout.State) error {
+	if s.Held() {
+		return refuse(CodeRolloutOpen,
+			"golive deploy of that very release has it go on; golive abort "+s.ID+" ends it; golive deploy --replace aborts it and takes its place",
+			"rollout %s of %s %s has run to the end of phase %s, and is of another release: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version, s.Until)
+	}
 	return refuse(CodeRolloutOpen,
 		"golive show "+s.ID+" tells how far it is; golive deploy --queue waits for its end, --replace aborts it",
 		"rollout %s of %s %s is %s: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version, s.Status)
@@ -115,6 +172,7 @@ type planned struct {
 	facts          rollout.Facts
 	id, by, reason string
 	allowOlder     bool
+	phase          protocol.Phase   // at whose end it stops; empty: it goes to its own
 	failed         []journal.Record // rollouts of the app that give way
 	store          store
 }
@@ -133,7 +191,7 @@ func (o *Orchestrator) plan(ctx context.Context, p planned, after uint64) (journ
 		}
 		return journal.Record{}, rollout.ErrConflict // the app has a newer event now
 	}
-	state, err := rollout.Compile(p.id, p.by, time.Now().UTC(), p.release, p.facts)
+	state, err := rollout.CompileUntil(p.id, p.by, time.Now().UTC(), p.release, p.facts, p.phase)
 	if err != nil {
 		return journal.Record{}, err
 	}
@@ -193,17 +251,39 @@ func (o *Orchestrator) takeRoute(ctx context.Context, step rollout.Step, s rollo
 // checkOwners refuses a release that holds another app's service. That nobody has one yet
 // must not be old news.
 func (o *Orchestrator) checkOwners(ctx context.Context, r rollout.Release) error {
-	if slices.ContainsFunc(r.Services, func(s rollout.Service) bool { return o.index.Owner(s.Name) == "" }) {
+	if slices.ContainsFunc(r.Touches(), func(service string) bool { return o.index.Owner(service) == "" }) {
 		if err := o.catchUp(ctx); err != nil {
 			return err
 		}
 	}
-	for _, s := range r.Services {
-		if owner := o.index.Owner(s.Name); owner != "" && owner != r.App {
-			return refuse(CodeInvalid, "choose another name for the service", "service %s belongs to app %s in this environment", s.Name, owner)
+	for _, service := range r.Touches() {
+		if owner := o.index.Owner(service); owner != "" && owner != r.App {
+			return refuse(CodeInvalid, "choose another name for the service", "service %s belongs to app %s in this environment", service, owner)
 		}
 	}
 	return nil
+}
+
+// live finds the rollout by which this very release is live already. A release without steps
+// of its own does not need to know.
+func (o *Orchestrator) live(ctx context.Context, r rollout.Release, book *ledger.Book) (*rollout.Ran, error) {
+	if len(r.Workflow) == 0 && !r.Approvals.Required {
+		return nil, nil
+	}
+	for _, v := range slices.Backward(book.Versions()) {
+		if v.Void != "" {
+			continue
+		}
+		if v.Version != r.Version {
+			return nil, nil
+		}
+		found, err := o.journal.Load(ctx, r.App, v.Rollout)
+		if errors.Is(err, rollout.ErrNotFound) || err == nil && found.State.Release.Digest != r.Digest {
+			return nil, nil // its journal may have been dropped
+		}
+		return &rollout.Ran{Rollout: v.Rollout, At: v.At}, err
+	}
+	return nil, nil
 }
 
 // facts collects what a plan of r depends on.
@@ -213,12 +293,13 @@ func (o *Orchestrator) facts(ctx context.Context, r rollout.Release) (rollout.Fa
 		return rollout.Facts{}, err
 	}
 	f := rollout.Facts{Ran: book.Ran, Routes: make(map[string]rollout.Replace)}
-	for _, s := range r.Services {
-		route, err := o.gate.Route(ctx, s.Name)
+	for _, service := range r.Touches() {
+		route, err := o.gate.Route(ctx, service)
 		if err != nil {
 			return f, err
 		}
-		f.Routes[s.Name] = rollout.Replace{Revision: route.Revision, Online: route.Online()}
+		f.Routes[service] = rollout.Replace{Revision: route.Revision, Online: route.Online()}
 	}
-	return f, nil
+	f.Live, err = o.live(ctx, r, book)
+	return f, err
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
@@ -200,9 +201,13 @@ func (w *workplace) orchestrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f, err := fleet.New(opening, nc, w.Replicas)
+	if err != nil {
+		return err
+	}
 	var times atomic.Int64
 	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Replicas: w.Replicas, Heartbeat: heartbeat, Resend: resend, Logger: w.log,
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Replicas: w.Replicas, Heartbeat: heartbeat, Resend: resend, Logger: w.log,
 		At: func(p orchestrator.Point) {
 			if p != w.At || times.Add(1) != int64(w.Nth) {
 				return

@@ -41,16 +41,22 @@ func (o *Orchestrator) ground(ctx context.Context, r rollout.Release, id string,
 		}
 	}
 	facts := rollout.Facts{Ran: g.book.Ran, Routes: make(map[string]rollout.Replace)}
-	for _, s := range r.Services {
-		route, err := o.gate.Route(ctx, s.Name)
+	for _, service := range r.Touches() {
+		route, err := o.gate.Route(ctx, service)
 		if err != nil {
 			return g, err
 		}
 		found := rollout.Replace{Revision: route.Revision, Online: route.Online()}
-		if step, yes := taken[s.Name]; yes && !route.Settled() {
+		if step, yes := taken[service]; yes && !route.Settled() {
 			found.Online = step.Replaces.Online
 		}
-		g.routes[s.Name], g.keep[s.Name], facts.Routes[s.Name] = route, s.KeepOnline, found
+		g.routes[service], facts.Routes[service] = route, found
+	}
+	for _, s := range r.Services {
+		g.keep[s.Name] = s.KeepOnline
+	}
+	if facts.Live, err = o.live(ctx, r, g.book); err != nil {
+		return g, err
 	}
 	g.basis = rollout.NewBasis(r, facts)
 	for i := range g.basis.Routes {
@@ -83,7 +89,7 @@ func (g ground) live() string {
 // unchanged reports whether a step finds the traffic as it would leave it.
 func (g ground) unchanged(step rollout.Step) bool {
 	route := g.routes[step.Name]
-	if step.Kind != rollout.Traffic || !route.Settled() || route.Maintenance != nil {
+	if step.Kind != rollout.Traffic || step.Drain || !route.Settled() || route.Maintenance != nil {
 		return false
 	}
 	online := route.Online()

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
@@ -112,8 +113,10 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	g, err := gate.New(ctx, nc, 1)
 	e.must(err)
 	g.Patience = e.gatePatience
+	f, err := fleet.New(ctx, nc, 1)
+	e.must(err)
 	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Logger: e.log,
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Logger: e.log,
 	})
 	e.must(err)
 	return o

@@ -25,6 +25,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
@@ -50,12 +51,15 @@ type Config struct {
 	Ledger  *ledger.Store    // required
 	Gate    *gate.Gate       // required; New does not run it, Run does
 
-	Replicas  int           // of the buckets that setup services keep things in; 0 means 1
-	Heartbeat time.Duration // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
-	Resend    time.Duration // before a start that nobody listens to is sent again; 0: [DefaultResend]
-	Keep      time.Duration // after its end the journal of a rollout, and what it has put aside, is dropped, not what the ledger has of it; 0: never
-	Version   string        // of golive, as told by the API; empty: "0.0.0-dev"
-	Logger    *zap.Logger   // nil means silence
+	Fleet *fleet.Fleet // required
+
+	Policy    rollout.Policy // who may approve rollouts here; a release's own can only be stricter
+	Replicas  int            // of the buckets that setup services keep things in; 0 means 1
+	Heartbeat time.Duration  // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
+	Resend    time.Duration  // before a start that nobody listens to is sent again; 0: [DefaultResend]
+	Keep      time.Duration  // after its end the journal of a rollout, and what it has put aside, is dropped, not what the ledger has of it; 0: never
+	Version   string         // of golive, as told by the API; empty: "0.0.0-dev"
+	Logger    *zap.Logger    // nil means silence
 
 	// At, if it is not nil, is called whenever the engine has come to one of its named
 	// points; it may end the process there, to show that nothing is lost.
@@ -96,6 +100,7 @@ type Orchestrator struct {
 	journal *journal.Journal
 	store   *ledger.Store
 	gate    *gate.Gate
+	fleet   *fleet.Fleet
 	log     *zap.Logger
 	cfg     Config
 
@@ -105,13 +110,14 @@ type Orchestrator struct {
 	post   *post
 	claims jetstream.KeyValue
 	aside  *aside
+	users  bool // the bus has users, so it can be known who asks for something
 	ready  chan struct{}
 }
 
 // New checks c and fills in its defaults. It starts nothing.
 func New(c Config) (*Orchestrator, error) {
-	if c.Conn == nil || c.Journal == nil || c.Ledger == nil || c.Gate == nil {
-		return nil, errors.New("orchestrator: Conn, Journal, Ledger and Gate are required")
+	if c.Conn == nil || c.Journal == nil || c.Ledger == nil || c.Gate == nil || c.Fleet == nil {
+		return nil, errors.New("orchestrator: Conn, Journal, Ledger, Gate and Fleet are required")
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = DefaultHeartbeat
@@ -130,7 +136,7 @@ func New(c Config) (*Orchestrator, error) {
 	}
 	return &Orchestrator{
 		id: uuid.NewString(),
-		nc: c.Conn, journal: c.Journal, store: c.Ledger, gate: c.Gate, log: c.Logger, cfg: c,
+		nc: c.Conn, journal: c.Journal, store: c.Ledger, gate: c.Gate, fleet: c.Fleet, log: c.Logger, cfg: c,
 		sight: newSightings(), ready: make(chan struct{}),
 	}, nil
 }
@@ -179,6 +185,11 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	if o.aside, err = openAside(ctx, js, protocol.FailedRecordsBucket); err != nil {
 		return err
 	}
+	user, err := User(ctx, o.nc)
+	if err != nil {
+		return err
+	}
+	o.users = user != ""
 	if o.post, err = newPost(o.nc); err != nil {
 		return err
 	}

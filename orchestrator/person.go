@@ -192,12 +192,12 @@ func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journa
 			"nobody listens to the revert of %s: nothing was changed", strings.Join(missing, ", "))
 	}
 	e.Routes = make(map[string]uint64)
-	for _, service := range all[0].State.Release.Services {
-		route, err := o.gate.Route(ctx, service.Name)
+	for _, service := range all[0].State.Release.Touches() {
+		route, err := o.gate.Route(ctx, service)
 		if err != nil {
 			return none, err
 		}
-		e.Routes[service.Name] = route.Revision
+		e.Routes[service] = route.Revision
 	}
 	e.At = time.Now().UTC()
 	next, err := all[0].State.Apply(e)

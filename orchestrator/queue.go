@@ -19,7 +19,7 @@ func (o *Orchestrator) enqueue(ctx context.Context, q DeployRequest, after uint6
 	if err != nil {
 		return journal.Record{}, err
 	}
-	s.AllowOlder = q.AllowOlder
+	s.AllowOlder, s.Until = q.AllowOlder, q.Phase
 	return o.keep(ctx, s, after, o.journal.Begin)
 }
 
@@ -67,12 +67,16 @@ func (o *Orchestrator) beginQueued(ctx context.Context, app string) error {
 		}
 		open := o.sight.ofApp(app)
 		first := slices.IndexFunc(open, isQueued)
-		busy := slices.ContainsFunc(open, func(r journal.Record) bool { return !isQueued(r) && r.State.Status != rollout.Failed })
+		busy := slices.ContainsFunc(open, func(r journal.Record) bool { return !isQueued(r) && !givesWay(r) })
 		if first < 0 || busy {
 			return nil
 		}
 		next := open[first].State
-		err = o.beginNow(ctx, next, slices.DeleteFunc(open, isQueued), after)
+		failed := slices.DeleteFunc(open, isQueued)
+		if len(failed) > 0 && o.checkRequires(ctx, next.Release) != nil {
+			return nil // somebody may yet bring it to its end
+		}
+		err = o.beginNow(ctx, next, failed, after)
 		if !errors.Is(err, rollout.ErrConflict) {
 			return err
 		}
@@ -88,11 +92,11 @@ func (o *Orchestrator) beginNow(ctx context.Context, s rollout.State, failed []j
 	if err != nil {
 		return err
 	}
-	err = errors.Join(o.checkOwners(ctx, s.Release), o.checkVersions(ctx, s.Release, facts, s.AllowOlder))
+	err = errors.Join(o.checkOwners(ctx, s.Release), o.checkVersions(ctx, s.Release, facts, s.AllowOlder), o.checkRequires(ctx, s.Release))
 	if err == nil {
 		_, err = o.plan(ctx, planned{
 			release: s.Release, facts: facts, id: s.ID, by: s.By, reason: s.Event.Reason, allowOlder: s.AllowOlder, failed: failed,
-			store: o.journal.AppendNext,
+			phase: s.Until, store: o.journal.AppendNext,
 		}, after)
 		return err
 	}

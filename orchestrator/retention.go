@@ -68,6 +68,9 @@ func (o *Orchestrator) drop(ctx context.Context, r journal.Record) error {
 	if err := o.aside.drop(ctx, s.ID); err != nil {
 		return err
 	}
+	if err := o.fleet.Forget(ctx, s.ID); err != nil {
+		return err
+	}
 	err = o.journal.Drop(ctx, s.Release.App, s.ID, r.Sequence)
 	if errors.Is(err, rollout.ErrConflict) {
 		return nil // it goes on

@@ -73,6 +73,9 @@ func forwards(s rollout.State, step rollout.Step) gate.Order {
 		return order
 	}
 	order := gate.Order{Service: step.Name, Version: step.Version, Keep: step.Keep, Instances: step.Instances}
+	if step.Drain {
+		order.Version = ""
+	}
 	if step.Replaces != nil {
 		order.Replaces = step.Replaces.Revision
 	}

@@ -46,3 +46,29 @@ func (o *Orchestrator) checkVersions(ctx context.Context, r rollout.Release, fac
 	}
 	return nil
 }
+
+// checkRequires refuses a release while the version that it requires has not completed here.
+func (o *Orchestrator) checkRequires(ctx context.Context, r rollout.Release) error {
+	if r.Requires == nil {
+		return nil
+	}
+	book, err := o.index.Book(ctx, r.App)
+	if err != nil || book.Completed(r.Requires.Version) {
+		return err
+	}
+	hint := "roll out " + r.App + " " + r.Requires.Version + " first"
+	for _, open := range o.sight.ofApp(r.App) {
+		if s := open.State; s.Release.Version == r.Requires.Version {
+			hint = "rollout " + s.ID + " of it is " + string(s.Status) + ": golive watch " + s.ID + ", or golive deploy --queue waits for its end"
+		}
+	}
+	return refuse(CodeRequires, hint, "%s %s requires that %s has completed here, which it has not", r.App, r.Version, r.Requires.Version)
+}
+
+// phaseHint is what may be deployed instead.
+func phaseHint(e *rollout.PhaseError) string {
+	if e.Before != "" {
+		return "golive deploy --phase " + string(e.Before)
+	}
+	return "golive deploy --phase " + string(e.Phases[0]) + ", or without --phase for all"
+}

@@ -95,6 +95,9 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 			return err
 		}
 	}
+	if err := o.stopAgents(ctx, r); err != nil {
+		return err
+	}
 	doing, acting := errgroup.WithContext(ctx)
 	for _, step := range r.State.Todo() {
 		if !inCare(r.State.Event, step) {
@@ -102,6 +105,8 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 		}
 		doing.Go(func() error {
 			switch {
+			case step.Work != nil:
+				return o.workOnHosts(acting, r, step)
 			case step.Kind != rollout.Migration:
 				return o.moveTraffic(acting, r, step)
 			case step.Cancelled:
@@ -127,7 +132,7 @@ func inCare(e rollout.Event, step rollout.Step) bool {
 	case rollout.BackwardAsked, rollout.AbortAsked:
 		return step.Cancelled
 	case rollout.ResumeAsked: // it may have been paused before its start was sent
-		return step.Kind == rollout.Migration && (e.Step == "" || e.Step == step.ID)
+		return (step.Kind == rollout.Migration || step.Work != nil) && (e.Step == "" || e.Step == step.ID)
 	}
 	return false
 }
@@ -148,6 +153,9 @@ func (o *Orchestrator) remind(ctx context.Context, r journal.Record) error {
 
 // follows begins what was waiting for the rollout to get where it is.
 func (o *Orchestrator) follows(ctx context.Context, r journal.Record) error {
+	if r.State.TurnsBack() {
+		return o.turnBack(ctx, r)
+	}
 	if s := r.State.Status; s.Final() || s == rollout.Failed || s == rollout.Queued {
 		// What was queued before this event must be known: its own item saw the app busy.
 		if err := o.reach(ctx, r.Sequence); err != nil {

@@ -78,6 +78,7 @@ func (s State) applyFurther(e Event) (State, error) {
 	if s.bound() <= was {
 		return s, fmt.Errorf("%w: rollout %s has come to the end of phase %s already", ErrStale, s.ID, e.Until)
 	}
+	s.Asked = e.Asked
 	return s.advance(e.At), nil
 }
 
@@ -95,3 +96,6 @@ func (s State) TurnsBack() bool {
 	}
 	return slices.ContainsFunc(s.FailedSteps(), func(step Step) bool { return step.Kind == Check && step.stage() > gate })
 }
+
+// Beyond reports whether a step is of a later phase than the last that the rollout is to run.
+func (s State) Beyond(step Step) bool { return step.stage() > s.bound() }

@@ -183,6 +183,7 @@ type State struct {
 	AllowOlder bool `json:"allowOlder,omitempty"` // it may bring a version older than what has run
 
 	Until protocol.Phase `json:"until,omitempty"` // it runs to the end of this phase, and waits then; empty: to its own
+	Asked string         `json:"asked,omitempty"` // id of the request that has had it go further; empty: none
 
 	Paused   *Pause    `json:"paused,omitempty"`   // the whole rollout is
 	Backward *Backward `json:"backward,omitempty"` // it goes, or has gone, backward
@@ -253,6 +254,7 @@ type Event struct {
 
 	Item     int            `json:"item,omitempty"`     // of ItemConfirmed, from 1
 	Until    protocol.Phase `json:"until,omitempty"`    // of FurtherAsked; empty: to its end
+	Asked    string         `json:"asked,omitempty"`    // of FurtherAsked: id of the request, a repetition of which changes nothing
 	Backward *Backward      `json:"backward,omitempty"` // of BackwardAsked
 	Pace     *protocol.Pace `json:"pace,omitempty"`     // of PaceAsked
 	Missing  []string       `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script

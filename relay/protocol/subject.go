@@ -3,6 +3,8 @@ package protocol
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +118,39 @@ func direction(revert bool) string {
 
 // APISubject is the endpoint of a command to the orchestrator, such as "deploy".
 func APISubject(command string) string { return "golive.api." + command }
+
+// UserAPISubject is the endpoint of a command that a NATS user asks for under the own name.
+// Who may publish on no other user's is known by it: grant ann "golive.api.*.ann".
+func UserAPISubject(command, user string) string { return APISubject(command) + "." + userToken(user) }
+
+// ParseUserAPISubject takes the user out of a [UserAPISubject]; it is empty for an
+// [APISubject].
+func ParseUserAPISubject(subject string) (user string, ok bool) {
+	tokens := strings.Split(subject, ".")
+	if len(tokens) == 3 {
+		return "", true
+	}
+	if len(tokens) != 4 {
+		return "", false
+	}
+	user, err := url.PathUnescape(strings.ReplaceAll(tokens[3], "=", "%"))
+	return user, err == nil && user != "" && userToken(user) == tokens[3]
+}
+
+// userToken writes a user's name as one token: letters, digits, "_", "-" and "@" stand for
+// themselves, any other byte is "=" and two hexadecimal digits.
+func userToken(user string) string {
+	var token strings.Builder
+	for _, c := range []byte(user) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-', c == '@':
+			token.WriteByte(c)
+		default:
+			fmt.Fprintf(&token, "=%02X", c)
+		}
+	}
+	return token.String()
+}
 
 // ProductionSubject is where production requests of a service arrive.
 func ProductionSubject(service, message string) string { return service + "." + message }

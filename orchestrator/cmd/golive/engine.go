@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
@@ -31,6 +32,9 @@ func newEngine(ctx context.Context, r *relay.Relay, c orchestrator.Config) (*eng
 		return nil, err
 	}
 	if c.Gate, err = gate.New(ctx, c.Conn, c.Replicas); err != nil {
+		return nil, err
+	}
+	if c.Fleet, err = fleet.New(ctx, c.Conn, c.Replicas); err != nil {
 		return nil, err
 	}
 	o, err := orchestrator.New(c)
@@ -61,7 +65,14 @@ func releaseOf(m *release.Manifest) rollout.Release {
 	r := rollout.Release{
 		App: m.App, Version: m.Version, Strategy: rollout.Strategy(m.Strategy),
 		RetryAfter: rollout.Duration(m.RetryAfter), Setup: m.Setup.Exists(), Digest: m.Digest(),
-		MustNotSkip: m.MustNotSkip,
+		MustNotSkip: m.MustNotSkip, AutoRevert: m.AutoRevert, Environment: m.Environment.Name,
+		Approvals: policyOf(m.Environment.Approvals),
+	}
+	if m.Requires != nil {
+		r.Requires = &rollout.Requirement{Version: m.Requires.Version}
+	}
+	for _, s := range m.Steps {
+		r.Workflow = append(r.Workflow, itemOf(s))
 	}
 	for _, s := range m.Services {
 		r.Services = append(r.Services, rollout.Service{

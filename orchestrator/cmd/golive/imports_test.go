@@ -27,7 +27,8 @@ func TestImports(t *testing.T) {
 		"orchestrator/journal":    adapters,
 		"orchestrator/ledger":     adapters,
 		"orchestrator/gate":       adapters,
-		"orchestrator":            append(adapters, "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate"),
+		"orchestrator":            append(adapters, "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate", "orchestrator/fleet"),
+		"orchestrator/fleet":      adapters,
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

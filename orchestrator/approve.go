@@ -1,0 +1,79 @@
+package orchestrator
+
+import (
+	"context"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+)
+
+// approve answers the question of a step with yes, or confirms an item of its checklist.
+func (o *Orchestrator) approve(ctx context.Context, q ApproveRequest) (RolloutView, error) {
+	what := rollout.ApprovedBy
+	if q.Item != 0 {
+		what = rollout.ItemConfirmed
+	}
+	return o.say(ctx, q.StepRequest, "approve", rollout.Event{Type: what, Item: q.Item})
+}
+
+// reject answers the question of a step with no.
+func (o *Orchestrator) reject(ctx context.Context, q StepRequest) (RolloutView, error) {
+	return o.say(ctx, q, "reject", rollout.Event{Type: rollout.RejectedBy})
+}
+
+// say records what a person says to an approval. Without a step it is about the one that
+// waits. Saying it twice is no error.
+func (o *Orchestrator) say(ctx context.Context, q StepRequest, command string, e rollout.Event) (RolloutView, error) {
+	if err := o.identified(q.known, command); err != nil {
+		return RolloutView{}, err
+	}
+	if q.By == "" {
+		return RolloutView{}, refuse(CodeInvalid, "name the person in the field by", "nobody is named who says so")
+	}
+	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
+		step, err := asked(s, q.Step)
+		if err != nil {
+			return nil, err
+		}
+		e.Step, e.By, e.Reason = step.ID, q.By, q.Reason
+		if said(step, e) {
+			return nil, nil
+		}
+		return &e, nil
+	})
+}
+
+// asked is the approval step called id or, if that is empty, the one that waits.
+func asked(s rollout.State, id string) (rollout.Step, error) {
+	if id != "" {
+		return stepOf(s, id)
+	}
+	for _, step := range s.Running() {
+		if step.Kind == rollout.Approving {
+			return step, nil
+		}
+	}
+	return rollout.Step{}, refuse(CodeConflict, "golive show "+s.ID+" tells how it stands", "rollout %s waits for nobody's approval", s.ID)
+}
+
+// said reports whether the same person has said the same already.
+func said(step rollout.Step, e rollout.Event) bool {
+	a := step.Approval
+	if a == nil {
+		return false
+	}
+	var votes []rollout.Vote
+	switch e.Type {
+	case rollout.ApprovedBy:
+		votes = a.Approved
+	case rollout.ItemConfirmed:
+		votes = a.Confirmed
+	default:
+		return step.Status == rollout.StepFailed && a.Rejected != nil && a.Rejected.By == e.By
+	}
+	for _, v := range votes {
+		if v.By == e.By && v.Item == e.Item {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,213 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/fleet"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Of what hosts have written, so much is kept in the state of a rollout, which is one
+// message: of each, and of all together. The agents' bucket has more.
+const (
+	maxHostText  = 1 << 10
+	maxHostsText = 64 << 10
+)
+
+// workOnHosts has a command or check done by agents, and records what has come of it. It
+// ends early when that is no longer wanted.
+func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step rollout.Step) error {
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	var watching sync.WaitGroup
+	if !o.watchWanted(working, stop, &watching, r.State.ID, step) {
+		return nil
+	}
+	if step.Cancelled {
+		if err := o.fleet.Cancel(working, r.State.ID, step); err != nil {
+			return err
+		}
+	}
+	hosts, err := o.fleet.Do(working, fleet.Job{
+		Rollout: r.State.ID, Release: r.State.Release, Step: step,
+		Tell: func(waiting string) {
+			o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: waiting})
+		},
+		Told: func(hosts []protocol.Host) {
+			o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Sent: true, Waiting: tellHosts(hosts)})
+		},
+	})
+	stop()
+	watching.Wait()
+	e := rollout.Event{Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, Answer: &protocol.Answer{Hosts: trimmed(hosts)}}
+	var failed *fleet.FailedError
+	switch {
+	case errors.As(err, &failed):
+		e.Type = rollout.StepBroke
+		e.Answer.Error = &protocol.ScriptError{Code: protocol.CodeFailed, Message: clip(err.Error())}
+		if step.Cancelled {
+			e.Answer.Error.Code = protocol.CodeCancelled
+		}
+	case err != nil:
+		if _, wanted := o.sight.wants(r.State.ID, step); !wanted {
+			return nil
+		}
+		return err
+	default:
+		e.Type = rollout.StepAnswered
+	}
+	return o.record(ctx, r, e)
+}
+
+// watchWanted calls stop when a step is no longer wanted; false says that it is not even
+// now.
+func (o *Orchestrator) watchWanted(ctx context.Context, stop func(), watching *sync.WaitGroup, id string, step rollout.Step) bool {
+	changed, wanted := o.sight.wants(id, step)
+	if !wanted {
+		return false
+	}
+	watching.Go(func() {
+		for wanted := true; wanted; {
+			select {
+			case <-changed:
+				changed, wanted = o.sight.wants(id, step)
+			case <-ctx.Done():
+				return
+			}
+		}
+		stop()
+	})
+	return true
+}
+
+// stopAgents tells agents to stop what an event has ended without them: the rollout was
+// aborted, or the time of the step is over.
+func (o *Orchestrator) stopAgents(ctx context.Context, r journal.Record) error {
+	e := r.State.Event
+	if e.Type != rollout.AbortAsked && e.Type != rollout.StepBroke {
+		return nil
+	}
+	for _, step := range r.State.Steps {
+		if step.Work == nil || step.Error == nil || !step.Ended.Equal(e.At) {
+			continue
+		}
+		if code := step.Error.Code; code != protocol.CodeCancelled && code != protocol.CodeTimeout {
+			continue
+		}
+		if err := o.fleet.Cancel(ctx, r.State.ID, step); err != nil {
+			return fmt.Errorf("stop the agents of %s: %w", step.ID, err)
+		}
+	}
+	return nil
+}
+
+// turnBack takes a rollout backward by itself, whose check has failed behind the gate. What
+// scripts without a revert script have done stays.
+func (o *Orchestrator) turnBack(ctx context.Context, r journal.Record) error {
+	missing, err := o.withoutRevert(ctx, r.State)
+	if err != nil {
+		return err
+	}
+	why := "a check has failed behind the gate"
+	for _, step := range r.State.FailedSteps() {
+		if step.Kind == rollout.Check {
+			why = clip(fmt.Sprintf("the check %s has failed behind the gate: %s", step.ID, step.Error.Message))
+		}
+	}
+	const by = "golive"
+	e := rollout.Event{
+		Type: rollout.BackwardAsked, By: by, Reason: why, Missing: missing, Routes: make(map[string]uint64),
+		Backward: &rollout.Backward{SkipMissing: true, By: by, Reason: why},
+	}
+	for _, service := range r.State.Release.Touches() {
+		route, err := o.gate.Route(ctx, service)
+		if err != nil {
+			return err
+		}
+		e.Routes[service] = route.Revision
+	}
+	_, err = o.apply(ctx, r.State.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
+		if !s.TurnsBack() {
+			return nil, nil // somebody was faster
+		}
+		e.At = time.Now().UTC()
+		return &e, nil
+	})
+	if errors.Is(err, rollout.ErrStale) {
+		return nil
+	}
+	return err
+}
+
+// tellHosts says how far hosts are, in a few words.
+func tellHosts(hosts []protocol.Host) string {
+	var running []string
+	done := 0
+	for _, h := range hosts {
+		switch h.Status {
+		case protocol.HostRunning:
+			running = append(running, h.Name)
+		case protocol.HostDone:
+			done++
+		}
+	}
+	const most = 5
+	if more := len(running) - most; more > 1 {
+		running = append(running[:most], fmt.Sprintf("%d more", more))
+	}
+	return fmt.Sprintf("%s (%d of %d hosts done)", strings.Join(running, ", "), done, len(hosts))
+}
+
+// trimmed is what hosts have done, with so much of what they wrote as the state of a rollout
+// has room for.
+func trimmed(hosts []protocol.Host) []protocol.Host {
+	all := make([]protocol.Host, len(hosts))
+	for i, h := range hosts {
+		most := min(maxHostText, maxHostsText/len(hosts))
+		if cut := len(h.Output) - most; cut > 0 {
+			h.Output, h.Cut = strings.ToValidUTF8(h.Output[cut:], ""), true
+		}
+		if len(h.Error) > most {
+			h.Error = strings.ToValidUTF8(h.Error[:most], "") + " …"
+		}
+		all[i] = h
+	}
+	return all
+}
+
+// agents lists the agents that are alive.
+func (o *Orchestrator) agents(ctx context.Context, _ struct{}) ([]protocol.Agent, error) {
+	all, err := o.fleet.Agents(ctx)
+	if all == nil {
+		all = []protocol.Agent{}
+	}
+	return all, err
+}
+
+// hosts tells what agents have done for a step, with more of what they wrote than the
+// rollout's state holds.
+func (o *Orchestrator) hosts(ctx context.Context, q HostsRequest) ([]protocol.Host, error) {
+	ref, err := o.find(ctx, q.Rollout)
+	if err != nil {
+		return nil, err
+	}
+	r, err := o.journal.Load(ctx, ref.App, ref.ID)
+	if err != nil {
+		return nil, err
+	}
+	step, err := stepOf(r.State, q.Step)
+	if err != nil {
+		return nil, err
+	}
+	if step.Work == nil {
+		return nil, refuse(CodeInvalid, "golive show "+ref.ID+" lists its steps", "step %s is not done by agents", step.ID)
+	}
+	return o.fleet.Hosts(ctx, ref.ID, step)
+}
