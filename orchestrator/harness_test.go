@@ -45,8 +45,9 @@ type environment struct {
 	log     *zap.Logger
 	logs    *observer.ObservedLogs // what all orchestrators have logged
 
-	gatePatience time.Duration // of orchestrators to be made; 0: the default
-	keep         time.Duration // of orchestrators to be made
+	gatePatience time.Duration  // of orchestrators to be made; 0: the default
+	keep         time.Duration  // of orchestrators to be made
+	policy       rollout.Policy // of orchestrators to be made
 }
 
 func newEnvironment(t *testing.T) *environment {
@@ -116,7 +117,7 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	f, err := fleet.New(ctx, nc, 1)
 	e.must(err)
 	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Logger: e.log,
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Policy: e.policy, Logger: e.log,
 	})
 	e.must(err)
 	return o

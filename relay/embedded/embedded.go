@@ -47,7 +47,15 @@ type Config struct {
 	MaxPayload int32       // bytes of one message; 0: [DefaultMaxPayload]
 	Unsynced   bool        // leave syncing to the operating system: acknowledged writes can be lost with the power
 	Cluster    *Cluster    // the servers it forms one bus with; nil: it is alone
+	Users      []User      // who may connect; nil: anyone, and everything is allowed
 	Logger     *zap.Logger // of the server's own messages; nil means silence
+}
+
+// User may connect with a name and a password.
+type User struct {
+	Name, Password string
+	Publish        []string // subjects, with wildcards; nil: all
+	Subscribe      []string // subjects, with wildcards; nil: all
 }
 
 // Server is a running server. It is safe for concurrent use.
@@ -109,10 +117,27 @@ func options(c Config) (*server.Options, error) {
 		MaxPayload:             c.MaxPayload,
 		NoSigs:                 true, // else the server ends the whole process on SIGINT
 	}
+	for _, u := range c.Users {
+		opts.Users = append(opts.Users, u.server())
+	}
 	if c.Cluster == nil {
 		return opts, nil
 	}
 	return opts, c.Cluster.addTo(opts)
+}
+
+// server is the user as the server takes it. Whoever answers requests may do so, however
+// long that takes.
+func (u User) server() *server.User {
+	may := &server.Permissions{}
+	if u.Publish != nil {
+		may.Publish = &server.SubjectPermission{Allow: u.Publish}
+		may.Response = &server.ResponsePermission{MaxMsgs: 5, Expires: time.Hour}
+	}
+	if u.Subscribe != nil {
+		may.Subscribe = &server.SubjectPermission{Allow: u.Subscribe}
+	}
+	return &server.User{Username: u.Name, Password: u.Password, Permissions: may}
 }
 
 func splitAddress(what, address string) (host string, port int, err error) {

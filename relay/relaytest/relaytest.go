@@ -6,6 +6,7 @@ package relaytest
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,9 +28,31 @@ type Bus struct {
 
 // Start starts a server for t. Writes are not synced to disk: a test that cares for
 // power cuts starts its own.
-func Start(t testing.TB) *Bus {
+func Start(t testing.TB) *Bus { return start(t, nil) }
+
+// StartGuarded is Start for a server that lets only these users in; everybody's password is
+// the own name. [Bus.As] is how they connect.
+func StartGuarded(t testing.TB, users ...embedded.User) *Bus {
+	for i := range users {
+		users[i].Password = users[i].Name
+	}
+	return start(t, users)
+}
+
+// As gives a connection of a user, closed when the test ends.
+func (b *Bus) As(user string) *relay.Relay {
+	b.t.Helper()
+	return b.ConnectTo(b.URLOf(user))
+}
+
+// URLOf is the server's address with a user's name and password.
+func (b *Bus) URLOf(user string) string {
+	return strings.Replace(b.URL(), "://", "://"+user+":"+user+"@", 1)
+}
+
+func start(t testing.TB, users []embedded.User) *Bus {
 	t.Helper()
-	s, err := embedded.Start(embedded.Config{Data: t.TempDir(), Unsynced: true})
+	s, err := embedded.Start(embedded.Config{Data: t.TempDir(), Unsynced: true, Users: users})
 	if err != nil {
 		t.Fatal(err)
 	}
