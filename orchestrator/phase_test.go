@@ -1,0 +1,119 @@
+package orchestrator_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/sdk"
+)
+
+func (e *environment) deployPhase(id string, r rollout.Release, phase protocol.Phase) (orchestrator.RolloutView, error) {
+	e.t.Helper()
+	return e.client.Deploy(e.t.Context(), orchestrator.DeployRequest{Rollout: id, Release: r, Phase: phase, By: "test"})
+}
+
+func (e *environment) awaitHeld(id string, phase protocol.Phase) {
+	e.t.Helper()
+	e.await(id, "held behind "+string(phase), func(s orchestrator.RolloutStory) bool { return s.Held() && s.Until == phase })
+}
+
+// The three runs of the workflow with downtime: before, the downtime, and after.
+func TestARolloutGoesOnPhaseByPhase(t *testing.T) {
+	e := newEnvironment(t)
+	stop := e.orchestrate()
+	e.service("todo-search", "0.0.1")
+	ran := newTally()
+	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Before: ran.script, Offline: ran.script, Online: ran.script})
+	release := search(protocol.Before, protocol.Offline, protocol.Online)
+	release.Digest = "d1"
+
+	_, err := e.deployPhase(newID(t), release, "after")
+	e.refused(err, orchestrator.CodePhase, "it has before, offline, online")
+	_, err = e.deployPhase(newID(t), release, protocol.Offline)
+	e.refused(err, orchestrator.CodePhase, "phase before has not run")
+
+	id := newID(t)
+	_, err = e.deployPhase(id, release, protocol.Before)
+	e.must(err)
+	e.awaitHeld(id, protocol.Before)
+	story := e.show(id)
+	if got := steps(story.State); got != "todo-search/before done\ntodo-search/offline pending\ntodo-search/traffic pending\ntodo-search/online pending\n" {
+		t.Errorf("after the phase before:\n%s", got)
+	}
+	if len(story.Waits) != 1 {
+		t.Errorf("it waits for %q", story.Waits)
+	}
+	other := release
+	other.Digest = "d2"
+	_, err = e.deployPhase(newID(t), other, "")
+	e.refused(err, orchestrator.CodeRolloutOpen, "is of another release")
+	stop()
+	e.orchestrate()
+
+	p, err := e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: release, Phase: protocol.Offline})
+	e.must(err)
+	if p.GoesOn != id || len(p.Problems) > 0 || p.Steps[0].Skipped == "" || p.Steps[1].Later || !p.Steps[2].Later {
+		t.Errorf("the plan of the second run: %+v", p)
+	}
+	request := newID(t)
+	for range 2 { // the same request sent twice
+		v, err := e.deployPhase(request, release, protocol.Offline)
+		if e.must(err); v.ID != id {
+			t.Fatalf("rollout %s goes on, not %s", v.ID, id)
+		}
+		e.awaitHeld(id, protocol.Offline)
+	}
+	last := newID(t)
+	for range 2 {
+		v, err := e.deployPhase(last, release, "")
+		if e.must(err); v.ID != id {
+			t.Fatalf("rollout %s goes on, not %s", v.ID, id)
+		}
+	}
+	story = e.awaitStatus(id, rollout.Completed)
+	further := slices.DeleteFunc(story.Events, func(v orchestrator.StoryEvent) bool { return v.Type != rollout.FurtherAsked })
+	if len(further) != 2 {
+		t.Errorf("it was asked to go on %d times, want 2", len(further))
+	}
+	for _, step := range story.Steps {
+		if step.Attempt != 1 {
+			t.Errorf("%s ran %d times", step.ID, step.Attempt)
+		}
+	}
+}
+
+// A fill in one release, its use in the next.
+func TestAReleaseWaitsForTheOneItRequires(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.service("todo-search", "0.0.1")
+	fill := e.starts("deployment-todo-search-0.0.1-online-start")
+	first := search(protocol.Online)
+	second := search()
+	second.Version = "0.0.3"
+	second.Requires = &rollout.Requirement{Version: "0.0.2"}
+
+	_, err := e.deployPhase(newID(t), second, "")
+	e.refused(err, orchestrator.CodeRequires, "requires that 0.0.2 has completed here")
+	if got := codes(e.plan(second)); !slices.Contains(got, orchestrator.CodeRequires) {
+		t.Errorf("the plan has the problems %v", got)
+	}
+	filling := e.deploy(first)
+	start := next(e, "the start of the fill", fill)
+	queued := newID(t)
+	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: queued, Release: second, Queue: true, By: "test"})
+	e.must(err)
+	e.must(start.Respond([]byte(`{"error":{"message":"no room","retry":false}}`)))
+	e.awaitStatus(filling, rollout.Failed)
+	if s := e.show(queued); s.Status != rollout.Queued {
+		t.Fatalf("it is %s, although the fill has failed", s.Status)
+	}
+	e.retry(filling)
+	start = next(e, "the start of the fill", fill)
+	e.must(start.Respond([]byte("deployment-todo-search-0.0.1-online-done")))
+	e.awaitStatus(filling, rollout.Completed)
+	e.awaitStatus(queued, rollout.Completed)
+}
