@@ -39,7 +39,7 @@ func (r *reader) approvers(v value) []string {
 			r.report(at, item.key, "", "this is user %d: at most %d are allowed", count, MaxApprovers)
 		}
 		if strings.TrimSpace(user) != user || user == "" || len(user) > longest || strings.ContainsFunc(user, unicode.IsControl) {
-			r.report(at, item.key, "", "the user %s must be 1 to %d bytes without spaces around them", quote(user), longest)
+			r.report(at, item.key, "", "the user %s must be 1 to %d bytes that can be printed, without spaces around them", quote(user), longest)
 		}
 	})
 }

@@ -64,6 +64,8 @@ func (r *reader) between(v value, s span) time.Duration {
 	duration, text, ok := r.duration(v, "a duration like "+s.like, "the units are "+s.units)
 	switch {
 	case !ok:
+	case duration <= 0 && s.least <= time.Nanosecond:
+		r.report(begin(v.node), v.key, s.hint, "%s must be longer than 0, found %s", s.what, quote(text))
 	case duration < s.least:
 		r.report(begin(v.node), v.key, s.hint, "%s is at least %s, found %s", s.what, brief(s.least), quote(text))
 	case duration > s.most:

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -51,8 +52,10 @@ func (r *reader) blocksOf(beside []file) {
 
 // blockOf reads the environment of one file.
 func (r *reader) blockOf(f file) {
-	if err := protocol.ValidateName(f.environment); err != nil {
-		r.breaks(position{}, "", err)
+	var invalid *protocol.InvalidError
+	if errors.As(protocol.ValidateName(f.environment), &invalid) {
+		r.report(position{}, "", "call the file golive.staging.yaml for an environment staging; a manifest stands in a folder of its own",
+			"the file is that of an environment whose name %s %s", quote(f.environment), invalid.Rule)
 		return
 	}
 	known := slices.IndexFunc(r.blocks, func(b block) bool { return b.name == f.environment })
@@ -110,7 +113,11 @@ func (r *reader) inForce(base *ast.MappingNode, at position, b block) inForce {
 	}
 	over, isMap := node.(*ast.MappingNode)
 	if !isMap {
-		r.wrong(b.value, node, "an environment, a map like {nats: nats://staging:4222}")
+		hint := ""
+		if _, isNull := node.(*ast.NullNode); isNull {
+			hint = "write {} if nothing is different there"
+		}
+		r.report(begin(node), b.value.key, hint, "expected an environment, a map like {nats: nats://staging:4222}, found %s", describe(node))
 		return inForce{manifest: &Manifest{}}
 	}
 	root := value{node: r.overridden(base, over), at: at}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -199,9 +201,17 @@ func (r *reader) stepCommand(v value) []string {
 // line reads a line for sh -c.
 func (r *reader) line(v value) string {
 	const want = `a line for sh -c like "systemctl restart web"`
-	line, ok := r.text(v, want)
+	node, ok := r.plain(v)
+	if !ok {
+		return ""
+	}
+	line, ok := textOf(node)
+	_, isList := node.(*ast.SequenceNode)
 	switch {
+	case isList:
+		r.report(begin(node), v.key, "a list stands under command, and runs without a shell", "expected %s, found %s", want, describe(node))
 	case !ok:
+		r.wrong(v, node, want)
 	case strings.TrimSpace(line) == "":
 		r.report(begin(v.node), v.key, "", "the line must not be empty")
 	case strings.ContainsRune(line, 0):
@@ -218,7 +228,8 @@ func (r *reader) servicesOf(v value, p *placed) []string {
 	})
 	switch {
 	case names == nil:
-		r.report(begin(v.node), v.key, "name services, or leave the key out for all of them", "the list is empty")
+		r.report(begin(v.node), v.key, "name at least one service", "the list is empty")
+		return []string{}
 	case len(names) > MaxServices:
 		r.report(v.at, v.key, "", "these are %d services: at most %d are allowed", len(names), MaxServices)
 	}

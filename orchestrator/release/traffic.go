@@ -57,8 +57,8 @@ func (r *reader) checkOpen(i int, p placed, all []placed, t *traffic, m *Manifes
 		return
 	}
 	t.opened = &p
-	if p.Services != nil {
-		r.report(p.services0().at, p.does.key, "leave services out", "all services of the release open together")
+	if len(p.services) > 0 {
+		r.report(p.services[0].at, p.services[0].key, "leave services out", "all services of the release open together")
 	}
 	if len(m.Services) == 0 {
 		r.report(at, p.does.key, "remove the step", "the release has no services that could get traffic")
@@ -160,12 +160,4 @@ func (p placed) named(all []string) []namedService {
 		}
 	}
 	return named
-}
-
-// services0 is the first service that a step names.
-func (p placed) services0() value {
-	if len(p.services) == 0 {
-		return p.does
-	}
-	return p.services[0]
 }
