@@ -14,7 +14,9 @@ import (
 // Digest identifies the release that the manifest describes, as SHA-256 in hex. It
 // does not depend on commands and folders, which belong to the host, nor on the
 // order of the file. A key that was added later counts only where it does not have
-// its default, so that the digests of older manifests stay what they were.
+// its default, so that the digests of older manifests stay what they were. The commands
+// of steps do count, as those who run them must agree on what they are; where the bus of
+// an environment is does not, but all else that it says.
 func (m *Manifest) Digest() string {
 	type service struct {
 		Name       string           `json:"name"`
@@ -36,21 +38,26 @@ func (m *Manifest) Digest() string {
 		Setup       bool          `json:"setup"`
 		RetryAfter  time.Duration `json:"retryAfter,omitempty"`
 		MustNotSkip []string      `json:"mustNotSkip,omitempty"`
+
+		Steps      []stepDigest     `json:"steps,omitempty"`
+		AutoRevert bool             `json:"autoRevert,omitempty"`
+		Requires   *Requirement     `json:"requires,omitempty"`
+		Approvals  *approvalsDigest `json:"approvals,omitempty"`
 	}{
 		App: m.App, Version: m.Version, Strategy: m.Strategy, Setup: m.Setup.Exists(),
 		MustNotSkip: slices.Sorted(slices.Values(m.MustNotSkip)),
+		AutoRevert:  m.AutoRevert, Requires: m.Requires, Approvals: digestApprovals(m.Environment.Approvals),
+	}
+	for _, s := range m.Steps {
+		canonical.Steps = append(canonical.Steps, digestStep(s))
 	}
 	if m.RetryAfter != DefaultRetryAfter {
 		canonical.RetryAfter = m.RetryAfter
 	}
 	for _, s := range m.Services {
-		backoff := s.Backoff
-		if backoff == DefaultBackoff {
-			backoff = 0
-		}
 		canonical.Services = append(canonical.Services, service{
 			Name: s.Name, Version: s.Version, Timeout: s.Timeout, Instances: s.Instances,
-			Retries: s.Retries, Backoff: backoff,
+			Retries: s.Retries, Backoff: unless(s.Backoff, DefaultBackoff),
 			Migrations: append([]protocol.Phase{}, s.Migrations...),
 			DependsOn:  append([]string{}, slices.Sorted(slices.Values(s.DependsOn))...),
 			KeepOnline: slices.Sorted(slices.Values(s.KeepOnline)),
@@ -61,4 +68,12 @@ func (m *Manifest) Digest() string {
 	text, _ := json.Marshal(canonical) // text, numbers and lists always have a JSON form
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
+}
+
+// unless is a value, and zero for the default.
+func unless[T comparable](v, byDefault T) T {
+	if v == byDefault {
+		return *new(T)
+	}
+	return v
 }

@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
@@ -39,10 +38,15 @@ func (r *reader) document(data []byte) (value, bool) {
 	}
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
+			mark(doc.Body, r.source)
 			return value{node: doc.Body, at: begin(doc.Body)}, true
 		}
 	}
-	r.report(position{}, "", "write at least app, version and services", "the manifest is empty")
+	if r.source == 0 {
+		r.report(position{}, "", "write at least app, version and services", "the manifest is empty")
+	} else {
+		r.report(position{}, "", "write what is different in this environment, or remove the file", "the file is empty")
+	}
 	return value{}, false
 }
 
@@ -57,7 +61,7 @@ func (r *reader) tokens(data []byte) (token.Tokens, bool) {
 		return nil, false
 	}
 	if line := blankLines(data); line > 0 {
-		r.report(position{line, 1}, "", "", "more than %d blank lines in a row", maxBlankLines)
+		r.report(position{line: line, column: 1}, "", "", "more than %d blank lines in a row", maxBlankLines)
 		return nil, false
 	}
 	tokens := lexer.Tokenize(strings.TrimPrefix(string(data), byteOrderMark))
@@ -162,7 +166,7 @@ func firstInvalid(data []byte) position {
 		i += size
 	}
 	line := valid[bytes.LastIndexByte(valid, '\n')+1:]
-	return position{1 + bytes.Count(valid, []byte{'\n'}), 1 + utf8.RuneCount(line)}
+	return position{line: 1 + bytes.Count(valid, []byte{'\n'}), column: 1 + utf8.RuneCount(line)}
 }
 
 // blankLines is the line in which too many blank lines in a row end, or 0.
@@ -181,20 +185,4 @@ func blankLines(data []byte) int {
 		}
 	}
 	return 0
-}
-
-// begin is where a node starts, as a person sees it.
-func begin(node ast.Node) position {
-	if m, ok := node.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
-		return begin(m.Values[0].Key) // the map's own token is the first colon
-	}
-	return positionOf(node.GetToken())
-}
-
-// positionOf is where a token stands; the zero position if that is not known.
-func positionOf(tk *token.Token) position {
-	if tk == nil || tk.Position == nil {
-		return position{}
-	}
-	return position{tk.Position.Line, tk.Position.Column}
 }

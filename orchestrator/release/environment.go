@@ -21,3 +21,10 @@ type Setting struct {
 	Line   int    // 0: it is the default
 	Within string // the environment that says so; empty: the manifest itself, or the default
 }
+
+// Bus is an environment that the manifest knows, whichever it was loaded for: where its
+// bus is, and who may approve there.
+func (m *Manifest) Bus(environment string) (Environment, bool) {
+	bus, known := m.buses[environment]
+	return bus, known
+}

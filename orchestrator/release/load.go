@@ -5,14 +5,22 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // Load reads the manifest at path: a folder that holds a golive.yaml, or the file
 // itself. Mistakes in it come back as [Errors]; a manifest that is not there as an
-// error that is [fs.ErrNotExist].
-func Load(path string) (*Manifest, error) {
+// error that is [fs.ErrNotExist]. Nothing of an environment is in force, but mistakes
+// in what any of them says are reported, too.
+func Load(path string) (*Manifest, error) { return LoadFor(path, "") }
+
+// LoadFor is [Load] for an environment that the manifest knows: by its key environments,
+// or by a file like golive.staging.yaml in the manifest's folder. Without a name it is Load.
+func LoadFor(path, environment string) (*Manifest, error) {
 	file, err := locate(path)
 	if err != nil {
 		return nil, err
@@ -21,26 +29,65 @@ func Load(path string) (*Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the manifest %s: %w", file, err)
 	}
-	return Parse(file, data)
+	beside, err := readBeside(file)
+	if err != nil {
+		return nil, err
+	}
+	return parse(file, data, beside, environment)
 }
 
 // Parse reads a manifest from data. The path is where it was found: problems name
-// it, and the manifest's folder is its folder. Mistakes come back as [Errors].
-func Parse(path string, data []byte) (*Manifest, error) {
+// it, and the manifest's folder is its folder. Mistakes come back as [Errors]. It reads
+// no file, so that it knows the environments of the manifest itself alone.
+func Parse(path string, data []byte) (*Manifest, error) { return parse(path, data, nil, "") }
+
+// ParseFor is [Parse] for an environment that the manifest itself knows.
+func ParseFor(path string, data []byte, environment string) (*Manifest, error) {
+	return parse(path, data, nil, environment)
+}
+
+// parse reads a manifest and the files of environments beside it.
+func parse(path string, data []byte, beside []file, environment string) (*Manifest, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("find the folder of the manifest %s: %w", path, err)
 	}
-	r := &reader{file: path}
-	m := &Manifest{Strategy: Parallel, RetryAfter: DefaultRetryAfter, Data: DefaultData, Path: absolute, Dir: filepath.Dir(absolute)}
+	r := &reader{sources: []source{{file: path}}}
+	var m *Manifest
 	if root, ok := r.document(data); ok {
-		r.manifest(root, m)
+		m = r.effective(root, beside, environment)
 	}
 	if len(r.problems) > 0 {
-		r.problems.sort()
-		return nil, r.problems
+		return nil, inOrder(r.problems, path)
 	}
+	m.Path, m.Dir = absolute, filepath.Dir(absolute)
 	return m, nil
+}
+
+// effective reads the manifest as it is in an environment, and as it is in all others.
+func (r *reader) effective(root value, beside []file, environment string) *Manifest {
+	m := r.manifest(root)
+	r.blocksOf(beside)
+	in := r.environments(root)
+	if environment != "" {
+		known, ok := in[environment]
+		if !ok && in != nil {
+			r.unknownEnvironment(environment)
+		}
+		if !ok {
+			return nil
+		}
+		m, root = known.manifest, known.root
+	}
+	m.Environments = slices.Sorted(maps.Keys(in))
+	m.buses = map[string]Environment{}
+	for name, known := range in {
+		m.buses[name] = known.manifest.Environment
+	}
+	if len(r.problems) == 0 {
+		m.settings = settings(r.sources, root)
+	}
+	return m
 }
 
 // locate finds the file that path means.
@@ -76,6 +123,45 @@ func noManifest(folder string) string {
 		return fmt.Sprintf("there is no %s in the folder %s, but a %s: rename it to %s", FileName, folder, other, FileName)
 	}
 	return fmt.Sprintf("there is no %s in the folder %s: write one there, or give the folder that holds it", FileName, folder)
+}
+
+// file is the file of an environment beside the manifest.
+type file struct {
+	path        string
+	environment string
+	data        []byte
+}
+
+// readBeside reads the files of environments in the folder of the manifest: one more than
+// allowed at most, which is enough to refuse it.
+func readBeside(manifest string) ([]file, error) {
+	folder := filepath.Dir(manifest)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, fmt.Errorf("look for files of environments: %w", err)
+	}
+	var files []file
+	for _, e := range entries {
+		environment, ok := environmentOf(e.Name())
+		if !ok || e.IsDir() || e.Name() == filepath.Base(manifest) || len(files) > MaxEnvironments {
+			continue
+		}
+		path := filepath.Join(folder, e.Name())
+		data, err := readFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read the environment %s: %w", path, err)
+		}
+		files = append(files, file{path, environment, data})
+	}
+	return files, nil
+}
+
+// environmentOf is the environment whose file is called so.
+func environmentOf(name string) (string, bool) {
+	ext := filepath.Ext(FileName)
+	rest, prefixed := strings.CutPrefix(name, strings.TrimSuffix(FileName, ext)+".")
+	environment, suffixed := strings.CutSuffix(rest, ext)
+	return environment, prefixed && suffixed && environment != ""
 }
 
 // readFile reads one byte more than allowed at most: enough to refuse the file.

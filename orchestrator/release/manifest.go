@@ -2,33 +2,45 @@ package release
 
 import "github.com/golive-dev/golive/relay/protocol"
 
-// manifest reads the whole manifest into m.
-func (r *reader) manifest(v value, m *Manifest) {
+// manifest reads the whole manifest.
+func (r *reader) manifest(v value) *Manifest {
+	m := &Manifest{Strategy: Parallel, RetryAfter: DefaultRetryAfter, Data: DefaultData}
 	r.fields(v, "a manifest, a map with app, version and services", r.manifestFields(m))
 	for _, check := range r.checks {
 		check()
 	}
+	return m
 }
 
-// manifestFields are the keys at the top of the manifest.
+// manifestFields are the keys at the top of the manifest, in the order of its reference.
 func (r *reader) manifestFields(m *Manifest) []field {
-	return []field{
-		{key: "app", required: "todo-app", read: func(v value) { m.App = r.name(v) }},
-		{key: "version", required: "0.0.1", read: func(v value) { m.Version = r.version(v) }},
+	fields := []field{
+		{key: "app", required: "todo-app", fixed: true, read: func(v value) { m.App = r.name(v) }},
+		{key: "version", required: "0.0.1", fixed: true, read: func(v value) { m.Version = r.version(v) }},
 		{key: "strategy", read: func(v value) { m.Strategy = r.strategy(v) }},
 		{key: "retryAfter", read: func(v value) { m.RetryAfter = r.retryAfter(v) }},
-		{key: "mustNotSkip", read: func(v value) { m.MustNotSkip = r.mustNotSkip(v, m) }},
+		{key: "mustNotSkip", fixed: true, read: func(v value) { m.MustNotSkip = r.mustNotSkip(v, m) }},
+		{key: "requires", fixed: true, read: func(v value) { m.Requires = r.requires(v, m) }},
 		{key: "services", read: func(v value) { m.Services = r.services(v) }},
 		{key: "setup", read: func(v value) { m.Setup = r.appSetup(v) }},
+		{key: "steps", read: func(v value) { m.Steps = r.steps(v, m) }},
+		{key: "autoRevert", read: func(v value) { m.AutoRevert = r.truth(v) }},
 		{key: "seed", read: func(v value) { m.Seed = r.command(v, seedWanted) }},
 		{key: "data", read: func(v value) { m.Data = r.folder(v) }},
+		{key: "approvals", read: func(v value) { m.Environment.Approvals = r.approvals(v) }},
+		{key: "environments", fixed: true, read: r.blocksWithin},
 	}
+	if r.environment {
+		fields = append(fields, r.busFields(&m.Environment)...)
+	}
+	return fields
 }
 
 // services reads the map of the services.
 func (r *reader) services(v value) []Service {
 	entries, ok := r.entries(v, "a map of services like {todos: {version: 0.0.1}}")
 	if !ok {
+		r.noServices = true
 		return nil
 	}
 	names := make([]string, len(entries))
@@ -59,14 +71,14 @@ func (r *reader) service(e entry, s *Service, wanted *[]dependency) {
 // serviceFields are the keys of a service.
 func (r *reader) serviceFields(s *Service, wanted *[]dependency) []field {
 	return []field{
-		{key: "version", required: "0.0.1", read: func(v value) { s.Version = r.version(v) }},
+		{key: "version", required: "0.0.1", fixed: true, read: func(v value) { s.Version = r.version(v) }},
 		{key: "run", read: func(v value) { s.Run = r.command(v, commandWanted) }},
 		{key: "setup", read: func(v value) { s.Setup = r.serviceSetup(v, s) }},
 		{key: "migrations", read: func(v value) { s.Migrations = r.phases(v) }},
 		{key: "dependsOn", read: func(v value) { s.DependsOn = r.dependsOn(v, s.Name, wanted) }},
 		{key: "timeout", read: func(v value) { s.Timeout = r.timeout(v) }},
 		{key: "retries", read: func(v value) { s.Retries = r.retries(v) }},
-		{key: "backoff", read: func(v value) { s.Backoff = r.backoff(v, s) }},
+		{key: "backoff", read: func(v value) { s.Backoff = r.backoff(v, &s.Retries) }},
 		{key: "instances", read: func(v value) { s.Instances, _ = r.number(v, MaxInstances) }},
 		{key: "keepOnline", read: func(v value) { s.KeepOnline = r.keepOnline(v, s) }},
 		{key: "pace", read: func(v value) { s.Pace = r.pace(v) }},

@@ -15,10 +15,12 @@ var update = flag.Bool("update", false, "rewrite the expected texts in testdata 
 const (
 	answerLine = "----\n" // between a manifest and its problems
 	caseLine   = "====\n" // between two cases
+	fileLine   = "++++ "  // before the name of a file beside the manifest
 )
 
 // TestMistakes reads transcripts: a comment, a manifest, ----, its problems; the
-// next one behind ====.
+// next one behind ====. What stands behind a line "++++ golive.staging.yaml" is a file
+// beside the manifest.
 func TestMistakes(t *testing.T) {
 	files, err := filepath.Glob("testdata/mistakes/*.txt")
 	if err != nil || len(files) == 0 {
@@ -57,7 +59,19 @@ func playTranscript(t *testing.T, file string) {
 
 // transcript is what a person is told about a manifest.
 func transcript(manifest string) string {
-	_, err := Parse("golive.yaml", []byte(manifest))
+	main, rest, _ := strings.Cut("\n"+manifest, "\n"+fileLine)
+	var beside []file
+	for rest != "" {
+		var name, text string
+		name, rest, _ = strings.Cut(rest, "\n")
+		text, rest, _ = strings.Cut("\n"+rest, "\n"+fileLine)
+		environment, ok := environmentOf(name)
+		if !ok {
+			return fmt.Sprintf("%s is not the file of an environment\n", name)
+		}
+		beside = append(beside, file{name, environment, []byte(strings.TrimPrefix(text, "\n"))})
+	}
+	_, err := parse("golive.yaml", []byte(strings.TrimPrefix(main, "\n")), beside, "")
 	var problems Errors
 	if !errors.As(err, &problems) {
 		return fmt.Sprintf("no problems: %v\n", err)

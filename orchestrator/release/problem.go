@@ -9,7 +9,7 @@ import (
 
 // Problem is one mistake in a manifest.
 type Problem struct {
-	File    string // as it was given to Load or Parse
+	File    string // as it was given to Load or Parse, or the file of an environment beside it
 	Line    int    // from 1
 	Column  int    // from 1, in characters
 	Key     string // "services.todo-search.migrations[0]"; "" if it is about the file as a whole
@@ -41,9 +41,27 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sort puts the problems in the order in which a reader of the file meets them.
-func (e Errors) sort() {
-	slices.SortStableFunc(e, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+// inOrder puts problems in the order in which a reader of the files meets them, each once:
+// first those of the manifest itself, main, then those of the files beside it.
+func inOrder(all []found, main string) Errors {
+	slices.SortStableFunc(all, func(a, b found) int {
+		return cmp.Or(
+			beside(a.File, main)-beside(b.File, main), strings.Compare(a.File, b.File),
+			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+	var problems Errors
+	for _, f := range all {
+		if !slices.Contains(problems[max(len(problems)-1, 0):], f.Problem) {
+			problems = append(problems, f.Problem)
+		}
+	}
+	return problems
+}
+
+// beside is 0 for the manifest itself, and 1 for a file beside it.
+func beside(file, main string) int {
+	if file == main {
+		return 0
+	}
+	return 1
 }

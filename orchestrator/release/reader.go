@@ -3,6 +3,7 @@ package release
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -13,13 +14,21 @@ import (
 // reader turns nodes of YAML into values of the manifest and collects the mistakes
 // on the way: after one it goes on, so that all come to light at once.
 type reader struct {
-	file     string
-	problems Errors
+	sources  []source // the first is the manifest itself
+	source   int      // of what has no better one: the one whose text is taken apart
+	problems []found
 	checks   []func() // of what can be seen only when all is read
+
+	blocks      []block // what environments say
+	environment bool    // it reads the manifest as it is in an environment
+	noServices  bool    // the services could not be read, and nothing can be said about them
 }
 
-// position is where something stands in the file; the zero position is its start.
-type position struct{ line, column int }
+// found is a problem and the source that it is found in.
+type found struct {
+	Problem
+	source int
+}
 
 // value is a node of the file and the name of its place.
 type value struct {
@@ -29,26 +38,33 @@ type value struct {
 }
 
 func (r *reader) report(at position, key, hint, format string, args ...any) {
-	r.problems = append(r.problems, Problem{
-		File: r.file, Line: max(at.line, 1), Column: max(at.column, 1),
-		Key: key, Message: fmt.Sprintf(format, args...), Hint: hint,
-	})
+	if at.source == 0 {
+		at.source = r.source
+	}
+	s := r.sources[at.source]
+	r.problems = append(r.problems, found{Problem{
+		File: s.file, Line: max(at.line, 1), Column: max(at.column, 1),
+		Key: s.key(key), Message: fmt.Sprintf(format, args...), Hint: hint,
+	}, at.source})
 }
 
 // field is a key that a map may have, and what to do with its value.
 type field struct {
 	key      string
 	required string // a value for the hint if it is missing; "": it may be missing
+	fixed    bool   // it is the same in every environment
 	read     func(value)
 }
 
 // fields reads a map whose keys are known.
 func (r *reader) fields(v value, want string, fields []field) {
-	entries, ok := r.entries(v, want)
-	if !ok {
-		return
+	if entries, ok := r.entries(v, want); ok {
+		r.known(v, entries, fields)
 	}
-	valid := keys(fields)
+}
+
+// known reads the entries of the map v, whose keys are known.
+func (r *reader) known(v value, entries []entry, fields []field) {
 	given := map[string]bool{}
 	for _, e := range entries {
 		given[e.name] = true
@@ -56,13 +72,26 @@ func (r *reader) fields(v value, want string, fields []field) {
 			fields[i].read(e.value)
 			continue
 		}
-		r.report(e.value.at, e.value.key, didYouMean(e.name, valid), "unknown key %s: valid are %s", quote(e.name), list(valid))
+		r.unknownKey(e, fields)
 	}
 	for _, f := range fields {
 		if f.required != "" && !given[f.key] {
 			r.report(v.at, join(v.key, f.key), fmt.Sprintf("add %s: %s", f.key, f.required), "this key is required and missing")
 		}
 	}
+}
+
+// unknownKey reports a key that is none of the fields.
+func (r *reader) unknownKey(e entry, fields []field) {
+	if e.value.at.source != 0 {
+		fields = slices.DeleteFunc(slices.Clone(fields), func(f field) bool { return f.fixed })
+	}
+	valid := keys(fields)
+	hint := didYouMean(e.name, valid)
+	if e.value.key == e.name && slices.Contains(busKeys(), e.name) {
+		hint = "it belongs to an environment: environments.NAME." + e.name
+	}
+	r.report(e.value.at, e.value.key, hint, "unknown key %s: valid are %s", quote(e.name), strings.Join(bares(valid), ", "))
 }
 
 // keys are the keys of the fields.
@@ -109,13 +138,18 @@ func (r *reader) entries(v value, want string) ([]entry, bool) {
 		}
 		e := entry{name, value{node: pair.Value, key: join(v.key, name), at: begin(pair.Key)}}
 		if before, twice := first[name]; twice {
-			r.report(e.value.at, e.value.key, "keep one of the two", "this key is there twice, first in line %d", before.line)
+			r.twice(e.value.at, e.value.key, before)
 			continue
 		}
 		first[name] = e.value.at
 		entries = append(entries, e)
 	}
 	return entries, true
+}
+
+// twice reports a key that stands in the same map before.
+func (r *reader) twice(at position, key string, before position) {
+	r.report(at, key, "keep one of the two", "this key is there twice, first in line %d", before.line)
 }
 
 // key reads the key of a pair of the map v.
@@ -230,8 +264,8 @@ func describe(node ast.Node) string {
 	return "something else"
 }
 
-// quote is text in quotes, shortened to what a line can bear.
-func quote(text string) string { return strconv.Quote(shorten(text)) }
+// quote is text in quotes, shortened to what a line can bear, and without passwords.
+func quote(text string) string { return strconv.Quote(shorten(masked(text))) }
 
 // printable is text on one line that changes nothing on a terminal.
 func printable(text string) string {

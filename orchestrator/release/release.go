@@ -6,8 +6,12 @@
 // all mistakes of the file at once, each with line, column, key and what is allowed.
 // No input, however odd, makes it panic or take long.
 //
+// What is different in an environment stands in the manifest, too, or in a file beside it:
+// [LoadFor] reads the manifest as it is there, and [Manifest.Settings] tells which value
+// comes from where.
+//
 // It never runs a command, never looks whether a program exists, and reads no file
-// but the manifest.
+// but the manifest and those of environments beside it.
 package release
 
 import (
@@ -74,6 +78,9 @@ type Manifest struct {
 
 	Dir  string // absolute folder of the manifest, where its commands run
 	Path string // absolute path of the file that was read
+
+	settings []Setting
+	buses    map[string]Environment // all that it knows, by name
 }
 
 // Strategy says what the previous version does while the new one is prepared.

@@ -82,7 +82,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 	}
 	for _, path := range []string{"testdata/full", "testdata/full/golive.yaml", "./testdata/../testdata/full/"} {
 		got, err := release.Load(path)
-		if err != nil || !reflect.DeepEqual(got, want) {
+		if err != nil || !reflect.DeepEqual(got.Plain(), want) {
 			t.Errorf("Load(%q)\n got %+v, %v\nwant %+v", path, got, err, want)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/goccy/go-yaml/ast"
@@ -54,14 +53,7 @@ func (r *reader) breaks(at position, key string, err error) {
 }
 
 // strategy reads the app's strategy.
-func (r *reader) strategy(v value) Strategy {
-	valid := texts(Strategies())
-	text, ok := r.text(v, "one of "+list(valid))
-	if ok && !slices.Contains(valid, text) {
-		r.report(begin(v.node), v.key, didYouMean(text, valid), "unknown strategy %s: valid are %s", quote(text), list(valid))
-	}
-	return Strategy(text)
-}
+func (r *reader) strategy(v value) Strategy { return oneOf(r, v, "strategy", Strategies()) }
 
 // folder reads the name of a folder.
 func (r *reader) folder(v value) string {
@@ -176,13 +168,18 @@ func (r *reader) mustNotSkip(v value, m *Manifest) []string {
 		listed, listedErr := semver.StrictNewVersion(version)
 		switch {
 		case cmp.Or(err, listedErr) != nil:
-			r.report(begin(item.node), item.key, "", "%s cannot be compared with the app's version %s: a number in one of them is larger than %d",
-				quote(version), quote(m.Version), uint64(math.MaxUint64))
+			r.incomparable(item, version, m.Version)
 		case listed.GreaterThan(own):
 			r.report(begin(item.node), item.key, "remove it here: it belongs in the manifests from that version on",
 				"%s is newer than the app's version %s", quote(version), quote(m.Version))
 		}
 	})
+}
+
+// incomparable reports a version whose place before or behind the app's nobody can tell.
+func (r *reader) incomparable(v value, version, own string) {
+	r.report(begin(v.node), v.key, "", "%s cannot be compared with the app's version %s: a number in one of them is larger than %d",
+		quote(version), quote(own), uint64(math.MaxUint64))
 }
 
 // versions reads a list of at most so many versions, and checks each one that is
@@ -224,145 +221,6 @@ func (r *reader) words(v value, want string, check func(value, string)) []string
 		check(item, word)
 	}
 	return words
-}
-
-// timeout reads how long a script may take.
-func (r *reader) timeout(v value) time.Duration {
-	const (
-		want    = "a duration like 90s, 10m or 1h30m"
-		noLimit = "leave the key out for no limit"
-	)
-	timeout, text, ok := r.duration(v, want, "the units are h, m, s and ms")
-	switch {
-	case !ok:
-	case timeout <= 0:
-		r.report(begin(v.node), v.key, noLimit, "a timeout must be longer than 0, found %s", quote(text))
-	case timeout > MaxTimeout:
-		r.report(begin(v.node), v.key, noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
-	}
-	return timeout
-}
-
-// retries reads how often a script is tried again. A wrong number is not 0, with
-// which backoff would have no effect.
-func (r *reader) retries(v value) int {
-	retries, ok := r.number(v, MaxRetries)
-	if !ok {
-		return -1
-	}
-	return retries
-}
-
-// backoff reads the pause before the first retry of the scripts of the service s.
-func (r *reader) backoff(v value, s *Service) time.Duration {
-	r.checks = append(r.checks, func() { // the retries may stand below
-		if s.Retries == 0 {
-			r.report(v.at, v.key, "give retries, such as retries: 3, or remove backoff", "without retries this has no effect")
-		}
-	})
-	hint := fmt.Sprintf("leave the key out for %v", DefaultBackoff)
-	pause, text, ok := r.duration(v, "a duration like 500ms, 10s or 1m30s", "the units are m, s and ms")
-	switch {
-	case !ok:
-	case pause < MinBackoff:
-		r.report(begin(v.node), v.key, hint, "a pause is at least %v, found %s", MinBackoff, quote(text))
-	case pause > MaxBackoff:
-		r.report(begin(v.node), v.key, hint, "a pause is at most %vm, found %s", MaxBackoff.Minutes(), quote(text))
-	}
-	return pause
-}
-
-// retryAfter reads how long callers are told to wait.
-func (r *reader) retryAfter(v value) time.Duration {
-	hint := fmt.Sprintf("leave the key out for %v", DefaultRetryAfter)
-	wait, text, ok := r.duration(v, "a duration of whole seconds like 30s or 2m", "the units are h, m and s")
-	switch {
-	case !ok:
-	case wait < MinRetryAfter:
-		r.report(begin(v.node), v.key, hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
-	case wait > MaxRetryAfter:
-		r.report(begin(v.node), v.key, hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
-	case wait%time.Second != 0:
-		up := fmt.Sprintf("write %ds", wait/time.Second+1)
-		r.report(begin(v.node), v.key, up, "a time to wait must be whole seconds, found %s", quote(text))
-	}
-	return wait
-}
-
-// duration reads a duration and the text it is written in.
-func (r *reader) duration(v value, want, units string) (time.Duration, string, bool) {
-	text, ok := r.text(v, want)
-	if !ok {
-		return 0, "", false
-	}
-	duration, err := time.ParseDuration(text)
-	if err != nil {
-		r.report(begin(v.node), v.key, units, "expected %s, found the text %s", want, quote(text))
-		return 0, "", false
-	}
-	return duration, text, true
-}
-
-// rate reads how many records a second a script may deal with; 0 sets no limit.
-func (r *reader) rate(v value) *float64 {
-	const want = "a number of records a second, 0 (no limit) or more"
-	node, ok := r.plain(v)
-	if !ok {
-		return nil
-	}
-	rate, ok := numberOf(node)
-	if !ok || rate < 0 {
-		r.wrong(v, node, want)
-		return nil
-	}
-	return &rate
-}
-
-// numberOf is the number that a node holds. Infinity and what is no number at all are
-// nodes of other kinds.
-func numberOf(node ast.Node) (float64, bool) {
-	switch n := node.(type) {
-	case *ast.FloatNode:
-		return n.Value + 0, true // not -0
-	case *ast.IntegerNode:
-		switch i := n.Value.(type) {
-		case uint64:
-			return float64(i), true
-		case int64:
-			return float64(i), true
-		}
-	}
-	return 0, false
-}
-
-// inFlight reads how many batches of a script may be under way at the same time.
-func (r *reader) inFlight(v value) int {
-	batches, ok := r.number(v, MaxInFlight)
-	if ok && batches == 0 {
-		r.report(begin(v.node), v.key, "leave the key out for what its author has chosen; golive pause holds a script",
-			"at least one batch must be under way, found the number 0")
-	}
-	return batches
-}
-
-// number reads a whole number from 0 to most.
-func (r *reader) number(v value, most int) (int, bool) {
-	want := fmt.Sprintf("a whole number from 0 to %d", most)
-	node, ok := r.plain(v)
-	if !ok {
-		return 0, false
-	}
-	number, ok := node.(*ast.IntegerNode)
-	if !ok {
-		r.wrong(v, node, want)
-		return 0, false
-	}
-	n, ok := number.Value.(uint64) // negative ones are int64
-	if !ok || n > uint64(most) {
-		r.wrong(v, node, want)
-		return 0, false
-	}
-	return int(n), true
 }
 
 // asCommand is the hint for text where a command should be, if the text is plain

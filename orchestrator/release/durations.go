@@ -1,0 +1,101 @@
+package release
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// timeout reads how long a script may take.
+func (r *reader) timeout(v value) time.Duration {
+	const (
+		want    = "a duration like 90s, 10m or 1h30m"
+		noLimit = "leave the key out for no limit"
+	)
+	timeout, text, ok := r.duration(v, want, "the units are h, m, s and ms")
+	switch {
+	case !ok:
+	case timeout <= 0:
+		r.report(begin(v.node), v.key, noLimit, "a timeout must be longer than 0, found %s", quote(text))
+	case timeout > MaxTimeout:
+		r.report(begin(v.node), v.key, noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
+	}
+	return timeout
+}
+
+// backoff reads the pause before the first retry of so many.
+func (r *reader) backoff(v value, retries *int) time.Duration {
+	r.checks = append(r.checks, func() { // the retries may stand below
+		if *retries == 0 {
+			r.report(v.at, v.key, "give retries, such as retries: 3, or remove backoff", "without retries this has no effect")
+		}
+	})
+	hint := fmt.Sprintf("leave the key out for %v", DefaultBackoff)
+	return r.between(v, span{what: "a pause", like: "500ms, 10s or 1m30s", units: "m, s and ms", hint: hint, least: MinBackoff, most: MaxBackoff})
+}
+
+// retryAfter reads how long callers are told to wait.
+func (r *reader) retryAfter(v value) time.Duration {
+	hint := fmt.Sprintf("leave the key out for %v", DefaultRetryAfter)
+	wait, text, ok := r.duration(v, "a duration of whole seconds like 30s or 2m", "the units are h, m and s")
+	switch {
+	case !ok:
+	case wait < MinRetryAfter:
+		r.report(begin(v.node), v.key, hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
+	case wait > MaxRetryAfter:
+		r.report(begin(v.node), v.key, hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
+	case wait%time.Second != 0:
+		up := fmt.Sprintf("write %ds", wait/time.Second+1)
+		r.report(begin(v.node), v.key, up, "a time to wait must be whole seconds, found %s", quote(text))
+	}
+	return wait
+}
+
+// span is what a duration may be.
+type span struct {
+	what        string // "a pause"
+	like, units string // examples
+	hint        string // if it is too short or too long; may be ""
+	least, most time.Duration
+}
+
+// between reads a duration from the least to the most.
+func (r *reader) between(v value, s span) time.Duration {
+	duration, text, ok := r.duration(v, "a duration like "+s.like, "the units are "+s.units)
+	switch {
+	case !ok:
+	case duration <= 0 && s.least <= time.Nanosecond:
+		r.report(begin(v.node), v.key, s.hint, "%s must be longer than 0, found %s", s.what, quote(text))
+	case duration < s.least:
+		r.report(begin(v.node), v.key, s.hint, "%s is at least %s, found %s", s.what, brief(s.least), quote(text))
+	case duration > s.most:
+		r.report(begin(v.node), v.key, s.hint, "%s is at most %s, found %s", s.what, brief(s.most), quote(text))
+	}
+	return duration
+}
+
+// brief is a duration without what is zero: 5m, where Go writes 5m0s.
+func brief(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// duration reads a duration and the text it is written in.
+func (r *reader) duration(v value, want, units string) (time.Duration, string, bool) {
+	text, ok := r.text(v, want)
+	if !ok {
+		return 0, "", false
+	}
+	duration, err := time.ParseDuration(text)
+	if err != nil {
+		r.report(begin(v.node), v.key, units, "expected %s, found the text %s", want, quote(text))
+		return 0, "", false
+	}
+	return duration, text, true
+}

@@ -1,0 +1,143 @@
+package release
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// block is what an environment says.
+type block struct {
+	name   string
+	source int
+	value  value
+}
+
+// blocksWithin reads the environments of the manifest itself.
+func (r *reader) blocksWithin(v value) {
+	entries, ok := r.entries(v, "a map of environments like {staging: {nats: nats://staging:4222}}")
+	if !ok {
+		return
+	}
+	for _, e := range entries {
+		if len(r.blocks) == MaxEnvironments {
+			r.report(e.value.at, e.value.key, "", tooManyEnvironments, MaxEnvironments+1, MaxEnvironments)
+			return
+		}
+		r.breaks(e.value.at, e.value.key, protocol.ValidateName(e.name))
+		r.sources = append(r.sources, source{file: r.sources[0].file, environment: e.name, block: true})
+		b := block{e.name, len(r.sources) - 1, value{node: e.value.node, at: e.value.at}}
+		b.value.at.source = b.source
+		mark(b.value.node, b.source)
+		r.blocks = append(r.blocks, b)
+	}
+}
+
+const tooManyEnvironments = "this is environment %d: at most %d are allowed"
+
+// blocksOf reads the environments of files beside the manifest.
+func (r *reader) blocksOf(beside []file) {
+	for _, f := range beside {
+		r.sources = append(r.sources, source{file: f.path, environment: f.environment})
+		r.source = len(r.sources) - 1
+		r.blockOf(f)
+		r.source = 0
+	}
+}
+
+// blockOf reads the environment of one file.
+func (r *reader) blockOf(f file) {
+	var invalid *protocol.InvalidError
+	if errors.As(protocol.ValidateName(f.environment), &invalid) {
+		r.report(position{}, "", "call the file golive.staging.yaml for an environment staging; a manifest stands in a folder of its own",
+			"the file is that of an environment whose name %s %s", quote(f.environment), invalid.Rule)
+		return
+	}
+	known := slices.IndexFunc(r.blocks, func(b block) bool { return b.name == f.environment })
+	switch {
+	case known >= 0:
+		r.report(position{}, "", "keep one of the two", "the environment %s stands in line %d of %s, too",
+			f.environment, r.blocks[known].value.at.line, r.sources[0].file)
+		return
+	case len(r.blocks) == MaxEnvironments:
+		r.report(position{}, "", "", tooManyEnvironments, MaxEnvironments+1, MaxEnvironments)
+		return
+	}
+	if v, ok := r.document(f.data); ok {
+		r.blocks = append(r.blocks, block{f.environment, r.source, v})
+	}
+}
+
+// inForce is a manifest as it is in an environment.
+type inForce struct {
+	manifest *Manifest
+	root     value
+}
+
+// environments reads the manifest as it is in each of its environments. Mistakes of the
+// manifest itself are not reported again.
+func (r *reader) environments(root value) map[string]inForce {
+	base, isMap := root.node.(*ast.MappingNode)
+	if !isMap {
+		return nil
+	}
+	clean := len(r.problems) == 0
+	in := map[string]inForce{}
+	for _, b := range r.blocks {
+		within := &reader{sources: r.sources, environment: true}
+		known := within.inForce(base, root.at, b)
+		in[b.name] = known
+		for _, f := range within.problems {
+			switch {
+			case f.source != 0:
+				r.problems = append(r.problems, f)
+			case clean:
+				f.Message += " (in the environment " + bare(b.name) + ")"
+				r.problems = append(r.problems, f)
+			}
+		}
+	}
+	return in
+}
+
+// inForce reads the manifest as it is in the environment of a block.
+func (r *reader) inForce(base *ast.MappingNode, at position, b block) inForce {
+	node, ok := r.plain(b.value)
+	if !ok {
+		return inForce{manifest: &Manifest{}}
+	}
+	over, isMap := node.(*ast.MappingNode)
+	if !isMap {
+		hint := ""
+		if _, isNull := node.(*ast.NullNode); isNull {
+			hint = "write {} if nothing is different there"
+		}
+		r.report(begin(node), b.value.key, hint, "expected an environment, a map like {nats: nats://staging:4222}, found %s", describe(node))
+		return inForce{manifest: &Manifest{}}
+	}
+	root := value{node: r.overridden(base, over), at: at}
+	m := r.manifest(root)
+	m.Environment.Name = b.name
+	return inForce{m, root}
+}
+
+// unknownEnvironment reports that the manifest was to be read for an environment that it
+// does not know.
+func (r *reader) unknownEnvironment(name string) {
+	known := map[string]bool{}
+	for _, b := range r.blocks {
+		known[b.name] = true
+	}
+	valid := slices.Sorted(maps.Keys(known))
+	if len(valid) == 0 {
+		r.report(position{}, "environments", "add environments: {"+bare(name)+": {}}, or write a file golive."+strings.Trim(quote(name), `"`)+".yaml",
+			"unknown environment %s: the manifest has none", quote(name))
+		return
+	}
+	r.report(position{}, "environments", didYouMean(name, valid), "unknown environment %s: known are %s", quote(name), strings.Join(bares(valid), ", "))
+}

@@ -1,0 +1,8 @@
+package release
+
+// Plain is the manifest as its exported fields say it.
+func (m *Manifest) Plain() *Manifest {
+	plain := *m
+	plain.settings, plain.buses = nil, nil
+	return &plain
+}

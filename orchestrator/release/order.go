@@ -1,0 +1,139 @@
+package release
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// checkSteps reports what can be seen only of all steps together.
+func (r *reader) checkSteps(v value, all []placed, m *Manifest) {
+	r.checkNames(all)
+	if r.noServices {
+		return // nothing can be said about the rest
+	}
+	r.checkPhases(v, all, m)
+	r.checkTraffic(all, m)
+}
+
+// checkNames reports names that two steps have.
+func (r *reader) checkNames(all []placed) {
+	first := map[string]value{}
+	for _, p := range all {
+		if p.Name == "" {
+			continue
+		}
+		if before, twice := first[p.Name]; twice {
+			r.report(begin(p.name.node), p.name.key, "give each step a name of its own", "%s is the name of another step, in line %d", quote(p.Name), before.at.line)
+			continue
+		}
+		first[p.Name] = p.name
+	}
+}
+
+// checkPhases reports phases that are missing, superfluous, twice or in the wrong order.
+func (r *reader) checkPhases(v value, all []placed, m *Manifest) {
+	place := map[protocol.Phase]placed{}
+	unknown := false
+	var last placed
+	for _, p := range all {
+		if p.kind != phaseKind {
+			continue
+		}
+		rank := slices.Index(allPhases(), p.Phase)
+		before, twice := place[p.Phase]
+		switch at := p.does; {
+		case rank < 0:
+			unknown = true
+			continue
+		case twice:
+			r.report(begin(at.node), at.key, "keep one of the two", "the phase %s is there twice, first in line %d", p.Phase, before.does.at.line)
+			continue
+		case last.Step != nil && rank < slices.Index(allPhases(), last.Phase):
+			r.report(begin(at.node), at.key, "move it up", "the phase %s comes before the phase %s, which stands in line %d", p.Phase, last.Phase, last.does.at.line)
+		default:
+			last = p
+		}
+		place[p.Phase] = p
+		if reason := idle(p.Phase, m); reason != "" {
+			r.report(begin(p.does.node), p.does.key, "remove the step", "the phase %s has nothing to run: %s", p.Phase, reason)
+		}
+	}
+	for _, phase := range allPhases() {
+		if _, known := place[phase]; !known && !unknown {
+			r.checkMissing(v, phase, m)
+		}
+	}
+}
+
+// idle is why a phase has nothing to run; "" if it has.
+func idle(phase protocol.Phase, m *Manifest) string {
+	switch {
+	case phase == protocol.Setup && !m.Setup.Exists():
+		return "the app has no setup service"
+	case phase == protocol.Setup, phase == protocol.Offline && m.Strategy == Downtime:
+		return ""
+	case len(m.Services) == 0:
+		return "the release has no services"
+	case phase != protocol.Online && len(withScripts(phase, m)) == 0:
+		return "no service has it among its migrations"
+	}
+	return ""
+}
+
+// checkMissing reports a phase that must stand in the steps and does not.
+func (r *reader) checkMissing(v value, phase protocol.Phase, m *Manifest) {
+	hint := "add - phase: " + string(phase)
+	with := withScripts(phase, m)
+	switch {
+	case phase == protocol.Setup && m.Setup.Exists():
+		r.report(v.at, v.key, hint, "the phase setup is missing, in which the app's own setup service runs")
+	case phase == protocol.Online && len(m.Services) > 0:
+		r.report(v.at, v.key, hint+" where the gates shall open", "the phase online is missing, in which the new versions get traffic")
+	case len(with) > 0:
+		r.report(v.at, v.key, hint, "the phase %s is missing, in which scripts run of %s", phase, list(with))
+	}
+}
+
+// withScripts are the services that have scripts for a phase.
+func withScripts(phase protocol.Phase, m *Manifest) []string {
+	var names []string
+	for _, s := range m.Services {
+		if slices.Contains(s.Migrations, phase) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// ofRelease reports a service that is not one of the release.
+func (r *reader) ofRelease(v value, name string, m *Manifest) {
+	if r.noServices || slices.ContainsFunc(m.Services, func(s Service) bool { return s.Name == name }) {
+		return
+	}
+	names := serviceNames(m)
+	valid := "the release has none"
+	if len(names) > 0 {
+		valid = "valid are " + list(names)
+	}
+	r.report(begin(v.node), v.key, didYouMean(name, names), "unknown service %s: %s", quote(name), valid)
+}
+
+// serviceNames are the names of the services of the release.
+func serviceNames(m *Manifest) []string {
+	names := make([]string, len(m.Services))
+	for i, s := range m.Services {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// orList is words for a sentence: "command, shell or check".
+func orList(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}

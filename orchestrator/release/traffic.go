@@ -1,0 +1,163 @@
+package release
+
+import (
+	"slices"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// traffic is what the steps have done to traffic so far, from the first one on.
+type traffic struct {
+	opening int // where the new versions get it: the number of a step; that of none if there is none
+	offline int // where the offline phase stands; that of none if it does not
+
+	opened  *placed
+	on, off map[string]position // services under maintenance, and no longer so
+	drained map[string]position
+}
+
+// checkTraffic reports moves of traffic that cannot be.
+func (r *reader) checkTraffic(all []placed, m *Manifest) {
+	t := &traffic{
+		opening: len(all), offline: phasePlace(all, protocol.Offline),
+		on: map[string]position{}, off: map[string]position{}, drained: map[string]position{},
+	}
+	for i, p := range slices.Backward(all) {
+		if p.Traffic == Open || p.Phase == protocol.Online {
+			t.opening = i
+		}
+	}
+	for i, p := range all {
+		switch p.Traffic {
+		case Open:
+			r.checkOpen(i, p, all, t, m)
+		case Drain:
+			r.checkDrain(p, t, m)
+		case MaintenanceOn:
+			r.checkMaintenanceOn(i, p, t, m)
+		case MaintenanceOff:
+			r.checkMaintenanceOff(i, p, t, m)
+		}
+	}
+}
+
+// phasePlace is where a phase stands among the steps; behind them if it does not.
+func phasePlace(all []placed, phase protocol.Phase) int {
+	if i := slices.IndexFunc(all, func(p placed) bool { return p.Phase == phase }); i >= 0 {
+		return i
+	}
+	return len(all)
+}
+
+// checkOpen reports an opening that is not the only one, or not in its place.
+func (r *reader) checkOpen(i int, p placed, all []placed, t *traffic, m *Manifest) {
+	at := begin(p.does.node)
+	if t.opened != nil {
+		r.report(at, p.does.key, "keep one of the two", "the gates open in line %d already", t.opened.does.at.line)
+		return
+	}
+	t.opened = &p
+	if len(p.services) > 0 {
+		r.report(p.services[0].at, p.services[0].key, "leave services out", "all services of the release open together")
+	}
+	if len(m.Services) == 0 {
+		r.report(at, p.does.key, "remove the step", "the release has no services that could get traffic")
+	}
+	for _, phase := range []protocol.Phase{protocol.Before, protocol.Offline} {
+		if place := phasePlace(all, phase); place < len(all) && place > i {
+			r.report(at, p.does.key, "move it down", "the gates open after the phase %s, which stands in line %d", phase, all[place].does.at.line)
+		}
+	}
+	if place := phasePlace(all, protocol.Online); place < i {
+		r.report(at, p.does.key, "move it up, or remove it: without it they open with the phase", "the gates open before the phase online, which stands in line %d", all[place].does.at.line)
+	}
+}
+
+// checkDrain reports a drain of what the release holds, or of nothing.
+func (r *reader) checkDrain(p placed, t *traffic, m *Manifest) {
+	if p.Services == nil {
+		r.report(p.does.at, p.does.key, "add services: [old-search]", "a drain must name the services that the release no longer holds")
+	}
+	for i, name := range p.Services {
+		item := p.services[i]
+		if slices.Contains(serviceNames(m), name) {
+			r.report(begin(item.node), item.key, "remove it from the list", "%s is a service of the release, which gets traffic", quote(name))
+		}
+		r.once(item, name, "is drained", t.drained)
+	}
+}
+
+// checkMaintenanceOn reports a maintenance that begins too late, twice, or of no service.
+func (r *reader) checkMaintenanceOn(i int, p placed, t *traffic, m *Manifest) {
+	switch {
+	case i > t.opening:
+		r.tooLate(p)
+	case i > t.offline && m.Strategy == Downtime:
+		r.report(begin(p.does.node), p.does.key, "move it up, or remove it: without it the maintenance begins right before that phase",
+			"with the strategy downtime a maintenance begins before the phase offline")
+	}
+	for _, s := range p.named(serviceNames(m)) {
+		if p.Services != nil {
+			r.ofRelease(s.value, s.name, m)
+		}
+		r.once(s.value, s.name, "is put under maintenance", t.on)
+	}
+}
+
+// checkMaintenanceOff reports an end of what is not under maintenance.
+func (r *reader) checkMaintenanceOff(i int, p placed, t *traffic, m *Manifest) {
+	if i > t.opening {
+		r.tooLate(p)
+	}
+	var open []string
+	for _, name := range serviceNames(m) {
+		_, on := t.on[name]
+		if _, off := t.off[name]; on && !off {
+			open = append(open, name)
+		}
+	}
+	if p.Services == nil && len(open) == 0 {
+		r.report(begin(p.does.node), p.does.key, "put a maintenance-on above it, or remove it", "no service is under maintenance here by a step above")
+	}
+	for _, s := range p.named(open) {
+		if _, on := t.on[s.name]; !on {
+			r.report(begin(s.value.node), s.value.key, "put a maintenance-on for it above, or remove it here", "the service %s is not under maintenance here by a step above", quote(s.name))
+			continue
+		}
+		r.once(s.value, s.name, "comes out of maintenance", t.off)
+	}
+}
+
+// tooLate reports a move that has no sense once the new versions have the traffic.
+func (r *reader) tooLate(p placed) {
+	r.report(begin(p.does.node), p.does.key, "move it up", "%s must stand above the opening: traffic open, or else the phase online", p.Traffic)
+}
+
+// once reports a service that a move has had before.
+func (r *reader) once(v value, name, does string, had map[string]position) {
+	if before, twice := had[name]; twice {
+		r.report(begin(v.node), v.key, "remove one of the two", "%s %s in line %d already", quote(name), does, before.line)
+		return
+	}
+	had[name] = begin(v.node)
+}
+
+// namedService is a service that a step names, or means.
+type namedService struct {
+	name  string
+	value value
+}
+
+// named are the services of a traffic step: those it names, or else all of these.
+func (p placed) named(all []string) []namedService {
+	var named []namedService
+	for i, name := range p.Services {
+		named = append(named, namedService{name, p.services[i]})
+	}
+	if p.Services == nil {
+		for _, name := range all {
+			named = append(named, namedService{name, p.does})
+		}
+	}
+	return named
+}
