@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/natscontext"
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/relay/protocol"
@@ -31,6 +33,7 @@ const (
 const (
 	EnvURL         = "GOLIVE_NATS_URL"
 	EnvCredentials = "GOLIVE_NATS_CREDS"
+	EnvContext     = "GOLIVE_NATS_CONTEXT"
 	EnvService     = "GOLIVE_SERVICE"
 	EnvVersion     = "GOLIVE_VERSION"
 )
@@ -40,15 +43,16 @@ type Config struct {
 	URL            string                     // one or more NATS URLs, joined by commas; empty: [DefaultURL]. Of a cluster, give all: a server that dies may tell its clients that there are no others
 	Name           string                     // how the server lists the connection
 	Credentials    string                     // path of a NATS credentials file; empty: none
+	Context        string                     // name of a context of the nats command line, used in place of URL and Credentials; empty: none
 	Server         nats.InProcessConnProvider // a server in this process, used in place of URL
 	RequestTimeout time.Duration              // of a request whose context has no deadline; 0: [DefaultRequestTimeout]
 	Logger         *zap.Logger                // nil means silence
 }
 
-// FromEnvironment is the Config that GOLIVE_NATS_URL and GOLIVE_NATS_CREDS describe;
-// what they do not set is left at its default.
+// FromEnvironment is the Config that GOLIVE_NATS_URL, GOLIVE_NATS_CREDS and
+// GOLIVE_NATS_CONTEXT describe; what they do not set is left at its default.
 func FromEnvironment() Config {
-	return Config{URL: os.Getenv(EnvURL), Credentials: os.Getenv(EnvCredentials)}
+	return Config{URL: os.Getenv(EnvURL), Credentials: os.Getenv(EnvCredentials), Context: os.Getenv(EnvContext)}
 }
 
 // Relay is a connection to the bus. It is safe for concurrent use.
@@ -78,15 +82,21 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 	if url == "" || c.Server != nil {
 		url = DefaultURL
 	}
+	if c.Context != "" {
+		c.URL, c.Credentials = "", ""
+	}
 	if err := check(c, url); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
 	connected := make(chan struct{}, 1)
-	nc, err := nats.Connect(url, r.options(c, connected)...)
+	nc, err := dial(c, url, r.options(c, connected))
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
+		return nil, err
 	}
 	r.nc = nc
+	if c.Context != "" {
+		url = strings.Join(nc.Servers(), ",")
+	}
 	if err := r.awaitConnection(ctx, url, connected); err != nil {
 		nc.Close()
 		return nil, err
@@ -96,6 +106,22 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
 	return r, nil
+}
+
+// dial begins to connect.
+func dial(c Config, url string, opts []nats.Option) (*nats.Conn, error) {
+	if c.Context == "" {
+		nc, err := nats.Connect(url, opts...)
+		if err != nil {
+			return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
+		}
+		return nc, nil
+	}
+	nc, _, err := natscontext.Connect(c.Context, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("the bus of the nats context %q: %w", c.Context, err)
+	}
+	return nc, nil
 }
 
 // check finds what would keep a connection from ever coming about. NATS's own errors
