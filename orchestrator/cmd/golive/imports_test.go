@@ -27,6 +27,8 @@ func TestImports(t *testing.T) {
 		"orchestrator/journal":    adapters,
 		"orchestrator/ledger":     adapters,
 		"orchestrator/gate":       adapters,
+		"orchestrator/fleet":      adapters,
+		"orchestrator/agent":      append(adapters, "orchestrator/journal", "orchestrator/process", "orchestrator/release"),
 		"orchestrator":            append(adapters, "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate"),
 		"orchestrator/cmd/golive": {"*"},
 	}
