@@ -27,8 +27,9 @@ func TestImports(t *testing.T) {
 		"orchestrator/journal":    adapters,
 		"orchestrator/ledger":     adapters,
 		"orchestrator/gate":       adapters,
-		"orchestrator":            append(adapters, "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate", "orchestrator/fleet"),
 		"orchestrator/fleet":      adapters,
+		"orchestrator/agent":      append(adapters, "orchestrator/journal", "orchestrator/process", "orchestrator/release"),
+		"orchestrator":            append(adapters, "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate", "orchestrator/fleet"),
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

@@ -1,0 +1,99 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+const (
+	askTimeout = 2 * time.Second        // of one question to the bucket's leader
+	askPause   = 200 * time.Millisecond // until it is asked again
+)
+
+// entry is what the bucket has under a key; revision 0: nothing.
+type entry struct {
+	protocol.Host
+	value    []byte
+	revision uint64
+}
+
+// read asks the bucket's leader, again and again while it does not answer.
+func (a *Agent) read(ctx context.Context, key string) (entry, error) {
+	var found jetstream.KeyValueEntry
+	err := a.ask(ctx, func(ctx context.Context) (err error) {
+		found, err = a.hosts.Get(ctx, key)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return entry{}, nil
+	}
+	if err != nil {
+		return entry{}, fmt.Errorf("read %s: %w", key, err)
+	}
+	e := entry{value: found.Value(), revision: found.Revision()}
+	if err := json.Unmarshal(e.value, &e.Host); err != nil {
+		return e, fmt.Errorf("read %s at revision %d: %w", key, e.revision, err)
+	}
+	return e, nil
+}
+
+// write stores an entry on top of a revision, again and again until it is known what has
+// become of that; [rollout.ErrConflict] when somebody else has written.
+func (a *Agent) write(ctx context.Context, key string, h protocol.Host, on uint64) (uint64, error) {
+	value, err := json.Marshal(h)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		writing, cancel := context.WithTimeout(ctx, askTimeout)
+		revision, err := a.hosts.Update(writing, key, value, on)
+		cancel()
+		if err == nil {
+			return revision, nil
+		}
+		found, readErr := a.read(ctx, key)
+		switch {
+		case readErr != nil:
+			return 0, fmt.Errorf("write %s: %w", key, errors.Join(err, readErr))
+		case found.revision > on && bytes.Equal(found.value, value):
+			return found.revision, nil // only the acknowledgement was lost
+		case found.revision != on:
+			return 0, fmt.Errorf("write %s: %w", key, rollout.ErrConflict)
+		}
+		if rest(ctx, askPause); ctx.Err() != nil {
+			return 0, fmt.Errorf("write %s: %w", key, ctx.Err())
+		}
+	}
+}
+
+// ask calls a question that changes nothing until it is answered or ctx ends.
+func (a *Agent) ask(ctx context.Context, question func(context.Context) error) error {
+	for {
+		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		err := question(asking)
+		cancel()
+		if !unanswered(err) || ctx.Err() != nil {
+			return err
+		}
+		rest(ctx, askPause)
+	}
+}
+
+// unanswered reports whether an error says that no leader has answered, as while one is
+// elected, or while the bus is away.
+func unanswered(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrDisconnected) ||
+		errors.As(err, &api) && api.Code == 503
+}
