@@ -55,6 +55,8 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 		if step.Cancelled {
 			e.Answer.Error.Code = protocol.CodeCancelled
 		}
+	case errors.Is(err, rollout.ErrStale):
+		return nil
 	case err != nil:
 		if _, wanted := o.sight.wants(r.State.ID, step); !wanted {
 			return nil

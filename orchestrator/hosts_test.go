@@ -1,0 +1,175 @@
+package orchestrator_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/agent"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// upgrade is a release of an app without services to run, whose steps write what they do into
+// a file of the folder.
+func (e *environment) upgrade(version string, steps ...release.Step) (rollout.Release, *release.Manifest) {
+	dir := e.t.TempDir()
+	m := &release.Manifest{
+		App: "shop", Version: version, Strategy: release.Parallel, Dir: dir, Path: filepath.Join(dir, release.FileName), Steps: steps,
+		Services: []release.Service{{Name: "cart", Version: version}},
+	}
+	r := rollout.Release{App: m.App, Version: m.Version, Strategy: rollout.Parallel, Digest: m.Digest(), Services: []rollout.Service{{Name: "cart", Version: version}}}
+	for _, s := range steps {
+		item := rollout.Item{Phase: s.Phase, Name: s.Name}
+		if s.Command != nil || s.Check != nil {
+			item.Work = &rollout.Work{
+				Check: s.Check != nil, Backward: s.Command != nil && s.Command.Backward, On: s.On,
+				Need: rollout.Need(s.Need), AtOnce: s.AtOnce, Retries: s.Retries, Timeout: rollout.Duration(s.Timeout),
+			}
+		}
+		r.Workflow = append(r.Workflow, item)
+	}
+	return r, m
+}
+
+// does is a command that notes in a file that it ran, in which direction and where.
+func does(name string, on map[string]string) release.Step {
+	return release.Step{Name: name, On: on, Command: &release.Command{
+		Shell: `echo ` + name + ` $1 $GOLIVE_HOST >> did`, Backward: true,
+	}}
+}
+
+// looks is a check that holds as long as there is no file called broken.
+func looks(name string) release.Step {
+	return release.Step{Name: name, Check: &release.Check{Shell: "test ! -e broken || { echo it is broken; exit 1; }"}}
+}
+
+func (e *environment) agent(name string, labels map[string]string, m *release.Manifest) (stop func()) {
+	e.t.Helper()
+	nc := e.connect().Conn()
+	j, err := journal.Open(e.t.Context(), nc, 1)
+	e.must(err)
+	a, err := agent.New(agent.Config{Conn: nc, Journal: j, Name: name, Labels: labels, Releases: []*release.Manifest{m}, Logger: e.log})
+	e.must(err)
+	stop = e.run("agent "+name, func(ctx context.Context) error { return a.Run(ctx) })
+	next(e, "the agent", a.Ready())
+	return stop
+}
+
+func did(t *testing.T, m *release.Manifest) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(m.Dir, "did"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+var online = release.Step{Phase: protocol.Online}
+
+func TestCommandsRunOnTheirHostsAndAreUndone(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	before, none := e.upgrade("1.0.0", online)
+	e.awaitStatus(e.deploy(before), rollout.Completed)
+	web := map[string]string{"role": "web"}
+	each := does("stop-front", web)
+	each.AtOnce = 1
+	r, m := e.upgrade("2.0.0", each, does("backup", nil), online, looks("smoke"))
+	if got := strings.Join(codes(e.plan(r)), " "); got != strings.TrimSpace(strings.Repeat(orchestrator.CodeNoAgent+" ", 3)) {
+		t.Errorf("without agents the plan has the problems %q", got)
+	}
+	e.agent("other", web, none) // which has another release
+	id := e.deploy(r)
+	e.await(id, "waiting for an agent", func(s orchestrator.RolloutStory) bool {
+		return strings.Contains(s.Sightings["stop-front"].Waiting, "no agent with role=web")
+	})
+	e.agent("web-1", web, m)
+	e.agent("web-2", web, m)
+	story := e.awaitStatus(id, rollout.Completed)
+	ran := did(t, m)
+	for _, want := range []string{"stop-front forward web-1\n", "backup forward "} {
+		if strings.Count(ran, want) != 1 {
+			t.Errorf("%q was not done once: %q", want, ran)
+		}
+	}
+	if step, _ := story.Step("stop-front"); len(step.Hosts) == 0 || step.Hosts[0].Status != protocol.HostDone || *step.Hosts[0].Exit != 0 {
+		t.Errorf("the state of the hosts: %+v", step.Hosts)
+	}
+	hosts, err := e.client.Hosts(t.Context(), orchestrator.HostsRequest{Rollout: id, Step: "backup"})
+	if e.must(err); len(hosts) != 1 {
+		t.Errorf("the hosts of backup: %+v", hosts)
+	}
+	if p := e.plan(r); p.Pending {
+		t.Errorf("there is something left to do: %s", planned(p))
+	}
+	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "shop", By: "test"})
+	e.must(err)
+	e.awaitStatus(id, rollout.Reverted)
+	lines := strings.Split(strings.TrimSpace(strings.TrimPrefix(did(t, m), ran)), "\n")
+	if len(lines) < 2 || !strings.HasPrefix(lines[0], "backup backward") || !strings.HasPrefix(lines[1], "stop-front backward") {
+		t.Errorf("on the way back: %q", lines)
+	}
+}
+
+func TestACheckThatFailsKeepsTheGateShut(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	r, m := e.upgrade("2.0.0", looks("smoke"), online)
+	e.must(os.WriteFile(filepath.Join(m.Dir, "broken"), nil, 0o600))
+	e.agent("host", nil, m)
+	id := e.deploy(r)
+	story := e.awaitStatus(id, rollout.Failed)
+	if step, _ := story.Step("cart/traffic"); step.Attempt != 0 {
+		t.Error("the gate was opened")
+	}
+	if step, _ := story.Step("smoke"); !strings.Contains(step.Error.Message, "it is broken") {
+		t.Errorf("the error is %v", step.Error)
+	}
+	e.must(os.Remove(filepath.Join(m.Dir, "broken")))
+	e.retry(id)
+	e.awaitStatus(id, rollout.Completed)
+}
+
+func TestACheckThatFailsBehindTheGateBringsTheVersionBeforeBack(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	first, _ := e.upgrade("1.0.0", online)
+	e.awaitStatus(e.deploy(first), rollout.Completed)
+	r, m := e.upgrade("2.0.0", does("config", nil), online, looks("smoke"))
+	r.AutoRevert = true
+	e.must(os.WriteFile(filepath.Join(m.Dir, "broken"), nil, 0o600))
+	e.agent("host", nil, m)
+	id := e.deploy(r)
+	story := e.awaitStatus(id, rollout.Reverted)
+	if story.Backward == nil || story.Backward.By != "golive" || !strings.Contains(story.Backward.Reason, "smoke") {
+		t.Errorf("it was taken backward: %+v", story.Backward)
+	}
+	routes, err := e.client.Routes(t.Context())
+	if e.must(err); len(routes) != 1 || strings.Join(routes[0].Online(), " ") != "1.0.0" {
+		t.Errorf("the routes are %+v", routes)
+	}
+	if got := did(t, m); got != "config forward host\nconfig backward host\n" {
+		t.Errorf("it did %q", got)
+	}
+}
+
+func TestAnAbortStopsWhatAgentsRun(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	r, m := e.upgrade("2.0.0", release.Step{Name: "slow", Command: &release.Command{
+		Shell: "trap 'echo stopped >> did; exit 1' TERM; echo begun >> did; while :; do sleep 0.05; done",
+	}}, online)
+	e.agent("host", nil, m)
+	id := e.deploy(r)
+	e.until("it has begun", func() bool { return strings.Contains(did(t, m), "begun") })
+	_, err := e.client.Abort(t.Context(), orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "test"}})
+	e.must(err)
+	e.awaitStatus(id, rollout.Aborted)
+	e.until("it was stopped", func() bool { return strings.Contains(did(t, m), "stopped") })
+}
