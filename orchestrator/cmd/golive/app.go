@@ -19,8 +19,7 @@ import (
 // app is the processes of an app on this machine.
 type app struct {
 	manifest *release.Manifest
-	url      string // of the bus
-	creds    string
+	bus      place
 	data     string // folder for the data of services
 	story    *story
 
@@ -44,8 +43,8 @@ type death struct {
 	err     error
 }
 
-func newApp(m *release.Manifest, url, creds, data string, s *story) *app {
-	a := &app{manifest: m, url: url, creds: creds, data: data, story: s, died: make(chan death, 16)}
+func newApp(m *release.Manifest, bus place, data string, s *story) *app {
+	a := &app{manifest: m, bus: bus, data: data, story: s, died: make(chan death, 16)}
 	for _, service := range m.Services {
 		label := service.Name
 		if service.Setup != nil {
@@ -167,11 +166,10 @@ func (a *app) launch(label, owner string, args []string, service, version string
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder of %s: %w", label, err)
 	}
-	env := []string{
-		relay.EnvURL + "=" + a.url, relay.EnvCredentials + "=" + a.creds,
-		"GOLIVE_APP=" + a.manifest.App, "GOLIVE_APP_VERSION=" + a.manifest.Version,
-		relay.EnvService + "=" + service, relay.EnvVersion + "=" + version, "GOLIVE_DATA_DIR=" + data,
-	}
+	env := append(a.bus.environment(),
+		"GOLIVE_APP="+a.manifest.App, "GOLIVE_APP_VERSION="+a.manifest.Version,
+		relay.EnvService+"="+service, relay.EnvVersion+"="+version, "GOLIVE_DATA_DIR="+data,
+	)
 	a.story.say(plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
 	p, err := process.Start(process.Command{
 		Name: label, Args: args, Dir: a.manifest.Dir, Env: append(env, more...),

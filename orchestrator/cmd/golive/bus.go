@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay"
 )
 
@@ -95,11 +97,54 @@ func (b beacon) near(dir string) bool {
 	return dir == b.Cwd || inside(b.Dir)
 }
 
-// address is where the bus of the environment is: --nats, else the `golive up` that
-// runs for the folder dir or was called in this one.
-func (c *command) address(dir string) (string, error) {
-	if c.nats != "" {
-		return c.nats, nil
+// place is where a bus is, and how one gets in.
+type place struct {
+	url, creds string
+	context    string // of the nats command line; it says both
+}
+
+// is reports whether the place is known.
+func (p place) is() bool { return p.url != "" || p.context != "" }
+
+// environment is the place as programs find it in their environment.
+func (p place) environment() []string {
+	return []string{relay.EnvURL + "=" + p.url, relay.EnvCredentials + "=" + p.creds, relay.EnvContext + "=" + p.context}
+}
+
+// named is the bus that the flags name, or else the environment that m was loaded for.
+func (c *command) named(m *release.Manifest) place {
+	if c.nats != "" || c.context != "" {
+		return place{url: c.nats, creds: c.creds, context: c.context}
+	}
+	return c.within(m, m.Environment)
+}
+
+// within is the bus of an environment of a manifest.
+func (c *command) within(m *release.Manifest, e release.Environment) place {
+	p := place{url: e.NATS, creds: c.creds, context: e.Context}
+	if e.Creds != "" && p.creds == "" {
+		p.creds = e.Creds
+		if !filepath.IsAbs(p.creds) {
+			p.creds = filepath.Join(m.Dir, p.creds)
+		}
+	}
+	return p
+}
+
+// address is where the bus is: as the flags say, or the environment of the manifest in dir,
+// else the `golive up` that runs for that folder or was called in this one.
+func (c *command) address(dir string) (place, error) {
+	if c.nats != "" || c.context != "" {
+		return place{url: c.nats, creds: c.creds, context: c.context}, nil
+	}
+	if c.env != "" {
+		m, err := c.load(cmp.Or(dir, "."))
+		if err != nil {
+			return place{}, err
+		}
+		if p := c.within(m, m.Environment); p.is() {
+			return p, nil
+		}
 	}
 	var near []beacon
 	for _, b := range beacons(beaconFolder(c.getenv)) {
@@ -109,17 +154,17 @@ func (c *command) address(dir string) (string, error) {
 	}
 	switch len(near) {
 	case 0:
-		return "", &failure{code: codeNoBus, exit: exitFailed,
+		return place{}, &failure{code: codeNoBus, exit: exitFailed,
 			message: "no bus is named, and no golive up runs for this folder",
 			hint:    "name one with --nats URL, or start the app: golive up DIR"}
 	case 1:
-		return near[0].URL, nil
+		return place{url: near[0].URL, creds: c.creds}, nil
 	}
 	var all []string
 	for _, b := range near {
 		all = append(all, fmt.Sprintf("%s (golive up of %s)", b.URL, b.Dir))
 	}
-	return "", &failure{code: codeNoBus, exit: exitFailed,
+	return place{}, &failure{code: codeNoBus, exit: exitFailed,
 		message: "several golive up run for this folder: " + strings.Join(all, ", "),
 		hint:    "name one with --nats URL"}
 }
@@ -134,11 +179,11 @@ func (c *command) absolute(dir string) string {
 // connectTimeout is how long a command waits for the bus.
 const connectTimeout = 5 * time.Second
 
-// connect reaches the bus at url, or says why not.
-func (c *command) connect(ctx context.Context, url string) (*relay.Relay, error) {
+// connect reaches a bus, or says why not.
+func (c *command) connect(ctx context.Context, p place) (*relay.Relay, error) {
 	trying, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	r, err := relay.Connect(trying, relay.Config{URL: url, Credentials: c.creds, Name: "golive " + me(), Logger: c.logger()})
+	r, err := relay.Connect(trying, relay.Config{URL: p.url, Credentials: p.creds, Context: p.context, Name: "golive " + me(), Logger: c.logger()})
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: nobody answered within %s", err, connectTimeout)
 	}
@@ -151,11 +196,11 @@ func (c *command) connect(ctx context.Context, url string) (*relay.Relay, error)
 
 // reach connects to the bus of the environment, as address finds it.
 func (c *command) reach(ctx context.Context, dir string) (*relay.Relay, error) {
-	address, err := c.address(dir)
+	p, err := c.address(dir)
 	if err != nil {
 		return nil, err
 	}
-	return c.connect(ctx, address)
+	return c.connect(ctx, p)
 }
 
 // ask connects, has f ask the orchestrator, and disconnects.

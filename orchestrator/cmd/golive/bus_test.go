@@ -88,7 +88,8 @@ func TestBeacon(t *testing.T) {
 		c := &command{streams: streams{dir: dir, getenv: func(name string) string {
 			return map[string]string{"XDG_CACHE_HOME": cache}[name]
 		}}}
-		return c.address("")
+		p, err := c.address("")
+		return p.url, err
 	}
 	for _, dir := range []string{home, filepath.Join(home, "app"), filepath.Join(home, "app", "todos")} {
 		if got, err := address(dir); err != nil || got != url {

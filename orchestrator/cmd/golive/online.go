@@ -33,7 +33,7 @@ type onlineService struct {
 }
 
 func (u *upRun) printOnline(ctx context.Context, last rollout.State) error {
-	o := online{Rollout: last.ID, App: last.Release.App, Version: last.Release.Version, Status: last.Status, Bus: u.app.url,
+	o := online{Rollout: last.ID, App: last.Release.App, Version: last.Release.Version, Status: last.Status, Bus: u.app.bus.url,
 		Services: []onlineService{}}
 	urls := serviceURLs(ctx, u.relay.Conn())
 	for _, s := range last.Release.Services {

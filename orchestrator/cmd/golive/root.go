@@ -94,9 +94,13 @@ func terminal() streams {
 type options struct {
 	nats    string
 	creds   string
+	context string // of the nats command line
+	env     string // of the manifest
 	output  string
 	paint   string
 	verbose bool
+
+	given map[string]bool // flags about the bus that were given
 }
 
 // command is one run of the command line.
@@ -168,12 +172,14 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.nats, "nats", "", "URL of the bus (environment: GOLIVE_NATS_URL)")
 	flags.StringVar(&c.creds, "creds", "", "NATS credentials file (environment: GOLIVE_NATS_CREDS)")
+	flags.StringVar(&c.context, "context", "", "context of the nats command line, in place of --nats and --creds (environment: GOLIVE_NATS_CONTEXT)")
+	flags.StringVar(&c.env, "env", "", "environment of the manifest: where its bus is, and what is different there (environment: GOLIVE_ENV)")
 	flags.StringVarP(&c.output, "output", "o", "table", "how to answer: table, json, yaml or jsonl")
 	flags.StringVar(&c.paint, "color", "auto", "auto, always or never")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what the orchestrator and the relay do")
 	root.AddCommand(c.upCommand(), c.serveCommand(), c.deployCommand(), c.planCommand(), c.watchCommand(), c.statusCommand(), c.historyCommand(),
 		c.showCommand(), c.routesCommand(), c.ledgerCommand(), c.retryCommand(), c.abortCommand(), c.pauseCommand(),
-		c.resumeCommand(), c.paceCommand(), c.backwardCommand(), c.versionCommand())
+		c.resumeCommand(), c.paceCommand(), c.backwardCommand(), c.agentCommand(), c.configCommand(), c.versionCommand())
 	return root
 }
 
@@ -196,11 +202,24 @@ func (c *command) check(cmd *cobra.Command, _ []string) error {
 	default:
 		return misused(cmd, fmt.Sprintf("unknown color %q: valid are auto, always, never", c.paint))
 	}
-	if c.nats == "" {
+	c.given = make(map[string]bool)
+	for _, flag := range []string{"nats", "creds", "context", "env"} {
+		c.given[flag] = cmd.Flags().Changed(flag)
+	}
+	if c.nats == "" && c.context == "" {
 		c.nats = c.getenv("GOLIVE_NATS_URL")
 	}
 	if c.creds == "" {
 		c.creds = c.getenv("GOLIVE_NATS_CREDS")
+	}
+	if c.context == "" && c.nats == "" {
+		c.context = c.getenv("GOLIVE_NATS_CONTEXT")
+	}
+	if c.env == "" {
+		c.env = c.getenv("GOLIVE_ENV")
+	}
+	if c.context != "" && c.nats != "" {
+		return misused(cmd, "--context and --nats exclude each other: both say where the bus is")
 	}
 	return nil
 }

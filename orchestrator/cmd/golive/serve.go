@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 )
 
@@ -29,15 +32,20 @@ type serveOptions struct {
 func (c *command) serveCommand() *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
-		Use:   "serve",
+		Use:   "serve [DIR]",
 		Short: "Run an orchestrator for the environment of a bus",
 		Long: `serve runs an orchestrator, and nothing else, against a NATS server or cluster
 with JetStream. Any number of them work side by side. It waits for the bus as
-long as that takes, and logs one line per event of a rollout to stderr.`,
+long as that takes, and logs one line per event of a rollout to stderr.
+
+With DIR or --env, the environment's approvals in that manifest, golive.yaml,
+are the policy of all rollouts here: a release's own can only be stricter. Its
+nats, creds or context say where the bus is.`,
 		Example: `  golive serve --nats nats://127.0.0.1:4222
-  golive serve --nats nats://n1:4222,nats://n2:4222,nats://n3:4222 --replicas 3`,
-		Args: arguments(0, 0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  golive serve --nats nats://n1:4222,nats://n2:4222,nats://n3:4222 --replicas 3
+  golive serve --env production /etc/golive/shop`,
+		Args: arguments(0, 1, "at most one folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.replicas < 1 || o.replicas > 5 {
 				return misused(cmd, fmt.Sprintf("--replicas is %d, it must be from 1 to 5", o.replicas))
 			}
@@ -53,7 +61,7 @@ long as that takes, and logs one line per event of a rollout to stderr.`,
 			if o.keep != 0 && o.keep < minKeep {
 				return misused(cmd, fmt.Sprintf("--keep is %s, it must be at least %s, or 0 for ever", o.keep, minKeep))
 			}
-			return c.serve(cmd.Context(), o)
+			return c.serve(cmd.Context(), strings.Join(args, ""), o)
 		},
 	}
 	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, when it is made for the first time: 3 in a cluster")
@@ -67,17 +75,36 @@ long as that takes, and logs one line per event of a rollout to stderr.`,
 	return cmd
 }
 
-func (c *command) serve(ctx context.Context, o serveOptions) error {
-	url := c.nats
-	if url == "" {
-		url = nats.DefaultURL
+// governs is where the bus of the environment is that is served, and its policy.
+func (c *command) governs(dir string) (place, rollout.Policy, error) {
+	p := place{url: c.nats, creds: c.creds, context: c.context}
+	if dir == "" && c.env == "" {
+		if !p.is() {
+			p.url = nats.DefaultURL
+		}
+		return p, rollout.Policy{}, nil
+	}
+	m, err := c.load(cmp.Or(dir, "."))
+	if err != nil {
+		return p, rollout.Policy{}, err
+	}
+	if p = c.named(m); !p.is() {
+		p.url = nats.DefaultURL
+	}
+	return p, policyOf(m.Environment.Approvals), nil
+}
+
+func (c *command) serve(ctx context.Context, dir string, o serveOptions) error {
+	p, policy, err := c.governs(dir)
+	if err != nil {
+		return err
 	}
 	level := zapcore.InfoLevel
 	if c.verbose {
 		level = zapcore.DebugLevel
 	}
 	log := c.loggerFrom(level, o.logs == "json")
-	r, err := relay.Connect(ctx, relay.Config{URL: url, Credentials: c.creds, Name: "golive serve", Logger: log})
+	r, err := relay.Connect(ctx, relay.Config{URL: p.url, Credentials: p.creds, Context: p.context, Name: "golive serve", Logger: log})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -85,7 +112,7 @@ func (c *command) serve(ctx context.Context, o serveOptions) error {
 		return err
 	}
 	defer r.Close()
-	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log})
+	e, err := newEngine(ctx, r, orchestrator.Config{Policy: policy, Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -15,19 +15,27 @@ import (
 )
 
 func (c *command) statusCommand() *cobra.Command {
-	var check bool
+	var check, everywhere bool
 	cmd := &cobra.Command{
 		Use:   "status [APP]",
 		Short: "What is online, what is rolling out, what has not run yet",
 		Example: `  golive status
   golive status todo-app -o json
-  golive status --check    exit code 3 when something is left to do`,
+  golive status --check    exit code 3 when something is left to do
+  golive status --all      which version is in which environment`,
 		Args: arguments(0, 1, "at most one app"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case everywhere && (check || len(args) > 0):
+				return misused(cmd, "--all is about the app of this folder, and excludes an app's name and --check")
+			case everywhere:
+				return c.statusAll(cmd.Context())
+			}
 			return c.status(cmd.Context(), strings.Join(args, ""), check)
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "exit with 3 when a rollout is not completed or a version not online")
+	cmd.Flags().BoolVar(&everywhere, "all", false, "which version of this folder's app is in which environment of its manifest")
 	return cmd
 }
 

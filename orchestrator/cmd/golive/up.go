@@ -82,7 +82,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	a := newApp(m, bus.url, c.creds, filepath.Join(data, "services"), s)
+	a := newApp(m, bus.place, filepath.Join(data, "services"), s)
 	u := &upRun{command: c, options: o, app: a, engine: e, ended: ended, relay: r, story: s, client: orchestrator.NewClient(r.Conn())}
 	err = u.run(ctx)
 	s.say(dim, "▪", "stopping what was started")
@@ -97,7 +97,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 }
 
 func (c *command) load(dir string) (*release.Manifest, error) {
-	m, err := release.Load(c.absolute(dir))
+	m, err := release.LoadFor(c.absolute(dir), c.env)
 	var problems release.Errors
 	if errors.As(err, &problems) {
 		for i := range problems { // as the person has named it
@@ -127,18 +127,18 @@ func (c *command) dataFolder(m *release.Manifest, flag string) string {
 
 // bus is where up's messages go: a server of its own, or one that runs already.
 type bus struct {
-	url   string
+	place
 	close func() error
 }
 
 func (c *command) openBus(ctx context.Context, m *release.Manifest, data, listen string, s *story) (*bus, *relay.Relay, error) {
-	if c.nats != "" {
-		r, err := c.connect(ctx, c.nats)
+	if named := c.named(m); named.is() {
+		r, err := c.connect(ctx, named)
 		if err != nil {
 			return nil, nil, err
 		}
 		s.say(plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
-		return &bus{url: c.nats, close: func() error { r.Close(); return nil }}, r, nil
+		return &bus{place: named, close: func() error { r.Close(); return nil }}, r, nil
 	}
 	server, err := embedded.Start(embedded.Config{Data: data, Listen: listen, Logger: c.logger()})
 	if err != nil {
@@ -154,7 +154,7 @@ func (c *command) openBus(ctx context.Context, m *release.Manifest, data, listen
 		return nil, nil, errors.Join(err, server.Stop())
 	}
 	s.say(plain, "▸", "bus: %s, its data in %s", server.URL(), c.short(data))
-	return &bus{url: server.URL(), close: func() error {
+	return &bus{place: place{url: server.URL()}, close: func() error {
 		put()
 		r.Close()
 		return server.Stop()

@@ -45,6 +45,11 @@ func (u *upRun) run(ctx context.Context) error {
 			return interrupted(ctx, err, nil)
 		}
 	}
+	agents, err := u.startAgents(ctx)
+	if err != nil {
+		return interrupted(ctx, err, nil)
+	}
+	defer agents.end()
 	begun, err := u.begin(ctx)
 	if err != nil {
 		return err

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/golive-dev/golive/orchestrator/agent"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/relay"
+)
+
+type agentOptions struct {
+	name     string
+	labels   []string
+	replicas int
+	logs     string
+}
+
+func (c *command) agentCommand() *cobra.Command {
+	var o agentOptions
+	cmd := &cobra.Command{
+		Use:   "agent [DIR]...",
+		Short: "Run commands and checks of releases on this host",
+		Long: `agent joins an environment and does on this host what steps of rollouts ask for:
+commands and checks of the releases whose manifests, golive.yaml, are in DIR
+(default: this folder). It runs nothing else: no command comes over the bus. A
+step with "on: {role: web}" runs on agents that have this label.
+
+It waits for the bus as long as that takes, and runs until Ctrl-C. Start it anew
+to give it another release.`,
+		Example: `  golive agent --label role=web
+  golive agent --env production --label role=web --label zone=a /srv/shop/2.0.0
+  golive agent --name web-1 --nats nats://bus:4222 releases/1.9.0 releases/2.0.0`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			labels, err := labelsOf(o.labels)
+			if err != nil {
+				return misused(cmd, err.Error())
+			}
+			if o.logs != "text" && o.logs != "json" {
+				return misused(cmd, fmt.Sprintf("unknown log format %q: valid are text, json", o.logs))
+			}
+			if len(args) == 0 {
+				args = []string{"."}
+			}
+			return c.agent(cmd.Context(), args, labels, o)
+		},
+	}
+	cmd.Flags().StringArrayVar(&o.labels, "label", nil, "KEY=VALUE that steps ask for with on; may be given several times")
+	cmd.Flags().StringVar(&o.name, "name", "", "how this host is called, letters, digits, - and _; empty: as the system calls it")
+	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, when it is made for the first time: 3 in a cluster")
+	cmd.Flags().StringVar(&o.logs, "log-format", "text", "text or json")
+	return cmd
+}
+
+// labelsOf reads labels as flags give them.
+func labelsOf(flags []string) (map[string]string, error) {
+	labels := make(map[string]string)
+	for _, flag := range flags {
+		key, value, ok := strings.Cut(flag, "=")
+		if !ok || key == "" || value == "" {
+			return nil, fmt.Errorf("--label is %q, it must be KEY=VALUE, such as role=web", flag)
+		}
+		if other, twice := labels[key]; twice {
+			return nil, fmt.Errorf("the label %s is both %s and %s", key, other, value)
+		}
+		labels[key] = value
+	}
+	return labels, nil
+}
+
+func (c *command) agent(ctx context.Context, dirs []string, labels map[string]string, o agentOptions) error {
+	var releases []*release.Manifest
+	for _, dir := range dirs {
+		m, err := c.load(dir)
+		if err != nil {
+			return err
+		}
+		releases = append(releases, m)
+	}
+	p, err := c.address(dirs[0])
+	if err != nil {
+		return err
+	}
+	level := zapcore.InfoLevel
+	if c.verbose {
+		level = zapcore.DebugLevel
+	}
+	log := c.loggerFrom(level, o.logs == "json")
+	r, err := relay.Connect(ctx, relay.Config{URL: p.url, Credentials: p.creds, Context: p.context, Name: "golive agent", Logger: log})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer r.Close()
+	j, err := journal.Open(ctx, r.Conn(), o.replicas)
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(agent.Config{
+		Conn: r.Conn(), Journal: j, Releases: releases, Name: o.name, Labels: labels,
+		Replicas: o.replicas, Version: Version, Environment: p.environment(), Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
+
+// crew is the agents of up: this machine plays every role that the steps of the manifest ask
+// for.
+type crew struct {
+	connections []*relay.Relay
+	running     sync.WaitGroup
+	stop        context.CancelFunc
+}
+
+// startAgents starts an agent for each set of labels that a command or check of the manifest
+// asks for, and returns once they take orders.
+func (u *upRun) startAgents(ctx context.Context) (*crew, error) {
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c := &crew{stop: stop}
+	for _, labels := range rolesOf(u.app.manifest) {
+		if err := u.startAgent(ctx, working, c, labels); err != nil {
+			c.end()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[string]string) error {
+	r, err := u.connect(ctx, u.app.bus)
+	if err != nil {
+		return err
+	}
+	c.connections = append(c.connections, r)
+	a, err := agent.New(agent.Config{
+		Conn: r.Conn(), Journal: u.engine.journal, Releases: []*release.Manifest{u.app.manifest},
+		Name: localName(labels), Labels: labels, Version: Version, Environment: u.app.bus.environment(), Logger: u.logger(),
+		Output: u.story.output,
+	})
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	c.running.Go(func() { ended <- a.Run(working) })
+	select {
+	case <-a.Ready():
+		return nil
+	case err := <-ended:
+		return fmt.Errorf("agent %s: %w", localName(labels), err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end stops the agents and what they run, and blocks until they are gone.
+func (c *crew) end() {
+	c.stop()
+	c.running.Wait()
+	for _, r := range c.connections {
+		r.Close()
+	}
+}
+
+// rolesOf lists the sets of labels that the steps of a manifest ask for, each once.
+func rolesOf(m *release.Manifest) []map[string]string {
+	byName := make(map[string]map[string]string)
+	for _, s := range m.Steps {
+		if s.Command != nil || s.Check != nil {
+			byName[localName(s.On)] = s.On
+		}
+	}
+	var roles []map[string]string
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		roles = append(roles, byName[name])
+	}
+	return roles
+}
+
+// localName is what up calls the agent with these labels.
+func localName(labels map[string]string) string {
+	name := "local"
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		name += "-" + key + "-" + labels[key]
+	}
+	name = strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, name)
+	return name[:min(len(name), 63)]
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator/release"
+)
+
+// setting is an effective value and where it comes from.
+type setting struct {
+	Key         string `json:"key"`
+	Value       string `json:"value"`
+	Source      string `json:"source"` // file:line, default, flag --nats, environment variable GOLIVE_NATS_URL, golive up
+	Environment string `json:"environment,omitempty"`
+}
+
+func (c *command) configCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config [DIR]",
+		Short: "Print every effective setting, and where it comes from",
+		Long: `config prints what the manifest, golive.yaml, in DIR (default: this folder)
+says, in the environment that --env names: each value that is in force, and the
+line, flag, variable or default that it comes from. Secrets are not printed.`,
+		Example: `  golive config
+  golive config --env production examples/todo -o json`,
+		Args: arguments(0, 1, "at most one folder"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) > 0 {
+				dir = args[0]
+			}
+			m, err := c.load(dir)
+			if err != nil {
+				return err
+			}
+			all := append(c.busSettings(m, dir), c.manifestSettings(m)...)
+			return c.print(all, func(w io.Writer) {
+				if m.Environment.Name != "" {
+					fmt.Fprintf(w, "%s %s in %s\n\n", m.App, m.Version, m.Environment.Name)
+				} else {
+					fmt.Fprintf(w, "%s %s\n\n", m.App, m.Version)
+				}
+				var rows [][]string
+				for _, s := range all {
+					from := s.Source
+					if s.Environment != "" {
+						from += " (" + s.Environment + ")"
+					}
+					rows = append(rows, []string{s.Key, s.Value, from})
+				}
+				columns(w, []string{"SETTING", "VALUE", "FROM"}, rows)
+			})
+		},
+	}
+}
+
+// manifestSettings are what the manifest says, but for where the bus is.
+func (c *command) manifestSettings(m *release.Manifest) []setting {
+	var all []setting
+	for _, s := range m.Settings() {
+		if s.Key == "nats" || s.Key == "creds" || s.Key == "context" {
+			continue
+		}
+		all = append(all, c.settingOf(s))
+	}
+	return all
+}
+
+func (c *command) settingOf(s release.Setting) setting {
+	from := "default"
+	if s.File != "" {
+		from = fmt.Sprintf("%s:%d", c.short(s.File), s.Line)
+	}
+	return setting{Key: s.Key, Value: s.Value, Source: from, Environment: s.Within}
+}
+
+// busSettings tell where the bus is: by a flag, else a variable, else the environment of the
+// manifest, else a golive up that runs.
+func (c *command) busSettings(m *release.Manifest, dir string) []setting {
+	by := func(flag, variable string) string {
+		if c.getenv(variable) != "" && !c.given[flag] {
+			return "environment variable " + variable
+		}
+		return "flag --" + flag
+	}
+	var all []setting
+	if c.env != "" {
+		all = append(all, setting{Key: "env", Value: c.env, Source: by("env", "GOLIVE_ENV")})
+	}
+	said := make(map[string]setting)
+	for _, s := range m.Settings() {
+		said[s.Key] = c.settingOf(s)
+	}
+	switch {
+	case c.context != "":
+		return append(all, setting{Key: "context", Value: c.context, Source: by("context", "GOLIVE_NATS_CONTEXT")})
+	case c.nats != "":
+		all = append(all, setting{Key: "nats", Value: masked(c.nats), Source: by("nats", "GOLIVE_NATS_URL")})
+	case m.Environment.Context != "":
+		return append(all, said["context"])
+	case m.Environment.NATS != "":
+		all = append(all, said["nats"])
+	default:
+		if p, err := c.address(dir); err == nil {
+			all = append(all, setting{Key: "nats", Value: masked(p.url), Source: "golive up, which runs"})
+		}
+	}
+	switch {
+	case c.creds != "":
+		all = append(all, setting{Key: "creds", Value: c.creds, Source: by("creds", "GOLIVE_NATS_CREDS")})
+	case c.nats == "" && m.Environment.Creds != "":
+		s := said["creds"]
+		s.Value = cmp.Or(c.short(c.within(m, m.Environment).creds), filepath.Clean(m.Environment.Creds))
+		all = append(all, s)
+	}
+	return all
+}
+
+// masked is a URL without its password.
+func masked(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "(not a URL)"
+	}
+	return u.Redacted()
+}
