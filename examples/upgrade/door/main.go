@@ -1,0 +1,103 @@
+// Command door is what visitors of the shop come to: it passes their requests on to the front
+// end of this machine, and shows the maintenance page while there is none.
+//
+// In this example it plays the machine as well: it starts the front end that is installed when
+// it starts itself, as a machine does that boots, and stops it in the end.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/golive-dev/golive/examples/upgrade/maintenance"
+	"github.com/golive-dev/golive/relay"
+)
+
+const requestTimeout = 5 * time.Second
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := relay.UntilStopped(context.Background())
+	defer stop()
+	if err := serve(ctx); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// serve is the door until ctx ends.
+func serve(ctx context.Context) (err error) {
+	c := relay.FromEnvironment()
+	c.Name, c.Logger, c.RequestTimeout = "door", relay.StderrLogger(), requestTimeout
+	bus, err := relay.Connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	listener, err := net.Listen("tcp", cmp.Or(os.Getenv("SHOP_DOOR"), "127.0.0.1:8480"))
+	if err != nil {
+		return fmt.Errorf("%w: give another address in SHOP_DOOR", err)
+	}
+	if err := frontEnds("boot"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, frontEnds("halt")) }()
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return serveHTTP(ctx, listener, passOn(bus)) })
+	both.Go(func() error { return bus.Serve(ctx, service("http://"+listener.Addr().String())) })
+	return both.Wait()
+}
+
+// frontEnds starts the front end that is installed, or stops it.
+func frontEnds(what string) error {
+	c := exec.Command(filepath.Join("..", "bin", "front-ends"), what)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("front-ends %s: %w", what, err)
+	}
+	return nil
+}
+
+// service is the door as the others on the bus see it.
+func service(at string) relay.Service {
+	return relay.Service{
+		Name: "door", Version: cmp.Or(os.Getenv(relay.EnvVersion), "1.0.0"), Metadata: map[string]string{"url": at},
+		Handlers: map[string]relay.Handler{
+			"ping": func(context.Context, *relay.Message) (any, error) { return at, nil },
+		},
+	}
+}
+
+// passOn passes requests on to the front end. Where none answers, the catalog tells why: it
+// is under maintenance, and until when.
+func passOn(bus *relay.Relay) http.Handler {
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "127.0.0.1:" + cmp.Or(os.Getenv("SHOP_PORT"), "8481")})
+	proxy.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
+		maintenance.Page(w, errors.Join(err, bus.Request(r.Context(), "catalog.list", nil, nil)))
+	}
+	return proxy
+}
+
+// serveHTTP answers requests until ctx ends.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: requestTimeout}
+	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
