@@ -1,19 +1,16 @@
 // Command backup copies the articles of the shop into a file before their prices are
 // converted, and puts them back when a person asks for that.
 //
-//	backup forward        make the copy of this rollout; one that is there stays: it is older
-//	backup status         end with 0 if it is there
+//	backup save FILE      make a copy
 //	backup restore FILE   put the articles back as they are in a copy
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/golive-dev/golive/relay"
 )
@@ -32,18 +29,13 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	machine := cmp.Or(os.Getenv("SHOP_MACHINE"), filepath.Join("..", ".golive", "machine"))
-	file := filepath.Join(machine, "backup", "articles-"+os.Getenv("GOLIVE_ROLLOUT")+".json")
 	switch {
-	case len(args) == 1 && args[0] == "forward":
-		return save(ctx, file)
-	case len(args) == 1 && args[0] == "status":
-		_, err := os.Stat(file)
-		return err
+	case len(args) == 2 && args[0] == "save":
+		return save(ctx, args[1])
 	case len(args) == 2 && args[0] == "restore":
 		return restore(ctx, args[1])
 	}
-	return errors.New("usage: backup forward|status|restore FILE")
+	return errors.New("usage: backup save|restore FILE")
 }
 
 // save writes the copy: all of it, or none.
@@ -59,9 +51,6 @@ func save(ctx context.Context, file string) error {
 	}
 	data, err := json.MarshalIndent(articles, "", "  ")
 	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
 	if err := os.WriteFile(file+".part", append(data, '\n'), 0o600); err != nil {

@@ -1,11 +1,12 @@
 // Command catalog is the service that keeps the articles of the shop and their prices.
 //
-// A version answers catalog.list; stored and store, which the setup service and the backup
+// A version answers catalog.list; stored and store, which its setup service and the backup
 // use, are the same in both. 1.0.0 has prices as text (12.50 EUR), 2.0.0 as numbers of
 // cents. The articles are in a JetStream bucket, where every version finds them; none can
 // list those that have the price of another one.
 //
-// The arguments are the versions that this process serves.
+// The arguments are the versions that this process serves. With 2.0.0 comes its setup service:
+// in the same process, so that the way back is there as long as the service is.
 package main
 
 import (
@@ -54,7 +55,13 @@ func serveOne(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	return bus.Serve(ctx, s)
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return bus.Serve(ctx, s) })
+	if its := setup(); version == its.Version {
+		its.Logger = c.Logger
+		both.Go(func() error { return its.Run(ctx, bus) })
+	}
+	return both.Wait()
 }
 
 // service is one version of catalog.

@@ -1,30 +1,19 @@
-// Command setup converts the prices of all articles for catalog 2.0.0, from text to cents,
-// while nobody sees the shop; and back to text when the upgrade is taken backward. Converted
-// again, an article stays as it is.
 package main
 
 import (
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/golive-dev/golive/sdk"
 )
 
-func main() { os.Exit(sdk.Main(setup())) }
-
+// setup converts the prices of all articles for catalog 2.0.0, from text to cents, while nobody
+// sees the shop; and back to text when the upgrade is taken backward. Converted again, an
+// article stays as it is.
 func setup() sdk.Setup {
 	return sdk.Setup{Service: "catalog", Version: "2.0.0", Offline: each(toCents), RevertOffline: each(toText)}
-}
-
-// article is one as the catalog stores it.
-type article struct {
-	ID    string `json:"id"`
-	Name  string `json:"name"`
-	Price string `json:"price,omitempty"`
-	Cents int    `json:"cents,omitempty"`
 }
 
 // each is a script that converts one article after the other.
