@@ -76,6 +76,7 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 	if err != nil {
 		return err
 	}
+	c.tellElsewhere(ctx, m, &p)
 	if err := c.keepPlan(p, o.out); err != nil {
 		return err
 	}
