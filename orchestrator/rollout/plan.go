@@ -80,7 +80,7 @@ func (p *planner) follow(course []Item) {
 	for i, item := range course {
 		p.stage = i + 1
 		switch {
-		case item.Name != "":
+		case item.Approval != nil || item.Work != nil:
 			p.own(item)
 		case item.Traffic == MaintenanceOn:
 			if len(p.release.Workflow) > 0 || p.changes(p.services) {
@@ -142,7 +142,7 @@ func (p *planner) own(item Item) {
 func (p *planner) doneIfLive(s Step) Step {
 	if live := p.facts.Live; live != nil {
 		s.Status = StepSkipped
-		s.Skipped = fmt.Sprintf("done by %s in rollout %s", live.At.UTC().Format(time.RFC3339), live.Rollout)
+		s.Skipped = fmt.Sprintf("was done by %s in rollout %s", live.At.UTC().Format(time.RFC3339), live.Rollout)
 	}
 	return s
 }
@@ -287,13 +287,17 @@ func (p *planner) maintenance(s Service, all []Service) {
 // that others depend on come back first.
 func (p *planner) lift(services []Service) {
 	for _, s := range services {
-		on := slices.IndexFunc(p.steps, func(step Step) bool { return step.ID == s.Name+"/maintenance" })
-		if on < 0 {
+		step := Step{ID: liftID(s.Name), Kind: Maintenance, Lift: true, Name: s.Name, Status: StepPending}
+		for _, d := range s.DependsOn {
+			step.Needs = p.need(step.Needs, liftID(d))
+		}
+		if _, lifted := p.reach[step.ID]; lifted {
 			continue
 		}
-		step := Step{ID: s.Name + "/maintenance-off", Kind: Maintenance, Lift: true, Name: s.Name, Status: StepPending}
-		for _, d := range s.DependsOn {
-			step.Needs = p.need(step.Needs, d+"/maintenance-off")
+		on := slices.IndexFunc(p.steps, func(step Step) bool { return step.ID == s.Name+"/maintenance" })
+		if on < 0 {
+			p.reach[step.ID] = step.Needs
+			continue
 		}
 		step.Replaces, step.Version = p.steps[on].Replaces, p.steps[on].Version
 		p.add(p.doneIfLive(step))
@@ -337,3 +341,5 @@ func (p *planner) need(needs []int, id string) []int {
 }
 
 func trafficID(service string) string { return service + "/traffic" }
+
+func liftID(service string) string { return service + "/maintenance-off" }
