@@ -707,17 +707,66 @@ func FuzzRelease(f *testing.F) {
 	f.Add([]byte(`{"app":"todo-app","version":"0.0.2","strategy":"parallel","services":[{"name":"todos","version":"0.0.1","migrations":["before"],"dependsOn":["a"],"timeout":"1m","instances":1,"pace":{"rate":200,"inFlight":4}},{"name":"a","version":"1.0.0"}],"setup":true}`))
 	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"downtime","setup":true}`))
 	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0","dependsOn":["a"]}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"downtime","services":[{"name":"a","version":"1.0.0","migrations":["offline"]},{"name":"b","version":"1.0.0","dependsOn":["a"]}],"autoRevert":true,"requires":{"version":"0.9.0"},"approvals":{"required":true,"by":["bob","eve"],"count":2,"notStarter":true,"deadline":"1h"},"workflow":[{"name":"go","approval":{"text":"Shall it?","checklist":["tested"],"deadline":"1m"}},{"traffic":"maintenance-on","services":["b"]},{"name":"stop","work":{"backward":true,"on":{"role":"front"},"need":{"percent":50},"atOnce":2,"timeout":"1m","retries":2,"backoff":"1s"}},{"phase":"offline"},{"traffic":"maintenance-off"},{"traffic":"open"},{"name":"smoke","work":{"check":true}},{"phase":"online"},{"traffic":"drain","services":["old"]}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","setup":true,"workflow":[{"name":"x","phase":"setup"}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","setup":true,"workflow":[{"phase":"setup"},{"name":"x","traffic":"open"}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0"}],"workflow":[{"traffic":"maintenance-on"},{"traffic":"maintenance-off","services":["a"]},{"traffic":"maintenance-off"},{"phase":"online"}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0","migrations":["before"]}],"workflow":[{"traffic":"open"},{"phase":"before"},{"phase":"online"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r rollout.Release
 		if json.Unmarshal(data, &r) != nil {
 			return
 		}
-		s, err := rollout.Compile("r1", "", time.Time{}, r, rollout.Facts{Ran: func(protocol.Script) (rollout.Ran, bool) { return rollout.Ran{}, false }})
+		facts := rollout.Facts{Ran: neverRan, Routes: make(map[string]rollout.Replace)}
+		for _, name := range r.Touches() {
+			facts.Routes[name] = rollout.Replace{Revision: 3, Online: []string{"0.0.9"}}
+		}
+		s, err := rollout.Compile("r1", "", time.Time{}, r, facts)
 		if (err == nil) != (r.Validate() == nil) {
 			t.Fatalf("valid: %v, compiled: %v", r.Validate(), err)
 		}
-		if err == nil && len(s.Todo()) == 0 {
+		if err != nil {
+			return
+		}
+		if len(s.Todo()) == 0 && len(s.Waits()) == 0 {
 			t.Fatalf("a plan with nothing to do: %+v", s)
 		}
+		mustReachAll(t, s)
+		for _, phase := range r.Phases() {
+			if _, err := rollout.CompileUntil("r1", "", time.Time{}, r, facts, phase); err != nil && phase == r.Phases()[0] {
+				t.Fatalf("until %s: %v", phase, err)
+			}
+		}
 	})
+}
+
+// mustReachAll checks that each step of a plan has an id of its own and is reached once, and
+// no gate before the scripts that prepare it.
+func mustReachAll(t *testing.T, s rollout.State) {
+	ids, reached, prepared := make(map[string]bool), 0, 0
+	for _, wave := range s.Waves() {
+		for _, step := range wave {
+			ids[step.ID] = true
+			reached++
+			if step.Phase == protocol.Before || step.Phase == protocol.Offline {
+				prepared++
+			}
+			if step.Kind == rollout.Traffic && !step.Drain && prepared < preparing(s) {
+				t.Fatalf("%s does not wait for all scripts before it: %+v", step.ID, s.Steps)
+			}
+		}
+	}
+	if len(ids) != len(s.Steps) || reached != len(s.Steps) {
+		t.Fatalf("%d steps with %d ids, %d are reached: %+v", len(s.Steps), len(ids), reached, s.Steps)
+	}
+}
+
+func preparing(s rollout.State) int {
+	n := 0
+	for _, step := range s.Steps {
+		if step.Phase == protocol.Before || step.Phase == protocol.Offline {
+			n++
+		}
+	}
+	return n
 }
