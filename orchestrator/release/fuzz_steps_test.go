@@ -19,7 +19,7 @@ func checkEnvironments(t *testing.T, m *release.Manifest, text string) {
 	if len(m.Environments) > 50 || !slices.IsSorted(m.Environments) || m.Environment.Name != "" || m.Environment.NATS+m.Environment.Creds+m.Environment.Context != "" {
 		t.Errorf("not valid: %+v", m)
 	}
-	for _, name := range m.Environments {
+	for _, name := range m.Environments[:min(len(m.Environments), 3)] {
 		in, err := release.ParseFor("golive.yaml", []byte(text), name)
 		if err != nil {
 			t.Fatalf("not in the environment %s: %v", name, err)

@@ -134,7 +134,7 @@ func seeds(f *testing.F) []string {
 	if err != nil {
 		f.Fatal(err)
 	}
-	seeds := []string{string(full), head, manySteps(5), run("on: {a: b}, need: 50%"), head + environments("{context: x}")}
+	seeds := []string{string(full), head, manySteps(5), run("on: {a: b}, need: 50%"), head + "environments: {a: {context: x}, b: {nats: nats://b, creds: c}}\n"}
 	transcripts, err := filepath.Glob("testdata/mistakes/*.txt")
 	if err != nil || len(transcripts) == 0 {
 		f.Fatalf("no transcripts: %v", err)

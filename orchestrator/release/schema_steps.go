@@ -111,9 +111,9 @@ type checkShape struct {
 	Payload    string        `json:"payload,omitempty" jsonschema_description:"Of message: JSON. Leave it out for none."`
 	Contains   string        `json:"contains,omitempty" jsonschema:"minLength=1" jsonschema_description:"Of http and message: text that the answer must hold."`
 	Tries      int           `json:"tries,omitempty" jsonschema:"default=1" jsonschema_description:"How often it is looked at until it has failed."`
-	Pause      durationShape `json:"pause,omitempty" jsonschema:"default=1s" jsonschema_description:"Between two tries, from 100ms to 1h."`
+	Pause      durationShape `json:"pause,omitempty" jsonschema_description:"Between two tries, from 100ms to 1h. Leave it out for 1s."`
 	HealthyFor durationShape `json:"healthyFor,omitempty" jsonschema_description:"How long it must be well without a break, at most 24h. Leave it out if once is enough."`
-	Within     durationShape `json:"within,omitempty" jsonschema:"default=10s" jsonschema_description:"How long one try may take, at most 1h."`
+	Within     durationShape `json:"within,omitempty" jsonschema_description:"How long one try may take, at most 1h. Leave it out for 10s."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
