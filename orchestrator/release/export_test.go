@@ -6,3 +6,6 @@ func (m *Manifest) Plain() *Manifest {
 	plain.settings, plain.buses = nil, nil
 	return &plain
 }
+
+// Update tells tests to rewrite the expected texts in testdata.
+var Update = update
