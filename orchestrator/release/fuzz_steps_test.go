@@ -1,7 +1,9 @@
 package release_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +15,35 @@ import (
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay/protocol"
 )
+
+// FuzzEnvironment finds either a manifest with an environment beside it that keeps what
+// the package promises, or problems in that environment or about both.
+func FuzzEnvironment(f *testing.F) {
+	full := ""
+	for _, seed := range seeds(f) {
+		full = cmp.Or(full, seed)
+		f.Add(seed)
+	}
+	for _, seed := range []string{"nats: nats://b\ncreds: c", "services: {web: {pace: {rate: 1}}}", "strategy: parallel", "approvals: {by: [x]}", "steps: []"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		m, err := release.ParseBeside(full, text)
+		if err == nil {
+			checkManifest(t, m)
+			return
+		}
+		var problems release.Errors
+		if !errors.As(err, &problems) || len(problems) == 0 {
+			t.Fatalf("no problems: %v", err)
+		}
+		for _, p := range problems {
+			if p.File != "golive.beside.yaml" && (p.File != "golive.yaml" || !strings.HasSuffix(p.Message, "(in the environment beside)")) {
+				t.Errorf("not of the environment: %v", p)
+			}
+		}
+	})
+}
 
 // checkEnvironments holds that a manifest that is valid is so in each of its environments.
 func checkEnvironments(t *testing.T, m *release.Manifest, text string) {

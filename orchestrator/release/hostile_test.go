@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator/release"
 )
@@ -37,4 +38,20 @@ func TestManyEnvironmentsAreReadInAShortTime(t *testing.T) {
 			refusedSoon(t, knot(release.MaxServices, 20, func(service, i int) int { return min(service+i+1, release.MaxServices) })+environments(each))
 		})
 	}
+}
+
+// TestALargeManifestOfManyEnvironmentsIsReadInAShortTime holds one that is valid.
+func TestALargeManifestOfManyEnvironmentsIsReadInAShortTime(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(head + "services:\n")
+	for i := range release.MaxServices {
+		fmt.Fprintf(&b, "  s%d: {version: 1.0.0, run: [a, b], setup: [a, b], migrations: [online], timeout: 1h, retries: 3, backoff: 1s, keepOnline: [0.0.1], pace: {rate: 1, inFlight: 3}}\n", i)
+	}
+	text := b.String() + environments("{services: {s7: {instances: 3}}}")
+	began := time.Now()
+	m, err := release.ParseFor("golive.yaml", []byte(text), "e7")
+	if took := time.Since(began); err != nil || m.Services[7].Instances != 3 || took > 30*time.Second {
+		t.Errorf("it took %v: %v", took, err)
+	}
+	t.Log(time.Since(began))
 }
