@@ -29,6 +29,34 @@ func drawCourse(t *rapid.T, r *rollout.Release) {
 	}
 	if rapid.Bool().Draw(t, "workflow") {
 		r.Workflow = drawWorkflow(t, *r)
+		spoil(t, r)
+	}
+}
+
+// spoil changes a workflow at random, as long as it is valid: whatever is, keeps the promises.
+func spoil(t *rapid.T, r *rollout.Release) {
+	for range rapid.SampledFrom([]int{0, 1, 5, 20}).Draw(t, "changes") {
+		was := r.Workflow
+		i, k := rapid.IntRange(0, len(was)-1).Draw(t, "one"), rapid.IntRange(0, len(was)-1).Draw(t, "other")
+		r.Workflow = slices.Clone(was)
+		switch rapid.IntRange(0, 4).Draw(t, "change") {
+		case 0:
+			r.Workflow[i], r.Workflow[k] = was[k], was[i]
+		case 1:
+			r.Workflow = slices.Delete(r.Workflow, i, i+1)
+		case 2:
+			r.Workflow = slices.Insert(r.Workflow, k, was[i])
+		case 3:
+			move := rapid.SampledFrom([]rollout.Move{rollout.Open, rollout.Drain, rollout.MaintenanceOn, rollout.MaintenanceOff}).Draw(t, "move")
+			services := rapid.SampledFrom([][]string{nil, {"a"}, {"a-b", "b"}, {"c", "c"}, {"old"}, {"older", "old"}}).Draw(t, "of")
+			r.Workflow = slices.Insert(r.Workflow, k, rollout.Item{Traffic: move, Services: services})
+		case 4:
+			r.Workflow[i].Name = rapid.SampledFrom([]string{"", "own-1", "own-2", "a", "approval"}).Draw(t, "name")
+			r.Workflow[k].Services = rapid.SampledFrom([][]string{nil, {"a"}, {"old"}}).Draw(t, "services")
+		}
+		if r.Validate() != nil || len(r.Workflow) == 0 {
+			r.Workflow = was
+		}
 	}
 }
 
