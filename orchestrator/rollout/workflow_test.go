@@ -108,7 +108,7 @@ func TestHowManyHostsHaveToSucceed(t *testing.T) {
 
 // A question that is asked anew, and one that was answered, are the states' own.
 func TestAQuestionIsTheStatesOwn(t *testing.T) {
-	r := coursed(rollout.Item{Name: "go", Approval: &rollout.Question{Text: "Shall it?", Checklist: []string{"a", "b", "c"}}})
+	r := coursed(rollout.Item{Name: "go", Approval: &rollout.Question{Text: "Shall it?", Checklist: []string{"a", "b", "c", "d", "e"}}})
 	r.Approvals.Count = 3
 	s, err := rollout.Compile("r1", "ada", time.Time{}, r, rollout.Facts{Ran: neverRan})
 	if err != nil {
@@ -117,15 +117,15 @@ func TestAQuestionIsTheStatesOwn(t *testing.T) {
 	confirm := func(item int) rollout.Event {
 		return rollout.Event{Type: rollout.ItemConfirmed, Step: "go", By: "bob", Item: item}
 	}
-	two := apply(t, s, confirm(3), confirm(2))
-	first, second := apply(t, two, confirm(1)), apply(t, two, rollout.Event{Type: rollout.RejectedBy, Step: "go", By: "eve"})
+	two := apply(t, s, confirm(5), confirm(4), confirm(3))
+	first, second := apply(t, two, confirm(2)), apply(t, two, rollout.Event{Type: rollout.RejectedBy, Step: "go", By: "eve"})
 	votes := func(s rollout.State) (items []int) {
 		for _, v := range s.Steps[0].Approval.Confirmed {
 			items = append(items, v.Item)
 		}
 		return items
 	}
-	if s.Steps[0].Approval.Confirmed != nil || !reflect.DeepEqual(votes(two), []int{2, 3}) || !reflect.DeepEqual(votes(first), []int{1, 2, 3}) {
+	if s.Steps[0].Approval.Confirmed != nil || !reflect.DeepEqual(votes(two), []int{3, 4, 5}) || !reflect.DeepEqual(votes(first), []int{2, 3, 4, 5}) {
 		t.Errorf("confirmed are %v, %v, then %v", votes(s), votes(two), votes(first))
 	}
 	if two.Steps[0].Approval.Rejected != nil || first.Steps[0].Approval.Rejected != nil || second.Steps[0].Approval.Rejected == nil {
@@ -134,7 +134,7 @@ func TestAQuestionIsTheStatesOwn(t *testing.T) {
 	said := func(who string) rollout.Event {
 		return rollout.Event{Type: rollout.ApprovedBy, Step: "go", By: who}
 	}
-	both := apply(t, first, said("bob"), said("eve"))
+	both := apply(t, first, confirm(1), said("bob"), said("eve"))
 	carl, dan := apply(t, both, said("carl")), apply(t, both, said("dan"))
 	if by := carl.Steps[0].Approval.Approved[2].By; by != "carl" || dan.Steps[0].Approval.Approved[2].By != "dan" || len(both.Steps[0].Approval.Approved) != 2 {
 		t.Errorf("approved by %s", by)
