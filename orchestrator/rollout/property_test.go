@@ -46,7 +46,9 @@ func TestAWorkflowCanBeLeftAnywhere(t *testing.T) {
 			w.apply(rollout.Event{Type: rollout.BackwardAsked})
 		case 3:
 			if todo := w.state.Todo(); len(todo) > 0 && works(todo[0]) {
-				w.apply(rollout.Event{Type: rollout.StepBroke, Step: todo[0].ID, Attempt: todo[0].Attempt, Revert: todo[0].Revert})
+				never := false
+				w.apply(rollout.Event{Type: rollout.StepBroke, Step: todo[0].ID, Attempt: todo[0].Attempt, Revert: todo[0].Revert,
+					Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: "502", Retry: &never}}})
 			}
 		}
 		for range rapid.SampledFrom([]int{0, 0, 5, 20}).Draw(t, "meanwhile") {
@@ -689,10 +691,10 @@ func (w *witness) forward() {
 		w.t.Fatalf("it is held, and cannot go on: %+v", w.state)
 	}
 	if id := w.asked(); id != "" {
-		for item := range 2 {
+		for item := range 6 {
 			w.apply(rollout.Event{Type: rollout.ItemConfirmed, Step: id, By: "bob", Item: item + 1})
 		}
-		for _, who := range []string{"bob", "eve", "carl"} {
+		for _, who := range []string{"bob", "bob", "eve", "bob", "carl"} {
 			w.apply(rollout.Event{Type: rollout.ApprovedBy, Step: id, By: who})
 		}
 	} else if todo := w.state.Todo(); len(todo) > 0 {

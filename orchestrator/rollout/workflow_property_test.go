@@ -29,6 +29,34 @@ func drawCourse(t *rapid.T, r *rollout.Release) {
 	}
 	if rapid.Bool().Draw(t, "workflow") {
 		r.Workflow = drawWorkflow(t, *r)
+		spoil(t, r)
+	}
+}
+
+// spoil changes a workflow at random, as long as it is valid: whatever is, keeps the promises.
+func spoil(t *rapid.T, r *rollout.Release) {
+	for range rapid.SampledFrom([]int{0, 1, 5, 20}).Draw(t, "changes") {
+		was := r.Workflow
+		i, k := rapid.IntRange(0, len(was)-1).Draw(t, "one"), rapid.IntRange(0, len(was)-1).Draw(t, "other")
+		r.Workflow = slices.Clone(was)
+		switch rapid.IntRange(0, 4).Draw(t, "change") {
+		case 0:
+			r.Workflow[i], r.Workflow[k] = was[k], was[i]
+		case 1:
+			r.Workflow = slices.Delete(r.Workflow, i, i+1)
+		case 2:
+			r.Workflow = slices.Insert(r.Workflow, k, was[i])
+		case 3:
+			move := rapid.SampledFrom([]rollout.Move{rollout.Open, rollout.Drain, rollout.MaintenanceOn, rollout.MaintenanceOff}).Draw(t, "move")
+			services := rapid.SampledFrom([][]string{nil, {"a"}, {"a-b", "b"}, {"c", "c"}, {"old"}, {"older", "old"}}).Draw(t, "of")
+			r.Workflow = slices.Insert(r.Workflow, k, rollout.Item{Traffic: move, Services: services})
+		case 4:
+			r.Workflow[i].Name = rapid.SampledFrom([]string{"", "own-1", "own-2", "a", "approval"}).Draw(t, "name")
+			r.Workflow[k].Services = rapid.SampledFrom([][]string{nil, {"a"}, {"old"}}).Draw(t, "services")
+		}
+		if r.Validate() != nil || len(r.Workflow) == 0 {
+			r.Workflow = was
+		}
 	}
 }
 
@@ -110,7 +138,7 @@ func drawOwn(t *rapid.T, name string) rollout.Item {
 	if rapid.IntRange(0, 2).Draw(t, "approval") == 0 {
 		return rollout.Item{Name: name, Approval: &rollout.Question{
 			Text: "May it go on?", Deadline: rollout.Duration(rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "deadline")),
-			Checklist: rapid.SampledFrom([][]string{nil, {"tested"}, {"tested", "announced"}}).Draw(t, "checklist"),
+			Checklist: rapid.SampledFrom([][]string{nil, {"tested"}, {"tested", "announced"}, {"a", "b", "c", "d", "e", "f"}}).Draw(t, "checklist"),
 		}}
 	}
 	w := rollout.Work{Check: rapid.Bool().Draw(t, "check")}
@@ -326,7 +354,7 @@ type votes struct {
 func (w *witness) vote(id string) {
 	e := rollout.Event{
 		Type: rapid.SampledFrom([]rollout.EventType{rollout.ApprovedBy, rollout.ApprovedBy, rollout.ItemConfirmed, rollout.ItemConfirmed, rollout.RejectedBy}).Draw(w.t, "says"),
-		Step: id, By: rapid.SampledFrom(people).Draw(w.t, "who"), Item: rapid.IntRange(0, 3).Draw(w.t, "item"),
+		Step: id, By: rapid.SampledFrom(people).Draw(w.t, "who"), Item: rapid.IntRange(0, 7).Draw(w.t, "item"),
 	}
 	other := e
 	other.By, other.At = rapid.SampledFrom(people).Draw(w.t, "who else"), w.now
@@ -400,6 +428,14 @@ func (w *witness) lookAtCourse(before, step rollout.Step) {
 	if step.Revert && !undoable(step) {
 		w.t.Fatalf("there is no way back of %+v", step)
 	}
+	if s.Event.Type == rollout.BackwardAsked && works(step) && before.Status == rollout.StepRunning &&
+		(step.Status != rollout.StepRunning || !step.Cancelled || begun) {
+		w.t.Fatalf("asked to go back, and it is not waited for: %+v became %+v", before, step)
+	}
+	if off, _ := s.Step(step.Name + "/maintenance-off"); s.Event.Type == rollout.AbortAsked && step.Kind == rollout.Maintenance &&
+		before.Status == rollout.StepDone && w.success[off.ID] == 1 && step.Status != rollout.StepDone {
+		w.t.Fatalf("aborted, and it served before: %+v became %+v", before, step)
+	}
 	if s.Backward != nil && begun && !step.Revert {
 		w.t.Fatalf("on the way back, %+v was started", step)
 	}
@@ -439,7 +475,21 @@ func (w *witness) lookAtEnd(finished map[string]bool) {
 			w.t.Fatalf("%s, and %s is under maintenance: %+v", s.Status, o.Service, s.Steps)
 		}
 	}
+	for _, step := range s.Todo() {
+		if !works(step) && (s.RetryAfter(step) > 0) != w.closes(step) {
+			w.t.Fatalf("callers are told to wait %s, and the step is %+v of %+v", s.RetryAfter(step), step, s.Steps)
+		}
+	}
 	w.lookAtTurn()
+}
+
+// closes reports whether a move of traffic puts its service under maintenance, or leaves it so.
+func (w *witness) closes(step rollout.Step) bool {
+	if !step.Backwards() {
+		return step.Kind == rollout.Maintenance && !step.Lift
+	}
+	holds := func(id string) bool { return id != step.ID && w.success[id] > w.undone[id] }
+	return holds(step.Name+"/maintenance") && !holds(step.Name+"/maintenance-off")
 }
 
 // lookAtTurn checks that the rollout turns back by itself exactly if a check has failed that
