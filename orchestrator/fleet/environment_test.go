@@ -41,7 +41,7 @@ func manifest(dir string) *release.Manifest {
 type environment struct {
 	*fleet.Fleet
 	t       *testing.T
-	bus     *relaytest.Bus
+	bus     bus
 	nc      *nats.Conn
 	journal *journal.Journal
 	hosts   jetstream.KeyValue
@@ -52,19 +52,29 @@ type environment struct {
 	sequence uint64
 }
 
+// bus is a server, or a cluster.
+type bus interface {
+	Connect() *relay.Relay
+	URL() string
+}
+
 func newEnvironment(t *testing.T, script string) *environment {
 	t.Helper()
 	t.Parallel()
-	bus := relaytest.Start(t)
+	return newEnvironmentOn(t, relaytest.Start(t), 1, script)
+}
+
+func newEnvironmentOn(t *testing.T, bus bus, replicas int, script string) *environment {
+	t.Helper()
 	e := &environment{t: t, bus: bus, nc: bus.Connect().Conn(), dir: t.TempDir()}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var err error
-	e.journal, err = journal.Open(ctx, e.nc, 1)
+	e.journal, err = journal.Open(ctx, e.nc, replicas)
 	e.must(err)
-	e.Fleet, err = fleet.New(ctx, e.nc, 1)
+	e.Fleet, err = fleet.New(ctx, e.nc, replicas)
 	e.must(err)
-	e.hosts, err = relay.OpenBucket(ctx, e.nc, relay.Bucket{Name: protocol.HostsBucket})
+	e.hosts, err = relay.OpenBucket(ctx, e.nc, relay.Bucket{Name: protocol.HostsBucket, Replicas: replicas})
 	e.must(err)
 	e.must(os.WriteFile(filepath.Join(e.dir, "work.sh"), []byte("echo $GOLIVE_HOST $1 $GOLIVE_ATTEMPT >>"+e.dir+"/ran\n"+script+"\n"), 0o600))
 	id, err := uuid.NewV7()
