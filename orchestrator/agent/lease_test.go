@@ -226,3 +226,24 @@ func TestEnd(t *testing.T) {
 		t.Error("it has left its lease behind")
 	}
 }
+
+// Without a lease nothing is begun; the order is not answered, so it comes again.
+func TestNothingBeginsWithoutALease(t *testing.T) {
+	h := newHost(t, release.Step{Name: "migrate", Command: &release.Command{Shell: "echo >>ran"}})
+	h.record()
+	a := h.run(h.config())
+	data, err := json.Marshal(h.order("migrate"))
+	must(t, err)
+	a.Lapse()
+	if _, err := h.nc.Request(protocol.AgentSubject("web-1", "run"), data, time.Second); !errors.Is(err, nats.ErrTimeout) {
+		t.Error("it was answered:", err)
+	}
+	h.none()
+	eventually(t, "it is answered once there is a lease", func() bool {
+		_, err := h.nc.Request(protocol.AgentSubject("web-1", "run"), data, time.Second)
+		return err == nil
+	})
+	if got := h.await(h.key(1, false), ended); got.Status != protocol.HostDone || h.file("ran") != "\n" {
+		t.Errorf("%+v", got)
+	}
+}
