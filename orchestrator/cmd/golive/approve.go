@@ -158,7 +158,7 @@ func (c *command) approveHere(ctx context.Context, client *orchestrator.Client, 
 	switch {
 	case ctx.Err() != nil, came == unanswered && err == nil:
 		return &failure{code: codePerson, exit: exitPerson, message: fmt.Sprintf("%s of rollout %s is not approved: it still waits", step.ID, s.ID),
-			hint: "answer with: " + answerWith(s.ID, step.ID)}
+			hint: answerWith(s.ID, step.ID)}
 	case err != nil:
 		return err
 	case came == rejected:
@@ -170,7 +170,7 @@ func (c *command) approveHere(ctx context.Context, client *orchestrator.Client, 
 // tellApproval shows an approval that waits, as it stands.
 func (s *story) tellApproval(r rollout.State, step rollout.Step) {
 	a := step.Approval
-	s.say(yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, a.Text, tellMissing(r, step))
+	s.say(yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, flat(a.Text), tellMissing(r, step))
 	for i, item := range a.Checklist {
 		done := ""
 		for _, v := range a.Confirmed {

@@ -136,7 +136,7 @@ func (c *command) show(ctx context.Context, id string) error {
 		}
 		printOutages(w, r.RolloutView)
 		for _, what := range r.Waits {
-			fmt.Fprintf(w, "\nIt waits for %s.\n", what)
+			fmt.Fprintf(w, "\nIt waits for %s.\n", flat(what))
 		}
 		for _, what := range toSay(r.State) {
 			fmt.Fprintf(w, "%s\n", what)
@@ -207,10 +207,10 @@ func onHosts(step rollout.Step) string {
 func toSay(s rollout.State) []string {
 	var all []string
 	if step, waits := waitingFor(s); waits {
-		all = append(all, "Answer with: "+answerWith(s.ID, step.ID))
+		all = append(all, strings.Split(answerWith(s.ID, step.ID), "\n")...)
 	}
 	if s.Held() {
-		all = append(all, "Go on with: golive deploy, in the folder of "+s.Release.App+" "+s.Release.Version)
+		all = append(all, "go on with: golive deploy, in the folder of "+s.Release.App+" "+s.Release.Version)
 	}
 	return all
 }

@@ -136,10 +136,10 @@ func (s *story) changeWork(step rollout.Step) {
 	switch step.Status {
 	case rollout.StepRunning:
 		if step.Cancelled {
-			s.say(yellow, "→", "%s is told to stop", step.ID)
-			return
+			begun = "is told to stop"
 		}
 		s.say(plain, "→", "%s %s%s", step.ID, begun, attempt(step))
+		return
 	case rollout.StepDone, rollout.StepReverted:
 		if on != "" {
 			done += " on " + on

@@ -79,17 +79,20 @@ func mayStill(s rollout.State, a rollout.Approval) string {
 // tellApproval is what an approval waits for, on one line.
 func tellApproval(s rollout.State, step rollout.Step) string {
 	a := step.Approval
-	text := approvers(*a) + " to approve: " + oneLine(a.Text)
+	text := approvers(*a) + " to approve: " + flat(a.Text)
 	if len(a.Unconfirmed()) > 0 || howMany(*a) > 1 {
 		text += " (" + tellMissing(s, step) + ")"
 	}
 	return text
 }
 
-// answerWith are the commands that answer an approval.
+// answerWith are the commands that answer an approval, each on a line.
 func answerWith(id, step string) string {
-	return fmt.Sprintf("golive approve %s %s, or golive reject %[1]s %[2]s", id, step)
+	return fmt.Sprintf("answer with: golive approve %s %s\nor with: golive reject %[1]s %[2]s", id, step)
 }
+
+// flat is text on one line, as a person would write it there.
+func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // tellVotes names those who have approved, and what they said.
 func tellVotes(votes []rollout.Vote) string {
@@ -119,7 +122,7 @@ func tellQuestion(a rollout.Approval) string {
 	if a.Policy.NotStarter {
 		text += ", not who has started it"
 	}
-	text += ": " + oneLine(a.Text)
+	text += ": " + flat(a.Text)
 	if n := len(a.Checklist); n > 0 {
 		text += " (checklist of " + plural(n, "item") + ")"
 	}
@@ -132,11 +135,11 @@ func (s *story) changeApproval(step rollout.Step) {
 	lasted := took(step.Ended.Sub(step.Started))
 	switch {
 	case step.Status == rollout.StepRunning:
-		text := fmt.Sprintf("%s: waits for %s to approve: %s", step.ID, approvers(*a), a.Text)
+		text := fmt.Sprintf("%s: waits for %s to approve: %s", step.ID, approvers(*a), flat(a.Text))
 		if n := howMany(*a); n > 1 {
-			text = fmt.Sprintf("%s: waits for %d people, of %s, to approve: %s", step.ID, n, strings.Join(a.Policy.By, ", "), a.Text)
+			text = fmt.Sprintf("%s: waits for %d people, of %s, to approve: %s", step.ID, n, strings.Join(a.Policy.By, ", "), flat(a.Text))
 			if len(a.Policy.By) == 0 {
-				text = fmt.Sprintf("%s: waits for %d people to approve: %s", step.ID, n, a.Text)
+				text = fmt.Sprintf("%s: waits for %d people to approve: %s", step.ID, n, flat(a.Text))
 			}
 		}
 		s.say(yellow, "?", "%s%s", text, attempt(step))
@@ -144,7 +147,9 @@ func (s *story) changeApproval(step rollout.Step) {
 			s.say(plain, " ", " %2d. %s", i+1, item)
 		}
 		if s.commands {
-			s.say(plain, " ", "answer with: %s", answerWith(s.rollout, step.ID))
+			for line := range strings.Lines(answerWith(s.rollout, step.ID)) {
+				s.say(plain, " ", "%s", line)
+			}
 		}
 	case step.Status == rollout.StepDone:
 		s.say(green, "✓", "%s: approved by %s (%s)", step.ID, tellVotes(a.Approved), lasted)
@@ -164,7 +169,7 @@ func (s *story) said(r rollout.State) bool {
 	case rollout.RejectedBy:
 	case rollout.ApprovedBy:
 		if asks(step) {
-			s.say(plain, "*", "%s%s: %s", tellPerson(e), because(e), tellMissing(r, step))
+			s.say(plain, "*", "%s%s (%s)", tellPerson(e), because(e), tellMissing(r, step))
 		}
 	case rollout.ItemConfirmed:
 		text := ""

@@ -217,7 +217,7 @@ func TestApproveWithoutATerminal(t *testing.T) {
 		{"approve " + id + " todos/traffic", exitFailed, "asks nobody"},
 		{"approve " + id + " go-ahead --item 2", exitDone, "still waits: 1 of 2 items confirmed, 0 of 2 have approved, " + me() + " or bob may\n"},
 		{"history", exitDone, "waiting"},
-		{"status", exitDone, "answer with: golive approve " + id + " go-ahead, or golive reject " + id + " go-ahead\n"},
+		{"status", exitDone, "  answer with: golive approve " + id + " go-ahead\n  or with: golive reject " + id + " go-ahead\n"},
 		{"show " + id, exitDone, "☐ not confirmed 1: the backup is fresh"},
 		{"approve " + id + " -y --reason fine", exitDone, "still waits: 1 of 2 have approved, bob may\n"},
 		{"approve " + id, exitDone, "1 of 2 have approved, bob may"}, // twice is no error
@@ -230,8 +230,8 @@ func TestApproveWithoutATerminal(t *testing.T) {
 	}
 	e.says("bob", id, 0)
 	d := newDesktop(t, false)
-	if code := d.run(e, "watch", id); code != exitDone || !strings.Contains(d.err.String(), "go-ahead: approved by "+me()+" (fine) and bob (") {
-		t.Errorf("exit %d:\n%s", code, d.err.String())
+	if code := d.run(e, "show", id); code != exitDone || strings.Count(d.out.String(), "✓ approved") != 2 {
+		t.Errorf("exit %d:\n%s", code, d.out.String())
 	}
 	d = newDesktop(t, false)
 	if code := d.run(e, "approve", id); code != exitFailed || !strings.Contains(d.err.String(), "waits for nobody's approval") {
@@ -303,7 +303,7 @@ func TestDeployAsksInTheTerminal(t *testing.T) {
 	d.err.await(t, "* item 1 of go-ahead is confirmed (the backup is fresh) by "+me())
 	d.err.await(t, "[y = approve, n = reject, l = leave it to others]")
 	d.typed(t, "y")
-	d.err.await(t, "* go-ahead is approved by "+me()+": 1 of 2 have approved, anybody may but "+me())
+	d.err.await(t, "* go-ahead is approved by "+me()+" (1 of 2 have approved, anybody may but "+me())
 	page, err := e.client.List(t.Context(), orchestrator.ListRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -377,7 +377,7 @@ func TestDeployStopsAtTheEndOfAPhase(t *testing.T) {
 		"history":            "held",
 		"status":             "go on with: golive deploy, in the folder of todo-app 0.0.2",
 		"watch " + q.Rollout: "phase online of todo-app 0.0.2 has run",
-		"show " + q.Rollout:  "Go on with: golive deploy",
+		"show " + q.Rollout:  "go on with: golive deploy",
 	} {
 		d := newDesktop(t, false)
 		if code := d.run(e, strings.Fields(args)...); code != exitDone || !strings.Contains(d.out.String(), want) {

@@ -51,9 +51,9 @@ func newQuestion(p *prompter, step rollout.Step, say func(string), vote func(con
 
 // see takes in how the rollout stands.
 func (q *question) see(s rollout.State) {
-	step, known := s.Step(q.step.ID)
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	step, known := s.Step(q.step.ID)
 	if !known || step.Approval == nil || step.Attempt == q.step.Attempt && asks(step) && votes(step) <= votes(q.step) {
 		return // it says nothing new
 	}
@@ -201,9 +201,9 @@ func (d *desk) see(ctx context.Context, s rollout.State) {
 		case ctx.Err() != nil:
 		case err != nil:
 			d.say("! " + oneLine(explain(err).message))
-			d.say("  others answer with: " + answerWith(s.ID, step.ID))
+			d.say("  others answer with: golive approve " + s.ID + " " + step.ID)
 		case came == unanswered:
-			d.say("  answer later with: " + answerWith(s.ID, step.ID))
+			d.say("  answer later with: golive approve " + s.ID + " " + step.ID)
 		}
 	})
 }
@@ -228,7 +228,7 @@ func (c *command) attend(f *follower, client *orchestrator.Client, again string)
 func waitsForPerson(s rollout.State, step rollout.Step, again string) *failure {
 	f := &failure{code: codePerson, exit: exitPerson,
 		message: fmt.Sprintf("rollout %s of %s %s waits for a person: %s: %s", s.ID, s.Release.App, s.Release.Version, step.ID, tellApproval(s, step)),
-		hint:    "answer with: " + answerWith(s.ID, step.ID)}
+		hint:    answerWith(s.ID, step.ID)}
 	if again != "" {
 		f.hint = again + "\n" + f.hint
 		return f

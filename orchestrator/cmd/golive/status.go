@@ -99,10 +99,10 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 		fmt.Fprintf(w, "  %s\n", text)
 	}
 	for _, what := range r.Waits {
-		fmt.Fprintf(w, "  waits for %s\n", what)
+		fmt.Fprintf(w, "  waits for %s\n", flat(what))
 	}
 	for _, what := range toSay(r.State) {
-		fmt.Fprintf(w, "  %s\n", strings.ToLower(what[:1])+what[1:])
+		fmt.Fprintf(w, "  %s\n", what)
 	}
 	for _, q := range a.Queued {
 		fmt.Fprintf(w, "  queued: rollout %s of %s%s, %s\n", q.ID, q.Release.Version, asked(q.State), ago(q.Created))
