@@ -173,3 +173,46 @@ func TestAnAbortStopsWhatAgentsRun(t *testing.T) {
 	e.awaitStatus(id, rollout.Aborted)
 	e.until("it was stopped", func() bool { return strings.Contains(did(t, m), "stopped") })
 }
+
+func TestAnotherOrchestratorGoesOnWithACommand(t *testing.T) {
+	e := newEnvironment(t)
+	stop := e.orchestrate()
+	r, m := e.upgrade("2.0.0", release.Step{Name: "slow", Command: &release.Command{
+		Shell: "echo begun >> did; while test ! -e go; do sleep 0.05; done; echo ended >> did",
+	}}, online)
+	e.agent("host", nil, m)
+	id := e.deploy(r)
+	e.until("it has begun", func() bool { return strings.Contains(did(t, m), "begun") })
+	stop()
+	e.orchestrate()
+	e.running(id, "slow", 1)
+	e.must(os.WriteFile(filepath.Join(m.Dir, "go"), nil, 0o600))
+	e.awaitStatus(id, rollout.Completed)
+	if got := did(t, m); got != "begun\nended\n" {
+		t.Errorf("it did %q", got)
+	}
+}
+
+// An agent that dies is missed once its lease has run out, or as soon as another one of its
+// name is there; a retry has only the hosts do it again that have not succeeded.
+func TestAStepWhoseAgentDiesIsTriedAgainOnThatHostAlone(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	web := map[string]string{"role": "web"}
+	r, m := e.upgrade("2.0.0", release.Step{Name: "slow", On: web, Retries: 1, Command: &release.Command{
+		Shell: "echo begun $GOLIVE_HOST >> did; test $GOLIVE_HOST = web-1 || while test ! -e go; do sleep 0.05; done",
+	}}, online)
+	r.Workflow[0].Work.Backoff = rollout.Duration(1)
+	e.agent("web-1", web, m)
+	leave := e.agent("web-2", web, m)
+	id := e.deploy(r)
+	e.until("both have begun", func() bool { return strings.Count(did(t, m), "begun") == 2 })
+	leave()
+	e.must(os.WriteFile(filepath.Join(m.Dir, "go"), nil, 0o600))
+	e.agent("web-2", web, m)
+	story := e.awaitStatus(id, rollout.Completed)
+	step, _ := story.Step("slow")
+	if got := did(t, m); step.Attempt != 2 || strings.Count(got, "web-1") != 1 || strings.Count(got, "web-2") != 2 {
+		t.Errorf("attempt %d, it did %q", step.Attempt, got)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -36,9 +37,15 @@ func (d *deed) do(ctx context.Context) protocol.Host {
 	h.Exit, h.Note, h.Status = d.exit, note, protocol.HostDone
 	if err != nil {
 		h.Status, h.Error, h.Note = protocol.HostFailed, err.Error(), ""
+		if len(h.Error) > maxError {
+			h.Error = strings.ToValidUTF8(h.Error[:maxError], "") + "…"
+		}
 	}
 	return h
 }
+
+// maxError is how many bytes of an error are kept: what a service has answered is in it.
+const maxError = 1000
 
 // Exit codes with which a shell says that it has not run the program.
 const (

@@ -61,17 +61,24 @@
 //   - The digest covers what the manifest says of the release, not the files that its
 //     commands name. Who can write to the release's folder decides what runs: make it
 //     writable for the deploying user alone, never for the one that the agent runs as.
+//
 //   - A program has the agent's user, environment and network. Run the agent as an
 //     unprivileged user, one agent per set of rights, and let a command that needs more ask
 //     for it (sudo with that one command in sudoers). Start the agent with no secrets in its
 //     environment but those that its commands need; credentials of the bus are a file that
 //     programs of the same user can read.
+//
 //   - The end of what a program prints goes to the hosts bucket and from there into the
 //     journal: who may read either reads it. Do not print secrets. It is never logged.
+//
 //   - Without permissions, everybody on the bus may write the journal. Give each agent a
 //     user of its own, with TLS, and the permissions below.
+//
 //   - The connection's inbox is shared by all users that may subscribe _INBOX.>; one that may
 //     do so can read the journal's answers to this agent. Use an account per environment.
+//
+//   - An order whose step is beyond its deadline is refused, and a program is stopped at the
+//     deadline, both by the host's clock: keep it in step with the orchestrators'.
 //
 // # Permissions
 //

@@ -56,7 +56,7 @@ func (a *Agent) write(ctx context.Context, key string, h protocol.Host, on uint6
 	}
 	for {
 		writing, cancel := context.WithTimeout(ctx, askTimeout)
-		revision, err := a.hosts.Update(writing, key, value, on)
+		revision, err := a.store(writing, key, value, on)
 		cancel()
 		if err == nil {
 			return revision, nil
@@ -74,6 +74,14 @@ func (a *Agent) write(ctx context.Context, key string, h protocol.Host, on uint6
 			return 0, fmt.Errorf("write %s: %w", key, ctx.Err())
 		}
 	}
+}
+
+// store is one try: what a person has deleted counts as not there.
+func (a *Agent) store(ctx context.Context, key string, value []byte, on uint64) (uint64, error) {
+	if on == 0 {
+		return a.hosts.Create(ctx, key, value)
+	}
+	return a.hosts.Update(ctx, key, value, on)
 }
 
 // ask calls a question that changes nothing until it is answered or ctx ends.

@@ -104,7 +104,7 @@ func (a *Agent) take(ctx, saving context.Context) (unsubscribe func(), err error
 			if unsubscribe, err = a.listen(ctx, saving); err != nil {
 				return nil, err
 			}
-			if err = a.store(ctx); err == nil {
+			if err = a.storeLease(ctx); err == nil {
 				return unsubscribe, nil
 			}
 			unsubscribe()
@@ -157,9 +157,9 @@ func (a *Agent) leaseSubject() string {
 	return protocol.KeySubject(protocol.AgentsBucket, a.c.Name)
 }
 
-// store publishes the lease to its key's subject, on top of its revision: the KV client
+// storeLease publishes the lease to its key's subject, on top of its revision: the KV client
 // cannot renew one.
-func (a *Agent) store(ctx context.Context) error {
+func (a *Agent) storeLease(ctx context.Context) error {
 	if a.identity.Since.IsZero() {
 		a.identity.Since = time.Now().UTC()
 	}
@@ -227,7 +227,7 @@ func (a *Agent) keep(ctx context.Context) error {
 
 // renew stores the lease once more. Where that is refused it looks why.
 func (a *Agent) renew(ctx context.Context) error {
-	err := a.store(ctx)
+	err := a.storeLease(ctx)
 	if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return err
 	}
@@ -241,7 +241,7 @@ func (a *Agent) renew(ctx context.Context) error {
 		return ErrNameTaken
 	}
 	a.lease.revision = revision // ours: the acknowledgement of an earlier one was lost
-	return a.store(ctx)
+	return a.storeLease(ctx)
 }
 
 // leave deletes the lease. It is no loss when that does not arrive, it runs out by itself.

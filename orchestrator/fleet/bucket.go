@@ -82,7 +82,7 @@ func (b bucket) put(ctx context.Context, key string, v any, on uint64) (revision
 	}
 	for {
 		writing, cancel := context.WithTimeout(ctx, askTimeout)
-		revision, err := b.kv.Update(writing, key, value, on)
+		revision, err := store(writing, b.kv, key, value, on)
 		cancel()
 		if err == nil {
 			return revision, nil
@@ -104,6 +104,14 @@ func (b bucket) put(ctx context.Context, key string, v any, on uint64) (revision
 			return 0, fmt.Errorf("write %s: %w", key, ctx.Err())
 		}
 	}
+}
+
+// store is one try: what a person has deleted counts as not there.
+func store(ctx context.Context, kv jetstream.KeyValue, key string, value []byte, on uint64) (uint64, error) {
+	if on == 0 {
+		return kv.Create(ctx, key, value)
+	}
+	return kv.Update(ctx, key, value, on)
 }
 
 const (

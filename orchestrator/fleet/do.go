@@ -233,7 +233,7 @@ func (d *deed) begin(ctx context.Context, waits []entry, running int) {
 		atOnce = len(d.cast.Hosts)
 	}
 	for _, e := range waits[:max(min(len(waits), atOnce-running), 0)] {
-		d.ask(ctx, e.Name)
+		d.tellHost(ctx, e.Name)
 	}
 }
 

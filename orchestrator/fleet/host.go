@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -39,6 +40,9 @@ func (f *Fleet) entry(ctx context.Context, key, name string) (entry, error) {
 		return e, fmt.Errorf("read %s at revision %d: %w", key, e.revision, err)
 	}
 	e.Name = name // its key says so: an agent may write no other
+	if more := len(e.Output) - protocol.MaxHostOutput; more > 0 {
+		e.Output, e.Cut = strings.ToValidUTF8(e.Output[more:], ""), true
+	}
 	return e, nil
 }
 

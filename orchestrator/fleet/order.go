@@ -29,8 +29,8 @@ type answer struct {
 	err     error
 }
 
-// ask tells a host to begin, unless it was told just now.
-func (d *deed) ask(ctx context.Context, host string) {
+// tellHost tells a host to begin, unless it was told just now.
+func (d *deed) tellHost(ctx context.Context, host string) {
 	a := d.asked[host]
 	if a == nil {
 		a = new(asked)

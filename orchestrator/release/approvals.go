@@ -31,15 +31,10 @@ func (r *reader) approvalsFields(a *Approvals) []field {
 
 // approvers reads the users who may say yes.
 func (r *reader) approvers(v value) []string {
-	count := 0
-	return r.words(v, "a list of users like [ann, bob]", func(item value, user string) {
+	return r.fewWords(v, "a list of users like [ann, bob]", few{"user", MaxApprovers}, func(item value, user string) {
 		const longest = 256
-		at := begin(item.node)
-		if count++; count == MaxApprovers+1 {
-			r.report(at, item.key, "", "this is user %d: at most %d are allowed", count, MaxApprovers)
-		}
 		if strings.TrimSpace(user) != user || user == "" || len(user) > longest || strings.ContainsFunc(user, unicode.IsControl) {
-			r.report(at, item.key, "", "the user %s must be 1 to %d bytes that can be printed, without spaces around them", quote(user), longest)
+			r.report(begin(item.node), item.key, "", "the user %s must be 1 to %d bytes that can be printed, without spaces around them", quote(user), longest)
 		}
 	})
 }
@@ -62,13 +57,7 @@ func (r *reader) deadline(v value) time.Duration {
 
 // checklist reads what is confirmed one by one.
 func (r *reader) checklist(v value) []string {
-	count := 0
-	return r.words(v, "a list of texts like [backups are fresh]", func(item value, text string) {
-		if count++; count == MaxChecklist+1 {
-			r.report(begin(item.node), item.key, "", "this is item %d: at most %d are allowed", count, MaxChecklist)
-		}
-		r.readable(item, text)
-	})
+	return r.fewWords(v, "a list of texts like [backups are fresh]", few{"item", MaxChecklist}, r.readable)
 }
 
 // prose reads text for people.

@@ -64,6 +64,42 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"keepOnline":  func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
 		"pace":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{InFlight: 8} },
 		"no limit":    func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(0.0)} },
+		"autoRevert":  func(m *release.Manifest) { m.AutoRevert = true },
+		"requires":    func(m *release.Manifest) { m.Requires = &release.Requirement{Version: "0.0.1", Completed: true} },
+		"phase":       step(release.Step{Phase: protocol.Online}),
+		"traffic":     step(release.Step{Traffic: release.MaintenanceOn}),
+		"one service": step(release.Step{Traffic: release.MaintenanceOn, Services: []string{"b"}}),
+		"approval":    step(release.Step{Name: "x", Approval: &release.Approval{Text: "y"}}),
+		"checklist":   step(release.Step{Name: "x", Approval: &release.Approval{Text: "y", Checklist: []string{"z"}}}),
+		"deadline":    step(release.Step{Name: "x", Approval: &release.Approval{Text: "y", Deadline: time.Hour}}),
+		"command":     step(release.Step{Name: "x", Command: &release.Command{Args: []string{"y"}}}),
+		"words":       step(release.Step{Name: "x", Command: &release.Command{Args: []string{"y", "z"}}}),
+		"shell":       step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}}),
+		"backward":    step(release.Step{Name: "x", Command: &release.Command{Shell: "y", Backward: true}}),
+		"status":      step(release.Step{Name: "x", Command: &release.Command{Shell: "y", Status: true}}),
+		"on":          step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}}),
+		"need":        step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, Need: release.Need{Hosts: 50}}),
+		"share":       step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, Need: release.Need{Percent: 50}}),
+		"atOnce":      step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, AtOnce: 50}),
+		"its timeout": step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, Timeout: time.Hour}),
+		"its retries": step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, Retries: 3}),
+		"its backoff": step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, Retries: 3, Backoff: time.Minute}),
+		"check":       step(release.Step{Name: "x", Check: &release.Check{Shell: "y"}}),
+		"its words":   step(release.Step{Name: "x", Check: &release.Check{Args: []string{"y"}}}),
+		"http":        step(release.Step{Name: "x", Check: &release.Check{HTTP: "y"}}),
+		"expect":      step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", Expect: 200}}),
+		"contains":    step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", Contains: "z"}}),
+		"message":     step(release.Step{Name: "x", Check: &release.Check{Message: "y"}}),
+		"payload":     step(release.Step{Name: "x", Check: &release.Check{Message: "y", Payload: "z"}}),
+		"tries":       step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", Tries: 2}}),
+		"pause":       step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", Pause: time.Hour}}),
+		"healthyFor":  step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", HealthyFor: time.Hour}}),
+		"within":      step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", Within: time.Hour}}),
+		"required":    approvals(release.Approvals{Required: true}),
+		"by":          approvals(release.Approvals{By: []string{"ann"}}),
+		"count":       approvals(release.Approvals{Count: 2}),
+		"notStarter":  approvals(release.Approvals{NotStarter: true}),
+		"reminder":    approvals(release.Approvals{Deadline: time.Hour}),
 		"rate":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(8.0)} },
 	} {
 		m := parse(t, digested)
@@ -73,6 +109,56 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 			t.Errorf("a change of %s has the same digest as a change of %s", name, other)
 		}
 		seen[digest] = name
+	}
+}
+
+func step(s release.Step) func(*release.Manifest) {
+	return func(m *release.Manifest) { m.Steps = []release.Step{s} }
+}
+
+func approvals(a release.Approvals) func(*release.Manifest) {
+	return func(m *release.Manifest) { m.Environment.Approvals = a }
+}
+
+// TestDigestIsThatOfTheReleaseInItsEnvironment holds that the place of the bus does not
+// count, nor the environment's name.
+func TestDigestIsThatOfTheReleaseInItsEnvironment(t *testing.T) {
+	const text = digested + "environments:\n  one: {nats: nats://one:4222, creds: one.creds}\n  two: {context: two}\n  three: {services: {b: {instances: 2}}}\n"
+	digest := func(environment string) string {
+		m, err := release.ParseFor("golive.yaml", []byte(text), environment)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Digest()
+	}
+	plain := parse(t, digested).Digest()
+	if digest("") != plain || digest("one") != plain || digest("two") != plain {
+		t.Error("it depends on where the bus is, or on what is different elsewhere")
+	}
+	if digest("three") == plain {
+		t.Error("it does not depend on what is different")
+	}
+}
+
+func TestDigestDoesNotDependOnHowStepsAreWritten(t *testing.T) {
+	const long = head + `
+services: {b: {version: 1.0.0}, c: {version: 1.0.0}}
+steps:
+  - {traffic: maintenance-on, services: [c, b]}
+  - phase: online
+  - {name: x, check: {http: "http://b/", tries: 1, pause: 1000ms, within: 10s}, on: {a: b, c: d}, need: all, retries: 1, backoff: 1s}
+approvals: {required: false, by: [], count: 1, notStarter: false}
+autoRevert: false
+`
+	const short = head + `
+services: {b: {version: 1.0.0}, c: {version: 1.0.0}}
+steps:
+  - {services: [b, c], traffic: maintenance-on}
+  - {phase: online}
+  - {retries: 1, on: {c: d, a: b}, check: {http: "http://b/"}, name: x}
+`
+	if parse(t, long).Digest() != parse(t, short).Digest() {
+		t.Error("it does")
 	}
 }
 

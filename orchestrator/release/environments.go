@@ -79,11 +79,15 @@ type inForce struct {
 	root     value
 }
 
-// environments reads the manifest as it is in each of its environments. Mistakes of the
-// manifest itself are not reported again.
+// manyProblems are so many that the manifest is not read again for each environment, which
+// would find them again each time: those of environments come to light after them.
+const manyProblems = 100
+
+// environments reads the manifest as it is in each of its environments; nil if it cannot.
+// Mistakes of the manifest itself are not reported again.
 func (r *reader) environments(root value) map[string]inForce {
 	base, isMap := root.node.(*ast.MappingNode)
-	if !isMap {
+	if !isMap || len(r.problems) > manyProblems {
 		return nil
 	}
 	clean := len(r.problems) == 0

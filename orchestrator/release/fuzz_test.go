@@ -27,6 +27,7 @@ func FuzzParse(f *testing.F) {
 		m, err := release.Parse("golive.yaml", []byte(text))
 		if err == nil {
 			checkManifest(t, m)
+			checkEnvironments(t, m, text)
 			return
 		}
 		checkProblems(t, err, strings.Count(text, "\n")+strings.Count(text, "\r")+1)
@@ -44,6 +45,9 @@ func checkManifest(t *testing.T, m *release.Manifest) {
 	checkCommand(t, m.Setup.Command)
 	checkCommand(t, m.Seed)
 	checkMustNotSkip(t, m)
+	checkPolicy(t, m)
+	checkSteps(t, m)
+	checkSettings(t, m)
 	known := map[string]bool{}
 	for _, s := range m.Services {
 		known[s.Name] = true
@@ -130,7 +134,7 @@ func seeds(f *testing.F) []string {
 	if err != nil {
 		f.Fatal(err)
 	}
-	seeds := []string{string(full), head}
+	seeds := []string{string(full), head, manySteps(5), run("on: {a: b}, need: 50%"), head + "environments: {a: {context: x}, b: {nats: nats://b, creds: c}}\n"}
 	transcripts, err := filepath.Glob("testdata/mistakes/*.txt")
 	if err != nil || len(transcripts) == 0 {
 		f.Fatalf("no transcripts: %v", err)
@@ -142,7 +146,9 @@ func seeds(f *testing.F) []string {
 		}
 		for c := range strings.SplitSeq(string(text), "\n====\n") {
 			manifest, _, _ := strings.Cut(c, "\n----")
-			seeds = append(seeds, manifest)
+			manifest, beside, _ := strings.Cut(manifest, "\n++++ ")
+			_, environment, _ := strings.Cut(beside, "\n")
+			seeds = append(seeds, manifest, manifest+"\nenvironments:\n  x:\n    "+strings.ReplaceAll(environment, "\n", "\n    "))
 		}
 	}
 	return seeds

@@ -143,10 +143,10 @@ func readBeside(manifest string) ([]file, error) {
 	var files []file
 	for _, e := range entries {
 		environment, ok := environmentOf(e.Name())
-		if !ok || e.IsDir() || e.Name() == filepath.Base(manifest) || len(files) > MaxEnvironments {
+		path := filepath.Join(folder, e.Name())
+		if !ok || !isFile(path) || e.Name() == filepath.Base(manifest) || len(files) > MaxEnvironments {
 			continue
 		}
-		path := filepath.Join(folder, e.Name())
 		data, err := readFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("read the environment %s: %w", path, err)
@@ -154,6 +154,12 @@ func readBeside(manifest string) ([]file, error) {
 		files = append(files, file{path, environment, data})
 	}
 	return files, nil
+}
+
+// isFile reports whether there is a file, no folder or pipe.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // environmentOf is the environment whose file is called so.

@@ -29,7 +29,8 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s: %s", p.File, p.Line, p.Column, p.Key, p.Message)
 }
 
-// Errors are all mistakes of a manifest, in the order of its lines.
+// Errors are all mistakes of a manifest, in the order of its lines, then those of the
+// files of environments beside it.
 type Errors []Problem
 
 // Error is a line for each problem.

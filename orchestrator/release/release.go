@@ -62,7 +62,8 @@ type Manifest struct {
 	Data     string    // where golive up keeps what it keeps; relative to Dir unless absolute
 
 	// RetryAfter is what callers of a service under maintenance are told to wait
-	// before they try again, in whole seconds. It has an effect with [Downtime] only.
+	// before they try again, in whole seconds. It has an effect with [Downtime], and with
+	// steps that put services under maintenance.
 	RetryAfter time.Duration
 
 	// MustNotSkip lists versions of the app, none newer than this one, that an

@@ -78,13 +78,49 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Setup: release.Setup{Command: []string{"go", "run", "./setup"}},
 		Seed:  []string{"go", "run", "./seed"},
 		Data:  "../kept",
-		Dir:   folder, Path: filepath.Join(folder, "golive.yaml"),
+		Steps: fullSteps(), AutoRevert: true, Requires: &release.Requirement{Version: "0.0.1", Completed: true},
+		Environment: release.Environment{
+			Approvals: release.Approvals{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: 4 * time.Hour},
+		},
+		Environments: []string{"dev", "production", "staging"},
+		Dir:          folder, Path: filepath.Join(folder, "golive.yaml"),
 	}
 	for _, path := range []string{"testdata/full", "testdata/full/golive.yaml", "./testdata/../testdata/full/"} {
 		got, err := release.Load(path)
 		if err != nil || !reflect.DeepEqual(got.Plain(), want) {
 			t.Errorf("Load(%q)\n got %+v, %v\nwant %+v", path, got, err, want)
 		}
+	}
+}
+
+// fullSteps are the steps of the manifest in testdata/full.
+func fullSteps() []release.Step {
+	web := map[string]string{"role": "web"}
+	return []release.Step{
+		{Name: "confirm", Approval: &release.Approval{
+			Text: "Shall 0.0.2 go live now?", Checklist: []string{"backups are fresh", "support is told"}, Deadline: 30 * time.Minute,
+		}},
+		{Phase: protocol.Before},
+		{Traffic: release.MaintenanceOn, Services: []string{"web"}},
+		{
+			Name: "stop-front-ends", Command: &release.Command{Args: []string{"./bin/frontend", "stop"}, Backward: true, Status: true},
+			On: map[string]string{"role": "web", "zone": "eu-1"}, Need: release.Need{Percent: 60}, AtOnce: 1,
+			Timeout: 2 * time.Minute, Retries: 2, Backoff: 500 * time.Millisecond,
+		},
+		{Phase: protocol.Offline},
+		{Traffic: release.MaintenanceOff},
+		{Name: "restart", Command: &release.Command{Shell: `systemctl "$1"-web`}, On: web, Need: release.Need{Hosts: 2}},
+		{Traffic: release.Drain, Services: []string{"old-search"}},
+		{Traffic: release.Open},
+		{Name: "smoke", On: web, Check: &release.Check{
+			HTTP: "http://127.0.0.1:8080/health", Expect: 200, Contains: "ok", Tries: 10,
+			Pause: 500 * time.Millisecond, HealthyFor: 5 * time.Second, Within: 2 * time.Second,
+		}},
+		{Name: "count", Check: &release.Check{Message: "todos.count", Payload: `{"of": "all"}`, Contains: `"count"`}},
+		{Name: "look", Check: &release.Check{Args: []string{"./look"}}},
+		{Name: "listen", Check: &release.Check{Shell: "nc -z localhost 8080"}},
+		{Phase: protocol.Online},
+		{Phase: protocol.Setup},
 	}
 }
 

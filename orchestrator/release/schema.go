@@ -27,31 +27,65 @@ func Schema() []byte {
 
 // manifestShape is a manifest as it is written.
 type manifestShape struct {
-	App         nameShape               `json:"app" jsonschema_description:"Name of the app."`
-	Version     versionShape            `json:"version" jsonschema_description:"Version of the app."`
-	Strategy    strategyShape           `json:"strategy,omitempty" jsonschema_description:"What the previous version does while this one is prepared. parallel: it serves until this one is online. downtime: it is under maintenance from the offline phase on."`
-	RetryAfter  retryAfterShape         `json:"retryAfter,omitempty" jsonschema_description:"What callers of a service under maintenance (strategy downtime) are told to wait before they try again, in whole seconds such as 30s or 2m, from 1s to 1h. It has no effect with strategy parallel."`
-	MustNotSkip []versionShape          `json:"mustNotSkip,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Versions of the app, at most 100 and none newer than this one, that must have been completed in an environment before a later one may be rolled out there. Leave it out if any may be skipped."`
-	Services    map[string]serviceShape `json:"services,omitempty" jsonschema_description:"The services of the app by their names."`
-	Setup       appSetupShape           `json:"setup,omitempty" jsonschema_description:"The app's own setup service: the command that starts it, or external for one that is already running. Leave it out if the app has none."`
-	Seed        commandShape            `json:"seed,omitempty" jsonschema_description:"Command with which golive up --seed makes data, in the folder of the manifest and without a shell. Leave it out if there is none."`
-	Data        string                  `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
+	App     nameShape    `json:"app" jsonschema_description:"Name of the app."`
+	Version versionShape `json:"version" jsonschema_description:"Version of the app."`
+	differentShape
+	MustNotSkip  []versionShape              `json:"mustNotSkip,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Versions of the app, at most 100 and none newer than this one, that must have been completed in an environment before a later one may be rolled out there. Leave it out if any may be skipped."`
+	Requires     *requiresShape              `json:"requires,omitempty" jsonschema_description:"What must have happened in the environment before. Leave it out if nothing must."`
+	Services     map[string]serviceShape     `json:"services,omitempty" jsonschema_description:"The services of the app by their names."`
+	Environments map[string]environmentShape `json:"environments,omitempty" jsonschema_description:"Where the app goes live, by name, and what is different there: maps are merged with those of the manifest, all else is replaced. An environment may stand in a file golive.NAME.yaml beside the manifest instead."`
+}
+
+// differentShape are the keys of a manifest that may be different in an environment.
+type differentShape struct {
+	Strategy   strategyShape   `json:"strategy,omitempty" jsonschema_description:"What the previous version does while this one is prepared. parallel: it serves until this one is online. downtime: it is under maintenance from the offline phase on."`
+	RetryAfter retryAfterShape `json:"retryAfter,omitempty" jsonschema_description:"What callers of a service under maintenance are told to wait before they try again, in whole seconds such as 30s or 2m, from 1s to 1h."`
+	Setup      appSetupShape   `json:"setup,omitempty" jsonschema_description:"The app's own setup service: the command that starts it, or external for one that is already running. Leave it out if the app has none."`
+	Steps      []stepShape     `json:"steps,omitempty" jsonschema_description:"What happens, one after the other. Leave it out for the phases alone."`
+	AutoRevert bool            `json:"autoRevert,omitempty" jsonschema:"default=false" jsonschema_description:"A check that fails once the new versions have traffic takes the rollout backward."`
+	Seed       commandShape    `json:"seed,omitempty" jsonschema_description:"Command with which golive up --seed makes data, in the folder of the manifest and without a shell. Leave it out if there is none."`
+	Data       string          `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
+	Approvals  *approvalsShape `json:"approvals,omitempty" jsonschema_description:"Who may say yes. An environment replaces what it names."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
 func (manifestShape) JSONSchemaExtend(s *jsonschema.Schema) {
-	if versions, ok := s.Properties.Get("mustNotSkip"); ok {
-		versions.MaxItems = pointer(MaxMustNotSkip)
+	limit(s, "mustNotSkip", MaxMustNotSkip)
+	limit(s, "steps", MaxSteps)
+	named(s, "services", MaxServices)
+	named(s, "environments", MaxEnvironments)
+}
+
+// limit sets how many items a list may have.
+func limit(s *jsonschema.Schema, key string, most uint64) {
+	if list, ok := s.Properties.Get(key); ok {
+		list.MaxItems = pointer(most)
 	}
-	if services, ok := s.Properties.Get("services"); ok {
-		services.MaxProperties = pointer(MaxServices)
-		services.PropertyNames = nameShape("").JSONSchema()
+}
+
+// between sets the least and the most of a number.
+func between(s *jsonschema.Schema, key string, least, most int) {
+	if number, ok := s.Properties.Get(key); ok {
+		number.Minimum, number.Maximum = json.Number(fmt.Sprint(least)), json.Number(fmt.Sprint(most))
+	}
+}
+
+// named sets that the keys of a map are names, and how many there may be.
+func named(s *jsonschema.Schema, key string, most uint64) {
+	if names, ok := s.Properties.Get(key); ok {
+		names.MaxProperties = pointer(most)
+		names.PropertyNames = nameShape("").JSONSchema()
 	}
 }
 
 // serviceShape is a service as it is written.
 type serviceShape struct {
-	Version    versionShape   `json:"version" jsonschema_description:"Version of the service."`
+	Version versionShape `json:"version" jsonschema_description:"Version of the service."`
+	serviceDifferentShape
+}
+
+// serviceDifferentShape are the keys of a service that may be different in an environment.
+type serviceDifferentShape struct {
 	Run        commandShape   `json:"run,omitempty" jsonschema_description:"Command with which golive up starts the service, in the folder of the manifest and without a shell. Leave it out if the service is already running."`
 	Setup      commandShape   `json:"setup,omitempty" jsonschema_description:"Command that starts the setup service of this service. Leave it out if that is already running."`
 	Migrations []phaseShape   `json:"migrations,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Phases that the setup service has scripts for. before: before anything changes. offline: the new version runs without production traffic. online: it serves."`
@@ -64,6 +98,20 @@ type serviceShape struct {
 	Pace       *paceShape     `json:"pace,omitempty" jsonschema_description:"How fast the scripts of this service may work. Leave it out for what their author has chosen. golive pace changes it while a script runs."`
 }
 
+// JSONSchemaExtend adds what tags cannot say.
+func (serviceDifferentShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	between(s, "instances", 0, MaxInstances)
+	between(s, "retries", 0, MaxRetries)
+	limit(s, "keepOnline", MaxKeepOnline)
+}
+
+// JSONSchemaExtend adds what tags cannot say.
+func (serviceShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	serviceDifferentShape{}.JSONSchemaExtend(s)
+	s.Description = "One service version."
+	s.DependentRequired = map[string][]string{"setup": {"migrations"}, "backoff": {"retries"}}
+}
+
 // paceShape is a pace as it is written.
 type paceShape struct {
 	Rate     float64 `json:"rate,omitempty" jsonschema:"minimum=0" jsonschema_description:"Records a second, of all instances of the setup service together. 0: no limit."`
@@ -71,26 +119,7 @@ type paceShape struct {
 }
 
 // JSONSchemaExtend adds what tags cannot say.
-func (paceShape) JSONSchemaExtend(s *jsonschema.Schema) {
-	if batches, ok := s.Properties.Get("inFlight"); ok {
-		batches.Minimum, batches.Maximum = "1", json.Number(fmt.Sprint(MaxInFlight))
-	}
-}
-
-// JSONSchemaExtend adds what tags cannot say.
-func (serviceShape) JSONSchemaExtend(s *jsonschema.Schema) {
-	s.Description = "One service version."
-	s.DependentRequired = map[string][]string{"setup": {"migrations"}, "backoff": {"retries"}}
-	if instances, ok := s.Properties.Get("instances"); ok {
-		instances.Minimum, instances.Maximum = "0", json.Number(fmt.Sprint(MaxInstances))
-	}
-	if retries, ok := s.Properties.Get("retries"); ok {
-		retries.Minimum, retries.Maximum = "0", json.Number(fmt.Sprint(MaxRetries))
-	}
-	if others, ok := s.Properties.Get("keepOnline"); ok {
-		others.MaxItems = pointer(MaxKeepOnline)
-	}
-}
+func (paceShape) JSONSchemaExtend(s *jsonschema.Schema) { between(s, "inFlight", 1, MaxInFlight) }
 
 type nameShape string
 

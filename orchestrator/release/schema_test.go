@@ -3,6 +3,7 @@ package release
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -31,16 +32,27 @@ func TestSchemaFileIsUpToDate(t *testing.T) {
 }
 
 func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
-	top, service, pace := schemaLevels(t)
-	r := &reader{}
+	l := schemaLevels(t)
+	r, within := &reader{}, &reader{environment: true}
+	fixed := func(f field) bool { return f.fixed }
+	var steps []field
+	for _, f := range r.stepFields(&placed{Step: &Step{}}, nil) {
+		steps = append(steps, f.field)
+	}
 	for _, c := range []struct {
 		level  string
 		schema schemaLevel
 		fields []field
 	}{
-		{"top", top, r.manifestFields(&Manifest{})},
-		{"service", service, r.serviceFields(&Service{}, nil)},
-		{"pace", pace, r.paceFields(&protocol.Pace{})},
+		{"top", l.schemaLevel, r.manifestFields(&Manifest{})},
+		{"service", l.Defs.Service, r.serviceFields(&Service{}, nil)},
+		{"pace", l.Defs.Pace, r.paceFields(&protocol.Pace{})},
+		{"step", l.Defs.Step, steps},
+		{"check", l.Defs.Check, r.checkFields(&Check{}, nil)},
+		{"approvals", l.Defs.Approvals, r.approvalsFields(&Approvals{})},
+		{"requires", l.Defs.Requires, r.requiresFields(&Requirement{}, nil)},
+		{"environment", l.Defs.Environment, slices.DeleteFunc(within.manifestFields(&Manifest{}), fixed)},
+		{"service of an environment", l.Defs.ServiceDifferent, slices.DeleteFunc(within.serviceFields(&Service{}, nil), fixed)},
 	} {
 		if got, want := c.schema.keys(), slices.Sorted(slices.Values(keys(c.fields))); !slices.Equal(got, want) {
 			t.Errorf("%s: the schema has %v, the parser reads %v", c.level, got, want)
@@ -68,30 +80,44 @@ func TestFullManifestShowsEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var manifest struct {
-		Top      map[string]any            `yaml:",inline"`
-		Services map[string]map[string]any `yaml:"services"`
-	}
-	if err := yaml.Unmarshal(text, &manifest); err != nil {
+	var top map[string]any
+	if err := yaml.Unmarshal(text, &top); err != nil {
 		t.Fatal(err)
 	}
-	used := map[string]any{}
-	for _, service := range manifest.Services {
-		for key, v := range service {
-			used[key] = v
-		}
+	l := schemaLevels(t)
+	steps, _ := top["steps"].([]any)
+	services, environments := values(top["services"]), values(top["environments"])
+	var checks []any
+	for _, step := range steps {
+		checks = append(checks, step.(map[string]any)["check"])
 	}
-	top, service, _ := schemaLevels(t)
-	manifest.Top["services"] = nil
 	for _, c := range []struct {
 		level  string
-		used   map[string]any
+		used   []any
 		schema schemaLevel
-	}{{"top", manifest.Top, top}, {"service", used, service}} {
-		if got, want := sortedKeys(c.used), c.schema.keys(); !slices.Equal(got, want) {
+	}{
+		{"top", []any{top}, l.schemaLevel}, {"service", services, l.Defs.Service},
+		{"step", steps, l.Defs.Step}, {"check", checks, l.Defs.Check},
+		{"approvals", []any{top["approvals"]}, l.Defs.Approvals}, {"requires", []any{top["requires"]}, l.Defs.Requires},
+		{"environment", environments, l.Defs.Environment},
+	} {
+		used := map[string]any{}
+		for _, u := range c.used {
+			m, _ := u.(map[string]any)
+			for key := range m {
+				used[key] = true
+			}
+		}
+		if got, want := sortedKeys(used), c.schema.keys(); !slices.Equal(got, want) {
 			t.Errorf("%s: the example has %v, the schema %v", c.level, got, want)
 		}
 	}
+}
+
+// values are the values of a map.
+func values(v any) []any {
+	m, _ := v.(map[string]any)
+	return slices.Collect(maps.Values(m))
 }
 
 func TestSchemaAgreesWithTheProtocol(t *testing.T) {
@@ -119,16 +145,21 @@ type schemaLevel struct {
 
 func (l schemaLevel) keys() []string { return sortedKeys(l.Properties) }
 
-func schemaLevels(t *testing.T) (top, service, pace schemaLevel) {
+// allLevels is what the JSON Schema says about all of them.
+type allLevels struct {
+	schemaLevel
+	Defs struct {
+		Service, Pace, Step, Check, Approvals, Requires, Environment, ServiceDifferent schemaLevel
+	} `json:"$defs"`
+}
+
+func schemaLevels(t *testing.T) allLevels {
 	t.Helper()
-	var schema struct {
-		schemaLevel
-		Defs struct{ Service, Pace schemaLevel } `json:"$defs"`
-	}
-	if err := json.Unmarshal(Schema(), &schema); err != nil {
+	var levels allLevels
+	if err := json.Unmarshal(Schema(), &levels); err != nil {
 		t.Fatal(err)
 	}
-	return schema.schemaLevel, schema.Defs.Service, schema.Defs.Pace
+	return levels
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -153,11 +153,11 @@ func inline(node ast.Node) string {
 }
 
 // plainText is text that may be able to stand without quotes, also in a list in brackets.
-var plainText = regexp.MustCompile(`^[A-Za-z0-9_./][A-Za-z0-9_./@+%:-]*( [A-Za-z0-9_./@+%-]+)*$`)
+var plainText = regexp.MustCompile(`^-?[A-Za-z0-9_./][A-Za-z0-9_./@+%:-]*( [A-Za-z0-9_./@+%-]+)*$`)
 
 // inlineText is text as it would be written on one line.
 func inlineText(text string) string {
-	if plainText.MatchString(text) {
+	if _, err := strconv.ParseFloat(text, 64); err != nil && plainText.MatchString(text) {
 		tokens := lexer.Tokenize(text)
 		if len(tokens) == 1 && tokens[0].Type == token.StringType && tokens[0].Value == text {
 			return text

@@ -222,16 +222,13 @@ func (r *reader) line(v value) string {
 
 // servicesOf reads the services of a traffic step.
 func (r *reader) servicesOf(v value, p *placed) []string {
-	names := r.words(v, "a list of services like [web]", func(item value, name string) {
+	names := r.fewWords(v, "a list of services like [web]", few{"service", MaxServices}, func(item value, name string) {
 		r.breaks(begin(item.node), item.key, protocol.ValidateName(name))
 		p.services = append(p.services, item)
 	})
-	switch {
-	case names == nil:
+	if names == nil {
 		r.report(begin(v.node), v.key, "name at least one service", "the list is empty")
 		return []string{}
-	case len(names) > MaxServices:
-		r.report(v.at, v.key, "", "these are %d services: at most %d are allowed", len(names), MaxServices)
 	}
 	return names
 }

@@ -185,14 +185,9 @@ func (r *reader) incomparable(v value, version, own string) {
 // versions reads a list of at most so many versions, and checks each one that is
 // valid when all is read, as the version to compare it with may stand below.
 func (r *reader) versions(v value, most int, check func(value, string)) []string {
-	count := 0
-	return r.words(v, "a list of versions like [0.0.1]", func(item value, version string) {
-		at := begin(item.node)
-		if count++; count == most+1 {
-			r.report(at, item.key, "", "this is version %d: at most %d are allowed", count, most)
-		}
+	return r.fewWords(v, "a list of versions like [0.0.1]", few{"version", most}, func(item value, version string) {
 		if err := protocol.ValidateVersion(version); err != nil {
-			r.breaks(at, item.key, err)
+			r.breaks(begin(item.node), item.key, err)
 			return
 		}
 		r.checks = append(r.checks, func() { check(item, version) })
@@ -201,6 +196,17 @@ func (r *reader) versions(v value, most int, check func(value, string)) []string
 
 // words reads a list of words, none twice. It is nil only if the list is empty.
 func (r *reader) words(v value, want string, check func(value, string)) []string {
+	return r.fewWords(v, want, few{"word", maxTokens}, check)
+}
+
+// few is how many words a list may have, and what one of them is.
+type few struct {
+	what string
+	most int
+}
+
+// fewWords reads a list of words, none twice; it stops at the first one that is too many.
+func (r *reader) fewWords(v value, want string, few few, check func(value, string)) []string {
 	items, ok := r.items(v, want)
 	if ok && len(items) == 0 {
 		return nil
@@ -215,6 +221,9 @@ func (r *reader) words(v value, want string, check func(value, string)) []string
 		case seen[word]:
 			r.report(begin(item.node), item.key, "remove one of the two", "%s is in this list twice", quote(word))
 			continue
+		case len(words) == few.most:
+			r.report(begin(item.node), item.key, "", "this is %s %d: at most %d are allowed", few.what, few.most+1, few.most)
+			return words
 		}
 		seen[word] = true
 		words = append(words, word)

@@ -90,7 +90,7 @@ func (s *Step) giveUp() {
 // learn takes in what an answer says of the work. Of an attempt at records that were put
 // aside, items are added to those of the attempts before, and a failed one changes nothing.
 func (s *Step) learn(answer protocol.Answer, done bool) {
-	if done && !s.Revert {
+	if done && !s.Revert && s.Kind == Migration {
 		s.PutAside = answer.PutAside
 	}
 	s.Checks = answer.Checks

@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/golive-dev/golive/relay/protocol"
@@ -35,14 +36,12 @@ func (r Release) course() []Item {
 			items = append(items, Item{Phase: phase})
 		}
 	}
-	closed := slices.ContainsFunc(items, func(i Item) bool { return i.Traffic == MaintenanceOn && len(i.Services) == 0 })
-	if r.Strategy == Downtime && !closed {
-		at := slices.IndexFunc(items, func(i Item) bool {
-			return i.Phase == protocol.Offline || i.Phase == protocol.Online || i.Traffic == Open
-		})
-		if at >= 0 {
-			items = slices.Insert(items, at, Item{Traffic: MaintenanceOn})
-		}
+	at := slices.IndexFunc(items, func(i Item) bool {
+		return i.Phase == protocol.Offline || i.Phase == protocol.Online || i.Traffic == Open
+	})
+	closesAll := func(i Item) bool { return i.Traffic == MaintenanceOn && len(i.Services) == 0 }
+	if r.Strategy == Downtime && at >= 0 && !slices.ContainsFunc(items[:at], closesAll) {
+		items = slices.Insert(items, at, Item{Traffic: MaintenanceOn})
 	}
 	if r.Approvals.Required {
 		items = slices.Insert(items, 0, Item{Name: ApprovalID, Approval: &Question{
@@ -131,14 +130,11 @@ func (r Release) validateWorkflow() error {
 	if len(r.Workflow) == 0 {
 		return nil
 	}
-	v := workflowCheck{release: r, names: make(map[string]bool), moved: make(map[string]bool), offlineAt: -1, openAt: -1}
+	v := workflowCheck{release: r, names: make(map[string]bool), moved: make(map[Move][]string)}
 	for i, item := range r.Workflow {
-		if err := v.item(i, item); err != nil {
+		if err := v.item(item); err != nil {
 			return fmt.Errorf("workflow entry %d: %w", i+1, err)
 		}
-	}
-	if v.openAt >= 0 && v.offlineAt > v.openAt {
-		return fmt.Errorf("workflow: the gates open before the phase offline")
 	}
 	for _, phase := range r.possible() {
 		if phase == protocol.Offline && !slices.ContainsFunc(r.Services, func(s Service) bool { return slices.Contains(s.Migrations, phase) }) {
@@ -153,13 +149,14 @@ func (r Release) validateWorkflow() error {
 
 // workflowCheck goes through a workflow.
 type workflowCheck struct {
-	release           Release
-	phases            []protocol.Phase
-	names, moved      map[string]bool
-	offlineAt, openAt int // entries; -1: not seen
+	release Release
+	phases  []protocol.Phase
+	names   map[string]bool
+	moved   map[Move][]string // services, by what was done with them; "" is all of the release
+	opened  bool
 }
 
-func (v *workflowCheck) item(at int, i Item) error {
+func (v *workflowCheck) item(i Item) error {
 	kinds := 0
 	for _, given := range []bool{i.Phase != "", i.Traffic != "", i.Approval != nil, i.Work != nil} {
 		if given {
@@ -169,10 +166,14 @@ func (v *workflowCheck) item(at int, i Item) error {
 	switch {
 	case kinds != 1:
 		return fmt.Errorf("it must be one of a phase, a move of traffic, an approval, or a command or check")
+	case len(i.Services) > 0 && i.Traffic == "":
+		return fmt.Errorf("services are of a move of traffic")
+	case i.Name != "" && (i.Phase != "" || i.Traffic != ""):
+		return fmt.Errorf("the name %q is of an approval, a command or a check", i.Name)
 	case i.Phase != "":
-		return v.phase(at, i.Phase)
+		return v.phase(i.Phase)
 	case i.Traffic != "":
-		return v.move(at, i)
+		return v.move(i)
 	}
 	if err := protocol.ValidateName(i.Name); err != nil {
 		return err
@@ -187,7 +188,7 @@ func (v *workflowCheck) item(at int, i Item) error {
 	return i.Work.validate()
 }
 
-func (v *workflowCheck) phase(at int, phase protocol.Phase) error {
+func (v *workflowCheck) phase(phase protocol.Phase) error {
 	order := append(protocol.ServicePhases(), protocol.Setup)
 	place := slices.Index(order, phase)
 	switch {
@@ -197,27 +198,26 @@ func (v *workflowCheck) phase(at int, phase protocol.Phase) error {
 		return fmt.Errorf("phase %s cannot stand behind phase %s", phase, v.phases[len(v.phases)-1])
 	case !slices.Contains(v.release.possible(), phase):
 		return fmt.Errorf("phase %s has nothing to do in this release", phase)
+	case v.opened && (phase == protocol.Before || phase == protocol.Offline):
+		return fmt.Errorf("the gates open before the phase %s", phase)
+	case phase == protocol.Offline && v.release.Strategy == Downtime && len(v.moved[MaintenanceOff]) > 0:
+		return fmt.Errorf("the maintenance ends before the phase offline, and the strategy is downtime")
 	}
 	v.phases = append(v.phases, phase)
-	switch {
-	case phase == protocol.Offline:
-		v.offlineAt = at
-	case phase == protocol.Online && v.openAt < 0:
-		v.openAt = at
-	}
+	v.opened = v.opened || phase == protocol.Online
 	return nil
 }
 
-func (v *workflowCheck) move(at int, i Item) error {
+func (v *workflowCheck) move(i Item) error {
 	switch i.Traffic {
 	case Open:
-		if v.openAt >= 0 || len(i.Services) > 0 {
+		if v.opened || len(i.Services) > 0 {
 			return fmt.Errorf("the gates open once, before the phase online, and all of them")
 		}
-		v.openAt = at
+		v.opened = true
 		return nil
 	case MaintenanceOn, MaintenanceOff:
-		if v.openAt >= 0 {
+		if v.opened {
 			return fmt.Errorf("%s behind the opening of the gates has no effect", i.Traffic)
 		}
 	case Drain:
@@ -229,26 +229,38 @@ func (v *workflowCheck) move(at int, i Item) error {
 	}
 	for _, name := range i.Services {
 		held := slices.ContainsFunc(v.release.Services, func(s Service) bool { return s.Name == name })
-		id := string(i.Traffic) + " " + name
-		switch err := protocol.ValidateName(name); {
-		case err != nil:
+		if err := protocol.ValidateName(name); err != nil {
 			return err
-		case held != (i.Traffic != Drain):
-			return fmt.Errorf("%s of %q: maintenance is of services that the release holds, a drain of others", i.Traffic, name)
-		case v.moved[id]:
-			return fmt.Errorf("%s of %s stands there twice", i.Traffic, name)
-		case i.Traffic == MaintenanceOff && !v.moved[string(MaintenanceOn)+" "+name] && !v.moved[string(MaintenanceOn)]:
-			return fmt.Errorf("the maintenance of %s ends before it has begun", name)
 		}
-		v.moved[id] = true
+		if held != (i.Traffic != Drain) {
+			return fmt.Errorf("%s of %q: maintenance is of services that the release holds, a drain of others", i.Traffic, name)
+		}
+		if err := v.moves(i.Traffic, name, "the maintenance of "+name); err != nil {
+			return err
+		}
 	}
 	if len(i.Services) > 0 {
 		return nil
 	}
-	if v.moved[string(i.Traffic)] {
-		return fmt.Errorf("%s stands there twice", i.Traffic)
+	return v.moves(i.Traffic, "", "the maintenance")
+}
+
+// moves notes a move of a service, or of all that are left, in an order that makes sense.
+func (v *workflowCheck) moves(m Move, name, what string) error {
+	were := func(m Move) bool { // one, or all; of all: any
+		names := v.moved[m]
+		return slices.Contains(names, name) || slices.Contains(names, "") || name == "" && len(names) > 0
 	}
-	v.moved[string(i.Traffic)] = true
+	begun := were(MaintenanceOn) || v.release.Strategy == Downtime && slices.Contains(v.phases, protocol.Offline)
+	switch {
+	case slices.Contains(v.moved[m], name), slices.Contains(v.moved[m], ""):
+		return fmt.Errorf("%s stands there twice", strings.TrimSpace(string(m)+" "+name))
+	case m == MaintenanceOff && !begun:
+		return fmt.Errorf("%s ends before it has begun", what)
+	case m == MaintenanceOn && were(MaintenanceOff):
+		return fmt.Errorf("%s has ended above, and cannot begin again", what)
+	}
+	v.moved[m] = append(v.moved[m], name)
 	return nil
 }
 
@@ -262,6 +274,11 @@ func (p Policy) validate() error {
 		return fmt.Errorf("approvals: deadline is %s, it must not be negative", time.Duration(p.Deadline))
 	case len(p.By) > 0 && p.Count > len(p.By):
 		return fmt.Errorf("approvals: %d people have to approve, and only %d may", p.Count, len(p.By))
+	}
+	for i, who := range p.By {
+		if who == "" || slices.Contains(p.By[:i], who) {
+			return fmt.Errorf("approvals: %q may approve, which is nobody, or named twice", who)
+		}
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func (s State) Outages() []Outage {
 		if step.Kind != Maintenance || step.Lift || step.Effective.IsZero() {
 			continue
 		}
-		opened, lifted := s.Step(step.Name + "/maintenance-off")
+		opened, lifted := s.Step(liftID(step.Name))
 		if !lifted {
 			opened, _ = s.Step(trafficID(step.Name))
 		}
@@ -65,7 +65,7 @@ func (s State) RetryAfter(step Step) time.Duration {
 	if step.Backwards() { // to what the step of the service before it has left
 		closes = false
 		for _, before := range s.Steps[:step.Number-1] {
-			if before.Name == step.Name && before.Kind == Maintenance {
+			if before.Name == step.Name && before.Kind == Maintenance && before.Status != StepSkipped {
 				closes = !before.Lift
 			}
 		}

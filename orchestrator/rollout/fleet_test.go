@@ -52,6 +52,7 @@ type fleet struct {
 	asked    map[string]bool          // starts that were sent: step and attempt, by rollout
 	answered map[protocol.Script]bool // scripts that have answered done since they were voided
 	complete map[string]int           // how often completion was announced, by rollout
+	said     map[string]bool          // work that was done and questions that were answered with yes: step, by rollout
 	deployed int
 }
 
@@ -81,6 +82,7 @@ func newFleet(t *rapid.T) *fleet {
 		t: t, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC),
 		newest: make(map[string]entry), routes: make(map[string]route),
 		asked: make(map[string]bool), answered: make(map[protocol.Script]bool), complete: make(map[string]int),
+		said: make(map[string]bool),
 	}
 }
 
@@ -94,6 +96,12 @@ func (f *fleet) release() rollout.Release {
 			s.Migrations = append(s.Migrations, protocol.Online)
 		}
 		r.Services = append(r.Services, s)
+	}
+	if rapid.Bool().Draw(f.t, "workflow") {
+		r.Workflow = []rollout.Item{
+			{Name: "stop", Work: &rollout.Work{Backward: true}}, {Phase: protocol.Offline}, {Name: "ready", Work: &rollout.Work{Check: true}},
+			{Name: "go", Approval: &rollout.Question{Text: "Shall it?"}}, {Phase: protocol.Online}, {Name: "smoke", Work: &rollout.Work{Check: true}},
+		}
 	}
 	return r
 }
@@ -172,11 +180,11 @@ func (f *fleet) take(item entry) {
 	for _, step := range item.state.Todo() {
 		e := item.state.Event
 		turned := e.Type == rollout.TurnedBack && e.Step == step.ID
-		resumed := e.Type == rollout.ResumeAsked && step.Kind == rollout.Migration
+		resumed := e.Type == rollout.ResumeAsked && works(step)
 		if !step.Started.Equal(e.At) && !turned && !resumed {
 			continue
 		}
-		if step.Kind == rollout.Migration {
+		if works(step) {
 			f.asked[attempt(item.state.ID, step)] = true
 			continue
 		}
@@ -246,6 +254,9 @@ func (f *fleet) look(j *job, online string) {
 		if step.Phase == protocol.Offline && !f.answered[step.Script()] {
 			f.t.Fatalf("%s %s was opened before %s had answered: %+v", j.step.Name, online, step.ID, now.Steps)
 		}
+		if slices.Contains([]string{"stop", "ready", "go"}, step.ID) && !f.said[now.ID+" "+step.ID] {
+			f.t.Fatalf("%s %s was opened before %s had finished: %+v", j.step.Name, online, step.ID, now.Steps)
+		}
 	}
 	if last := f.order[len(f.order)-1]; last != now.ID {
 		f.t.Fatalf("%s %s was opened for rollout %s, although %s has begun", j.step.Name, online, now.ID, last)
@@ -277,7 +288,7 @@ func (f *fleet) script() {
 	}
 	id := rapid.SampledFrom(f.order).Draw(f.t, "rollout")
 	for _, step := range f.newest[id].state.Steps {
-		if step.Kind != rollout.Migration || !f.asked[attempt(id, step)] || rapid.Bool().Draw(f.t, "silent") {
+		if !works(step) || !f.asked[attempt(id, step)] || rapid.Bool().Draw(f.t, "silent") {
 			continue
 		}
 		e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert}
@@ -287,6 +298,7 @@ func (f *fleet) script() {
 		}
 		if f.apply(id, e) && e.Type == rollout.StepAnswered {
 			f.answered[step.Script()] = !step.Revert
+			f.said[id+" "+step.ID] = !step.Revert
 		}
 	}
 }
@@ -298,8 +310,13 @@ func (f *fleet) person() {
 	id := f.order[len(f.order)-1]
 	e := rollout.Event{Type: rapid.SampledFrom([]rollout.EventType{
 		rollout.Retried, rollout.AbortAsked, rollout.BackwardAsked, rollout.PauseAsked, rollout.ResumeAsked,
-		rollout.PaceAsked,
+		rollout.PaceAsked, rollout.ApprovedBy, rollout.ApprovedBy, rollout.RejectedBy,
 	}).Draw(f.t, "wants"), By: "ada"}
+	if e.Type == rollout.ApprovedBy || e.Type == rollout.RejectedBy {
+		e.Step = "go"
+		f.said[id+" go"] = f.apply(id, e) && e.Type == rollout.ApprovedBy || f.said[id+" go"]
+		return
+	}
 	if e.Type == rollout.PaceAsked {
 		e.Step, e.Pace = rapid.SampledFrom(f.newest[id].state.Steps).Draw(f.t, "step").ID, &protocol.Pace{InFlight: 2}
 	}
@@ -401,6 +418,10 @@ func (f *fleet) rest() {
 			continue
 		}
 		todo := n.state.Todo()
+		if f.apply(n.state.ID, rollout.Event{Type: rollout.ApprovedBy, Step: "go", By: "ada"}) {
+			f.said[n.state.ID+" go"] = true
+			continue
+		}
 		if len(todo) == 0 {
 			f.t.Fatalf("%s, nothing to do, and it waits for nobody: %+v", n.state.Status, n.state.Steps)
 		}
@@ -409,10 +430,11 @@ func (f *fleet) rest() {
 				f.take(item)
 			}
 		}
-		if step := todo[0]; step.Kind == rollout.Migration {
+		if step := todo[0]; works(step) {
 			f.apply(n.state.ID, rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
 				Answer: &protocol.Answer{PutAside: rapid.SampledFrom([]int64{0, 2}).Draw(f.t, "put aside")}})
 			f.answered[step.Script()] = !step.Revert
+			f.said[n.state.ID+" "+step.ID] = !step.Revert
 		}
 	}
 	f.t.Fatalf("it does not come to rest: %+v", f.newest[f.order[len(f.order)-1]].state)

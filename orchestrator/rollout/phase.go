@@ -67,16 +67,19 @@ func (s State) until(phase protocol.Phase, reached int) (State, error) {
 // applyFurther has a rollout that was to run some phases go on with a later one, or to its
 // end.
 func (s State) applyFurther(e Event) (State, error) {
-	if s.Status != Running || s.Until == "" {
-		return s, fmt.Errorf("%w: rollout %s is %s, and goes to its end", ErrStale, s.ID, s.Status)
+	switch {
+	case s.Status != Running:
+		return s, fmt.Errorf("%w: rollout %s is %s, only a running one can go on to a later phase", ErrStale, s.ID, s.Status)
+	case s.Until == "":
+		return s, fmt.Errorf("%w: rollout %s goes to its end", ErrStale, s.ID)
 	}
-	was := s.bound()
+	was, until := s.bound(), s.Until
 	s, err := s.until(e.Until, was)
 	if err != nil {
 		return s, err
 	}
 	if s.bound() <= was {
-		return s, fmt.Errorf("%w: rollout %s has come to the end of phase %s already", ErrStale, s.ID, e.Until)
+		return s, fmt.Errorf("%w: rollout %s runs to the end of phase %s as it is", ErrStale, s.ID, until)
 	}
 	s.Asked = e.Asked
 	return s.advance(e.At), nil

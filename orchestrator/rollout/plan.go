@@ -62,7 +62,7 @@ func (p *planner) phases() {
 		p.migration(s, protocol.Before)
 	}
 	if p.release.Strategy == Downtime && p.changes(services) {
-		p.close(services)
+		p.close(nil)
 	}
 	for _, s := range services {
 		p.migration(s, protocol.Offline)
@@ -80,14 +80,14 @@ func (p *planner) follow(course []Item) {
 	for i, item := range course {
 		p.stage = i + 1
 		switch {
-		case item.Name != "":
+		case item.Approval != nil || item.Work != nil:
 			p.own(item)
 		case item.Traffic == MaintenanceOn:
 			if len(p.release.Workflow) > 0 || p.changes(p.services) {
-				p.close(p.named(item.Services))
+				p.close(item.Services)
 			}
 		case item.Traffic == MaintenanceOff:
-			p.lift(p.named(item.Services))
+			p.lift(item.Services)
 		case item.Traffic == Drain:
 			p.drain(item.Services)
 		case item.Phase == protocol.Setup:
@@ -108,13 +108,6 @@ func (p *planner) follow(course []Item) {
 			}
 		}
 	}
-}
-
-// named lists some of the release's services, or all, in the order of dependsOn.
-func (p *planner) named(names []string) []Service {
-	return slices.DeleteFunc(slices.Clone(p.services), func(s Service) bool {
-		return len(names) > 0 && !slices.Contains(names, s.Name)
-	})
 }
 
 // own adds a step of the release's own.
@@ -142,7 +135,7 @@ func (p *planner) own(item Item) {
 func (p *planner) doneIfLive(s Step) Step {
 	if live := p.facts.Live; live != nil {
 		s.Status = StepSkipped
-		s.Skipped = fmt.Sprintf("done by %s in rollout %s", live.At.UTC().Format(time.RFC3339), live.Rollout)
+		s.Skipped = fmt.Sprintf("was done by %s in rollout %s", live.At.UTC().Format(time.RFC3339), live.Rollout)
 	}
 	return s
 }
@@ -252,27 +245,25 @@ func (p *planner) changes(services []Service) bool {
 	return false
 }
 
-// close adds the steps that put services under maintenance.
-func (p *planner) close(services []Service) {
-	for _, s := range slices.Backward(services) {
-		p.maintenance(s, services)
+// close adds the steps that put services under maintenance: those that are named, or all.
+func (p *planner) close(names []string) {
+	for _, s := range slices.Backward(p.services) {
+		p.maintenance(s, len(names) == 0 || slices.Contains(names, s.Name))
 	}
 }
 
-// maintenance adds the step that puts a service that serves under maintenance. Those that
-// depend on it go first: what they still have to do can be finished.
-func (p *planner) maintenance(s Service, all []Service) {
+// maintenance adds the step that puts a service that serves under maintenance, if that is
+// wanted and not planned yet. Those that depend on it go first, also by way of one that is
+// not closed: what they still have to do can be finished.
+func (p *planner) maintenance(s Service, wanted bool) {
 	step := Step{ID: s.Name + "/maintenance", Kind: Maintenance, Name: s.Name, Status: StepPending}
-	for _, other := range all {
+	for _, other := range p.services {
 		if slices.Contains(other.DependsOn, s.Name) {
 			step.Needs = p.need(step.Needs, other.Name+"/maintenance")
 		}
 	}
 	replace := p.facts.Routes[s.Name]
-	if _, closed := p.reach[step.ID]; closed {
-		return
-	}
-	if len(replace.Online) == 0 {
+	if !wanted || len(replace.Online) == 0 || p.planned(step.ID) >= 0 {
 		p.reach[step.ID] = step.Needs
 		return
 	}
@@ -283,21 +274,28 @@ func (p *planner) maintenance(s Service, all []Service) {
 	p.add(step)
 }
 
-// lift adds the steps that end the maintenance of services before their gates open. Those
-// that others depend on come back first.
-func (p *planner) lift(services []Service) {
-	for _, s := range services {
-		on := slices.IndexFunc(p.steps, func(step Step) bool { return step.ID == s.Name+"/maintenance" })
-		if on < 0 {
+// lift adds the steps that end the maintenance of services before their gates open: of those
+// that are named, or of all. Those that others depend on come back first.
+func (p *planner) lift(names []string) {
+	for _, s := range p.services {
+		step := Step{ID: liftID(s.Name), Kind: Maintenance, Lift: true, Name: s.Name, Status: StepPending}
+		for _, d := range s.DependsOn {
+			step.Needs = p.need(step.Needs, liftID(d))
+		}
+		closed := p.planned(s.Name + "/maintenance")
+		wanted := len(names) == 0 || slices.Contains(names, s.Name)
+		if !wanted || closed < 0 || p.planned(step.ID) >= 0 {
+			p.reach[step.ID] = step.Needs
 			continue
 		}
-		step := Step{ID: s.Name + "/maintenance-off", Kind: Maintenance, Lift: true, Name: s.Name, Status: StepPending}
-		for _, d := range s.DependsOn {
-			step.Needs = p.need(step.Needs, d+"/maintenance-off")
-		}
-		step.Replaces, step.Version = p.steps[on].Replaces, p.steps[on].Version
+		step.Replaces, step.Version = p.steps[closed].Replaces, p.steps[closed].Version
 		p.add(p.doneIfLive(step))
 	}
+}
+
+// planned is the index of a step that the plan holds already, or -1.
+func (p *planner) planned(id string) int {
+	return slices.IndexFunc(p.steps, func(s Step) bool { return s.ID == id })
 }
 
 // drain adds the steps that take the traffic from services that the release does not hold.
@@ -337,3 +335,5 @@ func (p *planner) need(needs []int, id string) []int {
 }
 
 func trafficID(service string) string { return service + "/traffic" }
+
+func liftID(service string) string { return service + "/maintenance-off" }

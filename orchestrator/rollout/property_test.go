@@ -31,6 +31,33 @@ func TestTheMachineKeepsItsPromises(t *testing.T) {
 	}
 }
 
+// Wherever a rollout is that has gone well until then, and is turned round or ended there, it
+// keeps the same promises.
+func TestAWorkflowCanBeLeftAnywhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWitness(t)
+		for range rapid.IntRange(0, 2*len(w.state.Steps)).Draw(t, "events") {
+			w.forward()
+		}
+		switch rapid.IntRange(0, 3).Draw(t, "left") {
+		case 0:
+			w.apply(rollout.Event{Type: rollout.AbortAsked})
+		case 1, 2:
+			w.apply(rollout.Event{Type: rollout.BackwardAsked})
+		case 3:
+			if todo := w.state.Todo(); len(todo) > 0 && works(todo[0]) {
+				never := false
+				w.apply(rollout.Event{Type: rollout.StepBroke, Step: todo[0].ID, Attempt: todo[0].Attempt, Revert: todo[0].Revert,
+					Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: "502", Retry: &never}}})
+			}
+		}
+		for range rapid.SampledFrom([]int{0, 0, 5, 20}).Draw(t, "meanwhile") {
+			w.anything()
+		}
+		w.finish()
+	})
+}
+
 // witness drives one rollout and looks at everything that it does.
 type witness struct {
 	t       *rapid.T
@@ -43,17 +70,22 @@ type witness struct {
 	undone  map[string]int  // how often a step was undone
 	told    map[string]bool // keys of announcements
 	ends    int             // how often its completion was announced
+
+	entries []stretch        // of its workflow
+	until   protocol.Phase   // to the end of which it is to run
+	said    map[string]votes // by question
 }
 
 func newWitness(t *rapid.T) *witness {
 	w := &witness{
 		t: t, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), release: drawRelease(t),
-		success: make(map[string]int), undone: make(map[string]int), told: make(map[string]bool),
+		success: make(map[string]int), undone: make(map[string]int), told: make(map[string]bool), said: make(map[string]votes),
 	}
 	facts := drawFacts(t, w.release)
-	w.plan = newRequirements(w.release, facts)
+	w.plan, w.entries = newRequirements(w.release, facts), entries(w.release, facts)
+	w.until = w.drawUntil(facts)
 	compile := func() rollout.State {
-		s, err := rollout.Compile("r1", "ada", w.now, w.release, facts)
+		s, err := rollout.CompileUntil("r1", "ada", w.now, w.release, facts, w.until)
 		if err != nil {
 			t.Fatalf("compile %+v: %v", w.release, err)
 		}
@@ -96,6 +128,7 @@ func drawRelease(t *rapid.T) rollout.Release {
 	if len(r.Services) == 0 {
 		r.Services = nil
 	}
+	drawCourse(t, &r)
 	return r
 }
 
@@ -120,9 +153,18 @@ func drawFacts(t *rapid.T, r rollout.Release) rollout.Facts {
 		}
 	}
 	add(protocol.Script{Name: r.App, Version: r.Version, Phase: protocol.Setup})
-	return rollout.Facts{Routes: routes, Ran: func(s protocol.Script) (rollout.Ran, bool) {
+	for _, name := range []string{"old", "older"} {
+		if rapid.Bool().Draw(t, "route") {
+			routes[name] = rollout.Replace{Revision: 5, Online: []string{"0.8.0"}}
+		}
+	}
+	f := rollout.Facts{Routes: routes, Ran: func(s protocol.Script) (rollout.Ran, bool) {
 		return rollout.Ran{Rollout: "r0"}, ran[s]
 	}}
+	if rapid.IntRange(0, 5).Draw(t, "live") == 0 {
+		f.Live = &rollout.Ran{Rollout: "r0", At: time.Date(2026, 11, 19, 10, 0, 0, 0, time.UTC)}
+	}
+	return f
 }
 
 // requirements are the steps that have to be finished before a step may start, by id,
@@ -130,12 +172,15 @@ func drawFacts(t *rapid.T, r rollout.Release) rollout.Facts {
 type requirements map[string][]string
 
 func newRequirements(r rollout.Release, f rollout.Facts) requirements {
+	if len(r.Workflow) > 0 || r.Approvals.Required {
+		return inOrder(r, f)
+	}
 	need := make(requirements)
 	has := make(map[string]bool)
 	var all, befores, closings, offlines []string
-	for name := range f.Routes {
-		if r.Strategy == rollout.Downtime { // every route that is drawn has another version online
-			closings = append(closings, name+"/maintenance")
+	for _, s := range r.Services {
+		if _, routed := f.Routes[s.Name]; routed && r.Strategy == rollout.Downtime { // every route that is drawn has another version online
+			closings = append(closings, s.Name+"/maintenance")
 		}
 	}
 	for _, s := range r.Services {
@@ -193,7 +238,7 @@ func closure(r rollout.Release, name string) []string {
 // anything lets something happen: what is expected, a repetition, something stale, or
 // the passing of time.
 func (w *witness) anything() {
-	switch rapid.IntRange(0, 15).Draw(w.t, "what") {
+	switch rapid.IntRange(0, 20).Draw(w.t, "what") {
 	case 0, 1, 2, 3:
 		if todo := w.state.Todo(); len(todo) > 0 {
 			w.apply(w.outcome(rapid.SampledFrom(todo).Draw(w.t, "step"), rapid.IntRange(0, 2).Draw(w.t, "failed") == 0))
@@ -214,7 +259,7 @@ func (w *witness) anything() {
 		}
 	case 10:
 		for _, step := range w.state.Todo() {
-			if step.Kind != rollout.Migration && w.apply(rollout.Event{Type: rollout.TurnedBack, Step: step.ID, Attempt: step.Attempt}) == step.Backwards() {
+			if !works(step) && w.apply(rollout.Event{Type: rollout.TurnedBack, Step: step.ID, Attempt: step.Attempt}) == step.Backwards() {
 				w.t.Fatalf("turned back: %+v", step)
 			}
 		}
@@ -233,11 +278,22 @@ func (w *witness) anything() {
 		case 1:
 			e := rollout.Event{Type: rollout.BackwardAsked, By: "ada"}
 			for _, step := range w.state.Steps {
-				if step.Kind == rollout.Migration && rapid.IntRange(0, 3).Draw(w.t, "missing") == 0 {
+				if works(step) && rapid.IntRange(0, 3).Draw(w.t, "missing") == 0 {
 					e.Missing = append(e.Missing, step.ID)
 				}
 			}
 			w.apply(e)
+		}
+	case 16, 17:
+		w.vote(w.asked())
+	case 18:
+		w.vote(w.anyStep())
+	case 19:
+		w.apply(rollout.Event{Type: rollout.FurtherAsked, By: "ada", Until: rapid.SampledFrom(
+			[]protocol.Phase{"", protocol.Before, protocol.Offline, protocol.Online, protocol.Setup, "later"}).Draw(w.t, "further")})
+	case 20:
+		if w.state.TurnsBack() && !w.apply(rollout.Event{Type: rollout.BackwardAsked}) {
+			w.t.Fatalf("it does not turn back: %+v", w.state)
 		}
 	}
 }
@@ -279,12 +335,12 @@ func (w *witness) anyStep() string {
 func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
 	e := rollout.Event{
 		Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt,
-		Revert: step.Revert && step.Kind == rollout.Migration, Named: rapid.Bool().Draw(w.t, "named"),
+		Revert: step.Revert && works(step), Named: step.Kind == rollout.Migration && rapid.Bool().Draw(w.t, "named"),
 	}
 	switch {
-	case step.Revert && step.Kind != rollout.Migration && !failed:
+	case step.Revert && !works(step) && !failed:
 		e.Type, e.Revision, e.Effective = rollout.Restored, 9, w.now
-	case failed && step.Kind == rollout.Migration && rapid.Bool().Draw(w.t, "lost"):
+	case failed && works(step) && rapid.Bool().Draw(w.t, "lost"):
 		e.Type, e.Answer = rollout.StepBroke, &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: "silent"}}
 	case failed || step.Back:
 		e.Type = rollout.StepBroke
@@ -310,7 +366,8 @@ func (w *witness) stray() rollout.Event {
 	return rollout.Event{
 		Type: rapid.SampledFrom([]rollout.EventType{
 			rollout.StepAnswered, rollout.StepBroke, rollout.Opened, rollout.Closed, rollout.TurnedBack, rollout.Restored,
-			rollout.StepDue, rollout.Created, "unheard of",
+			rollout.StepDue, rollout.Created, "unheard of", rollout.Reminded, rollout.ApprovedBy, rollout.ItemConfirmed,
+			rollout.RejectedBy,
 		}).Draw(w.t, "type"),
 		Revert: rapid.Bool().Draw(w.t, "revert"),
 		Step:   rapid.SampledFrom(ids).Draw(w.t, "step"), Attempt: rapid.IntRange(0, 3).Draw(w.t, "attempt"),
@@ -355,13 +412,18 @@ func (w *witness) apply(e rollout.Event) bool {
 	}
 	if err != nil {
 		known := e.Type != rollout.Created && e.Type != "unheard of"
-		if errors.Is(err, rollout.ErrStale) != known || !reflect.DeepEqual(after, before) {
+		refused := errors.Is(err, rollout.ErrStale) || errors.Is(err, rollout.ErrNotAllowed)
+		if wrong := new(rollout.PhaseError); e.Type == rollout.FurtherAsked && errors.As(err, &wrong) {
+			refused = true
+		}
+		if refused != known || !reflect.DeepEqual(after, before) {
 			w.t.Fatalf("%+v: error %v, state %+v", e, err, after)
 		}
 		return false
 	}
 	person := slices.Contains([]rollout.EventType{
 		rollout.PauseAsked, rollout.ResumeAsked, rollout.StepDue, rollout.PaceAsked, rollout.RecordsAsked,
+		rollout.ApprovedBy, rollout.ItemConfirmed, rollout.RejectedBy, rollout.Reminded,
 	}, e.Type)
 	if step, about := before.Step(e.Step); about && !person && (step.Status != rollout.StepRunning || step.Attempt != e.Attempt) {
 		w.t.Fatalf("%+v was accepted when the step was %+v", e, step)
@@ -374,6 +436,16 @@ func (w *witness) apply(e rollout.Event) bool {
 		w.success[e.Step]++
 	}
 	w.state, w.last = after, e
+	switch e.Type {
+	case rollout.ApprovedBy, rollout.ItemConfirmed, rollout.RejectedBy:
+		w.count(e)
+	case rollout.Reminded:
+		if was, _ := before.Step(e.Step); was.Next.IsZero() || e.At.Before(was.Next) {
+			w.t.Fatalf("reminded of %+v", was)
+		}
+	case rollout.FurtherAsked:
+		w.until = e.Until
+	}
 	w.look(before)
 	return true
 }
@@ -402,8 +474,10 @@ func (w *witness) look(before rollout.State) {
 	}
 	for n, step := range w.state.Steps {
 		w.lookAt(before.Steps[n], step, finished)
+		w.lookAtCourse(before.Steps[n], step)
 	}
 	w.lookAtStatus(finished)
+	w.lookAtEnd(finished)
 	if before.Status == rollout.Amending || w.state.Status == rollout.Amending {
 		w.lookAtAmending(before)
 	}
@@ -501,10 +575,11 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 		w.t.Fatalf("%s is %s with error %v", step.ID, step.Status, step.Error)
 	}
 	held := w.state.Paused != nil || step.Paused != nil
-	if held && (step.Kind == rollout.Migration && !step.Deadline.IsZero() || !step.Next.IsZero()) {
+	asks := step.Kind == rollout.Approving // people are reminded all the same
+	if held && !asks && (works(step) && !step.Deadline.IsZero() || !step.Next.IsZero()) {
 		w.t.Fatalf("the clock of %+v goes on although it is held", step)
 	}
-	if (step.Status == rollout.StepRetrying) != (!step.Next.IsZero() || step.Status == rollout.StepRetrying && step.Left > 0) {
+	if !asks && (step.Status == rollout.StepRetrying) != (!step.Next.IsZero() || step.Status == rollout.StepRetrying && step.Left > 0) {
 		w.t.Fatalf("%+v waits for no time", step)
 	}
 }
@@ -512,13 +587,19 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 // lookAtUndo checks that what came after a step has been undone when it is its turn.
 func (w *witness) lookAtUndo(step rollout.Step) {
 	for _, other := range w.state.Steps {
-		if !slices.Contains(w.plan[other.ID], step.ID) || other.Attempt == 0 || other.NoRevert {
+		if !slices.Contains(w.plan[other.ID], step.ID) || other.Attempt == 0 {
 			continue
 		}
-		if other.Kind == rollout.Migration && w.state.Status == rollout.Aborting {
+		if w.state.Status == rollout.Aborting && (works(other) || w.lifted(other)) {
 			continue
 		}
-		led := other.Kind != rollout.Migration && other.Status == rollout.StepFailed // it was put back when it failed
+		if !undoable(other) {
+			if other.Status == rollout.StepRunning || other.Status == rollout.StepRetrying {
+				w.t.Fatalf("%s is being undone while %+v", step.ID, other)
+			}
+			continue
+		}
+		led := !works(other) && other.Status == rollout.StepFailed // it was put back when it failed
 		if other.Status != rollout.StepReverted && !led {
 			w.t.Fatalf("%s is being undone before %+v, which came after it", step.ID, other)
 		}
@@ -537,7 +618,7 @@ func (w *witness) lookAtStatus(finished map[string]bool) {
 		mending = mending && (finished[step.ID] || step.Records)
 		b := step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying || step.Revert && step.Status == rollout.StepPending
 		busy = busy || b && step.Status == rollout.StepRunning
-		left = left || b && (step.Kind != rollout.Migration || s.Status != rollout.Aborted && s.Status != rollout.Aborting)
+		left = left || b && (!works(step) || s.Status != rollout.Aborted && s.Status != rollout.Aborting)
 	}
 	failed := len(s.FailedSteps()) > 0
 	want := map[rollout.Status]bool{
@@ -597,14 +678,29 @@ func (w *witness) end() {
 				w.apply(rollout.Event{Type: rollout.ResumeAsked, Step: step.ID})
 			}
 		}
-		if todo := w.state.Todo(); len(todo) > 0 {
-			w.apply(w.outcome(todo[0], false))
-		} else if due := w.state.Due(); !due.IsZero() {
-			w.pass(due.Sub(w.now))
-		}
+		w.forward()
 	}
 	if !w.state.Status.Final() {
 		w.t.Fatalf("it does not come to its end: %+v", w.state)
+	}
+}
+
+// forward has happen what the rollout waits for next.
+func (w *witness) forward() {
+	if w.state.Held() && !w.apply(rollout.Event{Type: rollout.FurtherAsked}) {
+		w.t.Fatalf("it is held, and cannot go on: %+v", w.state)
+	}
+	if id := w.asked(); id != "" {
+		for item := range 6 {
+			w.apply(rollout.Event{Type: rollout.ItemConfirmed, Step: id, By: "bob", Item: item + 1})
+		}
+		for _, who := range []string{"bob", "bob", "eve", "bob", "carl"} {
+			w.apply(rollout.Event{Type: rollout.ApprovedBy, Step: id, By: who})
+		}
+	} else if todo := w.state.Todo(); len(todo) > 0 {
+		w.apply(w.outcome(todo[0], false))
+	} else if due := w.state.Due(); !due.IsZero() {
+		w.pass(due.Sub(w.now))
 	}
 }
 
@@ -613,17 +709,66 @@ func FuzzRelease(f *testing.F) {
 	f.Add([]byte(`{"app":"todo-app","version":"0.0.2","strategy":"parallel","services":[{"name":"todos","version":"0.0.1","migrations":["before"],"dependsOn":["a"],"timeout":"1m","instances":1,"pace":{"rate":200,"inFlight":4}},{"name":"a","version":"1.0.0"}],"setup":true}`))
 	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"downtime","setup":true}`))
 	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0","dependsOn":["a"]}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"downtime","services":[{"name":"a","version":"1.0.0","migrations":["offline"]},{"name":"b","version":"1.0.0","dependsOn":["a"]}],"autoRevert":true,"requires":{"version":"0.9.0"},"approvals":{"required":true,"by":["bob","eve"],"count":2,"notStarter":true,"deadline":"1h"},"workflow":[{"name":"go","approval":{"text":"Shall it?","checklist":["tested"],"deadline":"1m"}},{"traffic":"maintenance-on","services":["b"]},{"name":"stop","work":{"backward":true,"on":{"role":"front"},"need":{"percent":50},"atOnce":2,"timeout":"1m","retries":2,"backoff":"1s"}},{"phase":"offline"},{"traffic":"maintenance-off"},{"traffic":"open"},{"name":"smoke","work":{"check":true}},{"phase":"online"},{"traffic":"drain","services":["old"]}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","setup":true,"workflow":[{"name":"x","phase":"setup"}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","setup":true,"workflow":[{"phase":"setup"},{"name":"x","traffic":"open"}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0"}],"workflow":[{"traffic":"maintenance-on"},{"traffic":"maintenance-off","services":["a"]},{"traffic":"maintenance-off"},{"phase":"online"}]}`))
+	f.Add([]byte(`{"app":"a","version":"1.0.0","strategy":"parallel","services":[{"name":"a","version":"1.0.0","migrations":["before"]}],"workflow":[{"traffic":"open"},{"phase":"before"},{"phase":"online"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r rollout.Release
 		if json.Unmarshal(data, &r) != nil {
 			return
 		}
-		s, err := rollout.Compile("r1", "", time.Time{}, r, rollout.Facts{Ran: func(protocol.Script) (rollout.Ran, bool) { return rollout.Ran{}, false }})
+		facts := rollout.Facts{Ran: neverRan, Routes: make(map[string]rollout.Replace)}
+		for _, name := range r.Touches() {
+			facts.Routes[name] = rollout.Replace{Revision: 3, Online: []string{"0.0.9"}}
+		}
+		s, err := rollout.Compile("r1", "", time.Time{}, r, facts)
 		if (err == nil) != (r.Validate() == nil) {
 			t.Fatalf("valid: %v, compiled: %v", r.Validate(), err)
 		}
-		if err == nil && len(s.Todo()) == 0 {
+		if err != nil {
+			return
+		}
+		if len(s.Todo()) == 0 && len(s.Waits()) == 0 {
 			t.Fatalf("a plan with nothing to do: %+v", s)
 		}
+		mustReachAll(t, s)
+		for _, phase := range r.Phases() {
+			if _, err := rollout.CompileUntil("r1", "", time.Time{}, r, facts, phase); err != nil && phase == r.Phases()[0] {
+				t.Fatalf("until %s: %v", phase, err)
+			}
+		}
 	})
+}
+
+// mustReachAll checks that each step of a plan has an id of its own and is reached once, and
+// no gate before the scripts that prepare it.
+func mustReachAll(t *testing.T, s rollout.State) {
+	ids, reached, prepared := make(map[string]bool), 0, 0
+	for _, wave := range s.Waves() {
+		for _, step := range wave {
+			ids[step.ID] = true
+			reached++
+			if step.Phase == protocol.Before || step.Phase == protocol.Offline {
+				prepared++
+			}
+			if step.Kind == rollout.Traffic && !step.Drain && prepared < preparing(s) {
+				t.Fatalf("%s does not wait for all scripts before it: %+v", step.ID, s.Steps)
+			}
+		}
+	}
+	if len(ids) != len(s.Steps) || reached != len(s.Steps) {
+		t.Fatalf("%d steps with %d ids, %d are reached: %+v", len(s.Steps), len(ids), reached, s.Steps)
+	}
+}
+
+func preparing(s rollout.State) int {
+	n := 0
+	for _, step := range s.Steps {
+		if step.Phase == protocol.Before || step.Phase == protocol.Offline {
+			n++
+		}
+	}
+	return n
 }

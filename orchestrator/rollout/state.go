@@ -7,12 +7,15 @@
 // repeats the same calls gets the same results, so a crash between saving a state and
 // acting on it loses nothing.
 //
-// The promise it keeps: a traffic step does not run before every before and offline
-// script of its plan has answered done. A rollout goes forward until it is completed or
-// has failed; aborted, it puts back the traffic that it has moved, and taken backward it
-// undoes in reverse order all that it has done. It never turns forward again. A completed
-// one can be amending for a while: its scripts try the records again that they have put
-// aside, and no traffic moves.
+// The promise it keeps: no gate opens before every before and offline script of its plan
+// has answered done, and before all has finished that stands above it in the release's
+// workflow: people have said yes, commands and checks have succeeded. A rollout goes forward
+// until it is completed or has failed, or to the end of the phase that it was to run, where
+// it waits to be asked further; aborted, it puts back the traffic that it has moved, and
+// taken backward it undoes in reverse order all that it has done and that can be undone. It
+// never turns forward again, and never turns round by itself: [State.TurnsBack] says when it
+// should be asked to. A completed one can be amending for a while: its scripts try the
+// records again that they have put aside, and no traffic moves.
 package rollout
 
 import (
@@ -211,10 +214,10 @@ type EventType string
 // The events.
 const (
 	Created      EventType = "created"     // the plan was made, its first steps run
-	StepAnswered EventType = "step-done"   // a script has answered done
-	StepBroke    EventType = "step-failed" // a script has failed, timed out or lost its worker
-	Closed       EventType = "closed"      // a service is under maintenance, and its instances have confirmed it
-	Opened       EventType = "opened"      // the new version serves, and its instances have confirmed it
+	StepAnswered EventType = "step-done"   // a script, a command or a check has answered done
+	StepBroke    EventType = "step-failed" // a step has failed, timed out or lost its worker
+	Closed       EventType = "closed"      // a service is under maintenance or, by a step that lifts it, no longer, and its instances have confirmed it
+	Opened       EventType = "opened"      // the new version serves or, by a drain, none does, and its instances have confirmed it
 	TurnedBack   EventType = "turned-back" // a move of traffic could not be finished: the route is led back to the version before
 	Retried      EventType = "retried"     // a person wants the failed steps tried again
 	Replaced     EventType = "superseded"  // a later deploy took the failed rollout's place

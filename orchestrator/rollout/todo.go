@@ -10,9 +10,10 @@ import (
 )
 
 // Todo lists the steps to be acted on now: the start of each running script has to be
-// sent, each running command and check be given to agents, and the route of each running traffic step led where it says, until the event comes
-// that answers it. Scripts that are held are left out; one that was cancelled is only
-// waited for. Acting on a step twice must be harmless.
+// sent, each running command and check be given to agents, and the route of each running
+// traffic or maintenance step led where it says, until the event comes that answers it.
+// Questions are left out, since people answer them, and so is the work that is held; work
+// that was cancelled is only waited for. Acting on a step twice must be harmless.
 func (s State) Todo() []Step {
 	return slices.DeleteFunc(s.Running(), func(step Step) bool {
 		return step.works() && s.holds(step) || step.Kind == Approving // that is acted on by a person

@@ -23,24 +23,32 @@ var update = flag.Bool("update", false, "write what came out into testdata/*.txt
 // A transcript is a text of blocks: commands, a line of four hyphens, and what came of
 // them, up to an empty line. Commands:
 //
-//	release APP VERSION [setup] [downtime]      and, indented, its services:
+//	release APP VERSION [setup] [downtime] [autoRevert]
+//	                                            and, indented, its services:
 //	  NAME VERSION [PHASE,…] [after NAME,…] [timeout DURATION] [instances N] [keep VERSION,…]
 //	    [retries N] [backoff DURATION] [rate N] [inFlight N]
+//	                                            and its workflow and policy: see entry and policy
 //	ran NAME/PHASE VERSION                      the environment's ledger holds it
+//	live                                        the release is live already, by rollout r0
 //	route NAME VERSION REVISION                 the environment's route
-//	deploy                                      makes the plan; shows all of it
+//	deploy [until PHASE]                        makes the plan; shows all of it
 //	answer STEP done|failed|reverted|revert-failed [KEY=VALUE…]
-//	                                            attempt, items, aside, note, code, error, retry, named
+//	                                            attempt, items, aside, note, code, error, retry, named,
+//	                                            host=NAME:STATUS
 //	open NAME [KEY=VALUE…]                      the gate is open: attempt, revision
 //	close NAME [KEY=VALUE…]                     the service is under maintenance: attempt, revision
+//	lift NAME [KEY=VALUE…]                      it is so no longer: attempt, revision
+//	drain NAME [KEY=VALUE…]                     no version serves any more: attempt, revision
 //	back STEP [KEY=VALUE…]                      the move cannot be finished: attempt, code, error
 //	restore STEP [KEY=VALUE…]                   what served before serves again: attempt, revision
 //	after DURATION                              time passes
 //	downtime                                    shows who was under maintenance for how long
 //	late +DURATION                              time passes, and what is late is told
 //	retry | supersede | abort | pause [STEP] | resume [STEP] | backward [missing=STEP,…]
-//	pace STEP [rate=N] [inFlight=N] | records [STEP]
+//	pace STEP [rate=N] [inFlight=N] | records [STEP] | further [PHASE]
 //	                                            a person wants it
+//	approve STEP WHO [REASON] | reject STEP WHO [REASON] | confirm STEP ITEM WHO
+//	                                            a person answers a question; nobody is called -
 //	show                                        shows all steps
 //
 // What came of a command is the rollout's status, the steps that have changed, what is
@@ -124,6 +132,7 @@ type world struct {
 	release rollout.Release
 	ran     map[protocol.Script]rollout.Ran
 	routes  map[string]rollout.Replace
+	live    *rollout.Ran
 	state   rollout.State
 }
 
@@ -158,6 +167,9 @@ func (w *world) run(words, more []string) (string, error) {
 		return "", w.remember(args)
 	case "route":
 		return "", w.routed(args)
+	case "live":
+		w.live = &rollout.Ran{Rollout: "r0", At: w.now.Add(-24 * time.Hour)}
+		return "", none(args)
 	case "deploy":
 		return w.deploy(args)
 	case "answer":
@@ -166,6 +178,14 @@ func (w *world) run(words, more []string) (string, error) {
 		return w.moved(rollout.Opened, "/traffic", args)
 	case "close":
 		return w.moved(rollout.Closed, "/maintenance", args)
+	case "lift":
+		return w.moved(rollout.Closed, "/maintenance-off", args)
+	case "drain":
+		return w.moved(rollout.Opened, "/drain", args)
+	case "approve", "reject", "confirm":
+		return w.says(name, args)
+	case "further":
+		return w.further(args)
 	case "back":
 		return w.back(args)
 	case "after":
@@ -218,12 +238,20 @@ func (w *world) describe(args, services []string) error {
 			w.release.Setup = true
 		case "downtime":
 			w.release.Strategy = rollout.Downtime
+		case "autoRevert":
+			w.release.AutoRevert = true
 		default:
 			w.release.Strategy = rollout.Strategy(word)
 		}
 	}
 	for _, text := range services {
-		s, err := service(strings.Fields(text))
+		words := strings.Fields(text)
+		if known, err := w.course(words); err != nil {
+			return fmt.Errorf("%s: %w", text, err)
+		} else if known {
+			continue
+		}
+		s, err := service(words)
 		if err != nil {
 			return fmt.Errorf("%s: %w", text, err)
 		}
@@ -318,14 +346,18 @@ func (w *world) routed(args []string) error {
 }
 
 func (w *world) deploy(args []string) (string, error) {
+	until := protocol.Phase("")
+	if len(args) == 2 && args[0] == "until" {
+		until, args = protocol.Phase(args[1]), nil
+	}
 	if len(args) > 0 {
 		return "", errWords
 	}
-	facts := rollout.Facts{Routes: w.routes, Ran: func(s protocol.Script) (rollout.Ran, bool) {
+	facts := rollout.Facts{Routes: w.routes, Live: w.live, Ran: func(s protocol.Script) (rollout.Ran, bool) {
 		ran, yes := w.ran[s]
 		return ran, yes
 	}}
-	state, err := rollout.Compile("r1", "ada", w.now, w.release, facts)
+	state, err := rollout.CompileUntil("r1", "ada", w.now, w.release, facts, until)
 	if err != nil {
 		return "refused: " + err.Error() + "\n", nil
 	}
@@ -458,6 +490,12 @@ func set(e *rollout.Event, key, value string) (err error) {
 		e.Answer.PutAside, err = strconv.ParseInt(value, 10, 64)
 	case key == "note":
 		e.Answer.Note = value
+	case key == "host":
+		host, status, found := strings.Cut(value, ":")
+		if !found {
+			return errWords
+		}
+		e.Answer.Hosts = append(e.Answer.Hosts, protocol.Host{Name: host, Attempt: e.Attempt, Status: protocol.HostStatus(status)})
 	case key == "holds":
 		e.Answer.Checks = append(e.Answer.Checks, protocol.CheckResult{Name: value, Holds: true})
 	case key == "fails":
@@ -546,6 +584,9 @@ func (w *world) show(before rollout.State) string {
 	for _, what := range s.Waits() {
 		fmt.Fprintf(&out, "  waits for %s\n", what)
 	}
+	if s.TurnsBack() {
+		out.WriteString("  turns back by itself\n")
+	}
 	for _, a := range s.Announcements() {
 		fmt.Fprintf(&out, "  tell: %s\n", describeAnnouncement(a))
 	}
@@ -584,7 +625,10 @@ func describeStep(s rollout.Step) string {
 	for _, c := range s.Checks {
 		text += fmt.Sprintf(", check %s holds: %t", c.Name, c.Holds)
 	}
-	text += describePace(s.Pace)
+	text += describePace(s.Pace) + describeVotes(s.Approval)
+	for _, h := range s.Hosts {
+		text += fmt.Sprintf(", host %s %s #%d", h.Name, h.Status, h.Attempt)
+	}
 	if s.Note != "" {
 		text += ", " + s.Note
 	}
@@ -599,8 +643,14 @@ func describeStep(s rollout.Step) string {
 
 func describeTodo(s rollout.State, step rollout.Step) string {
 	switch {
+	case step.Work != nil:
+		return describeWork(step)
 	case step.Kind != rollout.Migration && step.Backwards():
 		return fmt.Sprintf("put %v of %s back", step.Replaces.Online, step.Name) + retryAfter(s, step)
+	case step.Lift:
+		return fmt.Sprintf("end the maintenance of %s, for %v", step.Name, step.Replaces.Online) + retryAfter(s, step)
+	case step.Drain:
+		return fmt.Sprintf("drain %s on revision %d, online %v", step.Name, step.Replaces.Revision, step.Replaces.Online)
 	case step.Kind == rollout.Maintenance:
 		return fmt.Sprintf("close %s on revision %d, online %v", step.Name, step.Replaces.Revision, step.Replaces.Online) + retryAfter(s, step)
 	case step.Kind == rollout.Traffic:
@@ -678,26 +728,37 @@ func describeAnnouncement(a rollout.Announcement) string {
 func TestWhatATranscriptCannotSay(t *testing.T) {
 	const release = "release todo-app 0.0.2\n  todos 0.0.1 before\n"
 	for text, why := range map[string]string{
-		"dploy\n----\n":                                            "1: dploy: unknown command",
-		"release todo-app\n----\n":                                 "1: release todo-app: these words are not understood",
-		"release todo-app 0.0.2\n  todos\n----\n":                  "1: release todo-app 0.0.2:   todos: these words are not understood",
-		"release todo-app 0.0.2\n  todos 0.0.1 before x y\n----\n": "1: release todo-app 0.0.2:   todos 0.0.1 before x y: these words are not understood",
-		"ran todos 0.0.1\n----\n":                                  "1: ran todos 0.0.1: these words are not understood",
-		"ran todos/later 0.0.1\n----\n":                            `1: ran todos/later 0.0.1: phase "later" is none of before, offline, online, setup`,
-		"deploy now\n----\n":                                       "1: deploy now: these words are not understood",
-		"retry\n----\n":                                            "1: retry: these words are not understood",
-		release + "deploy\n  x\n----\n":                            "1: deploy: takes no indented lines",
-		release + "deploy\nanswer todos/before\n----\n":            "1: answer todos/before: these words are not understood",
-		release + "deploy\nanswer todos/before perhaps\n----\n":    "1: answer todos/before perhaps: these words are not understood",
-		release + "deploy\nanswer todos/before done x=1\n----\n":   "1: answer todos/before done x=1: x=1: these words are not understood",
-		release + "deploy\nopen todos items=1\n----\n":             "1: open todos items=1: items=1: these words are not understood",
-		release + "deploy\npace\n----\n":                           "1: pace: these words are not understood",
-		release + "deploy\npace todos/before fast=1\n----\n":       "1: pace todos/before fast=1: fast=1: these words are not understood",
-		release + "deploy\nrecords a b\n----\n":                    "1: records a b: these words are not understood",
-		release + "deploy\nlate 10m\n----\n":                       "1: late 10m: these words are not understood",
-		release + "deploy\nretry now\n----\n":                      "1: retry now: these words are not understood",
-		"show\n\n----\n":                                           "2: commands without a line of four hyphens behind them",
-		"show\n":                                                   "1: commands without a line of four hyphens behind them",
+		"dploy\n----\n":                                             "1: dploy: unknown command",
+		"release todo-app\n----\n":                                  "1: release todo-app: these words are not understood",
+		"release todo-app 0.0.2\n  todos\n----\n":                   "1: release todo-app 0.0.2:   todos: these words are not understood",
+		"release todo-app 0.0.2\n  todos 0.0.1 before x y\n----\n":  "1: release todo-app 0.0.2:   todos 0.0.1 before x y: these words are not understood",
+		"ran todos 0.0.1\n----\n":                                   "1: ran todos 0.0.1: these words are not understood",
+		"ran todos/later 0.0.1\n----\n":                             `1: ran todos/later 0.0.1: phase "later" is none of before, offline, online, setup`,
+		"deploy now\n----\n":                                        "1: deploy now: these words are not understood",
+		"retry\n----\n":                                             "1: retry: these words are not understood",
+		release + "deploy\n  x\n----\n":                             "1: deploy: takes no indented lines",
+		release + "deploy\nanswer todos/before\n----\n":             "1: answer todos/before: these words are not understood",
+		release + "deploy\nanswer todos/before perhaps\n----\n":     "1: answer todos/before perhaps: these words are not understood",
+		release + "deploy\nanswer todos/before done x=1\n----\n":    "1: answer todos/before done x=1: x=1: these words are not understood",
+		release + "deploy\nopen todos items=1\n----\n":              "1: open todos items=1: items=1: these words are not understood",
+		release + "deploy\npace\n----\n":                            "1: pace: these words are not understood",
+		release + "deploy\npace todos/before fast=1\n----\n":        "1: pace todos/before fast=1: fast=1: these words are not understood",
+		release + "deploy\nrecords a b\n----\n":                     "1: records a b: these words are not understood",
+		"release a 1.0.0\n  - wait x\n----\n":                       "1: release a 1.0.0:   - wait x: these words are not understood",
+		"release a 1.0.0\n  - phase\n----\n":                        "1: release a 1.0.0:   - phase: these words are not understood",
+		"release a 1.0.0\n  - drain\n----\n":                        "1: release a 1.0.0:   - drain: these words are not understood",
+		"release a 1.0.0\n  - approval x in 1h\n----\n":             "1: release a 1.0.0:   - approval x in 1h: these words are not understood",
+		"release a 1.0.0\n  - check x backward y\n----\n":           "1: release a 1.0.0:   - check x backward y: these words are not understood",
+		"release a 1.0.0\n  approvals: many\n----\n":                "1: release a 1.0.0:   approvals: many: these words are not understood",
+		release + "deploy before\n----\n":                           "1: deploy before: these words are not understood",
+		release + "deploy\nfurther a b\n----\n":                     "1: further a b: these words are not understood",
+		release + "deploy\napprove approval\n----\n":                "1: approve approval: these words are not understood",
+		release + "deploy\nconfirm approval bob\n----\n":            "1: confirm approval bob: these words are not understood",
+		release + "deploy\nanswer todos/before done host=x\n----\n": "1: answer todos/before done host=x: host=x: these words are not understood",
+		release + "deploy\nlate 10m\n----\n":                        "1: late 10m: these words are not understood",
+		release + "deploy\nretry now\n----\n":                       "1: retry now: these words are not understood",
+		"show\n\n----\n":                                            "2: commands without a line of four hyphens behind them",
+		"show\n":                                                    "1: commands without a line of four hyphens behind them",
 	} {
 		if _, err := rewrite(text); err == nil || err.Error() != why {
 			t.Errorf("%q: error %v, want %s", text, err, why)

@@ -28,6 +28,7 @@ func (s State) applyAbort(e Event) (State, error) {
 		switch {
 		case step.Kind == Approving && step.Status == StepRunning:
 			step.withdraw(e.At, "the rollout was aborted")
+		case s.lifted(*step): // what served before serves: it is not put under maintenance once more
 		case !step.works():
 			step.undo()
 		case step.Status == StepRunning:
@@ -38,6 +39,12 @@ func (s State) applyAbort(e Event) (State, error) {
 		}
 	}
 	return s.advance(e.At), nil
+}
+
+// lifted reports whether a step is about a maintenance that has ended before any gate opened.
+func (s State) lifted(step Step) bool {
+	off, _ := s.Step(liftID(step.Name))
+	return step.Kind == Maintenance && off.Status == StepDone
 }
 
 // applyBackward turns the rollout round: what was done is undone in reverse order. Scripts

@@ -121,8 +121,17 @@ func TestEveryPlanReversesExactly(t *testing.T) {
 			s = next
 		}
 		for s.Status == rollout.Running {
-			step := s.Todo()[0]
+			step := s.Running()[0]
 			e := rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt}
+			if step.Kind == rollout.Approving {
+				for item := range step.Approval.Checklist {
+					happen(rollout.Event{Type: rollout.ItemConfirmed, Step: step.ID, By: "bob", Item: item + 1})
+				}
+				for _, who := range []string{"bob", "eve", "carl"}[:max(r.Approvals.Count, 1)] {
+					happen(rollout.Event{Type: rollout.ApprovedBy, Step: step.ID, By: who})
+				}
+				continue
+			}
 			switch step.Kind {
 			case rollout.Traffic:
 				e.Type = rollout.Opened
@@ -145,10 +154,15 @@ func TestEveryPlanReversesExactly(t *testing.T) {
 			}
 			for _, step := range s.Todo() {
 				e := rollout.Event{Type: rollout.Restored, Step: step.ID, Attempt: step.Attempt}
-				if step.Kind == rollout.Migration {
+				if works(step) {
 					e.Type, e.Revert = rollout.StepAnswered, true
 				}
 				happen(e)
+			}
+		}
+		for _, step := range s.Steps {
+			if !undoable(step) {
+				delete(number, step.ID)
 			}
 		}
 		if s.Status != rollout.Reverted || !slices.Equal(slices.Sorted(maps.Keys(undone)), slices.Sorted(maps.Keys(number))) {
@@ -156,7 +170,7 @@ func TestEveryPlanReversesExactly(t *testing.T) {
 		}
 		for id, wave := range undone {
 			latest := 0
-			for _, later := range after[id] {
+			for later := range reached(after, id) {
 				latest = max(latest, undone[later])
 			}
 			if wave != latest+1 {
@@ -188,14 +202,29 @@ func TestPlanIsItsBasis(t *testing.T) {
 			t.Fatalf("on its basis, %+v is planned", again.Steps)
 		}
 		script := protocol.Script{Name: "unheard-of", Version: "1.0.0", Phase: protocol.Offline}
-		more := rollout.Facts{Routes: f.Routes, Ran: func(s protocol.Script) (rollout.Ran, bool) {
+		more := rollout.Facts{Routes: maps.Clone(f.Routes), Live: f.Live, Ran: func(s protocol.Script) (rollout.Ran, bool) {
 			if s == script {
 				return rollout.Ran{Rollout: "r7"}, true
 			}
 			return f.Ran(s)
 		}}
+		more.Routes["nobodys"] = rollout.Replace{Revision: 3, Online: []string{"1.0.0"}}
 		if other := rollout.NewBasis(r, more); other.Digest() != b.Digest() {
-			t.Fatal("a script of another app has run, and it is another plan")
+			t.Fatal("a script and a route of another app have changed, and it is another plan")
+		}
+		live := f
+		if live.Live = nil; f.Live == nil {
+			live.Live = &rollout.Ran{Rollout: "r7"}
+		}
+		other := rollout.NewBasis(r, live)
+		same := reflect.DeepEqual(compile(t, r, live).Steps, compile(t, r, f).Steps)
+		if other.Digest() == b.Digest() || same != (len(b.Changes(other)) == 0) {
+			t.Fatalf("live or not, the steps are the same: %t, the changes are %v", same, b.Changes(other))
+		}
+		for _, route := range b.Routes {
+			if !slices.Contains(r.Touches(), route.Service) || len(b.Routes) != len(r.Touches()) {
+				t.Fatalf("routes %+v of a release that touches %v", b.Routes, r.Touches())
+			}
 		}
 		if len(r.Services) == 0 {
 			return

@@ -1,14 +1,16 @@
 // Command web is the todo app in the browser: a page and a JSON API on loopback.
 //
 // From version 0.0.2 on it also searches, and tells todo-search about every new
-// todo. It keeps nothing itself: all it shows it asks of the services todos and
-// todo-search, over the bus, and when one of them is not there it says so and shows
-// the rest. It has no accounts, so it listens on loopback only.
+// todo; -search has it do more of this or less. It keeps nothing itself: all it shows
+// it asks of the services todos and todo-search, over the bus, and when one of them is
+// not there it says so and shows the rest. It has no accounts, so it listens on
+// loopback only.
 package main
 
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"time"
@@ -26,9 +28,11 @@ const (
 func main() { os.Exit(run()) }
 
 func run() int {
+	search := flag.String("search", "", "what it does with todo-search: none; fed: tell it about new todos, and show nothing of it; shown (default: none before version "+searchSince+", shown from then on)")
+	flag.Parse()
 	ctx, stop := relay.UntilStopped(context.Background())
 	defer stop()
-	if err := serve(ctx); err != nil && ctx.Err() == nil {
+	if err := serve(ctx, *search); err != nil && ctx.Err() == nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)
 		return 1
 	}
@@ -36,7 +40,7 @@ func run() int {
 }
 
 // serve runs the page and the service until ctx ends, or until one of them fails.
-func serve(ctx context.Context) error {
+func serve(ctx context.Context, search string) error {
 	c := relay.FromEnvironment()
 	c.Name, c.Logger, c.RequestTimeout = "web", relay.StderrLogger(), requestTimeout
 	bus, err := relay.Connect(ctx, c)
@@ -44,7 +48,7 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	defer bus.Close()
-	site, err := newSite(bus, cmp.Or(os.Getenv(relay.EnvVersion), newestVersion), c.Logger)
+	site, err := newSite(bus, cmp.Or(os.Getenv(relay.EnvVersion), newestVersion), search, c.Logger)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // page is what page.html shows.
 type page struct {
 	Version      string
-	Search       bool     // whether this version can search
+	Search       bool     // whether visitors can search
 	Problems     []string // what did not work
 	Unsearchable bool     // whether a todo was added that search does not know
 	Title        string   // what was typed and could not be added
@@ -24,7 +24,7 @@ type page struct {
 
 // showPage shows the todos and, when asked, those that were found.
 func (s *site) showPage(w http.ResponseWriter, r *http.Request) {
-	s.send(w, r, page{Query: strings.TrimSpace(r.FormValue("q")), Unsearchable: r.FormValue("added") == "unsearchable"}, nil)
+	s.send(w, r, page{Query: strings.TrimSpace(r.FormValue("q")), Unsearchable: s.search == shown && r.FormValue("added") == "unsearchable"}, nil)
 }
 
 // submit adds a todo, and sends the visitor back to the page, so that loading it
@@ -49,7 +49,7 @@ func (s *site) submit(w http.ResponseWriter, r *http.Request) {
 // send fills in the rest of the page and sends it. What did not work so far, and what
 // does not work now, is told on it; the rest is shown all the same.
 func (s *site) send(w http.ResponseWriter, r *http.Request, show page, before *problem) {
-	show.Version, show.Search = s.version, s.search
+	show.Version, show.Search = s.version, s.search == shown
 	status := http.StatusOK
 	tell := func(p *problem) {
 		if p != nil && !slices.Contains(show.Problems, p.text) {
@@ -64,7 +64,7 @@ func (s *site) send(w http.ResponseWriter, r *http.Request, show page, before *p
 		show.More, p = s.count(r.Context())
 		tell(p)
 	}
-	if s.search && show.Query != "" {
+	if show.Search && show.Query != "" {
 		show.Results, p = s.find(r.Context(), show.Query)
 		tell(p)
 	}

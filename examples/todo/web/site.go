@@ -2,20 +2,15 @@ package main
 
 import (
 	"embed"
-	"fmt"
 	"html/template"
 	"net/http"
 
-	"github.com/Masterminds/semver/v3"
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/relay"
 )
 
-const (
-	searchSince = "0.0.2"
-	maxBody     = 16 << 10 // bytes of a request
-)
+const maxBody = 16 << 10 // bytes of a request
 
 //go:embed page.html style.css
 var files embed.FS
@@ -24,22 +19,21 @@ var files embed.FS
 type site struct {
 	bus     *relay.Relay
 	version string
-	search  bool               // whether this version can search
+	search  use
 	page    *template.Template // of a page
 	log     *zap.Logger
 }
 
-func newSite(bus *relay.Relay, version string, log *zap.Logger) (*site, error) {
-	v, err := semver.StrictNewVersion(version)
+func newSite(bus *relay.Relay, version, search string, log *zap.Logger) (*site, error) {
+	use, err := useOf(search, version)
 	if err != nil {
-		return nil, fmt.Errorf("version %q: %w", version, err)
+		return nil, err
 	}
 	page, err := template.ParseFS(files, "page.html")
 	if err != nil {
 		return nil, err
 	}
-	search := !v.LessThan(semver.MustParse(searchSince))
-	return &site{bus: bus, version: version, search: search, page: page, log: log}, nil
+	return &site{bus: bus, version: version, search: use, page: page, log: log}, nil
 }
 
 func (s *site) handler() http.Handler {
@@ -51,7 +45,7 @@ func (s *site) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /api/todos", s.apiList)
 	mux.HandleFunc("POST /api/todos", s.apiAdd)
-	if s.search {
+	if s.search == shown {
 		mux.HandleFunc("GET /api/search", s.apiSearch)
 	}
 	return guard(mux)

@@ -45,11 +45,12 @@ func (s *site) find(ctx context.Context, query string) (hits []hit, p *problem) 
 }
 
 // add creates a todo and tells search about it. The todo is there even if search
-// cannot be told.
+// cannot be told, of which visitors hear only when they could have searched for it.
 func (s *site) add(ctx context.Context, title string) (t todo, p *problem) {
 	p = s.ask(ctx, "todos.create", map[string]string{"title": title}, &t)
-	if p == nil && s.search {
-		t.Unsearchable = s.ask(ctx, "todo-search.add", hit{t.ID, t.Title}, nil) != nil
+	if p == nil && s.search != none {
+		lost := s.ask(ctx, "todo-search.add", hit{t.ID, t.Title}, nil) != nil
+		t.Unsearchable = lost && s.search == shown
 	}
 	return t, p
 }

@@ -117,7 +117,13 @@ func serveOnline(t *testing.T, bus *relaytest.Bus, s relay.Service) (stop func()
 // visit opens the app in the version, and gives the address of its page.
 func visit(t *testing.T, bus *relaytest.Bus, version string) string {
 	t.Helper()
-	s, err := newSite(bus.Connect(), version, zaptest.NewLogger(t))
+	return visitWith(t, bus, version, "")
+}
+
+// visitWith opens it with -search, too.
+func visitWith(t *testing.T, bus *relaytest.Bus, version, search string) string {
+	t.Helper()
+	s, err := newSite(bus.Connect(), version, search, zaptest.NewLogger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +210,43 @@ func TestTheSecondVersionSearches(t *testing.T) {
 	expect(t, 200, `id="results"`, "<li>milk</li>", `value="milk"`)(get(t, site+"/?q=milk"))
 	expect(t, 200, `id="results"`, "Nothing.", "!<li>milk</li>", "<li>milk <time")(get(t, site+"/?q=bread"))
 	expect(t, 200, "max-width")(get(t, site+"/style.css"))
+}
+
+func TestSearchIsFedInTheDark(t *testing.T) {
+	bus := relaytest.Start(t)
+	serveOnline(t, bus, new(todos).service())
+	other := new(search)
+	stop := serveOnline(t, bus, other.service())
+	site := visitWith(t, bus, "0.0.2", "fed")
+
+	expect(t, 200, "<title>Todo 0.0.2</title>", "!search")(get(t, site))
+	expect(t, 200, "<li>milk <time", "!search")(submit(t, site, "milk"))
+	expect(t, 404)(get(t, site+"/api/search?q=milk"))
+	if len(other.added) != 1 || other.added[0].Title != "milk" {
+		t.Errorf("it told search about %v", other.added)
+	}
+	stop()
+	expect(t, 201, "!unsearchable")(answerTo(t, "POST", site+"/api/todos", "application/json", `{"title": "tea"}`))
+	expect(t, 200, "<li>tea <time", "!role=\"status\"", "!role=\"alert\"", "!search")(get(t, site+"/?q=tea&added=unsearchable"))
+}
+
+func TestUseOfSearch(t *testing.T) {
+	for _, c := range []struct {
+		asked, version string
+		want           use
+	}{
+		{"", "0.0.1", none}, {"", "0.0.2", shown}, {"", "0.1.0", shown},
+		{"fed", "0.0.2", fed}, {"none", "0.0.3", none}, {"shown", "0.0.1", shown},
+	} {
+		if got, err := useOf(c.asked, c.version); err != nil || got != c.want {
+			t.Errorf("-search=%s of %s is %s, %v, want %s", c.asked, c.version, got, err, c.want)
+		}
+	}
+	for _, wrong := range [][2]string{{"dark", "0.0.2"}, {"fed", "2"}} {
+		if _, err := useOf(wrong[0], wrong[1]); err == nil {
+			t.Errorf("-search=%s of %s is taken", wrong[0], wrong[1])
+		}
+	}
 }
 
 func TestTheAPI(t *testing.T) {
@@ -297,7 +340,7 @@ func TestServeUntilStopped(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx) }()
+	go func() { ended <- serve(ctx, "") }()
 	if _, err := online.NextMsg(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}

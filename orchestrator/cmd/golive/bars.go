@@ -133,7 +133,7 @@ func padded(text string, width int) string {
 
 // below is the line under the bar: how fast it goes, and what stands in its way.
 func (p *pulse) below(now time.Time) string {
-	all := p.pace(now)
+	all := append(nonEmpty(p.hosts), p.pace(now)...)
 	if silence := p.silence(now); silence != "" {
 		all = append(all, silence)
 	}

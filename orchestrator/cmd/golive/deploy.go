@@ -13,6 +13,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 type deployOptions struct {
@@ -22,6 +23,7 @@ type deployOptions struct {
 	allowOlder bool
 	reason     string
 	plan       string
+	phase      string
 }
 
 func (c *command) deployCommand() *cobra.Command {
@@ -32,8 +34,13 @@ func (c *command) deployCommand() *cobra.Command {
 		Long: `deploy asks the orchestrators of an environment to roll out the release whose
 manifest, golive.yaml, is in DIR (default: this folder), and follows the rollout
 to its end. Services and setup services are started by you, not by deploy. The
-rollout goes on when deploy is stopped.`,
+rollout goes on when deploy is stopped.
+
+Approvals that it waits for are asked for in the terminal. Without one, deploy
+ends with exit code 5 when it comes to an approval. With --phase the rollout
+stops at the end of that phase: the next deploy of the same release goes on.`,
 		Example: `  golive deploy
+  golive deploy --phase before
   golive deploy --plan 3f2a9c1b7d04
   golive deploy --queue --reason "the fix for the search"
   golive deploy --nats nats://127.0.0.1:4222 --wait 10m examples/todo`,
@@ -60,6 +67,7 @@ rollout goes on when deploy is stopped.`,
 	cmd.Flags().BoolVar(&o.allowOlder, "allow-older", false, "bring a version that is older than what has run here")
 	cmd.Flags().StringVar(&o.reason, "reason", "", reasonUsage)
 	cmd.Flags().StringVar(&o.plan, "plan", "", "do what golive plan has told, or nothing: its id, or the file that it is kept in")
+	cmd.Flags().StringVar(&o.phase, "phase", "", "stop at the end of this phase: before, offline, online or setup")
 	cmd.Flags().DurationVar(&o.wait, "wait", 0, "give up following after this time, with exit code 4; 0: never")
 	return cmd
 }
@@ -83,8 +91,13 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 		return err
 	}
 	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
-		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder,
+		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase),
 		Plan: plan, DependsOn: dependsOn}
+	return c.rollOut(ctx, r, q, o.wait)
+}
+
+// rollOut begins a rollout, or has one go on, and follows it.
+func (c *command) rollOut(ctx context.Context, r *relay.Relay, q orchestrator.DeployRequest, wait time.Duration) error {
 	f := c.follower(r)
 	if err := f.listen(q.Release.App, q.Rollout); err != nil {
 		return err
@@ -95,9 +108,14 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 		c.tellPlanChanged(ctx, client, q, err)
 		return err
 	}
-	if o.wait > 0 {
+	if begun.ID != q.Rollout { // it goes on with one that has stopped at the end of a phase
+		f.leave()
+		f = c.follower(r)
+	}
+	c.attend(f, client, "")
+	if wait > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.wait)
+		ctx, cancel = context.WithTimeout(ctx, wait)
 		defer cancel()
 	}
 	return c.followBy(ctx, f, begun, rollout.Completed)
@@ -110,7 +128,9 @@ func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrat
 }
 
 func (c *command) follower(r *relay.Relay) *follower {
-	return &follower{nc: r.Conn(), story: c.story(), lines: c.lines()}
+	f := &follower{nc: r.Conn(), story: c.story(), lines: c.lines()}
+	f.story.commands = true
+	return f
 }
 
 // followBy is followTo by a follower that may listen already.
@@ -124,6 +144,10 @@ func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.
 	}
 	return c.print(last, func(w io.Writer) {
 		app, version := last.Release.App, last.Release.Version
+		if last.Held() {
+			fmt.Fprintf(w, "phase %s of %s %s has run: the rollout waits; go on with: golive deploy (rollout %s)\n", last.Until, app, version, last.ID)
+			return
+		}
 		switch want {
 		case rollout.Aborted:
 			fmt.Fprintf(w, "rollout %s of %s %s is aborted: %s\n", last.ID, app, version, afterAbort(last))
@@ -135,8 +159,9 @@ func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.
 	})
 }
 
-// followUntil tells a rollout's story until it has ended, and gives its last state. Any other
-// end than the one that is wanted is a failure.
+// followUntil tells a rollout's story until it has ended, or stands at the end of the phase
+// that it was to run, and gives its last state. Any other end than the one that is wanted is
+// a failure.
 func (c *command) followUntil(ctx context.Context, f *follower, begun orchestrator.RolloutView, want rollout.Status) (rollout.State, error) {
 	last, err := c.followAll(ctx, f, begun)
 	switch {
@@ -144,7 +169,7 @@ func (c *command) followUntil(ctx context.Context, f *follower, begun orchestrat
 		err = &failure{code: codeGaveUp, exit: exitGaveUp,
 			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
 			hint:    "see how far it is: golive watch " + begun.ID}
-	case err == nil && last.Status != want:
+	case err == nil && last.Status != want && !last.Held():
 		err = failed(last)
 	}
 	return last, err

@@ -36,6 +36,9 @@ type follower struct {
 	lines func(any) error            // prints, for programs, each event and how far scripts are; nil: not
 	seen  map[string]orchestrator.Sighting
 
+	desk   *desk                                   // where approvals are asked for; nil: nowhere
+	person func(rollout.State, rollout.Step) error // called when an approval waits; an error ends following; nil: not
+
 	subs []*nats.Subscription // of listen
 
 	mu       sync.Mutex
@@ -53,11 +56,7 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 	f.id, f.running, f.progress = id, make(map[string]*pulse), make(map[string]*nats.Subscription)
 	f.mu.Unlock()
 	err := f.listen(app, id)
-	defer func() {
-		for _, s := range append(f.subs, mapValues(f.progress)...) {
-			_ = s.Unsubscribe() // the connection may be gone
-		}
-	}()
+	defer f.leave()
 	if err != nil {
 		return journal.Record{}, err
 	}
@@ -65,6 +64,13 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 	if err != nil {
 		return journal.Record{}, err
 	}
+	asking, stopAsking := context.WithCancel(ctx)
+	defer func() {
+		stopAsking()
+		if f.desk != nil {
+			f.desk.asking.Wait()
+		}
+	}()
 	done := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() { f.tick(done) })
@@ -81,8 +87,18 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 				return err
 			}
 		}
-		// A failure that was retried before we came is not the end.
-		if s := r.State.Status; (s.Final() || s == rollout.Failed) && r.Sequence >= newest.Sequence {
+		if r.Sequence < newest.Sequence { // a failure that was retried before we came is not the end
+			return nil
+		}
+		if f.desk != nil {
+			f.desk.see(asking, r.State)
+		}
+		if step, waits := waitingFor(r.State); waits && f.person != nil {
+			if err := f.person(r.State, step); err != nil {
+				return err
+			}
+		}
+		if stands(r.State) {
 			return errEnded
 		}
 		return nil
@@ -94,6 +110,11 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 		err = ctx.Err()
 	}
 	return last, err
+}
+
+// stands reports whether a rollout has ended, or goes on only if somebody wants it to.
+func stands(s rollout.State) bool {
+	return s.Status.Final() || s.Held() || s.Status == rollout.Failed && !s.TurnsBack()
 }
 
 func mapValues[K comparable, V any](m map[K]V) []V {
@@ -128,6 +149,15 @@ func (f *follower) listen(app, id string) error {
 	return nil
 }
 
+// leave stops listening.
+func (f *follower) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range append(f.subs, mapValues(f.progress)...) {
+		_ = s.Unsubscribe() // the connection may be gone
+	}
+}
+
 // take tells an event and keeps track of what runs.
 func (f *follower) take(r journal.Record) error {
 	created, past := r.State.Event.Type == rollout.Created, r.Sequence < f.since
@@ -153,10 +183,13 @@ func (f *follower) take(r journal.Record) error {
 	for _, step := range r.State.Running() {
 		p := f.running[step.ID]
 		if p == nil || !p.since.Equal(step.Started) {
-			p = &pulse{step: step.ID, attempt: step.Attempt, script: step.Kind == rollout.Migration, since: step.Started}
+			p = newPulse(step)
 		}
 		if seen, known := f.seen[step.ID]; known && r.Sequence == f.since && p.Beat.IsZero() { // of this very state
-			p.Sighting = seen
+			p.take(seen)
+		}
+		if p.asks {
+			p.Waiting = tellApproval(r.State, step)
 		}
 		p.paused = pausedBy(r.State, step)
 		now[step.ID] = p
@@ -172,7 +205,7 @@ func pausedBy(s rollout.State, step rollout.Step) string {
 	if s.Paused != nil {
 		pause = s.Paused
 	}
-	if pause == nil || step.Kind != rollout.Migration {
+	if pause == nil || step.Kind != rollout.Migration && step.Work == nil {
 		return ""
 	}
 	if text := because(rollout.Event{By: pause.By, Reason: pause.Reason}); text != "" {
@@ -226,7 +259,8 @@ func (f *follower) notice(m *nats.Msg) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if r := f.running[n.Step]; r != nil {
-		r.Waiting = n.Waiting
+		r.Sent, r.Waiting = n.Sent, n.Waiting
+		r.take(r.Sighting)
 	}
 }
 
@@ -278,7 +312,7 @@ func (f *follower) worthTelling(now time.Time) []pulse {
 	var all []pulse
 	for _, p := range f.running {
 		since := now.Sub(latest(p.since, p.told))
-		waits := p.Waiting != "" && p.told.IsZero() && now.Sub(p.since) >= tellWaiting
+		waits := p.Waiting != "" && !p.asks && p.told.IsZero() && now.Sub(p.since) >= tellWaiting
 		if waits || since >= tellRunning && !f.story.drawn() {
 			p.told = now
 			all = append(all, *p)

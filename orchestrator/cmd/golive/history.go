@@ -49,13 +49,24 @@ func (c *command) history(ctx context.Context, q orchestrator.ListRequest) error
 		}
 		var rows [][]string
 		for _, r := range page.Rollouts {
-			rows = append(rows, []string{r.ID, r.Release.App, orDash(r.Release.Version), string(r.Status), ago(r.Created), lasted(r.State), orDash(r.By)})
+			rows = append(rows, []string{r.ID, r.Release.App, orDash(r.Release.Version), tellStatus(r.State), ago(r.Created), lasted(r.State), orDash(r.By)})
 		}
 		columns(w, []string{"ROLLOUT", "APP", "VERSION", "STATUS", "BEGUN", "TOOK", "BY"}, rows)
 		if page.Next != "" {
 			fmt.Fprintf(w, "\nOlder ones: golive history --before %s\n", page.Next)
 		}
 	})
+}
+
+// tellStatus is the status of a rollout or, while it does not go on by itself, that.
+func tellStatus(s rollout.State) string {
+	if _, waits := waitingFor(s); waits {
+		return "waiting"
+	}
+	if s.Held() {
+		return "held"
+	}
+	return string(s.Status)
 }
 
 func lasted(r rollout.State) string {
@@ -67,21 +78,27 @@ func lasted(r rollout.State) string {
 
 func (c *command) showCommand() *cobra.Command {
 	var records bool
-	var step string
+	var step, hosts string
 	cmd := &cobra.Command{
 		Use:   "show ROLLOUT",
 		Short: "One rollout in full: its steps and all that has happened to it",
 		Long: `show tells one rollout in full: its steps, how far those are that run, and all
 that has happened to it. With --failed-records it lists the records that its
 scripts could not deal with and have put aside: the first 100 in a table, all of
-them and in full with -o json, yaml or jsonl.`,
+them and in full with -o json, yaml or jsonl. With --hosts it tells what agents
+have done for a command or check, and the end of what each has written.`,
 		Example: `  golive show 0199c6d2-1a2b
   golive show 0199c6d2-1a2b -o yaml
+  golive show 0199c6d2-1a2b --hosts smoke-test
   golive show 0199c6d2-1a2b --failed-records
   golive show 0199c6d2-1a2b --failed-records -o jsonl > records.jsonl`,
 		Args: arguments(1, 1, "the id of a rollout, or its beginning"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case records && hosts != "":
+				return misused(cmd, "--failed-records and --hosts exclude each other")
+			case hosts != "":
+				return c.showHosts(cmd.Context(), orchestrator.HostsRequest{Rollout: args[0], Step: hosts})
 			case records:
 				return c.failedRecords(cmd.Context(), orchestrator.RecordsRequest{Rollout: args[0], Step: step})
 			case step != "":
@@ -91,6 +108,7 @@ them and in full with -o json, yaml or jsonl.`,
 		},
 	}
 	cmd.Flags().BoolVar(&records, "failed-records", false, "list the records that were put aside")
+	cmd.Flags().StringVar(&hosts, "hosts", "", "what agents have done for this command or check")
 	cmd.Flags().StringVar(&step, "step", "", "with --failed-records: of this step alone")
 	return cmd
 }
@@ -108,15 +126,20 @@ func (c *command) show(ctx context.Context, id string) error {
 			return
 		}
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
-			r.ID, r.Release.App, r.Release.Version, r.Status, ago(r.Created), orDash(r.By), lasted(r.State))
+			r.ID, r.Release.App, r.Release.Version, tellStatus(r.State), ago(r.Created), orDash(r.By), lasted(r.State))
 		printSteps(w, r)
 		printChecks(w, r)
+		printVotes(w, r)
+		printHosts(w, r)
 		if text := tellLeft(r.State); text != "" {
 			fmt.Fprintf(w, "\n%s\n", text)
 		}
 		printOutages(w, r.RolloutView)
 		for _, what := range r.Waits {
-			fmt.Fprintf(w, "\nIt waits for %s.\n", what)
+			fmt.Fprintf(w, "\nIt waits for %s.\n", flat(what))
+		}
+		for _, what := range toSay(r.State) {
+			fmt.Fprintf(w, "%s\n", what)
 		}
 		fmt.Fprintln(w)
 		if r.Earlier > 0 {
@@ -159,7 +182,10 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 			p := sighted(r.State, step, seen)
 			text = p.tell(time.Now())
 		}
-		text = strings.Join(nonEmpty(text, step.Note, paceOf(step), asideOf(step)), ", ")
+		if asks(step) {
+			text = tellMissing(r.State, step)
+		}
+		text = strings.Join(nonEmpty(text, step.Note, onHosts(step), paceOf(step), asideOf(step)), ", ")
 		if !step.Ended.IsZero() {
 			duration = took(step.Ended.Sub(step.Started))
 		}
@@ -167,6 +193,63 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 			fmt.Sprint(step.Attempt), duration, fmt.Sprint(items), orDash(oneLine(text))})
 	}
 	columns(w, []string{"#", "STEP", "VERSION", "STATUS", "ATTEMPT", "TOOK", "ITEMS", "REMARK"}, rows)
+}
+
+// onHosts is on how many hosts a command or check was done; empty for other steps.
+func onHosts(step rollout.Step) string {
+	if text := tellHosts(step.Hosts); text != "" {
+		return "done on " + text
+	}
+	return ""
+}
+
+// toSay are the commands that have a rollout go on that waits for a person.
+func toSay(s rollout.State) []string {
+	var all []string
+	if step, waits := waitingFor(s); waits {
+		all = append(all, strings.Split(answerWith(s.ID, step.ID), "\n")...)
+	}
+	if s.Held() {
+		all = append(all, "go on with: golive deploy, in the folder of "+s.Release.App+" "+s.Release.Version)
+	}
+	return all
+}
+
+// printVotes tells who has said what to approvals, and what nobody has confirmed.
+func printVotes(w io.Writer, r orchestrator.RolloutStory) {
+	var rows [][]string
+	for _, step := range r.Steps {
+		if a := step.Approval; a != nil && step.Attempt > 0 {
+			rows = append(rows, votesOf(step)...)
+		}
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+		columns(w, []string{"APPROVAL", "BY", "HAS SAID", "WHEN", "REASON"}, rows)
+	}
+}
+
+// votesOf are the rows of an approval: the items of its checklist, and then its answers.
+func votesOf(step rollout.Step) [][]string {
+	a := step.Approval
+	row := func(v rollout.Vote, what string) []string {
+		return []string{step.ID, orDash(v.By), oneLine(what), ago(v.At), orDash(oneLine(v.Reason))}
+	}
+	var rows [][]string
+	for i, item := range a.Checklist {
+		v, said := rollout.Vote{}, "☐ not confirmed"
+		if at := slices.IndexFunc(a.Confirmed, func(v rollout.Vote) bool { return v.Item == i+1 }); at >= 0 {
+			v, said = a.Confirmed[at], "☑ confirmed"
+		}
+		rows = append(rows, row(v, fmt.Sprintf("%s %d: %s", said, i+1, item)))
+	}
+	for _, v := range a.Approved {
+		rows = append(rows, row(v, "✓ approved"))
+	}
+	if a.Rejected != nil {
+		rows = append(rows, row(*a.Rejected, "✗ rejected"))
+	}
+	return rows
 }
 
 // printChecks tells what the scripts have checked.
@@ -189,8 +272,10 @@ func printChecks(w io.Writer, r orchestrator.RolloutStory) {
 
 // sighted is how far a step is that runs, as an orchestrator has seen it.
 func sighted(s rollout.State, step rollout.Step, seen orchestrator.Sighting) *pulse {
-	return &pulse{Sighting: seen, step: step.ID, attempt: step.Attempt, script: step.Kind == rollout.Migration,
-		since: step.Started, paused: pausedBy(s, step)}
+	p := newPulse(step)
+	p.take(seen)
+	p.paused = pausedBy(s, step)
+	return p
 }
 
 // paceOf is the pace of a step that a person or the manifest has given; empty when it has none.

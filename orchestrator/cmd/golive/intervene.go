@@ -1,22 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/spf13/cobra"
 )
 
 const reasonUsage = "why, for the journal"
@@ -70,7 +66,9 @@ func (c *command) retry(ctx context.Context, q orchestrator.RetryRequest) error 
 	if begun.Backward != nil {
 		want = rollout.Reverted
 	}
-	return c.followTo(ctx, r, begun, want)
+	f := c.follower(r)
+	c.attend(f, orchestrator.NewClient(r.Conn()), "")
+	return c.followBy(ctx, f, begun, want)
 }
 
 func (c *command) abortCommand() *cobra.Command {
@@ -103,7 +101,7 @@ func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error 
 	client := orchestrator.NewClient(r.Conn())
 	begun, err := client.Abort(ctx, q)
 	var refused *protocol.ServiceError
-	if errors.As(err, &refused) && refused.Code == orchestrator.CodeConfirm && term.IsTerminal(int(os.Stdin.Fd())) {
+	if errors.As(err, &refused) && refused.Code == orchestrator.CodeConfirm && c.keys != nil {
 		if !c.confirmed(ctx, refused.Message) {
 			return &failure{code: refused.Code, exit: exitFailed, message: "not aborted: nothing was changed", hint: refused.Hint}
 		}
@@ -122,19 +120,12 @@ func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error 
 
 // confirmed asks the person at the terminal. Ctrl-C is no.
 func (c *command) confirmed(ctx context.Context, question string) bool {
-	fmt.Fprintf(c.err, "%s\nGo on all the same? [y/N] ", question)
-	answers := make(chan string, 1)
-	go func() { // ends with the process: nothing else ends a read from a terminal
-		answer, _ := bufio.NewReader(os.Stdin).ReadString('\n') // nothing is no
-		answers <- strings.ToLower(strings.TrimSpace(answer))
-	}()
-	select {
-	case answer := <-answers:
-		return answer == "y" || answer == "yes"
-	case <-ctx.Done():
+	fmt.Fprintln(c.err, question)
+	answer, err := c.prompter().ask(ctx, "Go on all the same? [y/N] ")
+	if ctx.Err() != nil {
 		fmt.Fprintln(c.err)
-		return false
 	}
+	return err == nil && isYes(answer)
 }
 
 func (c *command) pauseCommand() *cobra.Command {

@@ -22,6 +22,7 @@ import (
 type planOptions struct {
 	allowOlder bool
 	out        string
+	phase      string
 	deploy     []string // flags to deploy the plan with
 }
 
@@ -35,20 +36,24 @@ manifest, golive.yaml, is in DIR (default: this folder) would do there: which
 steps, in which order, which are skipped because they have run, and how long
 each took last time. It changes nothing.
 
-The exit code is 0 when there is nothing to do, 3 when there is, and 1 when it
-could not be done now; the reasons are told.
+The exit code is 0 when there is nothing to do, 3 when there is, 5 when somebody
+has to approve it, and 1 when it could not be done now; the reasons are told.
 
 A plan has an id. golive deploy --plan ID is refused if by then the plan would
 be another one. With --out the plan is kept in a file; golive deploy --plan FILE
 then tells also what has changed.`,
 		Example: `  golive plan
   golive plan examples/todo -o json
+  golive plan --phase before
   golive plan --out plan.json
   golive deploy --plan plan.json`,
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("nats") {
 				o.deploy = append(o.deploy, "--nats", c.nats)
+			}
+			if o.phase != "" {
+				o.deploy = append(o.deploy, "--phase", o.phase)
 			}
 			if o.allowOlder {
 				o.deploy = append(o.deploy, "--allow-older")
@@ -57,6 +62,7 @@ then tells also what has changed.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.allowOlder, "allow-older", false, "plan for a version that is older than what has run here")
+	cmd.Flags().StringVar(&o.phase, "phase", "", "plan to the end of this phase: before, offline, online or setup")
 	cmd.Flags().StringVar(&o.out, "out", "", "a file to keep the plan in, in JSON")
 	return cmd
 }
@@ -71,11 +77,12 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 		return err
 	}
 	p, err := ask(ctx, c, dir, func(ctx context.Context, client *orchestrator.Client) (orchestrator.PlanView, error) {
-		return client.Plan(ctx, orchestrator.PlanRequest{Release: releaseOf(m), AllowOlder: o.allowOlder})
+		return client.Plan(ctx, orchestrator.PlanRequest{Release: releaseOf(m), AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase)})
 	})
 	if err != nil {
 		return err
 	}
+	c.tellElsewhere(ctx, m, &p)
 	if err := c.keepPlan(p, o.out); err != nil {
 		return err
 	}
@@ -83,6 +90,7 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 		printPlan(w, p)
 		if p.Pending && len(p.Problems) == 0 {
 			held := cmp.Or(o.out, p.ID[:rollout.ShortPlan])
+			printApprovals(w, p)
 			fmt.Fprintf(w, "To do exactly this: %s\n", strings.Join(slices.Concat([]string{"golive", "deploy"}, args, []string{"--plan", held}, o.deploy), " "))
 		}
 	})
@@ -91,6 +99,8 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 		return err
 	case len(p.Problems) > 0:
 		return c.reportProblems(p)
+	case p.Approval && p.Pending:
+		return &failure{code: codePerson, exit: exitPerson, message: "somebody has to approve it", told: true}
 	case p.Pending:
 		return &failure{code: "pending", exit: exitPending, message: "there is something to do", told: true}
 	}
@@ -150,7 +160,7 @@ func (c *command) tellPlanChanged(ctx context.Context, client *orchestrator.Clie
 	if c.output != "table" || q.DependsOn != nil || !errors.As(refusal, &api) || api.Code != orchestrator.CodePlanChanged {
 		return
 	}
-	p, err := client.Plan(ctx, orchestrator.PlanRequest{Release: q.Release, AllowOlder: q.AllowOlder})
+	p, err := client.Plan(ctx, orchestrator.PlanRequest{Release: q.Release, AllowOlder: q.AllowOlder, Phase: q.Phase})
 	if err == nil { // else the refusal says enough
 		printPlan(c.err, p)
 	}
@@ -159,13 +169,19 @@ func (c *command) tellPlanChanged(ctx context.Context, client *orchestrator.Clie
 func printPlan(w io.Writer, p orchestrator.PlanView) {
 	todo := 0
 	for _, s := range p.Steps {
-		if s.Skipped == "" && !s.Unchanged {
+		if s.Skipped == "" && !s.Unchanged && !s.Later {
 			todo++
 		}
 	}
 	fmt.Fprintf(w, "plan %s: %s %s, strategy %s, %d of %s to do\n\n", p.ID[:rollout.ShortPlan], p.App, p.Version, p.Strategy, todo, plural(len(p.Steps), "step"))
 	printWaves(w, p)
 	printSkipped(w, p)
+	if p.GoesOn != "" {
+		fmt.Fprintf(w, "goes on: with rollout %s, which has stopped at the end of a phase\n", p.GoesOn)
+	}
+	if p.Phase != "" {
+		fmt.Fprintf(w, "stops: at the end of phase %s\n", p.Phase)
+	}
 	for _, id := range p.GivesWay {
 		fmt.Fprintf(w, "gives way: rollout %s, which has failed\n", id)
 	}
@@ -190,12 +206,30 @@ func printWaves(w io.Writer, p orchestrator.PlanView) {
 		}
 		last := "-"
 		if s.Last != nil {
-			last = took(time.Duration(s.Last.Duration)) + ", " + ago(s.Last.At)
+			last = tellLast(*s.Last)
 		}
 		rows = append(rows, []string{wave, "│ " + s.ID, tellPlanned(s), last, tellWaits(p, s)})
 	}
 	columns(w, []string{"WAVE", "│ STEP", "DOES", "LAST TOOK", "WAITS FOR"}, rows)
 	fmt.Fprintln(w)
+}
+
+// tellLast is how long a step took last, and when and where that was.
+func tellLast(r orchestrator.LastRun) string {
+	text := took(time.Duration(r.Duration))
+	if r.Environment != "" {
+		text += " in " + r.Environment
+	}
+	return text + ", " + ago(r.At)
+}
+
+// printApprovals tells how what has to be approved can be, once the rollout comes to it.
+func printApprovals(w io.Writer, p orchestrator.PlanView) {
+	for _, s := range p.Steps {
+		if s.Kind == rollout.Approving && s.Skipped == "" && !s.Later {
+			fmt.Fprintf(w, "Somebody has to approve %s: golive approve %s %s, once the rollout comes to it\n", s.ID, cmp.Or(p.GoesOn, "ROLLOUT"), s.ID)
+		}
+	}
 }
 
 // tellWaits lists what a step waits for; of many, as a barrier may make them, the first.
@@ -213,12 +247,24 @@ func tellWaits(p orchestrator.PlanView, s orchestrator.PlanStep) string {
 
 // tellPlanned is what a step does.
 func tellPlanned(s orchestrator.PlanStep) string {
+	if s.Later {
+		s.Later = false
+		return "later: " + tellPlanned(s)
+	}
 	from := strings.Join(s.Online, ", ")
 	switch {
+	case s.Approval != nil:
+		return tellQuestion(*s.Approval)
+	case s.Work != nil:
+		return tellWork(*s.Work, s.Hosts, true)
+	case s.Kind == rollout.Maintenance && s.Lift:
+		return "end the maintenance of " + from
 	case s.Kind == rollout.Maintenance:
 		return "put " + from + " under maintenance"
 	case s.Kind == rollout.Migration:
 		return fmt.Sprintf("run the %s script of %s", s.Phase, s.Version)
+	case s.Drain:
+		return "take the traffic from " + from
 	case s.Unchanged:
 		return s.Version + " is online already"
 	case from == "" || from == s.Version:
@@ -236,6 +282,13 @@ func printSkipped(w io.Writer, p orchestrator.PlanView) {
 		lasted, when, in := "-", "-", "-"
 		if s.Last != nil {
 			lasted = took(time.Duration(s.Last.Duration))
+		}
+		if s.Kind != rollout.Migration { // of which the ledger knows nothing
+			if s.Last != nil {
+				when, in = ago(s.Last.At), s.Last.Rollout
+			}
+			rows = append(rows, []string{s.ID, s.Version, when, lasted, in})
+			continue
 		}
 		for _, r := range p.DependsOn.Ran {
 			if r.Name == s.Name && r.Version == s.Version && r.Phase == s.Phase {

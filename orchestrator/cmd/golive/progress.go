@@ -29,6 +29,7 @@ type progress struct {
 	PutAside int64   `json:"putAside,omitempty"`
 	Held     string  `json:"held,omitempty"`    // why it does not go on, or not as fast as it could
 	Waiting  string  `json:"waiting,omitempty"` // what it waits for
+	Hosts    string  `json:"hosts,omitempty"`   // of a command or check: how far agents are
 	Note     string  `json:"note,omitempty"`
 }
 
@@ -39,11 +40,11 @@ func (f *follower) printProgress(now time.Time) {
 		return
 	}
 	for _, p := range f.all() {
-		if !p.script || now.Sub(p.since) < time.Second {
+		if !p.script && !p.work && !p.asks || now.Sub(p.since) < time.Second {
 			continue
 		}
 		line := f.lineOf(p, now)
-		key := fmt.Sprint(line.State, line.Done, line.Total, line.Limit, line.PutAside, line.Held, line.Waiting, line.Note)
+		key := fmt.Sprint(line.State, line.Done, line.Total, line.Limit, line.PutAside, line.Held, line.Waiting, line.Hosts, line.Note)
 		f.mu.Lock()
 		if r := f.running[p.step]; r != nil && r.attempt == p.attempt && r.printed != key {
 			r.printed = key
@@ -62,7 +63,7 @@ func (f *follower) lineOf(p pulse, now time.Time) progress {
 	return progress{
 		Rollout: f.id, Step: p.step, Attempt: p.attempt, State: state, At: now.UTC(), Started: p.since.UTC(),
 		Done: p.Done, Total: p.Total, Rate: rounded(p.rateNow(now)), Average: rounded(p.average(now)), Limit: p.Limit,
-		Left: left.Seconds(), PutAside: p.PutAside, Held: p.heldBy(), Waiting: p.Waiting, Note: p.Note,
+		Left: left.Seconds(), PutAside: p.PutAside, Held: p.heldBy(), Waiting: p.Waiting, Hosts: p.hosts, Note: p.Note,
 	}
 }
 
@@ -99,6 +100,9 @@ func (p *pulse) line(now time.Time) string {
 	}
 	if p.silence(now) != "" {
 		text += fmt.Sprintf(" silent=%s", now.Sub(p.Beat).Round(time.Second))
+	}
+	if p.hosts != "" {
+		text += fmt.Sprintf(" hosts=%q", oneLine(p.hosts))
 	}
 	if why := p.heldBy(); why != "" {
 		text += fmt.Sprintf(" held=%q", oneLine(why))

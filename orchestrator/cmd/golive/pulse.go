@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -25,6 +26,9 @@ type pulse struct {
 	step    string
 	attempt int
 	script  bool      // it runs a script
+	work    bool      // agents run a command or check
+	asks    bool      // it waits for people to approve
+	hosts   string    // how far agents are; empty: not known
 	paused  string    // by whom and why; empty: it is not
 	since   time.Time // when the attempt began
 	told    time.Time // when a line last said that it runs
@@ -38,6 +42,21 @@ type pulse struct {
 type sample struct {
 	at   time.Time
 	done int64
+}
+
+// newPulse is that of a step of which nothing has been heard yet.
+func newPulse(step rollout.Step) *pulse {
+	return &pulse{step: step.ID, attempt: step.Attempt, since: step.Started,
+		script: step.Kind == rollout.Migration, work: step.Work != nil, asks: asks(step)}
+}
+
+// take takes in what an orchestrator has seen. What agents that are at work tell stands where
+// it says what is waited for.
+func (p *pulse) take(seen orchestrator.Sighting) {
+	p.Sighting = seen
+	if p.work && seen.Sent {
+		p.hosts, p.Waiting = seen.Waiting, ""
+	}
 }
 
 // hear takes in what a script tells of itself.
@@ -221,10 +240,7 @@ func (p *pulse) heldBy() string {
 
 // tell is all that is known of the step, in words.
 func (p *pulse) tell(now time.Time) string {
-	var all []string
-	if counts := p.counts(); counts != "" {
-		all = append(all, counts)
-	}
+	all := nonEmpty(p.counts(), p.hosts)
 	if left, known := p.left(now); known {
 		all = append(all, short(left)+" left")
 	}

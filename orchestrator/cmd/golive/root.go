@@ -31,6 +31,7 @@ const (
 	exitMisused = 2
 	exitPending = 3 // changes are pending
 	exitGaveUp  = 4 // gave up waiting, the rollout goes on
+	exitPerson  = 5 // a person has to approve, and nobody is there to be asked
 )
 
 // Codes of errors that the command line itself gives; those of the API stand in
@@ -41,6 +42,7 @@ const (
 	codeManifest = "manifest"
 	codeNoBus    = "no_bus"
 	codeGaveUp   = "gave_up"
+	codePerson   = "waits_for_person"
 )
 
 // failure is an error as a person sees it.
@@ -67,8 +69,9 @@ func told(err error) error {
 // streams is what a command reads from and writes to.
 type streams struct {
 	out, err io.Writer
-	color    bool    // of err
-	bottom   *screen // of the terminal that err is; nil: it is none, or a plain one
+	color    bool      // of err
+	bottom   *screen   // of the terminal that err is; nil: it is none, or a plain one
+	in       io.Reader // what a person types who sees err; nil: nobody is there to be asked
 	dir      string
 	getenv   func(string) string
 }
@@ -80,6 +83,9 @@ func terminal() streams {
 		dir = "."
 	}
 	s := streams{out: os.Stdout, err: os.Stderr, dir: dir, getenv: os.Getenv, bottom: screenOn(os.Stderr, os.Getenv)}
+	if term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
+		s.in = os.Stdin
+	}
 	if s.bottom == nil {
 		return s
 	}
@@ -107,11 +113,15 @@ type options struct {
 type command struct {
 	streams
 	options
+	keys *keyboard // nil: nobody is there to be asked
 }
 
 // run executes args and gives the exit code.
 func run(ctx context.Context, s streams, args []string) int {
 	c := &command{streams: s}
+	if s.in != nil {
+		c.keys = newKeyboard(s.in)
+	}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetOut(s.out)
@@ -178,8 +188,9 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags.StringVar(&c.paint, "color", "auto", "auto, always or never")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what the orchestrator and the relay do")
 	root.AddCommand(c.upCommand(), c.serveCommand(), c.deployCommand(), c.planCommand(), c.watchCommand(), c.statusCommand(), c.historyCommand(),
-		c.showCommand(), c.routesCommand(), c.ledgerCommand(), c.retryCommand(), c.abortCommand(), c.pauseCommand(),
-		c.resumeCommand(), c.paceCommand(), c.backwardCommand(), c.agentCommand(), c.configCommand(), c.versionCommand())
+		c.showCommand(), c.routesCommand(), c.ledgerCommand(), c.approveCommand(), c.rejectCommand(), c.retryCommand(),
+		c.abortCommand(), c.pauseCommand(), c.resumeCommand(), c.paceCommand(), c.backwardCommand(), c.agentCommand(),
+		c.configCommand(), c.versionCommand())
 	return root
 }
 

@@ -19,6 +19,8 @@ type screen struct {
 	drawn []string // that stand at the bottom, the cursor on the line below
 	width int      // of the terminal when they were drawn
 	open  bool     // what was written last has no line break at its end: nothing can be drawn
+
+	question string // that stands at the bottom instead, the cursor behind it; empty: none
 }
 
 // screenOn is a screen on a file that is a terminal whose lines can be drawn anew; else nil.
@@ -42,12 +44,15 @@ func (s *screen) Write(p []byte) (int, error) { return s.beside(s.w, p) }
 func (s *screen) beside(w io.Writer, p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.drawn) == 0 {
+	if len(s.drawn) == 0 && s.question == "" {
 		return w.Write(p)
 	}
-	lines := s.drawn
+	below := s.question
+	if below == "" {
+		below = joined(s.drawn)
+	}
 	if w == s.w && len(p) > 0 && p[len(p)-1] == '\n' && !s.open { // the common case, at once
-		_, err := io.WriteString(w, s.up()+"\x1b[J"+string(p)+joined(lines))
+		_, err := io.WriteString(w, s.up()+"\x1b[J"+string(p)+below)
 		return len(p), err
 	}
 	if !s.open {
@@ -59,7 +64,7 @@ func (s *screen) beside(w io.Writer, p []byte) (int, error) {
 	if s.open = n == 0 || p[n-1] != '\n'; err != nil || s.open {
 		return n, err
 	}
-	_, err = io.WriteString(s.w, joined(lines))
+	_, err = io.WriteString(s.w, below)
 	return n, err
 }
 
@@ -67,7 +72,7 @@ func (s *screen) beside(w io.Writer, p []byte) (int, error) {
 func (s *screen) draw(lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open || len(lines) == 0 && len(s.drawn) == 0 {
+	if s.open || s.question != "" || len(lines) == 0 && len(s.drawn) == 0 {
 		return
 	}
 	var b strings.Builder
@@ -82,6 +87,35 @@ func (s *screen) draw(lines []string) {
 	b.WriteString("\x1b[J")
 	_, _ = io.WriteString(s.w, b.String()) // a terminal that is gone needs no lines
 	s.drawn = lines
+}
+
+// ask puts a question at the bottom, instead of what is drawn there, and leaves the cursor
+// behind it. What is typed stands there only until something is written above.
+func (s *screen) ask(question string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := ""
+	switch {
+	case s.open:
+		before = "\n"
+	case len(s.drawn) > 0:
+		before = s.up() + "\x1b[J"
+	}
+	width, _ := s.size()
+	s.drawn, s.open, s.question = nil, false, fit(question, width-1) // on one row
+	_, _ = io.WriteString(s.w, before+s.question)                    // a terminal that is gone needs no questions
+}
+
+// asked ends the question: it goes away, unless the line was ended behind it.
+func (s *screen) asked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := "\r"
+	if s.open {
+		before = "\n"
+	}
+	s.question, s.open = "", false
+	_, _ = io.WriteString(s.w, before+"\x1b[J")
 }
 
 // look is the room that there is for lines, one column and two lines less than the terminal

@@ -83,8 +83,11 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 	if !r.Ended.IsZero() {
 		at = r.Ended
 	}
-	fmt.Fprintf(w, "%s %s: rollout %s %s %s\n", a.App, a.Version, r.ID, r.Status, ago(at))
+	fmt.Fprintf(w, "%s %s: rollout %s %s %s\n", a.App, a.Version, r.ID, tellStatus(r.State), ago(at))
 	for _, step := range r.Running() {
+		if asks(step) { // for whom it waits is told below
+			continue
+		}
 		seen := r.Sightings[step.ID]
 		text := ""
 		if told := sighted(r.State, step, seen).tell(time.Now()); told != "" {
@@ -104,7 +107,10 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 		fmt.Fprintf(w, "  %s\n", text)
 	}
 	for _, what := range r.Waits {
-		fmt.Fprintf(w, "  waits for %s\n", what)
+		fmt.Fprintf(w, "  waits for %s\n", flat(what))
+	}
+	for _, what := range toSay(r.State) {
+		fmt.Fprintf(w, "  %s\n", what)
 	}
 	for _, q := range a.Queued {
 		fmt.Fprintf(w, "  queued: rollout %s of %s%s, %s\n", q.ID, q.Release.Version, asked(q.State), ago(q.Created))

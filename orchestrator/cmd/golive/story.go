@@ -20,6 +20,9 @@ type story struct {
 	width int // of the names before lines of processes
 	known map[string]rollout.Step
 
+	commands bool   // the commands that answer an approval are told with it
+	rollout  string // id of the one that is told
+
 	bottom   *screen            // on which what runs is drawn; nil: it is told in lines
 	averages map[string]float64 // by step: records a second, as its script has told last
 }
@@ -50,6 +53,13 @@ func (s *story) say(color, glyph, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(s.w, "%s\n", s.paint(color, glyph+" "+oneLine(fmt.Sprintf(format, args...))))
+}
+
+// line shows a line as it is.
+func (s *story) line(color, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintln(s.w, s.paint(color, oneLine(text)))
 }
 
 // oneLine is text without its line breaks, which errors of scripts may have.
@@ -83,6 +93,10 @@ func (s *story) plan(r rollout.State) {
 			s.say(dim, " ", "%s  skipped: %s", text, step.Skipped)
 			continue
 		}
+		if r.Beyond(step) {
+			s.say(dim, " ", "%s  later: it stops behind phase %s", text, r.Until)
+			continue
+		}
 		s.say(plain, " ", "%s", text)
 	}
 	if scripts := countScripts(r); scripts > 0 && scripts == skipped {
@@ -101,16 +115,32 @@ func countScripts(r rollout.State) int {
 }
 
 func describeStep(step rollout.Step) string {
-	if step.Kind == rollout.Maintenance {
-		return fmt.Sprintf("%-24s put %s under maintenance", step.ID, strings.Join(step.Replaces.Online, ", "))
+	return fmt.Sprintf("%-24s %s", step.ID, stepDoes(step))
+}
+
+// stepDoes is what a step of a rollout does.
+func stepDoes(step rollout.Step) string {
+	before := ""
+	if step.Replaces != nil {
+		before = strings.Join(step.Replaces.Online, ", ")
 	}
-	if step.Kind == rollout.Traffic {
-		if step.Replaces != nil && len(step.Replaces.Online) > 0 && step.Replaces.Online[0] != step.Version {
-			return fmt.Sprintf("%-24s move traffic from %s to %s", step.ID, strings.Join(step.Replaces.Online, ", "), step.Version)
-		}
-		return fmt.Sprintf("%-24s bring %s online", step.ID, step.Version)
+	switch {
+	case step.Kind == rollout.Approving && step.Approval != nil:
+		return tellQuestion(*step.Approval)
+	case step.Work != nil:
+		return tellWork(*step.Work, nil, false)
+	case step.Kind == rollout.Maintenance && step.Lift:
+		return "end the maintenance of " + before
+	case step.Kind == rollout.Maintenance:
+		return "put " + before + " under maintenance"
+	case step.Kind == rollout.Traffic && step.Drain:
+		return "take the traffic from " + before
+	case step.Kind == rollout.Traffic && before != "" && step.Replaces.Online[0] != step.Version:
+		return "move traffic from " + before + " to " + step.Version
+	case step.Kind == rollout.Traffic:
+		return "bring " + step.Version + " online"
 	}
-	return fmt.Sprintf("%-24s run the %s script of %s", step.ID, step.Phase, step.Version)
+	return fmt.Sprintf("run the %s script of %s", step.Phase, step.Version)
 }
 
 func needs(r rollout.State, step rollout.Step) string {
@@ -123,7 +153,10 @@ func needs(r rollout.State, step rollout.Step) string {
 
 // tell shows what has changed since the state told before.
 func (s *story) tell(r rollout.State) {
-	if r.Event.Type == rollout.Enqueued {
+	s.rollout = r.ID
+	if s.said(r) {
+		// it is told
+	} else if r.Event.Type == rollout.Enqueued {
 		s.say(plain, "*", "rollout %s: %s %s is queued%s: it begins when the one before it has ended", r.ID, r.Release.App, r.Release.Version, asked(r))
 	} else if text := tellPerson(r.Event); text != "" {
 		s.say(plain, "*", "%s%s", text, because(r.Event))
@@ -139,6 +172,14 @@ func (s *story) tell(r rollout.State) {
 	for _, step := range r.Running() {
 		s.tellStep(step)
 	}
+	s.tellEnd(r)
+}
+
+// tellEnd says that a rollout has ended, or stands still until somebody wants more of it.
+func (s *story) tellEnd(r rollout.State) {
+	if r.Held() {
+		s.say(green, "‖", "phase %s has run: the rollout waits for a deploy that has it go on", r.Until)
+	}
 	switch r.Status {
 	case rollout.Completed:
 		if r.Amended > 0 {
@@ -152,6 +193,10 @@ func (s *story) tell(r rollout.State) {
 	case rollout.Failed:
 		if r.Backward != nil {
 			s.say(red, "✗", "%s %s is not undone: its way backward has failed", r.Release.App, r.Release.Version)
+			return
+		}
+		if r.TurnsBack() {
+			s.say(red, "✗", "a check has failed behind the gate: %s %s is taken backward", r.Release.App, r.Release.Version)
 			return
 		}
 		s.say(red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, took(r.Ended.Sub(r.Created)))
@@ -207,6 +252,19 @@ func tellPerson(e rollout.Event) string {
 		what = e.Step
 	}
 	switch e.Type {
+	case rollout.ApprovedBy:
+		return what + " is approved"
+	case rollout.RejectedBy:
+		return what + " is rejected"
+	case rollout.ItemConfirmed:
+		return fmt.Sprintf("item %d of %s is confirmed", e.Item, what)
+	case rollout.Reminded:
+		return what + " still waits for an answer"
+	case rollout.FurtherAsked:
+		if e.Until != "" {
+			return "the rollout goes on to the end of phase " + string(e.Until)
+		}
+		return "the rollout goes on to its end"
 	case rollout.Retried:
 		return "tried again"
 	case rollout.AbortAsked:
@@ -259,7 +317,14 @@ func inTime(r rollout.State) string {
 }
 
 func (s *story) change(step rollout.Step) {
-	if step.Kind != rollout.Migration {
+	switch {
+	case step.Kind == rollout.Approving:
+		s.changeApproval(step)
+		return
+	case step.Work != nil:
+		s.changeWork(step)
+		return
+	case step.Kind != rollout.Migration:
 		s.changeTraffic(step)
 		return
 	}
@@ -290,6 +355,8 @@ func (s *story) change(step rollout.Step) {
 // the next attempt, or on the way back.
 func (s *story) changeAttempt(step rollout.Step, e rollout.Event) {
 	switch {
+	case step.Work != nil:
+		s.changeWorkAttempt(step, e)
 	case e.Type == rollout.StepAnswered:
 		s.say(green, "←", "%s", step.Script().Subject(protocol.DoneVerb(e.Revert)))
 	case e.Type != rollout.StepBroke || step.Kind != rollout.Migration || e.Answer == nil || e.Answer.Error == nil:
@@ -313,6 +380,14 @@ func (s *story) changeTraffic(step rollout.Step) {
 	duration := took(step.Ended.Sub(step.Started))
 	closing := step.Kind == rollout.Maintenance
 	switch {
+	case step.Lift:
+		s.changeLift(step)
+	case step.Drain && step.Status == rollout.StepRunning && !step.Backwards():
+		s.say(plain, "⇄", "%s: taking the traffic from %s%s", step.ID, found(step), attempt(step))
+	case step.Drain && step.Status == rollout.StepDone:
+		s.say(green, "✓", "%s gets no traffic any more (%s)", found(step), duration)
+	case step.Drain && step.Status == rollout.StepFailed && !step.Back:
+		s.say(red, "✗", "the traffic could not be taken from %s (%s): %s", found(step), duration, step.Error)
 	case step.Status == rollout.StepRunning && step.Revert && closing:
 		s.say(yellow, "⇄", "%s: ending the maintenance of %s", step.ID, found(step))
 	case step.Status == rollout.StepRunning && step.Revert:
@@ -335,6 +410,23 @@ func (s *story) changeTraffic(step rollout.Step) {
 		s.say(red, "✗", "%s could not be put under maintenance (%s): %s", step.Name, duration, step.Error)
 	case step.Status == rollout.StepFailed:
 		s.say(red, "✗", "%s could not be opened (%s): %s", step.ID, duration, step.Error)
+	}
+}
+
+// changeLift shows a change of a step that ends a maintenance.
+func (s *story) changeLift(step rollout.Step) {
+	duration := took(step.Ended.Sub(step.Started))
+	switch {
+	case step.Status == rollout.StepRunning && step.Backwards():
+		s.say(yellow, "⇄", "%s: putting %s under maintenance again", step.ID, found(step))
+	case step.Status == rollout.StepRunning:
+		s.say(plain, "⇄", "%s: ending the maintenance of %s%s", step.ID, found(step), attempt(step))
+	case step.Status == rollout.StepDone:
+		s.say(green, "✓", "%s serves again (%s)", found(step), duration)
+	case step.Status == rollout.StepReverted:
+		s.say(green, "✓", "%s is under maintenance again (%s)", step.Name, duration)
+	case step.Status == rollout.StepFailed:
+		s.say(red, "✗", "the maintenance of %s could not be ended (%s): %s", step.Name, duration, step.Error)
 	}
 }
 

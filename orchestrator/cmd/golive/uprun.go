@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,13 +133,38 @@ func failed(s rollout.State) *failure {
 	for _, step := range s.FailedSteps() {
 		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
 	}
+	if s.Status == rollout.Reverted && s.Backward != nil && s.Backward.Reason != "" {
+		f.message += "\n" + s.Backward.Reason
+	}
 	switch {
 	case back:
 		f.hint = "correct the cause, then: golive retry " + s.ID
 	case s.Status == rollout.Failed:
-		f.hint = "correct the cause, then: golive retry " + s.ID
+		f.hint = afterFailure(s)
 	}
 	return f
+}
+
+// afterFailure says how a rollout that has failed can be gone on with, or ended.
+func afterFailure(s rollout.State) string {
+	again := "correct the cause, then: golive retry " + s.ID
+	for _, step := range s.FailedSteps() {
+		switch {
+		case step.Error != nil && step.Error.Code == rollout.CodeRejected:
+			return "it ends with: golive abort " + s.ID + "\nto ask again: golive retry " + s.ID
+		case step.Work != nil && underMaintenance(s):
+			return fmt.Sprintf("the previous version serves again with: golive abort %s\nwith what scripts did undone: golive backward %s\n%s",
+				s.ID, s.Release.App, again)
+		}
+	}
+	return again
+}
+
+// underMaintenance reports whether services of a rollout are under maintenance, before it has
+// moved any traffic.
+func underMaintenance(s rollout.State) bool {
+	moved := slices.ContainsFunc(s.Steps, func(step rollout.Step) bool { return step.Kind == rollout.Traffic && !step.Drain && step.Attempt > 0 })
+	return !moved && slices.ContainsFunc(s.Outages(), func(o rollout.Outage) bool { return o.To.IsZero() })
 }
 
 // lookBefore remembers the instances that are on the bus: those of an up that was killed hold
@@ -233,13 +259,17 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		found := page.Rollouts[0]
 		same := found.Release.Version == want.Version && found.Release.Digest == want.Digest
 		switch {
+		case same && found.Status == rollout.Running && found.Until != "":
+			u.story.say(plain, "*", "going on with rollout %s, which was to run to the end of phase %s", found.ID, found.Until)
 		case same && (found.Status == rollout.Running || found.Status == rollout.Amending):
 			u.story.say(plain, "*", "going on with rollout %s, which was under way", found.ID)
 			return found.State, nil
 		case same && found.Status == rollout.Failed:
 			u.story.say(plain, "*", "rollout %s had failed: trying it again", found.ID)
 			retried, err := u.client.Retry(ctx, orchestrator.RetryRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
-			return retried.State, err
+			if err != nil || retried.Until == "" {
+				return retried.State, err
+			}
 		case !found.Status.Final() && found.Status != rollout.Failed:
 			u.story.say(yellow, "*", "rollout %s of %s was under way, and golive.yaml has changed since: a new one takes its place", found.ID, found.Release.Version)
 		}
@@ -277,6 +307,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 			started = true // once, behind the plan
 			return u.app.startSetups(plan)
 		}}
+		u.attend(&f)
 		last, err := f.follow(following, u.engine.journal, begun.Release.App, begun.ID)
 		results <- result{last, err}
 	}()
@@ -298,6 +329,16 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 			}
 		}
 	}
+}
+
+// attend has approvals asked for in the terminal. Without one, up --once ends when the rollout
+// comes to one, and up stays.
+func (u *upRun) attend(f *follower) {
+	if u.prompter() == nil && !u.options.once {
+		f.story.commands = true
+		return
+	}
+	u.command.attend(f, u.client, "golive up without --once goes on with the rollout, and is there while it is answered")
 }
 
 // consider decides what a death means for the rollout: nothing if the program's work

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -54,10 +55,10 @@ func (c *command) watch(ctx context.Context, args []string) error {
 	return c.followTo(ctx, r, found.RolloutView, rollout.Completed)
 }
 
-// underWay is the newest rollout that is under way, rather one that has begun than one that
-// is queued; empty when there is none.
+// underWay is the newest rollout that is under way, rather one that goes on than one that is
+// queued, or has stopped at the end of a phase; empty when there is none.
 func underWay(ctx context.Context, client *orchestrator.Client) (string, error) {
-	queued := ""
+	queued, held := "", ""
 	for q := (orchestrator.ListRequest{Limit: 100}); ; {
 		page, err := client.List(ctx, q)
 		if err != nil {
@@ -65,7 +66,9 @@ func underWay(ctx context.Context, client *orchestrator.Client) (string, error) 
 		}
 		for _, r := range page.Rollouts {
 			switch {
-			case r.Status.Final(), r.Status == rollout.Failed:
+			case r.Status.Final(), r.Status == rollout.Failed && !r.TurnsBack():
+			case r.Held():
+				held = cmp.Or(held, r.ID)
 			case r.Status != rollout.Queued:
 				return r.ID, nil
 			case queued == "":
@@ -73,7 +76,7 @@ func underWay(ctx context.Context, client *orchestrator.Client) (string, error) 
 			}
 		}
 		if q.Before = page.Next; page.Next == "" {
-			return queued, nil
+			return cmp.Or(queued, held), nil
 		}
 	}
 }

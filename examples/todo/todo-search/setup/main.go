@@ -12,10 +12,22 @@ import (
 	"github.com/golive-dev/golive/sdk"
 )
 
-func main() { os.Exit(sdk.Main(setup())) }
+func main() {
+	s := setup()
+	if app := os.Getenv("GOLIVE_APP"); app != "" && os.Getenv(relay.EnvService) == "" {
+		s = ofApp(app, os.Getenv(relay.EnvVersion))
+	}
+	os.Exit(sdk.Main(s))
+}
 
 func setup() sdk.Setup {
 	return sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: existing().Run}
+}
+
+// ofApp has the app itself run the same script, as in examples/dark-launch: when all of
+// its services are online, so that no older web adds a todo behind the script's back.
+func ofApp(app, version string) sdk.Setup {
+	return sdk.Setup{App: app, Version: version, SetUp: existing().Run}
 }
 
 // document is what search wants to know of a todo.

@@ -28,6 +28,8 @@ func suite(s sdk.Setup) spec.Suite {
 
 func TestDeployment(t *testing.T) { spec.Run(t, suite(setup())) }
 
+func TestDeploymentAsTheAppsOwn(t *testing.T) { spec.Run(t, suite(ofApp("todo-app", "0.0.2"))) }
+
 // TestWhatSearchLosesIsNoticed: the script checks that search knows every todo.
 func TestWhatSearchLosesIsNoticed(t *testing.T) {
 	forgetful := suite(setup())

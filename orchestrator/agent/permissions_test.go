@@ -1,0 +1,119 @@
+package agent_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// documented is what the package's comment says that an agent called web-1 needs.
+func documented(t *testing.T) string {
+	t.Helper()
+	doc, err := os.ReadFile("doc.go")
+	must(t, err)
+	all := regexp.MustCompile(`(?s)//\tpublish: .*?//\tallow_responses: [^\n]*\n`).Find(doc)
+	if all == nil {
+		t.Fatal("the package's comment lists no permissions")
+	}
+	text := strings.ReplaceAll(string(all), "//\t", "")
+	return strings.Replace(text, `publish: [`, `publish: [ "golive.service.todos.>",`, 1)
+}
+
+// An agent needs no more than its package's comment says, and can neither write the journal
+// nor what others have done.
+func TestPermissions(t *testing.T) {
+	h := newHost(t, release.Step{Name: "migrate", Command: &release.Command{Shell: "echo done"}},
+		release.Step{Name: "looks", Check: &release.Check{Message: "todos.count"}})
+	options := filepath.Join(t.TempDir(), "nats-server.conf")
+	text := `jetstream { store_dir: "` + t.TempDir() + `" }
+authorization { users: [
+  { user: admin, password: admin }
+  { user: web, password: web, permissions: {
+` + documented(t) + `  } }
+] }`
+	must(t, os.WriteFile(options, []byte(text), 0o600))
+	o, err := server.ProcessConfigFile(options)
+	must(t, err)
+	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", -1, true, true
+	s, err := server.NewServer(o)
+	must(t, err)
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the server did not start")
+	}
+	core, log := observer.New(zap.DebugLevel)
+	connect := func(user string) *relay.Relay {
+		r, err := relay.Connect(t.Context(), relay.Config{URL: "nats://" + user + ":" + user + "@" + s.Addr().String(), Logger: zap.New(core)})
+		must(t, err)
+		t.Cleanup(r.Close)
+		return r
+	}
+	admin := connect("admin")
+	h.nc = admin.Conn()
+	h.open(h.nc)
+	serving, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		served <- admin.Serve(serving, relay.Service{Name: "todos", Version: "1.2.0", Handlers: map[string]relay.Handler{
+			"count": func(context.Context, *relay.Message) (any, error) { return 1, nil },
+		}})
+	}()
+	defer func() {
+		stop()
+		<-served
+	}()
+	h.record()
+	c := h.config()
+	c.Conn = connect("web").Conn()
+	c.Journal, err = journal.Open(t.Context(), c.Conn, 1)
+	must(t, err)
+	eventually(t, "the service answers", func() bool {
+		_, err := h.nc.Request(protocol.PrivateSubject("todos", "1.2.0", "count"), nil, patience)
+		return err == nil
+	})
+	h.leave("died") // so that it has to ping
+	a := h.run(c, short)
+	for _, step := range []string{"migrate", "looks"} {
+		if got := h.do(step, false); got.Status != protocol.HostDone {
+			t.Errorf("%+v", got)
+		}
+	}
+	first := a.Instance()
+	if h.holder() != first {
+		t.Error("it does not hold the name")
+	}
+	must(t, a.end(t))
+	if h.holder() != "" {
+		t.Error("it has left its lease behind")
+	}
+	if refused := log.FilterMessage("bus error").All(); len(refused) > 0 {
+		t.Error("something was not permitted:", refused[0].ContextMap())
+	}
+	for _, subject := range []string{
+		protocol.RolloutSubject("todo-app", h.state.ID), protocol.KeySubject(protocol.AgentsBucket, "web-2"),
+		protocol.KeySubject(protocol.HostsBucket, protocol.HostKey(h.state.ID, 1, false, "web-2")),
+		protocol.KeySubject(protocol.HostsBucket, protocol.CastKey(h.state.ID, 1, false)), protocol.AgentSubject("web-2", "run"),
+	} {
+		before := len(log.FilterMessage("bus error").All())
+		must(t, c.Conn.PublishMsg(&nats.Msg{Subject: subject, Data: []byte("forged")}))
+		must(t, c.Conn.Flush())
+		eventually(t, subject+" is refused", func() bool { return len(log.FilterMessage("bus error").All()) > before })
+	}
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+)
+
+type approveOptions struct {
+	items  []int
+	yes    bool
+	reason string
+}
+
+func (c *command) approveCommand() *cobra.Command {
+	var o approveOptions
+	cmd := &cobra.Command{
+		Use:   "approve ROLLOUT [STEP]",
+		Short: "Say yes to an approval step that a rollout waits for",
+		Long: `approve says yes to an approval step: to STEP or, without it, to the one that
+the rollout waits for. Where items of its checklist are not confirmed, it asks
+item by item, and then for the approval. --item confirms single items and does
+not approve; --yes confirms all that are left, and approves. Told is what is
+missing then, because more people have to approve.`,
+		Example: `  golive approve 0199c6d2-1a2b
+  golive approve 0199c6d2-1a2b go-ahead --reason "the backup is fresh"
+  golive approve 0199c6d2-1a2b go-ahead --item 1 --item 3
+  golive approve 0199c6d2-1a2b --yes`,
+		Args: arguments(1, 2, "the id of a rollout, or its beginning, and at most one step"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case o.yes && len(o.items) > 0:
+				return misused(cmd, "--item and --yes exclude each other: --yes confirms all items, and approves")
+			case slices.ContainsFunc(o.items, func(item int) bool { return item < 1 }):
+				return misused(cmd, "--item must be the number of an item, from 1")
+			}
+			return c.approve(cmd.Context(), args[0], strings.Join(args[1:], ""), o)
+		},
+	}
+	cmd.Flags().IntSliceVar(&o.items, "item", nil, "confirm this item of the checklist, from 1; can be repeated")
+	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "confirm all items that are left, and approve, without asking")
+	cmd.Flags().StringVar(&o.reason, "reason", "", reasonUsage)
+	return cmd
+}
+
+func (c *command) rejectCommand() *cobra.Command {
+	var q orchestrator.StepRequest
+	cmd := &cobra.Command{
+		Use:   "reject ROLLOUT [STEP]",
+		Short: "Say no to an approval step that a rollout waits for",
+		Long: `reject says no to an approval step: to STEP or, without it, to the one that the
+rollout waits for. The rollout has failed then: golive retry asks again, golive
+abort ends it.`,
+		Example: `  golive reject 0199c6d2-1a2b --reason "not on a Friday"
+  golive reject 0199c6d2-1a2b go-ahead`,
+		Args: arguments(1, 2, "the id of a rollout, or its beginning, and at most one step"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.RolloutRequest, q.Step = c.about(args[0], q.Reason), strings.Join(args[1:], "")
+			v, err := ask(cmd.Context(), c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutView, error) {
+				return client.Reject(ctx, q)
+			})
+			if err != nil {
+				return err
+			}
+			return c.print(v, func(w io.Writer) { printRejected(w, v.State, q.Step) })
+		},
+	}
+	cmd.Flags().StringVar(&q.Reason, "reason", "", reasonUsage)
+	return cmd
+}
+
+// printRejected tells what comes of a no.
+func printRejected(w io.Writer, s rollout.State, step string) {
+	if step == "" {
+		step = s.Event.Step
+	}
+	fmt.Fprintf(w, "%s of rollout %s is rejected\n", step, s.ID)
+	if s.Status == rollout.Failed {
+		fmt.Fprintf(w, "The rollout has failed. To ask again: golive retry %s; to end it: golive abort %[1]s\n", s.ID)
+	}
+}
+
+// approve says yes to an approval, after all that has to be confirmed before.
+func (c *command) approve(ctx context.Context, id, step string, o approveOptions) error {
+	r, err := c.reach(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	client := orchestrator.NewClient(r.Conn())
+	found, err := client.Show(ctx, orchestrator.RolloutRequest{Rollout: id})
+	if err != nil {
+		return err
+	}
+	asked, waits := waitingFor(found.State)
+	if step != "" {
+		asked, waits = found.Step(step)
+		waits = waits && asks(asked)
+	} else {
+		step = asked.ID
+	}
+	q := orchestrator.ApproveRequest{StepRequest: orchestrator.StepRequest{RolloutRequest: c.about(found.ID, o.reason), Step: step}}
+	var open []int
+	if waits {
+		open = asked.Approval.Unconfirmed()
+	}
+	switch {
+	case len(o.items) > 0:
+		return c.confirm(ctx, client, q, o.items, false)
+	case o.yes || len(open) == 0: // or the API tells why it cannot be approved
+		return c.confirm(ctx, client, q, open, true)
+	case c.keys == nil:
+		return unconfirmed(found.State, asked)
+	}
+	return c.approveHere(ctx, client, q, found.State, asked)
+}
+
+// confirm confirms items of a checklist and, if that is wanted, approves.
+func (c *command) confirm(ctx context.Context, client *orchestrator.Client, q orchestrator.ApproveRequest, items []int, whole bool) error {
+	if whole {
+		items = append(slices.Clone(items), 0)
+	}
+	var last orchestrator.RolloutView
+	for _, q.Item = range items {
+		var err error
+		if last, err = client.Approve(ctx, q); err != nil {
+			return err
+		}
+	}
+	return c.printApproved(last, q.Step)
+}
+
+// approveHere asks the person at the terminal item by item, and then for the approval.
+func (c *command) approveHere(ctx context.Context, client *orchestrator.Client, q orchestrator.ApproveRequest, s rollout.State, step rollout.Step) error {
+	story := c.story()
+	story.tellApproval(s, step)
+	var last orchestrator.RolloutView
+	asking := newQuestion(c.prompter(), step, func(text string) { story.line(plain, text) }, func(ctx context.Context, v vote) (rollout.State, error) {
+		q, err := q, error(nil)
+		if q.Item = v.item; v.no {
+			if v.reason != "" {
+				q.Reason = v.reason
+			}
+			last, err = client.Reject(ctx, q.StepRequest)
+		} else {
+			last, err = client.Approve(ctx, q)
+		}
+		return last.State, err
+	})
+	came, err := asking.put(ctx)
+	switch {
+	case ctx.Err() != nil, came == unanswered && err == nil:
+		return &failure{code: codePerson, exit: exitPerson, message: fmt.Sprintf("%s of rollout %s is not approved: it still waits", step.ID, s.ID),
+			hint: answerWith(s.ID, step.ID)}
+	case err != nil:
+		return err
+	case came == rejected:
+		return c.print(last, func(w io.Writer) { printRejected(w, last.State, step.ID) })
+	}
+	return c.printApproved(last, step.ID)
+}
+
+// tellApproval shows an approval that waits, as it stands.
+func (s *story) tellApproval(r rollout.State, step rollout.Step) {
+	a := step.Approval
+	s.say(yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, flat(a.Text), tellMissing(r, step))
+	for i, item := range a.Checklist {
+		done := ""
+		for _, v := range a.Confirmed {
+			if v.Item == i+1 {
+				done = ", confirmed by " + v.By
+			}
+		}
+		s.say(plain, " ", " %2d. %s%s", i+1, item, done)
+	}
+}
+
+// unconfirmed refuses to approve what has items that nobody has confirmed.
+func unconfirmed(s rollout.State, step rollout.Step) *failure {
+	f := &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("the checklist of %s of rollout %s is not confirmed", step.ID, s.ID)}
+	open := step.Approval.Unconfirmed()
+	for _, item := range open {
+		f.message += fmt.Sprintf("\nitem %d: %s", item, oneLine(step.Approval.Checklist[item-1]))
+	}
+	f.hint = fmt.Sprintf("confirm one: golive approve %s %s --item %d\nconfirm all, and approve: golive approve %[1]s %[2]s --yes", s.ID, step.ID, open[0])
+	return f
+}
+
+// printApproved tells how an approval stands after somebody has answered.
+func (c *command) printApproved(v orchestrator.RolloutView, id string) error {
+	return c.print(v, func(w io.Writer) {
+		if id == "" {
+			id = v.Event.Step
+		}
+		step, known := v.Step(id)
+		switch {
+		case !known || step.Approval == nil:
+			fmt.Fprintf(w, "rollout %s: done\n", v.ID)
+		case asks(step):
+			fmt.Fprintf(w, "%s of rollout %s still waits: %s\n", id, v.ID, tellMissing(v.State, step))
+		case step.Status == rollout.StepDone:
+			fmt.Fprintf(w, "%s of rollout %s is approved by %s: the rollout goes on\n", id, v.ID, tellVotes(step.Approval.Approved))
+		default:
+			fmt.Fprintf(w, "%s of rollout %s is %s\n", id, v.ID, step.Status)
+		}
+	})
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Words about commands and checks, which agents do on hosts.
+
+// lastLines is how many lines of what a host has written a story shows.
+const lastLines = 5
+
+// tellWork is what a command or check does, and where: on the hosts that can do it now, if
+// they are known.
+func tellWork(w rollout.Work, hosts []string, known bool) string {
+	labels := make([]string, 0, len(w.On))
+	for _, key := range slices.Sorted(maps.Keys(w.On)) {
+		labels = append(labels, key+"="+w.On[key])
+	}
+	text := "run"
+	if w.Check {
+		text = "check"
+	}
+	switch with := strings.Join(labels, ", "); {
+	case with == "" && len(hosts) > 0:
+		text += " on one of " + some(hosts)
+	case with == "":
+		text += " on any one host"
+	case len(hosts) > 0:
+		text += " on " + some(hosts) + " (" + with + ")"
+	default:
+		text += " on hosts with " + with
+	}
+	if known && len(hosts) == 0 {
+		text += ", of which none is there"
+	}
+	switch {
+	case w.Need.Hosts > 0:
+		text += fmt.Sprintf(", %d must succeed", w.Need.Hosts)
+	case w.Need.Percent > 0:
+		text += fmt.Sprintf(", %d %% must succeed", w.Need.Percent)
+	}
+	if w.AtOnce > 0 {
+		text += fmt.Sprintf(", %d at once", w.AtOnce)
+	}
+	return text
+}
+
+// some are the first of names, and how many more there are.
+func some(names []string) string {
+	const most = 5
+	if more := len(names) - most; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// tellHosts is on how many hosts a command or check has been done; empty when that is not
+// known.
+func tellHosts(hosts []protocol.Host) string {
+	done := 0
+	for _, h := range hosts {
+		if h.Status == protocol.HostDone {
+			done++
+		}
+	}
+	switch {
+	case len(hosts) == 0:
+		return ""
+	case done == len(hosts):
+		return plural(done, "host")
+	}
+	return fmt.Sprintf("%d of %s", done, plural(len(hosts), "host"))
+}
+
+// failedHosts are those on which it was begun, and has not succeeded.
+func failedHosts(hosts []protocol.Host) []protocol.Host {
+	return slices.DeleteFunc(slices.Clone(hosts), func(h protocol.Host) bool {
+		return h.Status != protocol.HostFailed && h.Status != protocol.HostLost
+	})
+}
+
+// tellHost is what came of a host, in a few words.
+func tellHost(h protocol.Host) string {
+	text := string(h.Status)
+	if h.Exit != nil && *h.Exit != 0 {
+		text += fmt.Sprintf(", exit code %d", *h.Exit)
+	}
+	if !h.Ended.IsZero() && !h.Started.IsZero() {
+		text += " after " + took(h.Ended.Sub(h.Started))
+	}
+	if why := strings.Join(nonEmpty(h.Error, h.Note), ", "); why != "" {
+		text += ": " + oneLine(why)
+	}
+	return text
+}
+
+// lastOf are the last lines of what a host has written, without anything that would move the
+// cursor.
+func lastOf(output string, most int) []string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if line = bare(line); strings.TrimSpace(line) != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines[max(0, len(lines)-most):]
+}
+
+// bare is a line without characters that are for terminals.
+func bare(line string) string {
+	line = strings.ReplaceAll(escapes.ReplaceAllString(strings.TrimRight(line, "\r\n"), ""), "\t", "    ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, line)
+}
+
+// changeWork shows a change of a command or check.
+func (s *story) changeWork(step rollout.Step) {
+	lasted := took(step.Ended.Sub(step.Started))
+	begun, done, broke := workWords(step.Kind, step.Revert)
+	on := tellHosts(step.Hosts)
+	switch step.Status {
+	case rollout.StepRunning:
+		if step.Cancelled {
+			begun = "is told to stop"
+		}
+		s.say(plain, "→", "%s %s%s", step.ID, begun, attempt(step))
+		return
+	case rollout.StepDone, rollout.StepReverted:
+		if on != "" {
+			done += " on " + on
+		}
+		s.say(green, "✓", "%s %s (%s%s)", step.ID, done, lasted, note(step))
+	case rollout.StepRetrying:
+		s.say(yellow, "✗", "%s %s (%s): %s: attempt %d %s", step.ID, broke, lasted, step.Error, step.Attempt+1, nextTry(step))
+	case rollout.StepFailed:
+		s.say(red, "✗", "%s %s (%s): %s", step.ID, broke, lasted, step.Error)
+	default:
+		return
+	}
+	s.failedHosts(step.Hosts)
+}
+
+// workWords say that a command or check has begun, is done, and has failed.
+func workWords(kind rollout.Kind, revert bool) (begun, done, broke string) {
+	switch {
+	case revert:
+		return "is being undone", "is undone", "could not be undone"
+	case kind == rollout.Check:
+		return "is being checked", "holds", "does not hold"
+	}
+	return "runs", "is done", "has failed"
+}
+
+// changeWorkAttempt shows the end of an attempt after which a command or check has gone on
+// at once.
+func (s *story) changeWorkAttempt(step rollout.Step, e rollout.Event) {
+	_, done, broke := workWords(step.Kind, e.Revert)
+	switch {
+	case e.Type == rollout.StepAnswered:
+		s.say(green, "✓", "%s %s", step.ID, done)
+	case e.Type == rollout.StepBroke && e.Answer != nil && e.Answer.Error != nil:
+		text := ""
+		if e.Revert == step.Revert {
+			text = fmt.Sprintf(": attempt %d at once", step.Attempt)
+		}
+		s.say(yellow, "✗", "%s %s: %s%s", step.ID, broke, e.Answer.Error, text)
+		s.failedHosts(e.Answer.Hosts)
+	}
+}
+
+// failedHosts shows what came of the hosts that have failed, and what they wrote last.
+func (s *story) failedHosts(hosts []protocol.Host) {
+	for _, h := range failedHosts(hosts) {
+		s.say(red, " ", "✗ %s: %s", h.Name, tellHost(h))
+		for _, line := range lastOf(h.Output, lastLines) {
+			s.say(dim, " ", "  %s | %s", h.Name, line)
+		}
+	}
+}
+
+// printHosts tells what agents have done, by step.
+func printHosts(w io.Writer, r orchestrator.RolloutStory) {
+	var rows [][]string
+	for _, step := range r.Steps {
+		for _, h := range step.Hosts {
+			rows = append(rows, append([]string{step.ID}, rowOf(h)...))
+		}
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+		columns(w, []string{"STEP", "HOST", "STATUS", "EXIT", "TOOK", "REMARK"}, rows)
+		fmt.Fprintf(w, "What they wrote: golive show %s --hosts %s\n", r.ID, rows[0][0])
+	}
+}
+
+func rowOf(h protocol.Host) []string {
+	exit, lasted := "-", "-"
+	if h.Exit != nil {
+		exit = fmt.Sprint(*h.Exit)
+	}
+	switch {
+	case h.Started.IsZero():
+	case h.Ended.IsZero():
+		lasted = took(time.Since(h.Started))
+	default:
+		lasted = took(h.Ended.Sub(h.Started))
+	}
+	return []string{h.Name, string(h.Status), exit, lasted, orDash(oneLine(strings.Join(nonEmpty(h.Error, h.Note), ", ")))}
+}
+
+// showHosts prints what agents have done for a step, and the end of what they wrote.
+func (c *command) showHosts(ctx context.Context, q orchestrator.HostsRequest) error {
+	hosts, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) ([]protocol.Host, error) {
+		return client.Hosts(ctx, q)
+	})
+	if err != nil {
+		return err
+	}
+	if hosts == nil {
+		hosts = []protocol.Host{}
+	}
+	return c.print(hosts, func(w io.Writer) {
+		if len(hosts) == 0 {
+			fmt.Fprintf(w, "No agent has begun %s yet.\n", q.Step)
+			return
+		}
+		var rows [][]string
+		for _, h := range hosts {
+			rows = append(rows, rowOf(h))
+		}
+		columns(w, []string{"HOST", "STATUS", "EXIT", "TOOK", "REMARK"}, rows)
+		for _, h := range hosts {
+			printOutput(w, h)
+		}
+	})
+}
+
+// printOutput prints the end of what a host has written, as it has, but for what would move
+// the cursor.
+func printOutput(w io.Writer, h protocol.Host) {
+	if h.Output == "" {
+		return
+	}
+	fmt.Fprintf(w, "\n%s:\n", h.Name)
+	if h.Cut {
+		fmt.Fprintln(w, "  …")
+	}
+	for line := range strings.Lines(h.Output) {
+		fmt.Fprintf(w, "  %s\n", bare(line))
+	}
+}

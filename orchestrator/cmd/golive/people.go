@@ -1,0 +1,188 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Words about approvals.
+
+// waitingFor is the approval that a rollout waits for; false if there is none.
+func waitingFor(s rollout.State) (rollout.Step, bool) {
+	i := slices.IndexFunc(s.Steps, asks)
+	if i < 0 {
+		return rollout.Step{}, false
+	}
+	return s.Steps[i], true
+}
+
+// asks reports whether a step waits for people to approve it.
+func asks(step rollout.Step) bool {
+	return step.Kind == rollout.Approving && step.Status == rollout.StepRunning && step.Approval != nil
+}
+
+// approvers are those who may approve.
+func approvers(a rollout.Approval) string {
+	if len(a.Policy.By) == 0 {
+		return "somebody"
+	}
+	return either(a.Policy.By)
+}
+
+// either names all of which one is meant.
+func either(names []string) string {
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " or " + names[n-1]
+	}
+	return strings.Join(names, "")
+}
+
+// howMany is how many people have to approve.
+func howMany(a rollout.Approval) int { return max(a.Policy.Count, 1) }
+
+// tellMissing is what an approval that waits still needs, and from whom.
+func tellMissing(s rollout.State, step rollout.Step) string {
+	a := step.Approval
+	var all []string
+	if open := a.Unconfirmed(); len(open) > 0 {
+		all = append(all, fmt.Sprintf("%d of %s confirmed", len(a.Checklist)-len(open), plural(len(a.Checklist), "item")))
+	}
+	have := fmt.Sprintf("%d of %d have approved", len(a.Approved), howMany(*a))
+	return strings.Join(append(all, have, mayStill(s, *a)), ", ")
+}
+
+// mayStill tells who may approve that has not.
+func mayStill(s rollout.State, a rollout.Approval) string {
+	var not []string
+	for _, v := range a.Approved {
+		not = append(not, v.By)
+	}
+	if a.Policy.NotStarter && s.By != "" && !slices.Contains(not, s.By) {
+		not = append(not, s.By)
+	}
+	switch may := slices.DeleteFunc(slices.Clone(a.Policy.By), func(by string) bool { return slices.Contains(not, by) }); {
+	case len(may) > 0:
+		return either(may) + " may"
+	case len(a.Policy.By) > 0:
+		return "and nobody else may"
+	case len(not) > 0:
+		return "anybody may but " + either(not)
+	}
+	return "anybody may"
+}
+
+// tellApproval is what an approval waits for, on one line.
+func tellApproval(s rollout.State, step rollout.Step) string {
+	a := step.Approval
+	text := approvers(*a) + " to approve: " + flat(a.Text)
+	if len(a.Unconfirmed()) > 0 || howMany(*a) > 1 {
+		text += " (" + tellMissing(s, step) + ")"
+	}
+	return text
+}
+
+// answerWith are the commands that answer an approval, each on a line.
+func answerWith(id, step string) string {
+	return fmt.Sprintf("answer with: golive approve %s %s\nor with: golive reject %[1]s %[2]s", id, step)
+}
+
+// flat is text on one line, as a person would write it there.
+func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// tellVotes names those who have approved, and what they said.
+func tellVotes(votes []rollout.Vote) string {
+	var all []string
+	for _, v := range votes {
+		text := v.By
+		if v.Reason != "" {
+			text += " (" + v.Reason + ")"
+		}
+		all = append(all, text)
+	}
+	if n := len(all); n > 1 {
+		return strings.Join(all[:n-1], ", ") + " and " + all[n-1]
+	}
+	return strings.Join(all, "")
+}
+
+// tellQuestion is what an approval asks, and of whom, before it does.
+func tellQuestion(a rollout.Approval) string {
+	text := "ask " + approvers(a)
+	if n := howMany(a); n > 1 {
+		text = fmt.Sprintf("ask %d of %s", n, strings.Join(a.Policy.By, ", "))
+		if len(a.Policy.By) == 0 {
+			text = fmt.Sprintf("ask %d people", n)
+		}
+	}
+	if a.Policy.NotStarter {
+		text += ", not who has started it"
+	}
+	text += ": " + flat(a.Text)
+	if n := len(a.Checklist); n > 0 {
+		text += " (checklist of " + plural(n, "item") + ")"
+	}
+	return text
+}
+
+// changeApproval shows how an approval has begun, or ended.
+func (s *story) changeApproval(step rollout.Step) {
+	a := step.Approval
+	lasted := took(step.Ended.Sub(step.Started))
+	switch {
+	case step.Status == rollout.StepRunning:
+		text := fmt.Sprintf("%s: waits for %s to approve: %s", step.ID, approvers(*a), flat(a.Text))
+		if n := howMany(*a); n > 1 {
+			text = fmt.Sprintf("%s: waits for %d people, of %s, to approve: %s", step.ID, n, strings.Join(a.Policy.By, ", "), flat(a.Text))
+			if len(a.Policy.By) == 0 {
+				text = fmt.Sprintf("%s: waits for %d people to approve: %s", step.ID, n, flat(a.Text))
+			}
+		}
+		s.say(yellow, "?", "%s%s", text, attempt(step))
+		for i, item := range a.Checklist {
+			s.say(plain, " ", " %2d. %s", i+1, item)
+		}
+		if s.commands {
+			for line := range strings.Lines(answerWith(s.rollout, step.ID)) {
+				s.say(plain, " ", "%s", line)
+			}
+		}
+	case step.Status == rollout.StepDone:
+		s.say(green, "✓", "%s: approved by %s (%s)", step.ID, tellVotes(a.Approved), lasted)
+	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == rollout.CodeRejected:
+		s.say(red, "✗", "%s: %s (%s)", step.ID, step.Error.Message, lasted)
+	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == protocol.CodeCancelled:
+		s.say(yellow, "✗", "%s: nobody has to answer any more: %s", step.ID, step.Error.Message)
+	}
+}
+
+// said shows what a person has said to an approval that waits on; what has ended it is told
+// with its end. False if the event is about something else.
+func (s *story) said(r rollout.State) bool {
+	e := r.Event
+	step, _ := r.Step(e.Step)
+	switch e.Type {
+	case rollout.RejectedBy:
+	case rollout.ApprovedBy:
+		if asks(step) {
+			s.say(plain, "*", "%s%s (%s)", tellPerson(e), because(e), tellMissing(r, step))
+		}
+	case rollout.ItemConfirmed:
+		text := ""
+		if a := step.Approval; a != nil && e.Item >= 1 && e.Item <= len(a.Checklist) {
+			text = " (" + a.Checklist[e.Item-1] + ")"
+		}
+		s.say(plain, "*", "%s%s%s", tellPerson(e), text, because(e))
+	case rollout.Reminded:
+		if asks(step) {
+			s.say(yellow, "!", "%s still waits, since %s, for %s", e.Step, took(e.At.Sub(step.Started).Round(time.Second)), tellApproval(r, step))
+		}
+	default:
+		return false
+	}
+	return true
+}

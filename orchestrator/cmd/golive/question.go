@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// settles is how long a question waits, where its answer came too late, for the news of why.
+const settles = 3 * time.Second
+
+// vote is what a person says to an approval: yes, if nothing else.
+type vote struct {
+	item   int  // of the checklist that is confirmed, from 1; 0: it is about the whole
+	no     bool // it is rejected
+	reason string
+}
+
+// outcome is what has come of a question.
+type outcome int
+
+// The outcomes.
+const (
+	unanswered outcome = iota // left to others
+	approved                  // by this person
+	rejected                  // by this person
+	gone                      // somebody else was faster, or nobody has to answer any more
+)
+
+// question is an approval that waits, put to the person at the terminal.
+type question struct {
+	prompt *prompter
+	say    func(text string)                                  // above the prompt
+	vote   func(context.Context, vote) (rollout.State, error) // gives the rollout after it
+
+	mu      sync.Mutex
+	step    rollout.Step
+	changed chan struct{} // closed and replaced when there is news of the step
+}
+
+func newQuestion(p *prompter, step rollout.Step, say func(string), vote func(context.Context, vote) (rollout.State, error)) *question {
+	return &question{prompt: p, say: say, vote: vote, step: step, changed: make(chan struct{})}
+}
+
+// see takes in how the rollout stands.
+func (q *question) see(s rollout.State) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	step, known := s.Step(q.step.ID)
+	if !known || step.Approval == nil || step.Attempt == q.step.Attempt && asks(step) && votes(step) <= votes(q.step) {
+		return // it says nothing new
+	}
+	q.step = step
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+func votes(step rollout.Step) int { return len(step.Approval.Confirmed) + len(step.Approval.Approved) }
+
+func (q *question) now() (rollout.Step, <-chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.step, q.changed
+}
+
+// put asks for each item of the checklist that nobody has confirmed, and then for the
+// approval, until it is answered, here or elsewhere. An error is why an answer did not count.
+func (q *question) put(ctx context.Context) (outcome, error) {
+	first, _ := q.now()
+	for {
+		step, changed := q.now()
+		if !asks(step) || step.Attempt != first.Attempt {
+			return gone, nil
+		}
+		v, said, err := q.ask(ctx, step, changed)
+		switch {
+		case ctx.Err() != nil:
+			return unanswered, ctx.Err()
+		case errors.Is(err, context.Canceled): // there is news
+			continue
+		case err != nil || !said:
+			return unanswered, nil
+		}
+		after, err := q.vote(ctx, v)
+		var refused *protocol.ServiceError
+		switch {
+		case errors.As(err, &refused) && refused.Code == orchestrator.CodeConflict && q.settle(ctx, changed):
+			continue
+		case err != nil:
+			return unanswered, err
+		case v.no:
+			return rejected, nil
+		case v.item == 0:
+			return approved, nil
+		}
+		q.see(after)
+	}
+}
+
+// settle waits for news of the step; false says that there is none.
+func (q *question) settle(ctx context.Context, changed <-chan struct{}) bool {
+	t := time.NewTimer(settles)
+	defer t.Stop()
+	select {
+	case <-changed:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// ask asks for one thing; false says that the answer is left to others. It is canceled by
+// news of the step.
+func (q *question) ask(ctx context.Context, step rollout.Step, changed <-chan struct{}) (vote, bool, error) {
+	asking, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-asking.Done():
+		}
+	})
+	defer func() { cancel(); watching.Wait() }()
+	v, yes := vote{}, "approve"
+	if open := step.Approval.Unconfirmed(); len(open) > 0 {
+		v.item, yes = open[0], "confirm"
+		q.say(fmt.Sprintf("  %s, item %d of %d: %s", step.ID, v.item, len(step.Approval.Checklist), step.Approval.Checklist[v.item-1]))
+	}
+	for {
+		answer, err := q.prompt.ask(asking, fmt.Sprintf("  %s? [y = %s, n = reject, l = leave it to others] ", step.ID, yes))
+		switch {
+		case err != nil:
+			return v, false, err
+		case isYes(answer):
+			return v, true, nil
+		case isNo(answer):
+			v = vote{no: true}
+			v.reason, err = q.prompt.ask(asking, "  why? ")
+			return v, true, err
+		case strings.EqualFold(answer, "l") || strings.EqualFold(answer, "leave"):
+			return v, false, nil
+		}
+	}
+}
+
+func isYes(answer string) bool {
+	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
+}
+
+func isNo(answer string) bool {
+	return strings.EqualFold(answer, "n") || strings.EqualFold(answer, "no")
+}
+
+// voter sends what the person at this terminal says to an approval.
+func voter(client *orchestrator.Client, id, step string) func(context.Context, vote) (rollout.State, error) {
+	return func(ctx context.Context, v vote) (rollout.State, error) {
+		q := orchestrator.StepRequest{Step: step, RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: me(), Reason: v.reason}}
+		if v.no {
+			r, err := client.Reject(ctx, q)
+			return r.State, err
+		}
+		r, err := client.Approve(ctx, orchestrator.ApproveRequest{StepRequest: q, Item: v.item})
+		return r.State, err
+	}
+}
+
+// desk puts each approval that a rollout comes to to the person at the terminal, while it is
+// followed.
+type desk struct {
+	ask func(s rollout.State, step rollout.Step) *question
+	say func(text string)
+
+	open   *question
+	asking sync.WaitGroup
+}
+
+// see takes in how the rollout stands. It does not wait for answers.
+func (d *desk) see(ctx context.Context, s rollout.State) {
+	step, waits := waitingFor(s)
+	var before rollout.Step
+	if d.open != nil {
+		d.open.see(s)
+		before, _ = d.open.now()
+	}
+	if !waits || before.ID == step.ID && before.Attempt == step.Attempt && asks(before) {
+		return
+	}
+	q := d.ask(s, step)
+	d.open = q
+	d.asking.Go(func() {
+		switch came, err := q.put(ctx); {
+		case ctx.Err() != nil:
+		case err != nil:
+			d.say("! " + oneLine(explain(err).message))
+			d.say("  others answer with: golive approve " + s.ID + " " + step.ID)
+		case came == unanswered:
+			d.say("  answer later with: golive approve " + s.ID + " " + step.ID)
+		}
+	})
+}
+
+// attend has a follower ask the person at the terminal for approvals. Where nobody is there
+// to be asked it ends as soon as one waits; how the rollout can be gone on with is then said
+// by again, if it does not go on by itself.
+func (c *command) attend(f *follower, client *orchestrator.Client, again string) {
+	f.story.commands = false
+	p := c.prompter()
+	if p == nil {
+		f.person = func(s rollout.State, step rollout.Step) error { return waitsForPerson(s, step, again) }
+		return
+	}
+	say := func(text string) { f.story.line(yellow, text) }
+	f.desk = &desk{say: say, ask: func(s rollout.State, step rollout.Step) *question {
+		return newQuestion(p, step, func(text string) { f.story.line(plain, text) }, voter(client, s.ID, step.ID))
+	}}
+}
+
+// waitsForPerson is the failure of a command that has nobody to ask for an approval.
+func waitsForPerson(s rollout.State, step rollout.Step, again string) *failure {
+	f := &failure{code: codePerson, exit: exitPerson,
+		message: fmt.Sprintf("rollout %s of %s %s waits for a person: %s: %s", s.ID, s.Release.App, s.Release.Version, step.ID, tellApproval(s, step)),
+		hint:    answerWith(s.ID, step.ID)}
+	if again != "" {
+		f.hint = again + "\n" + f.hint
+		return f
+	}
+	f.hint += "\nthe rollout goes on then by itself: golive watch " + s.ID
+	return f
+}
