@@ -62,6 +62,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.todoSteps(sc)
 	s.drawnSteps(sc)
 	s.planSteps(sc)
+	s.upgradeSteps(sc)
 }
 
 func (s *scenario) begin() error {
