@@ -174,7 +174,7 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 	for _, step := range r.Steps {
 		text := step.Skipped
 		if step.Error != nil {
-			text = step.Error.Error()
+			text = whyFailed(step)
 		}
 		items, duration := step.Items, "-"
 		if seen, runs := r.Sightings[step.ID]; runs && step.Status == rollout.StepRunning {

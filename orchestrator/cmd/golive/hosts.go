@@ -148,6 +148,10 @@ func (s *story) changeWork(step rollout.Step) {
 	case rollout.StepRetrying:
 		s.say(yellow, "✗", "%s %s (%s): %s: attempt %d %s", step.ID, broke, lasted, step.Error, step.Attempt+1, nextTry(step))
 	case rollout.StepFailed:
+		if step.Error.Code == protocol.CodeCancelled {
+			s.say(yellow, "✗", "%s is stopped (%s): %s", step.ID, lasted, step.Error.Message)
+			break
+		}
 		s.say(red, "✗", "%s %s (%s): %s", step.ID, broke, lasted, step.Error)
 	default:
 		return

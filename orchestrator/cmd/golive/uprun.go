@@ -126,7 +126,7 @@ func failed(s rollout.State) *failure {
 	f := &failure{code: codeFailed, exit: exitFailed, hint: "golive show " + s.ID + " tells by whom and why",
 		message: fmt.Sprintf("rollout %s of %s %s %s", s.ID, s.Release.App, s.Release.Version, end)}
 	for _, step := range s.FailedSteps() {
-		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
+		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, whyFailed(step))
 	}
 	if s.Status == rollout.Reverted && s.Backward != nil && s.Backward.Reason != "" {
 		f.message += "\n" + s.Backward.Reason
