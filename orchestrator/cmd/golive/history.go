@@ -212,6 +212,11 @@ func toSay(s rollout.State) []string {
 	if s.Held() {
 		all = append(all, "go on with: golive deploy, in the folder of "+s.Release.App+" "+s.Release.Version)
 	}
+	if s.Status == rollout.Failed && s.Backward == nil && !s.TurnsBack() {
+		if lines := strings.Split(afterFailure(s), "\n"); len(lines) > 1 {
+			all = append(all, lines...)
+		}
+	}
 	return all
 }
 

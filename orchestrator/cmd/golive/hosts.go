@@ -32,8 +32,10 @@ func tellWork(w rollout.Work, hosts []string, known bool) string {
 		text = "check"
 	}
 	switch with := strings.Join(labels, ", "); {
-	case with == "" && len(hosts) > 0:
+	case with == "" && len(hosts) > 1:
 		text += " on one of " + some(hosts)
+	case with == "" && len(hosts) == 1:
+		text += " on " + hosts[0]
 	case with == "":
 		text += " on any one host"
 	case len(hosts) > 0:
