@@ -7,6 +7,9 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
+// byItself is by whom a rollout was taken backward for which nobody has asked.
+const byItself = "golive"
+
 // failed is what there is to say about a rollout that has not completed.
 func failed(s rollout.State) *failure {
 	back := s.Status == rollout.Failed && s.Backward != nil
@@ -22,7 +25,7 @@ func failed(s rollout.State) *failure {
 	for _, step := range s.FailedSteps() {
 		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, whyFailed(step))
 	}
-	if s.Status == rollout.Reverted && s.Backward != nil && s.Backward.Reason != "" {
+	if s.Status == rollout.Reverted && s.Backward != nil && s.Backward.By == byItself {
 		f.message += "\n" + s.Backward.Reason
 	}
 	switch {

@@ -214,6 +214,27 @@ func TestPlanOfAWorkflow(t *testing.T) {
 	}
 }
 
+func TestWhatHostsHaveDone(t *testing.T) {
+	var out bytes.Buffer
+	all := broken("1 of 3 hosts has failed", "web-1", "web-2:the disk is full", "web-3").Hosts
+	zero := 0
+	all[0].Exit, all[0].Note = &zero, "had been done already"
+	all[1].Cut = true
+	all[2].Status, all[2].Ended, all[2].Error = protocol.HostLost, noon.Add(time.Minute), "its agent has died"
+	story := orchestrator.RolloutStory{RolloutView: orchestrator.RolloutView{State: rollout.State{ID: "0199c6d2", Steps: []rollout.Step{
+		{ID: "todos/traffic", Kind: rollout.Traffic}, {ID: "copy", Kind: rollout.Command, Hosts: all},
+	}}}}
+	printHosts(&out, story)
+	out.WriteString("\n")
+	printResults(&out, "copy", all)
+	out.WriteString("\n")
+	printResults(&out, "smoke", nil)
+	golden(t, "hosts.txt", out.Bytes())
+	if got, want := onHosts(story.Steps[1]), "done on 1 of 3 hosts"; got != want {
+		t.Errorf("the remark is %q", got)
+	}
+}
+
 func TestPulsesOfAWorkflow(t *testing.T) {
 	copying := newPulse(rollout.Step{ID: "copy", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: 1, Started: noon, Work: &rollout.Work{}})
 	copying.take(orchestrator.Sighting{Sent: true, Waiting: "web-2 (1 of 2 hosts done)"})
