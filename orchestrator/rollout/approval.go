@@ -140,7 +140,7 @@ func (s *Step) withdraw(at time.Time, why string) {
 	s.Error = &protocol.ScriptError{Code: protocol.CodeCancelled, Message: why}
 }
 
-// waits says whom a question waits for, in words for people.
+// waitsForPeople says whom a question waits for, in words for people.
 func (s Step) waitsForPeople() string {
 	a := s.Approval
 	who := "somebody"

@@ -94,6 +94,14 @@ func answerWith(id, step string) string {
 // flat is text on one line, as a person would write it there.
 func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
 
+// whyFailed is why a step has failed. That it was rejected says it all.
+func whyFailed(step rollout.Step) string {
+	if step.Error.Code == rollout.CodeRejected {
+		return step.Error.Message
+	}
+	return step.Error.Error()
+}
+
 // tellVotes names those who have approved, and what they said.
 func tellVotes(votes []rollout.Vote) string {
 	var all []string

@@ -216,6 +216,7 @@ func TestApproveWithoutATerminal(t *testing.T) {
 		{"approve " + id + " --item 3", exitFailed, "there is no item 3"},
 		{"approve " + id + " todos/traffic", exitFailed, "asks nobody"},
 		{"approve " + id + " go-ahead --item 2", exitDone, "still waits: 1 of 2 items confirmed, 0 of 2 have approved, " + me() + " or bob may\n"},
+		{"approve " + id + " go-ahead --item 2", exitDone, "1 of 2 items confirmed"}, // twice is no error
 		{"history", exitDone, "waiting"},
 		{"status", exitDone, "  answer with: golive approve " + id + " go-ahead\n  or with: golive reject " + id + " go-ahead\n"},
 		{"show " + id, exitDone, "☐ not confirmed 1: the backup is fresh"},
