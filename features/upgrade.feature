@@ -72,6 +72,7 @@ Feature: an upgrade with a maintenance page
       """
     And a visitor of the shop sees "shop 1.0.0", answered with 200
     And the configuration of the shop is that of 1.0.0
-    When I press Ctrl-C
-    Then it ends with code 0
+    When I go back to where the shop is up
+    And I press Ctrl-C
+    Then it ends with code 1
     And no front end of the shop runs any more

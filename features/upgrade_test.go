@@ -23,6 +23,7 @@ import (
 type shop struct {
 	*scenario
 	door, port string // where its door is, and its front ends behind it
+	line       string // that has started golive
 
 	looking sync.WaitGroup
 	stop    context.CancelFunc // of those who look all the time; nil: nobody does
@@ -46,6 +47,7 @@ func (s *scenario) upgradeSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^I have brought version (\S+) of the shop live with "(golive.*)"$`, func(ctx context.Context, version, line string) error {
 		return errors.Join(p.up(ctx, line, version), p.endsWith(ctx, 0))
 	})
+	sc.Step(`^I go back to where the shop is up$`, func() error { return p.goBack(p.line) })
 	sc.Step(`^the smoke test of the front ends fails$`, func() error { return os.WriteFile(p.file("broken"), nil, 0o600) })
 	sc.Step(`^a visitor of the shop sees "(.*)", answered with (\d+)$`, p.sees)
 	sc.Step(`^visitors look at the shop all the time$`, p.lookAllTheTime)
@@ -88,7 +90,8 @@ func (p *shop) up(ctx context.Context, line, version string) error {
 			return err
 		}
 	}
-	return p.start(ctx, line+" "+folder, p.home(),
+	p.line = line + " " + folder
+	return p.start(ctx, p.line, p.home(),
 		"SHOP_MACHINE="+p.file(), "SHOP_DOOR=127.0.0.1:"+p.door, "SHOP_PORT="+p.port)
 }
 
