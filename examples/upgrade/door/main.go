@@ -25,7 +25,10 @@ import (
 	"github.com/golive-dev/golive/relay"
 )
 
-const requestTimeout = 5 * time.Second
+const (
+	requestTimeout = 5 * time.Second
+	patience       = 5 * time.Second // with an address that somebody else has
+)
 
 func main() { os.Exit(run()) }
 
@@ -40,7 +43,7 @@ func run() int {
 }
 
 // serve is the door until ctx ends.
-func serve(ctx context.Context) (err error) {
+func serve(ctx context.Context) error {
 	c := relay.FromEnvironment()
 	c.Name, c.Logger, c.RequestTimeout = "door", relay.StderrLogger(), requestTimeout
 	bus, err := relay.Connect(ctx, c)
@@ -48,14 +51,13 @@ func serve(ctx context.Context) (err error) {
 		return err
 	}
 	defer bus.Close()
-	listener, err := net.Listen("tcp", cmp.Or(os.Getenv("SHOP_DOOR"), "127.0.0.1:8480"))
+	listener, err := listen(ctx, cmp.Or(os.Getenv("SHOP_DOOR"), "127.0.0.1:8480"))
 	if err != nil {
-		return fmt.Errorf("%w: give another address in SHOP_DOOR", err)
+		return err
 	}
 	if err := frontEnds("boot"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, frontEnds("halt")) }()
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return serveHTTP(ctx, listener, passOn(bus)) })
 	both.Go(func() error { return bus.Serve(ctx, service("http://"+listener.Addr().String())) })
@@ -92,12 +94,36 @@ func passOn(bus *relay.Relay) http.Handler {
 	return proxy
 }
 
-// serveHTTP answers requests until ctx ends.
+// listen listens on an address, once the door of a golive that was killed has let go of it.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	for began := time.Now(); ; {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			return l, nil
+		}
+		if time.Since(began) > patience {
+			return nil, fmt.Errorf("%w: give another address in SHOP_DOOR", err)
+		}
+		select {
+		case <-time.After(patience / 100):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// serveHTTP answers requests until ctx ends. The front end stops before the address is free:
+// whoever takes that next starts one of its own.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: requestTimeout}
-	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	select {
+	case err := <-ended:
+		return errors.Join(err, frontEnds("halt"))
+	case <-ctx.Done():
 	}
-	return nil
+	err := errors.Join(frontEnds("halt"), s.Close())
+	<-ended
+	return err
 }
