@@ -1,5 +1,6 @@
 // Command door is what visitors of the shop come to: it passes their requests on to the front
-// end of this machine, and shows the maintenance page while there is none.
+// end of this machine, and shows the maintenance page while there is none, or while that says
+// that it cannot serve them.
 //
 // In this example it plays the machine as well: it starts the front end that is installed when
 // it starts itself, as a machine does that boots, and stops it in the end.
@@ -12,8 +13,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +20,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/golive-dev/golive/examples/upgrade/maintenance"
 	"github.com/golive-dev/golive/relay"
 )
 
@@ -82,16 +80,6 @@ func service(at string) relay.Service {
 			"ping": func(context.Context, *relay.Message) (any, error) { return at, nil },
 		},
 	}
-}
-
-// passOn passes requests on to the front end. Where none answers, the catalog tells why: it
-// is under maintenance, and until when.
-func passOn(bus *relay.Relay) http.Handler {
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "127.0.0.1:" + cmp.Or(os.Getenv("SHOP_PORT"), "8481")})
-	proxy.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
-		maintenance.Page(w, errors.Join(err, bus.Request(r.Context(), "catalog.list", nil, nil)))
-	}
-	return proxy
 }
 
 // listen listens on an address, once the door of a golive that was killed has let go of it.

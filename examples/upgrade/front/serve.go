@@ -7,16 +7,17 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/golive-dev/golive/examples/upgrade/maintenance"
 	"github.com/golive-dev/golive/relay"
 )
 
@@ -143,8 +144,7 @@ type article struct {
 func (f *front) articles(w http.ResponseWriter, r *http.Request, to ...relay.Option) {
 	var articles []article
 	if err := f.bus.Request(r.Context(), "catalog.list", nil, &articles, to...); err != nil {
-		fmt.Fprintf(os.Stderr, "no articles: %v\n", err)
-		maintenance.Page(w, err)
+		unavailable(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -153,6 +153,17 @@ func (f *front) articles(w http.ResponseWriter, r *http.Request, to ...relay.Opt
 		fmt.Fprintf(w, "<li>%s, %s\n", html.EscapeString(a.Name), html.EscapeString(f.price(a)))
 	}
 	fmt.Fprintf(w, "</ul>\n<p>shop %s\n", version)
+}
+
+// unavailable answers with 503, which becomes the maintenance page at the door, and while the
+// catalog is under maintenance with the time after which it is worth trying again.
+func unavailable(w http.ResponseWriter, err error) {
+	fmt.Fprintf(os.Stderr, "no articles: %v\n", err)
+	var answered *relay.Error
+	if errors.Is(err, relay.ErrMaintenance) && errors.As(err, &answered) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(answered.RetryAfter.Seconds()))))
+	}
+	http.Error(w, "no articles: "+err.Error(), http.StatusServiceUnavailable)
 }
 
 func (f *front) price(a article) string {
