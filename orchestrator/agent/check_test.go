@@ -56,7 +56,7 @@ func TestHTTPCheck(t *testing.T) {
 	for name, c := range map[string]struct {
 		codes []int
 		check release.Check
-		looks int // at least, if it has to be well for a while
+		looks int    // at least, if it has to be well for a while
 		error string // empty: well; URL stands for the site's
 	}{
 		"well":              {codes: []int{204}, looks: 1},
@@ -95,8 +95,8 @@ func TestHTTPCheck(t *testing.T) {
 			if got.Error != want || (got.Status == protocol.HostDone) != (want == "") || len(at) < c.looks || len(at) > c.looks && !lasting {
 				t.Errorf("%+v, %d looks", got, len(at))
 			}
-			first := slices.Index(c.codes, 503) + 1 // that was well, and all behind it
-			if lasting && at[len(at)-1].Sub(at[first]) < c.check.HealthyFor {
+			first := slices.Index(c.codes, 503) + 1                                         // that was well, and all behind it
+			if lasting && at[len(at)-1].Sub(at[first])+c.check.Pause < c.check.HealthyFor { // the last look counts until its end
 				t.Error("it was not well for so long")
 			}
 		})
