@@ -90,10 +90,12 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 	}
 	open := o.sight.ofApp(app)
 	busy := slices.IndexFunc(open, func(r journal.Record) bool { return !givesWay(r) })
-	if busy < 0 {
+	if busy < 0 || !q.Queue { // else what it requires may be on its way
 		if err := o.checkRequires(ctx, q.Release); err != nil {
 			return journal.Record{}, err
 		}
+	}
+	if busy < 0 {
 		if err := o.checkPlan(ctx, q, facts, open); err != nil {
 			return journal.Record{}, err
 		}

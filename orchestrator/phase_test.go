@@ -103,6 +103,10 @@ func TestAReleaseWaitsForTheOneItRequires(t *testing.T) {
 	}
 	filling := e.deploy(first)
 	start := next(e, "the start of the fill", fill)
+	for _, replace := range []bool{false, true} { // neither may end what it needs
+		_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: second, Replace: replace, By: "test"})
+		e.refused(err, orchestrator.CodeRequires, "requires that 0.0.2 has completed here")
+	}
 	queued := newID(t)
 	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: queued, Release: second, Queue: true, By: "test"})
 	e.must(err)

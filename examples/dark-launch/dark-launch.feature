@@ -83,8 +83,8 @@ Feature: a dark launch
     Then it ends with code 1
     And I am told:
       """
-      golive: error: rollout <id> of todo-app 0.0.2 is running: one app has one rollout at a time
-      golive: hint: golive show <id> tells how far it is; golive deploy --queue waits for its end, --replace aborts it
+      golive: error: todo-app 0.0.3 requires that 0.0.2 has completed here, which it has not
+      golive: hint: rollout <id> of it is running, bring it to its end: golive watch <id> tells how far it is; golive deploy --queue waits for it
       """
     When I start "golive deploy --queue" for version 0.0.3 of the dark launch
     Then the story tells "* rollout <id>: todo-app 0.0.3 is queued by …: it begins when the one before it has ended"
