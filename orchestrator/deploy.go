@@ -105,6 +105,9 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 		}, after)
 	}
 	if goesFurther(open[busy].State, q.Release) {
+		if err := o.checkPlan(ctx, q, facts, nil); err != nil {
+			return journal.Record{}, err
+		}
 		return o.further(ctx, q, open[busy])
 	}
 	if !q.Queue && !q.Replace {

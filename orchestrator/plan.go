@@ -100,7 +100,7 @@ func (o *Orchestrator) foretell(ctx context.Context, q PlanRequest) (PlanView, e
 	if len(failed) < len(open) {
 		failed = nil // as long as one is under way nobody gives way
 	}
-	g, err := o.ground(ctx, r, "", failed)
+	g, err := o.ground(ctx, r, q.Phase, "", failed)
 	if err != nil {
 		return PlanView{}, err
 	}
