@@ -87,7 +87,7 @@ func (s State) applyRejected(e Event) (State, error) {
 		return s, err
 	}
 	step.Approval.Rejected = &Vote{By: e.By, At: e.At, Reason: e.Reason}
-	message := "rejected by " + e.By
+	message := "by " + e.By
 	if e.Reason != "" {
 		message += ": " + e.Reason
 	}

@@ -49,8 +49,10 @@ then tells also what has changed.`,
   golive deploy --plan plan.json`,
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("nats") {
-				o.deploy = append(o.deploy, "--nats", c.nats)
+			for _, name := range []string{"nats", "creds", "context", "env"} {
+				if flag := cmd.Flags().Lookup(name); flag.Changed {
+					o.deploy = append(o.deploy, "--"+name, flag.Value.String())
+				}
 			}
 			if o.phase != "" {
 				o.deploy = append(o.deploy, "--phase", o.phase)

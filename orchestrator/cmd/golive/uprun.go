@@ -201,6 +201,7 @@ func (u *upRun) ruin(d death) *failure {
 // failed is gone on with, else a new one begins.
 func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	want := releaseOf(u.app.manifest)
+	replaced := "" // what gives way
 	page, err := u.client.List(ctx, orchestrator.ListRequest{App: want.App, Limit: 1})
 	if err != nil {
 		return rollout.State{}, err
@@ -221,7 +222,10 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 				return retried.State, err
 			}
 		case !found.Status.Final() && found.Status != rollout.Failed:
-			u.story.say(yellow, "*", "rollout %s of %s was under way, and golive.yaml has changed since: a new one takes its place", found.ID, found.Release.Version)
+			replaced = fmt.Sprintf("rollout %s of %s was under way: %s takes its place", found.ID, found.Release.Version, want.Version)
+			if found.Release.Version == want.Version {
+				replaced = fmt.Sprintf("rollout %s of %s was under way, and golive.yaml has changed since: a new one takes its place", found.ID, want.Version)
+			}
 		}
 	}
 	id, err := uuid.NewV7()
@@ -231,6 +235,9 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	begun, err := u.client.Deploy(ctx, orchestrator.DeployRequest{
 		Rollout: id.String(), Release: want, By: me(), Replace: true, AllowOlder: u.options.older,
 	})
+	if err == nil && replaced != "" {
+		u.story.say(yellow, "*", "%s", replaced)
+	}
 	return begun.State, err
 }
 
