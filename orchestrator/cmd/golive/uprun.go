@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -120,7 +121,8 @@ func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 	}
 	err := failed(last)
 	if last.Status == rollout.Failed && last.Backward == nil {
-		err.hint += ", or golive up again"
+		retry := "golive retry " + last.ID
+		err.hint = strings.Replace(err.hint, retry, retry+", or golive up again", 1)
 	}
 	if !u.options.once {
 		u.report(explain(err))
