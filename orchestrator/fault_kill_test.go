@@ -111,6 +111,7 @@ func (l *life) end(ctx context.Context, p *process, at orchestrator.Point, span 
 			rest(ctx, span/8)
 			_ = p.Process.Signal(syscall.SIGTERM) // it may have ended
 		case <-over.C:
+			_ = l.disturb(kills, p) // a folder that cannot be written to fails the test elsewhere
 			p.kill()
 			l.died(l.actor, p, "at a random moment")
 			return

@@ -43,7 +43,7 @@ func drawSeed(t *testing.T) uint64 {
 // ensemble is everything that is on the bus, and who looks at it.
 type ensemble struct {
 	*driver
-	servers, orchestrators, others []*actor
+	servers, orchestrators, agents, others []*actor
 }
 
 // assemble starts all processes of an environment.
