@@ -39,7 +39,7 @@ const verbLook = "look"
 // given is what an agent is and was given.
 type given struct {
 	Labels   map[string]string
-	Apps     int
+	Apps     []int
 	Versions int // of each app
 }
 
@@ -68,7 +68,7 @@ func (w *workplace) work(ctx context.Context) error {
 		return err
 	}
 	c := agent.Config{Conn: nc, Journal: j, Name: w.Name, Labels: w.Given.Labels, Environment: []string{envPart + "=" + string(told)}, Logger: w.log}
-	for n := range w.Given.Apps {
+	for _, n := range w.Given.Apps {
 		for v := range w.Given.Versions {
 			m, err := workManifest(filepath.Dir(w.Record), n, v+1)
 			if err != nil {
@@ -127,6 +127,9 @@ func (p part) run() int {
 		}()
 	}
 	rest(told, fate.takes)
+	if d.Step == longStep {
+		p.awaitGo(told)
+	}
 	exit, what := 0, ended
 	marker := filepath.Join(folder, "did-"+d.Rollout+"-"+d.Step)
 	switch {
@@ -160,6 +163,18 @@ func (p part) run() int {
 	return exit
 }
 
+// goFile is there once the programs of [longStep] may end.
+const goFile = "go"
+
+func (p part) awaitGo(ctx context.Context) {
+	for ctx.Err() == nil {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(p.Record), goFile)); err == nil {
+			return
+		}
+		rest(ctx, 20*time.Millisecond)
+	}
+}
+
 // fates is what becomes of a program.
 type fates struct {
 	calm, look           bool
@@ -189,6 +204,12 @@ const (
 	kindsOfWork
 )
 
+// lasting is an app whose one step, on all hosts, lasts until it may end.
+const (
+	lasting  = 1000
+	longStep = "long"
+)
+
 // workManifest is a version of an app as it was put on all hosts.
 func workManifest(folder string, n, version int) (*release.Manifest, error) {
 	self, err := os.Executable()
@@ -211,6 +232,12 @@ func workManifest(folder string, n, version int) (*release.Manifest, error) {
 	m := &release.Manifest{App: name, Version: v, Strategy: release.Parallel, Dir: folder, Path: filepath.Join(folder, release.FileName)}
 	backup := release.Step{Name: "backup", Command: command("backup"), Retries: 1, Backoff: 100 * time.Millisecond}
 	backup.Command.Status = true
+	if n == lasting {
+		m.Steps = []release.Step{{Name: longStep, On: web, Retries: 3, Backoff: 100 * time.Millisecond, Command: command(longStep)}, phase(protocol.Online)}
+		one.Migrations = nil
+		m.Services = []release.Service{one}
+		return m, nil
+	}
 	switch n % kindsOfWork {
 	case everything:
 		m.AutoRevert = version%2 == 0
