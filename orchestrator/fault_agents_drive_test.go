@@ -76,6 +76,7 @@ func (a *workApp) order(ctx context.Context, name string, q orchestrator.DeployR
 	var refusal *protocol.ServiceError
 	switch {
 	case errors.As(err, &refusal):
+		a.t.Logf("%s of %s was refused: %s", name, a.name, refusal.Message)
 		return "", nil
 	case err != nil:
 		return "", err

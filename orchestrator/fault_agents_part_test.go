@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -95,7 +96,8 @@ func (w *workplace) work(ctx context.Context) error {
 const calmFile = "calm"
 
 // run is the whole life of a program: it writes down what it does, fails now and then, is
-// killed now and then, and goes on when its agent is dead, or dies with it.
+// killed now and then, kills its agent now and then, and goes on when that is dead, or dies
+// with it.
 func (p part) run() int {
 	told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -114,12 +116,13 @@ func (p part) run() int {
 	if len(os.Args) > 2 {
 		d.Program.Verb = os.Args[2]
 	}
-	if err := w.note(d); err != nil {
-		return 2
-	}
 	_, err = os.Stat(filepath.Join(folder, calmFile))
 	fate := fates{calm: err == nil, look: d.Program.Verb == verbLook}
 	fate.draw()
+	w.kill(fate.first)
+	if err := w.note(d); err != nil {
+		return 2
+	}
 	if fate.frail {
 		go func() {
 			_, _ = os.Stdin.Read(make([]byte, 1)) // until there is no agent any more
@@ -160,7 +163,21 @@ func (p part) run() int {
 	if err := w.note(d); err != nil {
 		return 2
 	}
+	w.kill(fate.last)
 	return exit
+}
+
+// kill kills the agent that has started this program, if it shall be, and it lives.
+func (w *workplace) kill(shall bool) {
+	if agent := os.Getppid(); shall && instance(w.agent(), agent) == w.Name && w.note(deed{What: kills}) == nil {
+		_ = syscall.Kill(agent, syscall.SIGKILL)
+	}
+}
+
+// agent is the name of the agent that has started this program.
+func (w *workplace) agent() string {
+	name, _, _ := strings.Cut(w.Name, "/")
+	return name
 }
 
 // goFile is there once the programs of [longStep] may end.
@@ -180,6 +197,7 @@ type fates struct {
 	calm, look           bool
 	takes                time.Duration
 	frail, killed, fails bool
+	first, last          bool // it kills its agent before its first line, after its last
 }
 
 func (f *fates) draw() {
@@ -187,12 +205,13 @@ func (f *fates) draw() {
 	if f.calm {
 		return
 	}
-	if rand.N(8) == 0 {
+	if rand.N(4) == 0 {
 		f.takes = rand.N(1500 * time.Millisecond)
 	}
 	draw := rand.N(100)
 	f.frail = rand.N(3) == 0
 	f.killed = draw < 3
+	f.first, f.last = draw >= 94 && draw < 97, draw >= 97
 	f.fails = draw < 8 || f.look && draw < 35
 }
 
@@ -206,7 +225,7 @@ const (
 
 // lasting is an app whose one step, on all hosts, lasts until it may end.
 const (
-	lasting  = 1000
+	lasting  = 999
 	longStep = "long"
 )
 

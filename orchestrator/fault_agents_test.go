@@ -19,7 +19,7 @@ import (
 )
 
 // workApps are the apps that have steps of their own.
-var workApps = []int{0, 1, 2, 3, 4, 5}
+var workApps = []int{0, 1, 2, 3, 4, 5, 7, 8}
 
 // assembleAgents starts all processes of an environment with agents. One of them, the last, is
 // of none of the zones.
@@ -114,7 +114,9 @@ func (m *ensemble) livesOfAgents(seed uint64) []*life {
 	var all []*life
 	for i, a := range m.orchestrators {
 		l := &life{actor: a, rnd: rnd(i), from: 3 * time.Second, to: 8 * time.Second, rest: 400 * time.Millisecond, sleeps: i > 0}
-		if i == 0 {
+		if i > 0 {
+			l.from, l.to = 6*time.Second, 14*time.Second
+		} else {
 			points := orchestrator.Points()
 			for _, n := range l.rnd.Perm(len(points)) {
 				l.points = append(l.points, points[n])

@@ -101,7 +101,10 @@ func (l *life) end(ctx context.Context, p *process, at orchestrator.Point, span 
 		select {
 		case <-p.ended:
 			cause := "by itself"
-			if p.killed() {
+			switch {
+			case p.killed() && at == "":
+				cause = "by its program"
+			case p.killed():
 				cause = "at " + string(at)
 			}
 			l.died(l.actor, p, cause)
