@@ -83,8 +83,11 @@ func (j *judge) disturbed(agent string, until int) bool {
 // checkPrograms: an attempt is begun at most once on each host; no more hosts are at it at
 // the same time than the release allows, as far as agents lived and were awake.
 func (j *judge) checkPrograms() {
-	j.disturbances = make(map[string]int)
+	j.disturbances, j.killed = make(map[string]int), make(map[string]int)
 	for i, d := range j.deeds {
+		if d.What == kills {
+			j.killed[d.By] = i
+		}
 		if _, known := j.disturbances[d.By]; !known && (d.What == kills || d.What == sleeps) {
 			j.disturbances[d.By] = i
 		}
@@ -121,6 +124,8 @@ func (j *judge) checkPrograms() {
 		if n := entryOf(h, r.step).Work.AtOnce; n > 0 {
 			j.checkAtOnce(r, stints, n)
 		}
+		j.checkCast(h, r, stints)
+		j.checkLate(h, r, stints)
 	}
 }
 
@@ -148,6 +153,50 @@ func (j *judge) checkAtOnce(r run, stints []stint, most int) {
 		if len(hosts) > most {
 			j.find("attempt %d of %s (revert %t) of rollout %s ran on %d hosts at the same time, at most %d may", r.attempt, r.step, r.revert, r.rollout, len(hosts), most)
 		}
+	}
+}
+
+// checkCast: an attempt is done by the hosts that it was given to, and by one where any will
+// do.
+func (j *judge) checkCast(h []journal.Record, r run, stints []stint) {
+	hosts := make(map[string]bool)
+	for _, s := range stints {
+		hosts[s.Program.Host] = true
+	}
+	if len(hosts) > 1 && len(entryOf(h, r.step).Work.On) == 0 && !r.revert {
+		j.find("attempt %d of %s of rollout %s ran on %d hosts, one does it", r.attempt, r.step, r.rollout, len(hosts))
+	}
+	for _, record := range h {
+		e := record.State.Event
+		if e.Step != r.step || e.Attempt != r.attempt || e.Revert != r.revert || e.Answer == nil || len(e.Answer.Hosts) == 0 {
+			continue
+		}
+		for host := range hosts {
+			if !slices.ContainsFunc(e.Answer.Hosts, func(other protocol.Host) bool { return other.Name == host }) {
+				j.find("attempt %d of %s (revert %t) of rollout %s ran on %s, which it was not given to by the journal", r.attempt, r.step, r.revert, r.rollout, host)
+			}
+		}
+	}
+}
+
+// startTime is how long a program may take from its start to its first line.
+const startTime = 3 * time.Second
+
+// checkLate: no attempt begins on a host when the next one has begun, also where an agent has
+// slept meanwhile: it asks first. (The program of one that was killed may be slow to begin.)
+func (j *judge) checkLate(h []journal.Record, r run, stints []stint) {
+	for _, record := range h {
+		step, _ := record.State.Step(r.step)
+		if step.Attempt <= r.attempt {
+			continue
+		}
+		for _, s := range stints {
+			late := s.At.After(record.State.Event.At.Add(startTime))
+			if at, killed := j.killed[s.By]; late && (!killed || at > s.from) {
+				j.find("attempt %d of %s (revert %t) of rollout %s began on %s (by %s, %s) after the next one", r.attempt, r.step, r.revert, r.rollout, s.Program.Host, s.By, s.At.Format(time.RFC3339Nano))
+			}
+		}
+		return
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -190,6 +191,25 @@ func TestFaultJudgeOfAgentsFindsWhatIsWrong(t *testing.T) {
 		{"too many hosts at once", func(x *tale) {
 			x.move(x.lineOf(began, a, "stop-front", "web-2", "forward"), x.lineOf(ended, a, "stop-front", "web-1", "forward"))
 		}, "ran on 2 hosts at the same time, at most 1 may"},
+		{"a step of one host ran on two", func(x *tale) {
+			n := x.lineOf(began, a, "smoke", "web-1", verbLook)
+			again(x, n, "")
+			x.change(n+2, func(d *deed, p *program) { d.By, p.Host = "web-2/1", "web-2" })
+		}, "attempt 1 of smoke of rollout first ran on 2 hosts, one does it"},
+		{"a host took part that was not asked to", func(x *tale) {
+			n := x.lineOf(began, a, "ready", "web-2", verbLook)
+			again(x, n, "")
+			x.change(n+2, func(d *deed, p *program) { d.By, p.Host = "web-7/1", "web-7" })
+		}, "ran on web-7, which it was not given to by the journal"},
+		{"an attempt began after the next one", func(x *tale) {
+			n := slices.IndexFunc(x.histories[a], func(r journal.Record) bool { step, _ := r.State.Step("ready"); return step.Attempt == 1 })
+			x.alter(a, n, func(_ *rollout.State, step *rollout.Step) {
+				if step.ID == "ready" {
+					step.Attempt = 2
+				}
+			})
+			x.change(x.lineOf(began, a, "ready", "web-1", verbLook), func(d *deed, _ *program) { d.At = d.At.Add(2 * startTime) })
+		}, "attempt 1 of ready (revert false) of rollout first began on web-1"},
 		{"undone in the wrong order", func(x *tale) {
 			x.move(x.lineOf(began, b, "stop-front", "web-1", "backward"), x.lineOf(began, b, "backup", "web-1", "backward"))
 		}, "the revert of stop-front began (by web-1/1) before that of backup was done"},
