@@ -392,8 +392,10 @@ func (j *judge) checkBarrierBack(h []journal.Record, all []stint, a, b rollout.S
 func (j *judge) checkUndone(h []journal.Record, all []stint, step rollout.Step) {
 	id := h[0].State.ID
 	begun := make(map[string]bool) // hosts, as the journal says: a program may be killed before its first line
+	silent := false                // the journal does not say it of all attempts
 	for _, r := range h {
 		if e := r.State.Event; e.Step == step.ID && !e.Revert && e.Answer != nil {
+			silent = silent || e.Answer.Error != nil && e.Answer.Error.Code == protocol.CodeTimeout
 			for _, host := range e.Answer.Hosts {
 				begun[host.Name] = begun[host.Name] || !host.Started.IsZero()
 			}
@@ -414,20 +416,10 @@ func (j *judge) checkUndone(h []journal.Record, all []stint, step rollout.Step) 
 				j.find("rollout %s: %s ran on %s (by %s) after its revert had begun there", id, step.ID, s.Program.Host, s.By)
 			}
 		}
-		if !ran && !j.everDisturbed(back.Program.Host) {
+		if !ran && !silent {
 			j.find("rollout %s: %s was undone on %s, where it was never begun", id, step.ID, back.Program.Host)
 		}
 	}
-}
-
-// everDisturbed reports whether any agent of a host was killed or put to sleep.
-func (j *judge) everDisturbed(host string) bool {
-	for agent := range j.disturbances {
-		if strings.HasPrefix(agent, host+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 // checkHosts: the journal says of hosts what their programs say.

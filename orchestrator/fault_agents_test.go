@@ -21,8 +21,8 @@ import (
 // workApps are the apps that have steps of their own.
 var workApps = []int{0, 1, 2, 3, 4, 5, 7, 8}
 
-// assembleAgents starts all processes of an environment with agents. One of them, the last, is
-// of none of the zones.
+// assembleAgents starts all processes of an environment with agents. The first of them, which
+// does what any one host may do where it can, is of none of the zones.
 func assembleAgents(t *testing.T, orchestrators, agents int, apps []int, versions int) *ensemble {
 	t.Helper()
 	c := newCast(t)
@@ -34,7 +34,7 @@ func assembleAgents(t *testing.T, orchestrators, agents int, apps []int, version
 	}
 	for i := range agents {
 		g := given{Labels: map[string]string{"role": "web", "zone": "a"}, Apps: apps, Versions: versions}
-		if i == agents-1 {
+		if i == 0 {
 			delete(g.Labels, "zone")
 		}
 		m.agents = append(m.agents, c.actor(part{Kind: anAgent, Name: fmt.Sprint("web-", i+1), Given: g}))
@@ -67,8 +67,7 @@ func TestFaultsOfAgents(t *testing.T) {
 	for _, l := range m.livesOfAgents(seed) {
 		dying.Go(func() error { return l.lives(faults) })
 	}
-	last := m.agents[len(m.agents)-1]
-	dying.Go(func() error { return last.sleeps(faults, rand.New(rand.NewPCG(seed, 30))) })
+	dying.Go(func() error { return m.agents[0].sleeps(faults, rand.New(rand.NewPCG(seed, 30))) })
 	driving, _ := errgroup.WithContext(ctx)
 	for _, n := range workApps {
 		driving.Go(func() error { return m.workApp(n, seed).drive(ctx, faults, versions) })
@@ -124,7 +123,7 @@ func (m *ensemble) livesOfAgents(seed uint64) []*life {
 		}
 		all = append(all, l)
 	}
-	for i, a := range m.agents[:len(m.agents)-1] {
+	for i, a := range m.agents[1:] {
 		all = append(all, &life{actor: a, rnd: rnd(10 + i), from: 2 * time.Second, to: 9 * time.Second, rest: 500 * time.Millisecond})
 	}
 	return append(all, &life{actor: m.servers[0], rnd: rnd(20), from: 6 * time.Second, to: 14 * time.Second, rest: 300 * time.Millisecond})
@@ -141,7 +140,7 @@ func (a *actor) sleeps(ctx context.Context, rnd *rand.Rand) error {
 				return err
 			}
 		}
-		rest(ctx, 500*time.Millisecond+time.Duration(rnd.Int64N(int64(2*time.Second))))
+		a.awaitProgram(ctx, p, 3*time.Second)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -162,6 +161,30 @@ func (a *actor) sleeps(ctx context.Context, rnd *rand.Rand) error {
 			p.kill()
 			a.died(a, p, "at a random moment")
 		}
+	}
+}
+
+// awaitProgram blocks until an agent has begun with a step that it does alone, but not for
+// longer than so.
+func (a *actor) awaitProgram(ctx context.Context, p *process, atMost time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	by := instance(a.Name, p.Process.Pid)
+	for known := -1; ctx.Err() == nil; rest(ctx, 10*time.Millisecond) {
+		data, err := os.ReadFile(a.record)
+		if err != nil {
+			continue
+		}
+		alone := 0
+		for line := range strings.Lines(string(data)) {
+			if strings.Contains(line, `"`+by+`"`) && (strings.Contains(line, `"step":"backup"`) || strings.Contains(line, `"step":"smoke"`)) {
+				alone++
+			}
+		}
+		if known >= 0 && alone > known {
+			return
+		}
+		known = alone
 	}
 }
 

@@ -37,9 +37,9 @@ type judge struct {
 	evidence
 	found []string
 
-	runs         map[run][]int   // of scripts: the indexes of their deeds
-	stints       []stint         // of programs, in the order in which they began
-	disturbances map[string]int  // of agents' instances: the index of the first line that tells of it
+	runs         map[run][]int  // of scripts: the indexes of their deeds
+	stints       []stint        // of programs, in the order in which they began
+	disturbances map[string]int // of agents' instances: the index of the first line that tells of it
 	killed       map[string]int // instances of agents: the same, of those that were killed
 }
 
