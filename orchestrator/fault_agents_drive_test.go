@@ -76,7 +76,6 @@ func (a *workApp) order(ctx context.Context, name string, q orchestrator.DeployR
 	var refusal *protocol.ServiceError
 	switch {
 	case errors.As(err, &refusal):
-		a.t.Logf("%s of %s was refused: %s", name, a.name, refusal.Message)
 		return "", nil
 	case err != nil:
 		return "", err
@@ -141,16 +140,29 @@ func (a *workApp) say(ctx context.Context, id string, step rollout.Step) error {
 
 // undo takes a rollout backward; it names it, so that it may be repeated.
 func (a *workApp) undo(ctx context.Context, id string) {
-	_ = a.command(ctx, "backward", func(ctx context.Context) error {
+	err := a.command(ctx, "backward", func(ctx context.Context) error {
 		_, err := a.client.Backward(ctx, orchestrator.BackwardRequest{App: a.name, Rollout: id, By: "test"})
 		return err
 	})
+	if err == nil { // what was seen may be behind
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		a.await(ctx, id, func(s rollout.State) bool { return s.Backward != nil })
+	}
 }
 
 // once brings one version, and sees to it until it has ended.
 func (a *workApp) once(ctx context.Context) error {
 	id, _, err := a.bringNext(ctx)
-	if err != nil || id == "" {
+	if err != nil {
+		return err
+	}
+	if id == "" { // another one is under way
+		for _, s := range a.open() {
+			if err == nil && s.Release.App == a.name {
+				_, err = a.see(ctx, s.ID, false)
+			}
+		}
 		rest(ctx, 100*time.Millisecond)
 		return err
 	}
