@@ -124,7 +124,11 @@ func (m *ensemble) livesOfAgents(seed uint64) []*life {
 		all = append(all, l)
 	}
 	for i, a := range m.agents[1:] {
-		all = append(all, &life{actor: a, rnd: rnd(10 + i), from: 2 * time.Second, to: 9 * time.Second, rest: 500 * time.Millisecond})
+		l := &life{actor: a, rnd: rnd(10 + i), from: 2 * time.Second, to: 9 * time.Second, rest: 500 * time.Millisecond}
+		if *faultsFor > time.Minute {
+			l.away = protocol.AgentLease + 4*time.Second
+		}
+		all = append(all, l)
 	}
 	return append(all, &life{actor: m.servers[0], rnd: rnd(20), from: 6 * time.Second, to: 14 * time.Second, rest: 300 * time.Millisecond})
 }
