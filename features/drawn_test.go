@@ -41,7 +41,7 @@ func (s *scenario) startDrawn(ctx context.Context, line string, columns int, mor
 	if err != nil {
 		return err
 	}
-	t := &terminal{line: line, out: newScreen(), err: newScreen(), ended: make(chan struct{})}
+	t := &terminal{line: line, out: newScreen(), err: newScreen(), ended: make(chan struct{}), keys: other}
 	t.cmd = exec.Command(path, strings.Fields(line)[1:]...)
 	t.cmd.Dir, t.cmd.Env, t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = s.home(), env, pseudo, pseudo, pseudo
 	err = t.cmd.Start()
