@@ -114,53 +114,62 @@ Feature: what only a person can decide
     And search answers as version 1.0.0
 
   Scenario: who may is the business of the environment, and of its bus
-    Given a bus with the users ann, bob, cy
+    Given a bus with the users ann, bob, cy, dan
     And the manifest of the app rules is:
       """
       app: shop
       version: 0.0.0
       environments:
         production:
-          approvals: {required: true, by: [ann, bob], count: 2, notStarter: true}
-        tests: {}
+          approvals: {required: true, by: [ann, bob, dan], count: 2, notStarter: true}
       """
     And an orchestrator is started as "golive serve --env production rules"
     And the manifest of the app shop also says:
       """
-      approvals: {by: [cy, ann], count: 1}
+      approvals: {by: [cy], count: 1}
       """
     And somebody starts the programs of the app shop
-    When cy runs "golive plan shop"
+    When ann runs "golive plan shop"
     Then it ends with code 5
-    And the answer holds "1 │ approval ask … - -"
-    When cy runs "golive deploy shop"
+    And the answer holds "1 │ approval ask 2 of ann, bob, dan, not who has started it: Shall shop 1.0.0 go live? - -"
+    When ann runs "golive deploy shop"
     Then it ends with code 5
-    And I am told this and more:
-      """
-      x
-      """
+    And the story tells "? approval: waits for 2 people, of ann, bob, dan, to approve: Shall shop 1.0.0 go live?"
     When cy runs "golive approve ROLLOUT"
     Then it ends with code 1
     And I am told:
       """
-      golive: error: cy x
+      golive: error: cy may not answer approval, that is for ann, bob, dan
+      golive: hint: golive show … tells who may
       """
     And cy asks golive in the name of bob to approve the rollout, and is told "…not_allowed…"
-    When ann runs "golive approve ROLLOUT --reason looked"
-    Then it ends with code 0
-    And the answer is:
-      """
-      x
-      """
     When ann runs "golive approve ROLLOUT"
     Then it ends with code 1
-    When bob runs "golive approve ROLLOUT"
+    And I am told this and more:
+      """
+      golive: error: ann has started the rollout …
+      """
+    When bob runs "golive approve ROLLOUT --reason looked"
     Then it ends with code 0
     And the answer is:
       """
-      approval of rollout <id> is approved by ann (looked) and bob: the rollout goes on
+      approval of rollout <id> still waits: 1 of 2 have approved, dan may
+      """
+    When bob runs "golive approve ROLLOUT"
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: bob …
+      """
+    When dan runs "golive approve ROLLOUT"
+    Then it ends with code 0
+    And the answer is:
+      """
+      approval of rollout <id> is approved by bob (looked) and dan: the rollout goes on
       """
     And the rollout of shop 1.0.0 completes
+    When I run "golive history"
+    Then the answer holds "<id> shop 1.0.0 completed <ago> <duration> ann"
 
   Scenario: somebody is reminded, and the wait survives the death of the orchestrator
     Given the release of the app shop goes through these steps:
@@ -172,7 +181,8 @@ Feature: what only a person can decide
     And somebody starts the programs of the app shop
     When I run "golive deploy shop"
     And I start "golive watch"
-    And the first orchestrator is killed with SIGKILL
+    Then the story tells "* rollout <id>: shop 1.0.0, 2 steps"
+    When the first orchestrator is killed with SIGKILL
     And another orchestrator is started
     Then the story tells "! go-ahead still waits, since <duration>, for somebody to approve: Shall it go live?"
     When I run "golive approve ROLLOUT --reason sorry-I-slept" beside it
@@ -248,8 +258,8 @@ Feature: what only a person can decide
     When I run "golive approve ROLLOUT --reason from-the-train" beside it
     Then the terminal shows, in this order:
       """
-      ✓ go-ahead: approved by … (from-the-train) (<duration>)
-      ✓ search 1.0.0 is online, confirmed by 1 instance (<duration>)
+      …✓ go-ahead: approved by … (from-the-train) (<duration>)
+      …✓ search 1.0.0 is online, confirmed by 1 instance (<duration>)
       …enough? [y = approve, n = reject, l = leave it to others]…
       """
     When I type "l"
