@@ -111,9 +111,9 @@ Feature: what has to be done on many hosts
       golive: hint: …golive agent --label role=web…
       """
     When I start "golive deploy shop"
-    Then the story tells "… state=waiting step=copy for=<duration>: …"
+    Then the story tells "→ copy runs"
     When I run "golive status"
-    Then the answer holds "running: copy since <ago>, …"
+    Then the answer holds "running: copy since <ago>, x…"
     When on the host web-1 somebody starts "golive agent --label role=web shop"
     And I go back to where I had started "golive deploy shop"
     Then it ends with code 0
@@ -186,7 +186,9 @@ Feature: what has to be done on many hosts
       golive: error: …
       """
     When I start "golive deploy shop"
-    Then the story tells "… state=waiting step=copy for=<duration>: …"
+    Then the story tells "→ copy runs"
+    When I run "golive show ROLLOUT-OF-1.0.0"
+    Then the answer holds "1 copy 1.0.0 running 1 - 0 x"
     And no program was called
     When on the host web-2 somebody starts "golive agent --label role=web shop"
     Then it ends with code 0

@@ -147,7 +147,7 @@ Feature: what only a person can decide
     Then it ends with code 1
     And I am told this and more:
       """
-      golive: error: ann has started the rollout …
+      golive: error: ann has started the rollout, somebody else has to answer approval
       """
     When bob runs "golive approve ROLLOUT --reason looked"
     Then it ends with code 0
