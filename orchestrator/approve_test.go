@@ -80,7 +80,7 @@ func TestARejectedRolloutCanBeAskedForAgain(t *testing.T) {
 		}
 	}
 	step, _ := e.show(id).Step("confirm")
-	if step.Error.Code != rollout.CodeRejected || step.Error.Message != "rejected by ann: not on a Friday" {
+	if step.Error.Code != rollout.CodeRejected || step.Error.Message != "by ann: not on a Friday" {
 		t.Errorf("the reason is %v", step.Error)
 	}
 	e.retry(id)

@@ -31,6 +31,9 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 	if err := q.Release.Validate(); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "the environment's policy and the release's own do not fit together: correct one of them", "%v", err)
 	}
+	if err := answerable(q.Release.Approvals, q.By); err != nil {
+		return RolloutView{}, err
+	}
 	q.By, q.Reason = clip(q.By), clip(q.Reason)
 	if err := q.checkPlanned(); err != nil {
 		return RolloutView{}, err
@@ -87,10 +90,12 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 	}
 	open := o.sight.ofApp(app)
 	busy := slices.IndexFunc(open, func(r journal.Record) bool { return !givesWay(r) })
-	if busy < 0 {
+	if busy < 0 || !q.Queue { // else what it requires may be on its way
 		if err := o.checkRequires(ctx, q.Release); err != nil {
 			return journal.Record{}, err
 		}
+	}
+	if busy < 0 {
 		if err := o.checkPlan(ctx, q, facts, open); err != nil {
 			return journal.Record{}, err
 		}
@@ -100,6 +105,9 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 		}, after)
 	}
 	if goesFurther(open[busy].State, q.Release) {
+		if err := o.checkPlan(ctx, q, facts, nil); err != nil {
+			return journal.Record{}, err
+		}
 		return o.further(ctx, q, open[busy])
 	}
 	if !q.Queue && !q.Replace {
@@ -151,8 +159,12 @@ func underWay(s rollout.State) error {
 			"golive deploy of that very release has it go on; golive abort "+s.ID+" ends it; golive deploy --replace aborts it and takes its place",
 			"rollout %s of %s %s has run to the end of phase %s, and is of another release: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version, s.Until)
 	}
+	help := "golive show " + s.ID + " tells how far it is"
+	if slices.ContainsFunc(s.Running(), func(step rollout.Step) bool { return step.Kind == rollout.Approving }) {
+		help = "it waits for a person: golive approve " + s.ID
+	}
 	return refuse(CodeRolloutOpen,
-		"golive show "+s.ID+" tells how far it is; golive deploy --queue waits for its end, --replace aborts it",
+		help+"; golive deploy --queue waits for its end, --replace aborts it",
 		"rollout %s of %s %s is %s: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version, s.Status)
 }
 

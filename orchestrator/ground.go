@@ -10,6 +10,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // ground is what a plan stands on.
@@ -23,7 +24,7 @@ type ground struct {
 // ground finds out what a plan of r depends on once the failed rollouts have given way to
 // the rollout id, as they do before it begins: what has prepared their versions counts no
 // more, and the routes that they may still write are written anew, on its behalf.
-func (o *Orchestrator) ground(ctx context.Context, r rollout.Release, id string, failed []journal.Record) (ground, error) {
+func (o *Orchestrator) ground(ctx context.Context, r rollout.Release, until protocol.Phase, id string, failed []journal.Record) (ground, error) {
 	g := ground{routes: make(map[string]gate.Route), keep: make(map[string][]string)}
 	var err error
 	if g.book, err = o.index.Book(ctx, r.App); err != nil {
@@ -59,6 +60,7 @@ func (o *Orchestrator) ground(ctx context.Context, r rollout.Release, id string,
 		return g, err
 	}
 	g.basis = rollout.NewBasis(r, facts)
+	g.basis.Until = until
 	for i := range g.basis.Routes {
 		found := &g.basis.Routes[i]
 		found.Rollout = g.routes[found.Service].Rollout
@@ -117,7 +119,7 @@ func (o *Orchestrator) checkPlan(ctx context.Context, q DeployRequest, facts rol
 	if q.Plan == "" {
 		return nil
 	}
-	g, err := o.ground(ctx, q.Release, q.Rollout, failed)
+	g, err := o.ground(ctx, q.Release, q.Phase, q.Rollout, failed)
 	if err != nil {
 		return err
 	}

@@ -213,3 +213,15 @@ func (o *Orchestrator) hosts(ctx context.Context, q HostsRequest) ([]protocol.Ho
 	}
 	return o.fleet.Hosts(ctx, ref.ID, step)
 }
+
+// addHosts adds to the end of a step that agents have not done in time what each of them has
+// done.
+func (o *Orchestrator) addHosts(ctx context.Context, s rollout.State, e *rollout.Event) error {
+	step, known := s.Step(e.Step)
+	if !known || step.Work == nil || e.Answer == nil {
+		return nil
+	}
+	hosts, err := o.fleet.Hosts(ctx, s.ID, step)
+	e.Answer.Hosts = trimmed(hosts)
+	return err
+}

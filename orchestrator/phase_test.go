@@ -58,6 +58,12 @@ func TestARolloutGoesOnPhaseByPhase(t *testing.T) {
 	if p.GoesOn != id || len(p.Problems) > 0 || p.Steps[0].Skipped == "" || p.Steps[1].Later || !p.Steps[2].Later {
 		t.Errorf("the plan of the second run: %+v", p)
 	}
+	again, err := e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: release})
+	e.must(err)
+	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{
+		Rollout: newID(t), Release: release, Phase: protocol.Offline, Plan: again.ID, DependsOn: &again.DependsOn, By: "test",
+	})
+	e.refused(err, orchestrator.CodePlanChanged, "it was to stop at its own end, and is to stop at the end of phase offline")
 	request := newID(t)
 	for range 2 { // the same request sent twice
 		v, err := e.deployPhase(request, release, protocol.Offline)
@@ -103,6 +109,10 @@ func TestAReleaseWaitsForTheOneItRequires(t *testing.T) {
 	}
 	filling := e.deploy(first)
 	start := next(e, "the start of the fill", fill)
+	for _, replace := range []bool{false, true} { // neither may end what it needs
+		_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: second, Replace: replace, By: "test"})
+		e.refused(err, orchestrator.CodeRequires, "requires that 0.0.2 has completed here")
+	}
 	queued := newID(t)
 	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: queued, Release: second, Queue: true, By: "test"})
 	e.must(err)

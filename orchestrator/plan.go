@@ -100,7 +100,7 @@ func (o *Orchestrator) foretell(ctx context.Context, q PlanRequest) (PlanView, e
 	if len(failed) < len(open) {
 		failed = nil // as long as one is under way nobody gives way
 	}
-	g, err := o.ground(ctx, r, "", failed)
+	g, err := o.ground(ctx, r, q.Phase, "", failed)
 	if err != nil {
 		return PlanView{}, err
 	}
@@ -116,7 +116,7 @@ func (o *Orchestrator) foretell(ctx context.Context, q PlanRequest) (PlanView, e
 	for _, f := range failed {
 		p.GivesWay = append(p.GivesWay, f.State.ID)
 	}
-	p.Pending = len(open) > 0 || g.live() != r.Version || slices.ContainsFunc(p.Steps, PlanStep.todo)
+	p.Pending = len(open) > 0 && !s.Held() || p.GoesOn == "" && g.live() != r.Version || slices.ContainsFunc(p.Steps, PlanStep.todo)
 	p.Approval = slices.ContainsFunc(p.Steps, func(s PlanStep) bool { return s.Kind == rollout.Approving && s.todo() })
 	p.Problems, err = o.problems(ctx, q, p, g, open)
 	return p, err

@@ -1,6 +1,8 @@
 package orchestrator
 
 import (
+	"slices"
+
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
@@ -19,4 +21,18 @@ func (o *Orchestrator) governed(r rollout.Release) rollout.Release {
 	}
 	r.Approvals = p
 	return r
+}
+
+// answerable refuses a rollout that too few people could approve, as the one who starts it
+// may not.
+func answerable(p rollout.Policy, by string) error {
+	others := len(p.By)
+	if slices.Contains(p.By, by) {
+		others--
+	}
+	if !p.NotStarter || len(p.By) == 0 || others >= max(p.Count, 1) {
+		return nil
+	}
+	return refuse(CodeNotAllowed, "have somebody deploy who is not needed for that, or name more people in the approvals",
+		"%s would start it and may not approve it then: %d others may, %d are needed", by, others, max(p.Count, 1))
 }

@@ -59,7 +59,7 @@ func (o *Orchestrator) checkRequires(ctx context.Context, r rollout.Release) err
 	hint := "roll out " + r.App + " " + r.Requires.Version + " first"
 	for _, open := range o.sight.ofApp(r.App) {
 		if s := open.State; s.Release.Version == r.Requires.Version {
-			hint = "rollout " + s.ID + " of it is " + string(s.Status) + ": golive watch " + s.ID + ", or golive deploy --queue waits for its end"
+			hint = "rollout " + s.ID + " of it is " + string(s.Status) + ", bring it to its end: golive watch " + s.ID + " tells how far it is; golive deploy --queue waits for it"
 		}
 	}
 	return refuse(CodeRequires, hint, "%s %s requires that %s has completed here, which it has not", r.App, r.Version, r.Requires.Version)

@@ -175,10 +175,11 @@ func (o *Orchestrator) follows(ctx context.Context, r journal.Record) error {
 func (o *Orchestrator) due(ctx context.Context, app, id string) error {
 	for {
 		r, err := o.apply(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
-			if late := s.Late(time.Now().UTC()); len(late) > 0 {
-				return &late[0], nil
+			late := s.Late(time.Now().UTC())
+			if len(late) == 0 {
+				return nil, nil
 			}
-			return nil, nil
+			return &late[0], o.addHosts(ctx, s, &late[0])
 		})
 		if errors.Is(err, rollout.ErrStale) || errors.Is(err, rollout.ErrNotFound) {
 			return nil

@@ -15,7 +15,7 @@ import (
 func TestCommand(t *testing.T) {
 	h := newHost(t, release.Step{Name: "migrate"}, release.Step{Name: "line", Command: &release.Command{Shell: `echo "$1" "$#" "$0" "$TOKEN"`}})
 	h.manifest.Steps[0].Command = &release.Command{
-		Args:     []string{h.script("migrate", `pwd -P; echo "$@"; env | grep ^GOLIVE_ | sort; echo to stderr >&2`), "a b", "$HOME;"},
+		Args:     []string{"sh", h.script("migrate", `pwd -P; echo "$@"; env | grep ^GOLIVE_ | sort; echo to stderr >&2`), "a b", "$HOME;"},
 		Backward: true,
 	}
 	h.record()
@@ -103,7 +103,7 @@ func TestStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, release.Step{Name: "migrate"})
 			h.manifest.Steps[0].Command = &release.Command{
-				Args:   []string{h.script("migrate", "printf '%s ' $1 >>called\nif test $1 = status; then "+c.status+"; fi")},
+				Args:   []string{"sh", h.script("migrate", "printf '%s ' $1 >>called\nif test $1 = status; then "+c.status+"; fi")},
 				Status: true, Backward: true,
 			}
 			h.state.Steps[0].Revert = c.revert

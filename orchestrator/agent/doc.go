@@ -53,7 +53,9 @@
 //   - Who may write the journal, as orchestrators may, can have run only what was put on the
 //     host, with arguments and folder as the manifest there says, in a rollout of that
 //     release. They choose when, how often, and in which direction.
-//   - Who may write $KV.golive-hosts.> can have golive believe that a host is done.
+//   - Who may write $KV.golive-hosts.> can have golive believe that a host is done, and have
+//     what runs stopped. Who may write $KV.golive-agents.<name> can have that agent end. Give
+//     both to orchestrators alone, beside what each agent needs (below).
 //   - Who may answer golive.agent.<name>.ping can keep an agent of that name from starting.
 //
 // What it does not protect against, and what to do:

@@ -97,11 +97,12 @@ func (h *host) record() {
 	h.sequence = sequence
 }
 
-// script writes a program of the release.
+// script writes a program of the release, for sh to run: the system refuses to run a file that
+// was written just now while another test starts a program, which has it open for a moment.
 func (h *host) script(name, lines string) string {
 	h.t.Helper()
 	path := filepath.Join(h.manifest.Dir, name)
-	must(h.t, os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o755))
+	must(h.t, os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o600))
 	return "./" + name
 }
 

@@ -248,7 +248,15 @@ func (a *Agent) renew(ctx context.Context) error {
 func (a *Agent) leave(ctx context.Context) {
 	m := nats.NewMsg(a.leaseSubject())
 	m.Header.Set("KV-Operation", "DEL")
-	if _, err := a.publishLease(ctx, m, time.Second); err != nil {
+	_, err := a.publishLease(ctx, m, time.Second)
+	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		// A renewal that was broken off may have been stored all the same.
+		var found string
+		if found, a.lease.revision, err = a.holder(ctx); err == nil && found == a.identity.Instance {
+			_, err = a.publishLease(ctx, m, time.Second)
+		}
+	}
+	if err != nil {
 		a.log.Debug("lease not given back, it runs out", zap.Error(err))
 	}
 }

@@ -188,10 +188,19 @@ func TestLeaseLost(t *testing.T) {
 	h.record()
 	o := h.order("migrate")
 	o.Attempt = 2
-	if code := h.tell("run", o); code != "" {
-		t.Fatal(code)
-	}
+	h.tellUntilAnswered(o)
 	h.await(h.key(1, false), func(got protocol.Host) bool { return got.Attempt == 2 && got.Status == protocol.HostRunning })
+}
+
+// tellUntilAnswered sends an order again and again, as a fleet does.
+func (h *host) tellUntilAnswered(o protocol.Order) {
+	h.t.Helper()
+	data, err := json.Marshal(o)
+	must(h.t, err)
+	eventually(h.t, "the order is answered", func() bool {
+		m, err := h.nc.Request(protocol.AgentSubject("web-1", "run"), data, time.Second)
+		return err == nil && string(m.Data) == "{}"
+	})
 }
 
 // A lease that is gone at the server is lost, whatever the agent's clock says.
@@ -239,10 +248,7 @@ func TestNothingBeginsWithoutALease(t *testing.T) {
 		t.Error("it was answered:", err)
 	}
 	h.none()
-	eventually(t, "it is answered once there is a lease", func() bool {
-		_, err := h.nc.Request(protocol.AgentSubject("web-1", "run"), data, time.Second)
-		return err == nil
-	})
+	h.tellUntilAnswered(h.order("migrate"))
 	if got := h.await(h.key(1, false), ended); got.Status != protocol.HostDone || h.file("ran") != "\n" {
 		t.Errorf("%+v", got)
 	}

@@ -87,7 +87,7 @@ func (s State) applyRejected(e Event) (State, error) {
 		return s, err
 	}
 	step.Approval.Rejected = &Vote{By: e.By, At: e.At, Reason: e.Reason}
-	message := "rejected by " + e.By
+	message := "by " + e.By
 	if e.Reason != "" {
 		message += ": " + e.Reason
 	}
@@ -140,7 +140,7 @@ func (s *Step) withdraw(at time.Time, why string) {
 	s.Error = &protocol.ScriptError{Code: protocol.CodeCancelled, Message: why}
 }
 
-// waits says whom a question waits for, in words for people.
+// waitsForPeople says whom a question waits for, in words for people.
 func (s Step) waitsForPeople() string {
 	a := s.Approval
 	who := "somebody"

@@ -16,10 +16,11 @@ import (
 // Basis is all that a plan depends on: the release, and the facts that [Compile] asks for.
 // On the same basis the same plan is made, whenever and wherever that is.
 type Basis struct {
-	Release Release      `json:"release"`
-	Ran     []RanScript  `json:"ran"`            // scripts of the release that have run
-	Routes  []FoundRoute `json:"routes"`         // of the services that it touches, in its order
-	Live    *LiveRollout `json:"live,omitempty"` // the rollout by which the release is live already; nil: it is not
+	Release Release        `json:"release"`
+	Ran     []RanScript    `json:"ran"`             // scripts of the release that have run
+	Routes  []FoundRoute   `json:"routes"`          // of the services that it touches, in its order
+	Until   protocol.Phase `json:"until,omitempty"` // at whose end it stops; empty: it goes to its own
+	Live    *LiveRollout   `json:"live,omitempty"`  // the rollout by which the release is live already; nil: it is not
 }
 
 // LiveRollout is the rollout by which a release is live.
@@ -124,12 +125,22 @@ func (b Basis) Changes(now Basis) []string {
 	case !reflect.DeepEqual(before, after):
 		all = append(all, "golive.yaml has changed")
 	}
+	if b.Until != now.Until {
+		all = append(all, fmt.Sprintf("it was to stop %s, and is to stop %s", whereTo(b.Until), whereTo(now.Until)))
+	}
 	was, errWas := Compile("", "", time.Time{}, b.Release, b.Facts())
 	is, errIs := Compile("", "", time.Time{}, now.Release, now.Facts())
 	if errWas == nil && errIs == nil {
 		all = append(all, stepChanges(was, is)...)
 	}
 	return append(all, routeChanges(b.Routes, now.Routes)...)
+}
+
+func whereTo(phase protocol.Phase) string {
+	if phase == "" {
+		return "at its own end"
+	}
+	return "at the end of phase " + string(phase)
 }
 
 func stepChanges(was, is State) []string {

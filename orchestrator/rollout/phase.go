@@ -47,7 +47,7 @@ func (s State) Held() bool {
 	return !slices.ContainsFunc(s.Steps, func(step Step) bool { return step.stage() <= bound && !step.finished() })
 }
 
-// until has the rollout run to the end of a phase; empty is its own end. Every phase before
+// until has the rollout run to the end of a phase; the last one, and empty, is its own end. Every phase before
 // it has run, or may run because it was asked for: up to the stage reached.
 func (s State) until(phase protocol.Phase, reached int) (State, error) {
 	phases := s.Release.Phases()
@@ -60,7 +60,9 @@ func (s State) until(phase protocol.Phase, reached int) (State, error) {
 			return s, &PhaseError{Phase: phase, Phases: phases, Before: before}
 		}
 	}
-	s.Until = phase
+	if s.Until = phase; phase != "" && phase == phases[len(phases)-1] {
+		s.Until = "" // which is the end
+	}
 	return s, nil
 }
 

@@ -444,7 +444,7 @@ func (w *witness) apply(e rollout.Event) bool {
 			w.t.Fatalf("reminded of %+v", was)
 		}
 	case rollout.FurtherAsked:
-		w.until = e.Until
+		w.until = w.orEnd(e.Until)
 	}
 	w.look(before)
 	return true

@@ -29,6 +29,8 @@ func (s State) Waits() []string {
 		return nil
 	case s.Status == Queued:
 		return []string{"the rollout before it to end"}
+	case s.TurnsBack():
+		return []string{"golive to take it backward: a check has failed behind the gate"}
 	case s.Status == Failed:
 		return []string{"somebody to retry or abort it"}
 	case s.Paused != nil:

@@ -324,13 +324,20 @@ func (w *witness) drawUntil(facts rollout.Facts) protocol.Phase {
 	if !possible {
 		return ""
 	}
-	return until
+	return w.orEnd(until)
+}
+
+// orEnd is the phase to whose end a rollout runs; the end of the last one is its own.
+func (w *witness) orEnd(phase protocol.Phase) protocol.Phase {
+	if phases := phasesOf(w.release); phase == phases[len(phases)-1] {
+		return ""
+	}
+	return phase
 }
 
 // beyond reports whether a step must not begin as far as the rollout is to run.
 func (w *witness) beyond(id string) bool {
-	phases := phasesOf(w.release)
-	if w.until == "" || w.until == phases[len(phases)-1] {
+	if w.until == "" {
 		return false
 	}
 	for _, e := range w.entries {

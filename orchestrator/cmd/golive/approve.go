@@ -130,11 +130,22 @@ func (c *command) confirm(ctx context.Context, client *orchestrator.Client, q or
 	var last orchestrator.RolloutView
 	for _, q.Item = range items {
 		var err error
-		if last, err = client.Approve(ctx, q); err != nil {
+		if last, err = client.Approve(ctx, q); err == nil {
+			continue
+		}
+		found, e := client.Show(ctx, orchestrator.RolloutRequest{Rollout: q.Rollout})
+		if e != nil || !confirmedIn(found.State, q.Step, q.Item) {
 			return err
 		}
+		last = found.RolloutView // somebody else was faster
 	}
 	return c.printApproved(last, q.Step)
+}
+
+// confirmedIn reports whether an item of an approval's checklist is confirmed, by anybody.
+func confirmedIn(s rollout.State, id string, item int) bool {
+	step, known := s.Step(id)
+	return known && step.Approval != nil && slices.ContainsFunc(step.Approval.Confirmed, func(v rollout.Vote) bool { return v.Item == item })
 }
 
 // approveHere asks the person at the terminal item by item, and then for the approval.

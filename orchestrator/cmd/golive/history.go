@@ -174,7 +174,7 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 	for _, step := range r.Steps {
 		text := step.Skipped
 		if step.Error != nil {
-			text = step.Error.Error()
+			text = whyFailed(step)
 		}
 		items, duration := step.Items, "-"
 		if seen, runs := r.Sightings[step.ID]; runs && step.Status == rollout.StepRunning {
@@ -211,6 +211,11 @@ func toSay(s rollout.State) []string {
 	}
 	if s.Held() {
 		all = append(all, "go on with: golive deploy, in the folder of "+s.Release.App+" "+s.Release.Version)
+	}
+	if s.Status == rollout.Failed && s.Backward == nil && !s.TurnsBack() {
+		if lines := strings.Split(afterFailure(s), "\n"); len(lines) > 1 {
+			all = append(all, lines...)
+		}
 	}
 	return all
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,8 +33,10 @@ func tellWork(w rollout.Work, hosts []string, known bool) string {
 		text = "check"
 	}
 	switch with := strings.Join(labels, ", "); {
-	case with == "" && len(hosts) > 0:
+	case with == "" && len(hosts) > 1:
 		text += " on one of " + some(hosts)
+	case with == "" && len(hosts) == 1:
+		text += " on " + hosts[0]
 	case with == "":
 		text += " on any one host"
 	case len(hosts) > 0:
@@ -119,7 +122,7 @@ func lastOf(output string, most int) []string {
 
 // bare is a line without characters that are for terminals.
 func bare(line string) string {
-	line = strings.ReplaceAll(escapes.ReplaceAllString(strings.TrimRight(line, "\r\n"), ""), "\t", "    ")
+	line = strings.ReplaceAll(sequences.ReplaceAllString(strings.TrimRight(line, "\r\n"), ""), "\t", "    ")
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r) {
 			return -1
@@ -127,6 +130,9 @@ func bare(line string) string {
 		return r
 	}, line)
 }
+
+// sequences are what moves the cursor of a terminal, or colors what it shows.
+var sequences = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])`)
 
 // changeWork shows a change of a command or check.
 func (s *story) changeWork(step rollout.Step) {
@@ -148,6 +154,10 @@ func (s *story) changeWork(step rollout.Step) {
 	case rollout.StepRetrying:
 		s.say(yellow, "✗", "%s %s (%s): %s: attempt %d %s", step.ID, broke, lasted, step.Error, step.Attempt+1, nextTry(step))
 	case rollout.StepFailed:
+		if step.Error.Code == protocol.CodeCancelled {
+			s.say(yellow, "✗", "%s is stopped (%s): %s", step.ID, lasted, step.Error.Message)
+			break
+		}
 		s.say(red, "✗", "%s %s (%s): %s", step.ID, broke, lasted, step.Error)
 	default:
 		return
@@ -234,20 +244,23 @@ func (c *command) showHosts(ctx context.Context, q orchestrator.HostsRequest) er
 	if hosts == nil {
 		hosts = []protocol.Host{}
 	}
-	return c.print(hosts, func(w io.Writer) {
-		if len(hosts) == 0 {
-			fmt.Fprintf(w, "No agent has begun %s yet.\n", q.Step)
-			return
-		}
-		var rows [][]string
-		for _, h := range hosts {
-			rows = append(rows, rowOf(h))
-		}
-		columns(w, []string{"HOST", "STATUS", "EXIT", "TOOK", "REMARK"}, rows)
-		for _, h := range hosts {
-			printOutput(w, h)
-		}
-	})
+	return c.print(hosts, func(w io.Writer) { printResults(w, q.Step, hosts) })
+}
+
+// printResults prints what came of each host, and what it has written.
+func printResults(w io.Writer, step string, hosts []protocol.Host) {
+	if len(hosts) == 0 {
+		fmt.Fprintf(w, "No agent has begun %s yet.\n", step)
+		return
+	}
+	var rows [][]string
+	for _, h := range hosts {
+		rows = append(rows, rowOf(h))
+	}
+	columns(w, []string{"HOST", "STATUS", "EXIT", "TOOK", "REMARK"}, rows)
+	for _, h := range hosts {
+		printOutput(w, h)
+	}
 }
 
 // printOutput prints the end of what a host has written, as it has, but for what would move

@@ -122,9 +122,6 @@ func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error 
 func (c *command) confirmed(ctx context.Context, question string) bool {
 	fmt.Fprintln(c.err, question)
 	answer, err := c.prompter().ask(ctx, "Go on all the same? [y/N] ")
-	if ctx.Err() != nil {
-		fmt.Fprintln(c.err)
-	}
 	return err == nil && isYes(answer)
 }
 

@@ -94,6 +94,14 @@ func answerWith(id, step string) string {
 // flat is text on one line, as a person would write it there.
 func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
 
+// whyFailed is why a step has failed.
+func whyFailed(step rollout.Step) string {
+	if step.Error.Code == rollout.CodeRejected {
+		return "rejected " + step.Error.Message
+	}
+	return step.Error.Error()
+}
+
 // tellVotes names those who have approved, and what they said.
 func tellVotes(votes []rollout.Vote) string {
 	var all []string
@@ -154,7 +162,7 @@ func (s *story) changeApproval(step rollout.Step) {
 	case step.Status == rollout.StepDone:
 		s.say(green, "✓", "%s: approved by %s (%s)", step.ID, tellVotes(a.Approved), lasted)
 	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == rollout.CodeRejected:
-		s.say(red, "✗", "%s: %s (%s)", step.ID, step.Error.Message, lasted)
+		s.say(red, "✗", "%s: %s (%s)", step.ID, whyFailed(step), lasted)
 	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == protocol.CodeCancelled:
 		s.say(yellow, "✗", "%s: nobody has to answer any more: %s", step.ID, step.Error.Message)
 	}

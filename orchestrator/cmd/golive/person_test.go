@@ -125,14 +125,14 @@ func (s *shown) String() string {
 	return s.text.String()
 }
 
-// await blocks until something is shown, and forgets all up to it.
-func (s *shown) await(t *testing.T, what string) {
+// await blocks until all of this is shown, in whatever order, and forgets all up to it.
+func (s *shown) await(t *testing.T, what ...string) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	for {
 		s.mu.Lock()
-		if i := strings.Index(s.text.String(), what); i >= 0 {
-			s.text.Next(i + len(what))
+		if end := endOf(s.text.String(), what); end >= 0 {
+			s.text.Next(end)
 			s.mu.Unlock()
 			return
 		}
@@ -147,6 +147,19 @@ func (s *shown) await(t *testing.T, what string) {
 			t.Fatalf("%q is not shown, but:\n%s", what, s.String())
 		}
 	}
+}
+
+// endOf is where the last of what is looked for ends in a text; -1 if one is not there.
+func endOf(text string, what []string) int {
+	end := 0
+	for _, one := range what {
+		i := strings.Index(text, one)
+		if i < 0 {
+			return -1
+		}
+		end = max(end, i+len(one))
+	}
+	return end
 }
 
 func newDesktop(t *testing.T, terminal bool) *desktop {
@@ -216,6 +229,7 @@ func TestApproveWithoutATerminal(t *testing.T) {
 		{"approve " + id + " --item 3", exitFailed, "there is no item 3"},
 		{"approve " + id + " todos/traffic", exitFailed, "asks nobody"},
 		{"approve " + id + " go-ahead --item 2", exitDone, "still waits: 1 of 2 items confirmed, 0 of 2 have approved, " + me() + " or bob may\n"},
+		{"approve " + id + " go-ahead --item 2", exitDone, "1 of 2 items confirmed"}, // twice is no error
 		{"history", exitDone, "waiting"},
 		{"status", exitDone, "  answer with: golive approve " + id + " go-ahead\n  or with: golive reject " + id + " go-ahead\n"},
 		{"show " + id, exitDone, "☐ not confirmed 1: the backup is fresh"},
@@ -300,8 +314,7 @@ func TestDeployAsksInTheTerminal(t *testing.T) {
 	d.err.await(t, "? go-ahead: waits for 2 people to approve: Shall it go live?\n    1. the backup is fresh\n")
 	d.err.await(t, "[y = confirm,")
 	d.typed(t, "y")
-	d.err.await(t, "* item 1 of go-ahead is confirmed (the backup is fresh) by "+me())
-	d.err.await(t, "[y = approve, n = reject, l = leave it to others]")
+	d.err.await(t, "* item 1 of go-ahead is confirmed (the backup is fresh) by "+me(), "[y = approve, n = reject, l = leave it to others]")
 	d.typed(t, "y")
 	d.err.await(t, "* go-ahead is approved by "+me()+" (1 of 2 have approved, anybody may but "+me())
 	page, err := e.client.List(t.Context(), orchestrator.ListRequest{})
@@ -322,8 +335,7 @@ func TestAQuestionGoesAwayWhenSomebodyElseAnswers(t *testing.T) {
 	ended := d.follow(e, q)
 	d.err.await(t, "item 1 of 2: the backup is fresh\n  go-ahead? [y = confirm,")
 	e.says("bob", q.Rollout, 1)
-	d.err.await(t, "* item 1 of go-ahead is confirmed (the backup is fresh) by bob")
-	d.err.await(t, "item 2 of 2: bob is awake\n  go-ahead? [y = confirm,")
+	d.err.await(t, "* item 1 of go-ahead is confirmed (the backup is fresh) by bob", "item 2 of 2: bob is awake\n  go-ahead? [y = confirm,")
 	e.says("bob", q.Rollout, 2)
 	d.err.await(t, "go-ahead? [y = approve,")
 	e.says("bob", q.Rollout, 0)

@@ -49,8 +49,10 @@ then tells also what has changed.`,
   golive deploy --plan plan.json`,
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("nats") {
-				o.deploy = append(o.deploy, "--nats", c.nats)
+			for _, name := range []string{"nats", "creds", "context", "env"} {
+				if flag := cmd.Flags().Lookup(name); flag.Changed {
+					o.deploy = append(o.deploy, "--"+name, flag.Value.String())
+				}
 			}
 			if o.phase != "" {
 				o.deploy = append(o.deploy, "--phase", o.phase)
@@ -94,9 +96,15 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 			fmt.Fprintf(w, "To do exactly this: %s\n", strings.Join(slices.Concat([]string{"golive", "deploy"}, args, []string{"--plan", held}, o.deploy), " "))
 		}
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	return c.verdict(p)
+}
+
+// verdict is how plan ends: with what there is to do, and what keeps it from being done.
+func (c *command) verdict(p orchestrator.PlanView) error {
+	switch {
 	case len(p.Problems) > 0:
 		return c.reportProblems(p)
 	case p.Approval && p.Pending:
@@ -177,9 +185,9 @@ func printPlan(w io.Writer, p orchestrator.PlanView) {
 	printWaves(w, p)
 	printSkipped(w, p)
 	if p.GoesOn != "" {
-		fmt.Fprintf(w, "goes on: with rollout %s, which has stopped at the end of a phase\n", p.GoesOn)
+		fmt.Fprintf(w, "goes on: with rollout %s, which was to run to the end of a phase\n", p.GoesOn)
 	}
-	if p.Phase != "" {
+	if slices.ContainsFunc(p.Steps, func(s orchestrator.PlanStep) bool { return s.Later }) {
 		fmt.Fprintf(w, "stops: at the end of phase %s\n", p.Phase)
 	}
 	for _, id := range p.GivesWay {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/golive-dev/golive/orchestrator"
@@ -83,7 +84,7 @@ func terminal() streams {
 		dir = "."
 	}
 	s := streams{out: os.Stdout, err: os.Stderr, dir: dir, getenv: os.Getenv, bottom: screenOn(os.Stderr, os.Getenv)}
-	if term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) {
+	if term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())) && inForeground(os.Stdin) {
 		s.in = os.Stdin
 	}
 	if s.bottom == nil {
@@ -94,6 +95,13 @@ func terminal() streams {
 		s.out = outlet{s.bottom, os.Stdout}
 	}
 	return s
+}
+
+// inForeground reports whether this process may read from its terminal: one that a shell
+// runs in the background is stopped when it tries.
+func inForeground(terminal *os.File) bool {
+	group, err := unix.IoctlGetInt(int(terminal.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }
 
 // options are the flags that every command has.

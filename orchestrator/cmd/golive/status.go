@@ -101,7 +101,7 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 		fmt.Fprintf(w, "  downtime: %s\n", tellDowntime(r))
 	}
 	for _, step := range r.FailedSteps() {
-		fmt.Fprintf(w, "  failed: %s: %s\n", step.ID, step.Error)
+		fmt.Fprintf(w, "  failed: %s: %s\n", step.ID, whyFailed(step))
 	}
 	if text := tellLeft(r.State); text != "" && r.Status != rollout.Amending {
 		fmt.Fprintf(w, "  %s\n", text)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -118,55 +117,6 @@ func interrupted(ctx context.Context, err error, last *rollout.State) error {
 	return f
 }
 
-// failed is what there is to say about a rollout that has not completed.
-func failed(s rollout.State) *failure {
-	back := s.Status == rollout.Failed && s.Backward != nil
-	end := map[rollout.Status]string{
-		rollout.Failed: "has failed", rollout.Completed: "has completed", rollout.Aborted: "was aborted",
-		rollout.Reverted: "was taken backward", rollout.Superseded: "has given way to a later one",
-	}[s.Status]
-	if back {
-		end = "has failed on its way backward"
-	}
-	f := &failure{code: codeFailed, exit: exitFailed, hint: "golive show " + s.ID + " tells by whom and why",
-		message: fmt.Sprintf("rollout %s of %s %s %s", s.ID, s.Release.App, s.Release.Version, end)}
-	for _, step := range s.FailedSteps() {
-		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
-	}
-	if s.Status == rollout.Reverted && s.Backward != nil && s.Backward.Reason != "" {
-		f.message += "\n" + s.Backward.Reason
-	}
-	switch {
-	case back:
-		f.hint = "correct the cause, then: golive retry " + s.ID
-	case s.Status == rollout.Failed:
-		f.hint = afterFailure(s)
-	}
-	return f
-}
-
-// afterFailure says how a rollout that has failed can be gone on with, or ended.
-func afterFailure(s rollout.State) string {
-	again := "correct the cause, then: golive retry " + s.ID
-	for _, step := range s.FailedSteps() {
-		switch {
-		case step.Error != nil && step.Error.Code == rollout.CodeRejected:
-			return "it ends with: golive abort " + s.ID + "\nto ask again: golive retry " + s.ID
-		case step.Work != nil && underMaintenance(s):
-			return fmt.Sprintf("the previous version serves again with: golive abort %s\nwith what scripts did undone: golive backward %s\n%s",
-				s.ID, s.Release.App, again)
-		}
-	}
-	return again
-}
-
-// underMaintenance reports whether services of a rollout are under maintenance, before it has
-// moved any traffic.
-func underMaintenance(s rollout.State) bool {
-	moved := slices.ContainsFunc(s.Steps, func(step rollout.Step) bool { return step.Kind == rollout.Traffic && !step.Drain && step.Attempt > 0 })
-	return !moved && slices.ContainsFunc(s.Outages(), func(o rollout.Outage) bool { return o.To.IsZero() })
-}
-
 // lookBefore remembers the instances that are on the bus: those of an up that was killed hold
 // their leases for a while.
 func (u *upRun) lookBefore(ctx context.Context) error {
@@ -251,6 +201,7 @@ func (u *upRun) ruin(d death) *failure {
 // failed is gone on with, else a new one begins.
 func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	want := releaseOf(u.app.manifest)
+	replaced := "" // what gives way
 	page, err := u.client.List(ctx, orchestrator.ListRequest{App: want.App, Limit: 1})
 	if err != nil {
 		return rollout.State{}, err
@@ -271,7 +222,10 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 				return retried.State, err
 			}
 		case !found.Status.Final() && found.Status != rollout.Failed:
-			u.story.say(yellow, "*", "rollout %s of %s was under way, and golive.yaml has changed since: a new one takes its place", found.ID, found.Release.Version)
+			replaced = fmt.Sprintf("rollout %s of %s was under way: %s takes its place", found.ID, found.Release.Version, want.Version)
+			if found.Release.Version == want.Version {
+				replaced = fmt.Sprintf("rollout %s of %s was under way, and golive.yaml has changed since: a new one takes its place", found.ID, want.Version)
+			}
 		}
 	}
 	id, err := uuid.NewV7()
@@ -281,6 +235,9 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	begun, err := u.client.Deploy(ctx, orchestrator.DeployRequest{
 		Rollout: id.String(), Release: want, By: me(), Replace: true, AllowOlder: u.options.older,
 	})
+	if err == nil && replaced != "" {
+		u.story.say(yellow, "*", "%s", replaced)
+	}
 	return begun.State, err
 }
 

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+)
+
+// byItself is by whom a rollout was taken backward for which nobody has asked.
+const byItself = "golive"
+
+// failed is what there is to say about a rollout that has not completed.
+func failed(s rollout.State) *failure {
+	back := s.Status == rollout.Failed && s.Backward != nil
+	end := map[rollout.Status]string{
+		rollout.Failed: "has failed", rollout.Completed: "has completed", rollout.Aborted: "was aborted",
+		rollout.Reverted: "was taken backward", rollout.Superseded: "has given way to a later one",
+	}[s.Status]
+	if back {
+		end = "has failed on its way backward"
+	}
+	f := &failure{code: codeFailed, exit: exitFailed, hint: "golive show " + s.ID + " tells by whom and why",
+		message: fmt.Sprintf("rollout %s of %s %s %s", s.ID, s.Release.App, s.Release.Version, end)}
+	for _, step := range s.FailedSteps() {
+		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, whyFailed(step))
+	}
+	if s.Status == rollout.Reverted && s.Backward != nil && s.Backward.By == byItself {
+		f.message += "\n" + s.Backward.Reason
+	}
+	switch {
+	case back:
+		f.hint = "correct the cause, then: golive retry " + s.ID
+	case s.Status == rollout.Failed:
+		f.hint = afterFailure(s)
+	}
+	return f
+}
+
+// afterFailure says how a rollout that has failed can be gone on with, or ended.
+func afterFailure(s rollout.State) string {
+	again := "correct the cause, then: golive retry " + s.ID
+	for _, step := range s.FailedSteps() {
+		switch {
+		case step.Error != nil && step.Error.Code == rollout.CodeRejected:
+			return "it ends with: golive abort " + s.ID + "\nto ask again: golive retry " + s.ID
+		case step.Work != nil && underMaintenance(s):
+			return fmt.Sprintf("the previous version serves again with: golive abort %s\nwith what scripts did undone: golive backward %s\n%s",
+				s.ID, s.Release.App, again)
+		}
+	}
+	return again
+}
+
+// underMaintenance reports whether services of a rollout are under maintenance, before it has
+// moved any traffic.
+func underMaintenance(s rollout.State) bool {
+	moved := slices.ContainsFunc(s.Steps, func(step rollout.Step) bool { return step.Kind == rollout.Traffic && !step.Drain && step.Attempt > 0 })
+	return !moved && slices.ContainsFunc(s.Outages(), func(o rollout.Outage) bool { return o.To.IsZero() })
+}
