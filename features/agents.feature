@@ -25,7 +25,9 @@ Feature: what has to be done on many hosts
     When I start "golive deploy shop"
     Then the program copy has begun on 2 hosts
     When I run "golive show ROLLOUT-OF-1.0.0"
-    Then the answer holds "copy web-… running - <duration> -"
+    Then the answer holds "1 copy 1.0.0 running 1 - 0 web-…, web-… (0 of 3 hosts done)"
+    When I run "golive show ROLLOUT-OF-1.0.0 --hosts copy"
+    Then the answer holds "web-… running - <duration> -"
     When I let the program copy end
     Then the program copy has begun on 3 hosts
     And the program copy never ran on more than 2 hosts at the same time
@@ -107,16 +109,28 @@ Feature: what has to be done on many hosts
     And the answer holds "1 │ copy run on hosts with role=web, of which none is there - -"
     And I am told:
       """
-      golive: error: …
-      golive: hint: …golive agent --label role=web…
+      golive: error: 0 of at least 1 agents with role=web have this release of shop 1.0.0, so copy would wait
+      golive: hint: start them in a folder with this very golive.yaml: golive agent --label role=web
       """
     When I start "golive deploy shop"
     Then the story tells "→ copy runs"
     When I run "golive status"
-    Then the answer holds "running: copy since <ago>, x…"
+    Then the answer holds "running: copy since <ago>, waiting: no agent with role=web has shop 1.0.0 (digest …)"
     When on the host web-1 somebody starts "golive agent --label role=web shop"
     And I go back to where I had started "golive deploy shop"
     Then it ends with code 0
+
+  # What a step waits for is told once, and lost on a follower that has not read the event
+  # before: it says that the step runs.
+  @bug
+  Scenario: who follows the rollout is told that no agent is there
+    Given the release of the app shop goes through these steps:
+      """
+      - {name: copy, command: the program copy, on: {role: web}}
+      - {phase: online}
+      """
+    When I start "golive deploy shop"
+    Then the story tells "… state=waiting step=copy for=<duration>: no agent with role=web has shop 1.0.0 (digest …)"
 
   Scenario: an agent that is killed in the middle, and started again
     Given the release of the app shop goes through these steps:
@@ -183,14 +197,15 @@ Feature: what has to be done on many hosts
     Then it ends with code 1
     And I am told this and more:
       """
-      golive: error: …
+      golive: error: 0 of at least 1 agents with role=web have this release of shop 1.0.0, so copy would wait
       """
     When I start "golive deploy shop"
     Then the story tells "→ copy runs"
     When I run "golive show ROLLOUT-OF-1.0.0"
-    Then the answer holds "1 copy 1.0.0 running 1 - 0 x"
+    Then the answer holds "1 copy 1.0.0 running 1 - 0 waiting: no agent with role=web has shop 1.0.0 (digest …)"
     And no program was called
     When on the host web-2 somebody starts "golive agent --label role=web shop"
+    And I go back to where I had started "golive deploy shop"
     Then it ends with code 0
     And these programs were called, in this order:
       | program | with    | on    |

@@ -29,7 +29,7 @@ func (s *scenario) workflowSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^the release of the app (\S+) goes through these steps:$`, s.appWorkflow)
 	sc.Step(`^the manifest of the app (\S+) also says:$`, s.appMore)
 	sc.Step(`^the file (\S+) of the app (\S+) is:$`, s.writeFile)
-	sc.Step(`^a web server answers (\d+)$`, s.startWeb)
+	sc.Step(`^a web server answers (\d+)$`, s.serveWeb)
 	sc.Step(`^the web server answers (\d+)$`, func(status int) { s.workflow.web.answer(status) })
 	sc.Step(`^the web server was asked (\d+) times?$`, func(times int) error { return s.workflow.web.asked(times) })
 	s.toolSteps(sc)
@@ -152,7 +152,7 @@ type webServer struct {
 	times  int // that it was asked
 }
 
-func (s *scenario) startWeb(status int) {
+func (s *scenario) serveWeb(status int) {
 	w := &webServer{status: status}
 	w.server = httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
 		w.mu.Lock()
