@@ -32,6 +32,9 @@ func (s *scenario) siteSteps(sc *godog.ScenarioContext) {
 		if err != nil {
 			return err
 		}
+		if line, err = s.written(line); err != nil {
+			return err
+		}
 		if err := s.start(ctx, line, s.home(), variable); err != nil {
 			return err
 		}
