@@ -239,6 +239,19 @@ Feature: what only a person can decide
       golive: hint: answer with: golive approve <id> go-ahead
       golive: hint: or with: golive reject <id> go-ahead
       """
+    When I start "golive up --once shop" on a terminal of 100 columns
+    And I type "y"
+    Then the terminal shows, in this order:
+      """
+      …go-ahead? [y = approve, n = reject, l = leave it to others]…
+      """
+    When I type "y"
+    Then it ends with code 0
+    And the terminal shows, in this order:
+      """
+      …✓ go-ahead: approved by … (<duration>)
+      …✓ shop 1.0.0 is live: completed in <duration>
+      """
 
   Scenario: golive deploy asks in the terminal, and lets go when somebody else answers
     Given the release of the app shop goes through these steps:

@@ -37,7 +37,8 @@ type scenario struct {
 	drift   *drift   // nil: the scenario is about something else
 
 	workflow workflow
-	sites    map[string]*bus // environments that commands have to name, by name
+	sites    map[string]*bus   // environments that commands have to name, by name
+	kept     map[string]string // on the bus, when the scenario has looked at it
 }
 
 // register defines the steps for one scenario; what its programs said goes to out when
@@ -69,6 +70,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.workflowSteps(sc)
 	s.peopleSteps(sc)
 	s.siteSteps(sc)
+	s.keptSteps(sc)
 }
 
 func (s *scenario) begin() error {

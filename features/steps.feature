@@ -165,6 +165,7 @@ Feature: an upgrade is more than its scripts
       """
     And the visitor gets answers from search 1.0.0
     And the visitor had no answer from search 2.0.0 at all
+    And the last 10 answers that the visitor had are all from search 1.0.0
     When the web server answers 200
     And I run "golive retry ROLLOUT-OF-2.0.0"
     Then it ends with code 0
@@ -172,6 +173,36 @@ Feature: an upgrade is more than its scripts
     And these programs were called, in this order:
       | program | with    |
       | migrate | forward |
+
+  Scenario: maintenance for as long as something else takes
+    Given an environment with one orchestrator
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    And version 2.0.0 of the app shop, with these services:
+      | service | version | scripts |
+      | search  | 2.0.0   |         |
+    And the release of the app shop goes through these steps:
+      """
+      - {traffic: maintenance-on}
+      - {name: backup, command: the program backup}
+      - {traffic: maintenance-off}
+      - {name: looked, approval: Is the backup good?}
+      - {phase: online}
+      """
+    And the app shop goes live with the strategy parallel
+    And the program backup takes until I say so
+    And somebody starts the programs of the app shop
+    And on the host one somebody starts "golive agent shop"
+    When I start "golive deploy shop"
+    Then the program backup has begun
+    And search is under maintenance, to be asked again after 3 seconds
+    When I let the program backup end
+    Then it ends with code 5
+    And the story tells "✓ search 1.0.0 serves again (<duration>)"
+    And search answers as version 1.0.0
+    When I run "golive approve ROLLOUT-OF-2.0.0"
+    Then the rollout of shop 2.0.0 completes
+    And search answers as version 2.0.0
 
   Scenario Outline: a failing check behind the gate, <autoRevert>
     Given an environment with one orchestrator
