@@ -71,6 +71,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.peopleSteps(sc)
 	s.siteSteps(sc)
 	s.keptSteps(sc)
+	s.upgradeSteps(sc)
 }
 
 func (s *scenario) begin() error {

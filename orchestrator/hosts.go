@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,25 +90,35 @@ func (o *Orchestrator) watchWanted(ctx context.Context, stop func(), watching *s
 	return true
 }
 
-// stopAgents tells agents to stop what an event has ended without them: the rollout was
-// aborted, or the time of the step is over.
-func (o *Orchestrator) stopAgents(ctx context.Context, r journal.Record) error {
-	e := r.State.Event
-	if e.Type != rollout.AbortAsked && e.Type != rollout.StepBroke {
+// leftToAgents reports whether an event has ended a step without the agents that do it: the
+// rollout was aborted, or the time of the step is over.
+func leftToAgents(e rollout.Event, step rollout.Step) bool {
+	if step.Work == nil || step.Error == nil || !step.Ended.Equal(e.At) {
+		return false
+	}
+	switch e.Type {
+	case rollout.AbortAsked:
+		return step.Error.Code == protocol.CodeCancelled
+	case rollout.StepBroke:
+		return step.ID == e.Step && e.Answer != nil && e.Answer.Error != nil && e.Answer.Error.Code == protocol.CodeTimeout
+	}
+	return false
+}
+
+// stopAgents tells the agents that do a step to stop, and blocks until they have, or have
+// died, or do a later attempt.
+func (o *Orchestrator) stopAgents(ctx context.Context, r journal.Record, step rollout.Step) error {
+	step.Attempt = cmp.Or(r.State.Event.Attempt, step.Attempt)
+	step.Revert = step.Revert || r.State.Event.Revert
+	if err := o.fleet.Cancel(ctx, r.State.ID, step); err != nil {
+		return fmt.Errorf("stop the agents of %s: %w", step.ID, err)
+	}
+	_, err := o.fleet.Do(ctx, fleet.Job{Rollout: r.State.ID, Release: r.State.Release, Step: step})
+	var failed *fleet.FailedError
+	if errors.As(err, &failed) || errors.Is(err, rollout.ErrStale) {
 		return nil
 	}
-	for _, step := range r.State.Steps {
-		if step.Work == nil || step.Error == nil || !step.Ended.Equal(e.At) {
-			continue
-		}
-		if code := step.Error.Code; code != protocol.CodeCancelled && code != protocol.CodeTimeout {
-			continue
-		}
-		if err := o.fleet.Cancel(ctx, r.State.ID, step); err != nil {
-			return fmt.Errorf("stop the agents of %s: %w", step.ID, err)
-		}
-	}
-	return nil
+	return err
 }
 
 // turnBack takes a rollout backward by itself, whose check has failed behind the gate. What

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/agent"
@@ -215,4 +216,23 @@ func TestAStepWhoseAgentDiesIsTriedAgainOnThatHostAlone(t *testing.T) {
 	if got := did(t, m); step.Attempt != 2 || strings.Count(got, "web-1") != 1 || strings.Count(got, "web-2") != 2 {
 		t.Errorf("attempt %d, it did %q", step.Attempt, got)
 	}
+}
+
+func TestACommandThatTakesTooLongIsStopped(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	r, m := e.upgrade("2.0.0", release.Step{Name: "slow", Timeout: time.Second, Command: &release.Command{
+		Shell: "test ! -e go || exit 0; trap 'echo stopped >> did; exit 1' TERM; while :; do sleep 0.05; done",
+	}}, online)
+	e.agent("host", nil, m)
+	id := e.deploy(r)
+	story := e.awaitStatus(id, rollout.Failed)
+	step, _ := story.Step("slow")
+	if step.Error.Code != protocol.CodeTimeout || len(step.Hosts) != 1 || step.Hosts[0].Name != "host" {
+		t.Errorf("it ended with %v, on %+v", step.Error, step.Hosts)
+	}
+	e.until("it was stopped", func() bool { return strings.Contains(did(t, m), "stopped") })
+	e.must(os.WriteFile(filepath.Join(m.Dir, "go"), nil, 0o600))
+	e.retry(id)
+	e.awaitStatus(id, rollout.Completed)
 }

@@ -95,10 +95,12 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 			return err
 		}
 	}
-	if err := o.stopAgents(ctx, r); err != nil {
-		return err
-	}
 	doing, acting := errgroup.WithContext(ctx)
+	for _, step := range r.State.Steps {
+		if leftToAgents(r.State.Event, step) {
+			doing.Go(func() error { return o.stopAgents(acting, r, step) })
+		}
+	}
 	for _, step := range r.State.Todo() {
 		if !inCare(r.State.Event, step) {
 			continue
