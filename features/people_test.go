@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cucumber/godog"
+	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -27,6 +28,7 @@ func (s *scenario) peopleSteps(sc *godog.ScenarioContext) {
 		return t.await(ctx)
 	})
 	sc.Step(`^(\S+) asks golive in the name of (\S+) to approve the rollout, and is told "(.*)"$`, s.pretend)
+	sc.Step(`^the bus does not let (\S+) ask golive as (\S+)$`, s.mayNotAsk)
 	sc.Step(`^I type "(.*)"$`, s.typeLine)
 	sc.Step(`^an orchestrator is started as "(golive serve.*)"$`, s.startServe)
 }
@@ -81,6 +83,35 @@ func (s *scenario) pretend(ctx context.Context, user, other, reply string) error
 		return fmt.Errorf("the reply is %s", m.Data)
 	}
 	return nil
+}
+
+// mayNotAsk asks in the place of another user, which is for the bus to refuse.
+func (s *scenario) mayNotAsk(ctx context.Context, user, other string) error {
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	refused := make(chan error, 1)
+	nc, err := nats.Connect(userURL(s.bus.url, user), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		select {
+		case refused <- err:
+		default: // one refusal is enough
+		}
+	}))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if err := nc.Publish("golive.api.approve."+other, []byte(`{}`)); err != nil {
+		return err
+	}
+	select {
+	case err := <-refused:
+		if !errors.Is(err, nats.ErrPermissionViolation) {
+			return fmt.Errorf("the bus says: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the bus lets %s ask as %s: %w", user, other, context.Cause(ctx))
+	}
 }
 
 // typeLine types a line at the terminal that steps speak of.
