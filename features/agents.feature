@@ -158,10 +158,10 @@ Feature: what has to be done on many hosts
       | copy    | forward | web-2 |
       | copy    | forward | web-2 |
 
-  Scenario: an agent that is killed for good, where one host less is enough
+  Scenario: an agent that is killed in the middle, where one host less is enough
     Given the release of the app shop goes through these steps:
       """
-      - {name: copy, command: the program copy, on: {role: web}, need: 1}
+      - {name: copy, command: the program copy, on: {role: web}, need: 50%}
       - {phase: online}
       """
     And the program copy on the host web-2 takes until I say so
@@ -170,13 +170,32 @@ Feature: what has to be done on many hosts
     When I start "golive deploy shop"
     Then the program copy has begun on 2 hosts
     When the agent web-2 is killed with SIGKILL
+    And on the host web-2 somebody starts "golive agent --label role=web shop"
     Then it ends with code 0
     When I run "golive show ROLLOUT"
     Then the answer holds these lines:
       """
-      1 copy 1.0.0 done 1 <duration> 0 done on 1 of 2 hosts
+      1 copy 1.0.0 done 1 <duration> 0 …done on 1 of 2 hosts
       copy web-2 lost - <duration> …
       """
+
+  Scenario: the orchestrator dies while a command runs
+    Given the release of the app shop goes through these steps:
+      """
+      - {name: copy, command: the program copy, on: {role: web}}
+      - {phase: online}
+      """
+    And the program copy takes until I say so
+    And on the host web-1 somebody starts "golive agent --label role=web shop"
+    When I start "golive deploy shop"
+    Then the program copy has begun
+    When the first orchestrator is killed with SIGKILL
+    And I let the program copy end
+    And another orchestrator is started
+    Then it ends with code 0
+    And these programs were called, in this order:
+      | program | with    | on    |
+      | copy    | forward | web-1 |
 
   Scenario: an agent with another manifest runs nothing
     Given the release of the app shop goes through these steps:

@@ -142,7 +142,7 @@ Feature: what only a person can decide
       golive: error: cy may not answer approval, that is for ann, bob, dan
       golive: hint: golive show … tells who may
       """
-    And cy asks golive in the name of bob to approve the rollout, and is told "…not_allowed…"
+    And cy asks golive in the name of bob to approve the rollout, and is refused
     And the bus does not let cy ask golive as bob
     When ann runs "golive approve ROLLOUT"
     Then it ends with code 1

@@ -271,6 +271,28 @@ Feature: an upgrade is more than its scripts
       3 search/traffic 1.0.0 pending 0 -          0 -
       """
 
+  Scenario: an abort stops what runs
+    Given the release of the app shop goes through these steps:
+      """
+      - {name: first, command: the program first, backward: true}
+      - {name: copy, command: the program copy}
+      - {phase: online}
+      """
+    And the program copy takes until I say so
+    And an environment with one orchestrator
+    And on the host one somebody starts "golive agent shop"
+    When I start "golive deploy shop"
+    Then the program copy has begun
+    When I run "golive abort ROLLOUT-OF-1.0.0 --reason it-takes-too-long"
+    Then it ends with code 0
+    And the program copy is stopped
+    And the one that was started before ends with code 1
+    And search does not answer
+    And these programs were called, in this order:
+      | program | with    |
+      | first   | forward |
+      | copy    | forward |
+
   Scenario: on this machine, with what commands write behind their names
     Given the release of the app shop goes through these steps:
       """

@@ -59,6 +59,7 @@ func (s *scenario) toolSteps(sc *godog.ScenarioContext) {
 		s.board.change(func() { s.board.free[toolKey(name, host)] = true })
 	})
 	sc.Step(`^the program (\S+) never ran on more than (\d+) hosts at the same time$`, s.atMost)
+	sc.Step(`^the program (\S+) is stopped$`, s.awaitToolEnd)
 	sc.Step(`^these programs were called, in this order:$`, func(t *godog.Table) error { return s.wereCalled(t, true) })
 	sc.Step(`^these programs were called, in whatever order:$`, func(t *godog.Table) error { return s.wereCalled(t, false) })
 	sc.Step(`^no program was called$`, func() error { return s.wereCalled(&godog.Table{}, true) })
@@ -235,6 +236,18 @@ func (s *scenario) awaitToolOn(ctx context.Context, name, host string) error {
 	return s.board.await(ctx, func() string {
 		if !slices.ContainsFunc(s.board.calls, func(c toolCall) bool { return c.name == name && c.host == host }) {
 			return fmt.Sprintf("the program %s has not begun on %s", name, host)
+		}
+		return ""
+	})
+}
+
+// awaitToolEnd blocks until a program runs nowhere any more.
+func (s *scenario) awaitToolEnd(ctx context.Context, name string) error {
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	return s.board.await(ctx, func() string {
+		if n := s.board.at[name]; n > 0 {
+			return fmt.Sprintf("the program %s still runs on %d hosts", name, n)
 		}
 		return ""
 	})
