@@ -56,8 +56,8 @@ Feature: an upgrade with a maintenance page
       ✓ restart-front-ends is done on 1 host (<duration>)
       ✗ smoke-front-ends does not hold (<duration>): …
       ✗ shop 2.0.0 is not live: the rollout has failed after <duration>
-      golive: hint: …golive backward shop
       golive: hint: …golive retry <id>, or golive up again
+      golive: hint: …golive backward shop
       """
     And a visitor of the shop sees "The shop is closed for maintenance", answered with 503
     When I have run "golive backward shop --reason smoke"

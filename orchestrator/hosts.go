@@ -53,6 +53,9 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 	case errors.As(err, &failed):
 		e.Type = rollout.StepBroke
 		e.Answer.Error = &protocol.ScriptError{Code: protocol.CodeFailed, Message: clip(err.Error())}
+		if step.Kind == rollout.Check && onlyLost(hosts) { // it changes nothing: another look does no harm
+			e.Answer.Error.Code = protocol.CodeLost
+		}
 		if step.Cancelled {
 			e.Answer.Error.Code = protocol.CodeCancelled
 		}
@@ -67,6 +70,18 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 		e.Type = rollout.StepAnswered
 	}
 	return o.record(ctx, r, e)
+}
+
+// onlyLost reports whether hosts have failed for no other reason than that their agents died.
+func onlyLost(hosts []protocol.Host) bool {
+	lost := false
+	for _, h := range hosts {
+		if h.Status == protocol.HostFailed {
+			return false
+		}
+		lost = lost || h.Status == protocol.HostLost
+	}
+	return lost
 }
 
 // watchWanted calls stop when a step is no longer wanted; false says that it is not even

@@ -48,6 +48,9 @@ func (o *Orchestrator) abort(ctx context.Context, q AbortRequest) (RolloutView, 
 			return nil, refuse(CodeConflict, "golive backward "+s.Release.App+" goes back to the version before", "rollout %s is completed: it cannot be aborted any more", s.ID)
 		case s.Status.Final():
 			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it ended", "rollout %s is %s: it cannot be aborted any more", s.ID, s.Status)
+		case !q.Force && s.Status != rollout.Amending && len(undoable(s)) > 0:
+			return nil, refuse(CodeConfirm, "golive backward "+s.Release.App+" undoes them; to abort all the same: golive abort "+s.ID+" --yes",
+				"%s of rollout %s have been done, which an abort does not undo: the version before may not work on it", strings.Join(undoable(s), ", "), s.ID)
 		case !q.Force && s.Status != rollout.Amending && changedOffline(s):
 			return nil, refuse(CodeConfirm, "golive backward "+s.Release.App+" undoes the scripts; to abort all the same: golive abort "+s.ID+" --yes",
 				"offline scripts of rollout %s have begun to change data, which an abort does not undo: the version before may not work on it", s.ID)
@@ -73,6 +76,17 @@ func changedOffline(s rollout.State) bool {
 	return s.Release.Strategy == rollout.Downtime && slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
 		return step.Phase == protocol.Offline && step.Attempt > 0 && step.Status != rollout.StepReverted
 	})
+}
+
+// undoable lists the commands that have changed something, and can undo it.
+func undoable(s rollout.State) []string {
+	var done []string
+	for _, step := range s.Steps {
+		if step.Work != nil && step.Work.Backward && step.Attempt > 0 && step.Status != rollout.StepReverted {
+			done = append(done, step.ID)
+		}
+	}
+	return done
 }
 
 // pause holds a rollout or one of its steps.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -130,8 +132,13 @@ type crew struct {
 func (u *upRun) startAgents(ctx context.Context) (*crew, error) {
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c := &crew{stop: stop}
+	data := filepath.Join(u.app.data, "steps")
 	for _, labels := range rolesOf(u.app.manifest) {
-		if err := u.startAgent(ctx, working, c, labels); err != nil {
+		if err := os.MkdirAll(data, 0o700); err != nil {
+			c.end()
+			return nil, fmt.Errorf("make the data folder of steps: %w", err)
+		}
+		if err := u.startAgent(ctx, working, c, labels, data); err != nil {
 			c.end()
 			return nil, err
 		}
@@ -139,16 +146,17 @@ func (u *upRun) startAgents(ctx context.Context) (*crew, error) {
 	return c, nil
 }
 
-func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[string]string) error {
+func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[string]string, data string) error {
 	r, err := u.connect(ctx, u.app.bus)
 	if err != nil {
 		return err
 	}
 	c.connections = append(c.connections, r)
+	name := localName(u.app.manifest.App, labels)
 	a, err := agent.New(agent.Config{
 		Conn: r.Conn(), Journal: u.engine.journal, Releases: []*release.Manifest{u.app.manifest},
-		Name: localName(labels), Labels: labels, Version: Version, Environment: u.app.bus.environment(), Logger: u.logger(),
-		Output: u.story.output,
+		Name: name, Labels: labels, Version: Version, Logger: u.logger(), Output: u.story.output,
+		Environment: append(u.app.bus.environment(), "GOLIVE_DATA_DIR="+data),
 	})
 	if err != nil {
 		return err
@@ -159,7 +167,7 @@ func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[str
 	case <-a.Ready():
 		return nil
 	case err := <-ended:
-		return fmt.Errorf("agent %s: %w", localName(labels), err)
+		return fmt.Errorf("agent %s: %w", name, err)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -179,7 +187,7 @@ func rolesOf(m *release.Manifest) []map[string]string {
 	byName := make(map[string]map[string]string)
 	for _, s := range m.Steps {
 		if s.Command != nil || s.Check != nil {
-			byName[localName(s.On)] = s.On
+			byName[localName(m.App, s.On)] = s.On
 		}
 	}
 	var roles []map[string]string
@@ -190,8 +198,8 @@ func rolesOf(m *release.Manifest) []map[string]string {
 }
 
 // localName is what up calls the agent with these labels.
-func localName(labels map[string]string) string {
-	name := "local"
+func localName(app string, labels map[string]string) string {
+	name := "local-" + app
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		name += "-" + key + "-" + labels[key]
 	}

@@ -45,8 +45,8 @@ func afterFailure(s rollout.State) string {
 		case step.Error != nil && step.Error.Code == rollout.CodeRejected:
 			return "it ends with: golive abort " + s.ID + "\nto ask again: golive retry " + s.ID
 		case step.Work != nil && underMaintenance(s):
-			return fmt.Sprintf("the previous version serves again with: golive abort %s\nwith what scripts did undone: golive backward %s\n%s",
-				s.ID, s.Release.App, again)
+			return fmt.Sprintf("%s\nto undo what was done, and have the previous version serve again: golive backward %s\nto have it serve on what was done: golive abort %s",
+				again, s.Release.App, s.ID)
 		}
 	}
 	return again

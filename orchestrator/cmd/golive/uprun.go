@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,7 +59,7 @@ func (u *upRun) run(ctx context.Context) error {
 	}
 	for after := uint64(0); ; {
 		last, sequence, err := u.follow(ctx, begun, after)
-		if e := u.app.stopSetups(atOnce(ctx), u.keeps(last)); e != nil {
+		if e := u.app.stopSetups(atOnce(ctx), u.keeps(ctx, last)); e != nil {
 			return e
 		}
 		if err != nil {
@@ -75,27 +78,51 @@ func (u *upRun) run(ctx context.Context) error {
 		if retried == nil {
 			return told(err)
 		}
+		if retried.Status == rollout.Running { // the cause may have been mended in its program
+			if err := u.app.stopSetups(atOnce(ctx), none); err != nil {
+				return err
+			}
+		}
 		begun, after = *retried, sequence
 	}
 }
 
 // keeps tells which setup services go on running when the rollout has ended: as long as up
-// stays, the records that they have put aside can be tried again.
-func (u *upRun) keeps(last rollout.State) func(owner string) bool {
-	if u.options.once || last.Status != rollout.Completed {
+// stays, what they did can be undone, and the records that they have put aside tried again.
+func (u *upRun) keeps(ctx context.Context, last rollout.State) func(owner string) bool {
+	if u.options.once || last.Status != rollout.Completed && last.Status != rollout.Failed {
 		return none
 	}
-	return func(owner string) bool { return asideIn(last, owner) }
+	return func(owner string) bool { return asideIn(last, owner) || u.canUndo(ctx, last, owner) }
+}
+
+// undoTimeout is how long a setup service is asked whether it can undo what it did.
+const undoTimeout = time.Second
+
+// canUndo reports whether a setup service says that it has a revert script for something
+// that it did.
+func (u *upRun) canUndo(ctx context.Context, s rollout.State, owner string) bool {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	return slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
+		if step.Kind != rollout.Migration || step.Name != owner || step.Attempt == 0 {
+			return false
+		}
+		m, err := u.relay.Conn().RequestWithContext(ctx, protocol.AboutScriptSubject(step.Script()), nil)
+		var info protocol.ScriptInfo
+		return err == nil && json.Unmarshal(m.Data, &info) == nil && info.Revert
+	})
 }
 
 // conclude says how the rollout has ended.
 func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
-	if last.Status == rollout.Completed {
-		return u.printOnline(ctx, last)
+	if last.Status == rollout.Completed { // also if Ctrl-C has come just now
+		return u.printOnline(context.WithoutCancel(ctx), last)
 	}
 	err := failed(last)
 	if last.Status == rollout.Failed && last.Backward == nil {
-		err.hint += ", or golive up again"
+		retry := "golive retry " + last.ID
+		err.hint = strings.Replace(err.hint, retry, retry+", or golive up again", 1)
 	}
 	if !u.options.once {
 		u.report(explain(err))
@@ -341,17 +368,18 @@ func (u *upRun) stay(ctx context.Context, last rollout.State, sequence uint64) (
 	}
 }
 
-// awaitRetry waits for a failed rollout to be tried again, as golive retry does, or the
-// records that one has put aside.
+// awaitRetry waits for a failed rollout to be tried again, as golive retry does, for the
+// records that one has put aside to be so, or for one to be ended or undone.
 func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uint64, retried chan<- rollout.State) {
 	if last.Status.Final() && last.Status != rollout.Completed {
 		return
 	}
 	err := u.engine.journal.FollowSubject(ctx, protocol.RolloutSubject(last.Release.App, last.ID), sequence, func(r journal.Record) error {
-		if r.State.Status == rollout.Running || r.State.Status == rollout.Amending {
-			retried <- r.State
+		if r.State.Event.Type == rollout.PaceAsked {
+			return nil
 		}
-		return errEnded // whatever came first: a retry, or its end for good
+		retried <- r.State
+		return errEnded // whatever came first
 	})
 	if err != nil && !errors.Is(err, errEnded) {
 		u.logger().Warn("a retry of the rollout would not be noticed", zap.Error(err))

@@ -126,8 +126,9 @@ func TestWhatHelpsAfterACheckHasFailedUnderMaintenance(t *testing.T) {
 	x.state = state
 	x.event(rollout.Event{Type: rollout.Closed, Step: "todos/maintenance", Attempt: 1, Revision: 9, Effective: noon.Add(time.Second)})
 	x.event(rollout.Event{Type: rollout.StepBroke, Step: "smoke", Attempt: 1, Answer: broken("it answers 500")})
-	want := "the previous version serves again with: golive abort 0199c6d2\nwith what scripts did undone: golive backward todo-app\n" +
-		"correct the cause, then: golive retry 0199c6d2"
+	want := "correct the cause, then: golive retry 0199c6d2\n" +
+		"to undo what was done, and have the previous version serve again: golive backward todo-app\n" +
+		"to have it serve on what was done: golive abort 0199c6d2"
 	if got := failed(x.state).hint; got != want {
 		t.Errorf("it says:\n%s", got)
 	}
