@@ -20,6 +20,7 @@ type app struct {
 	mustNotSkip   string // versions over which no rollout may jump
 	strategy      string
 	seed          []string // the command that makes data; nil: there is none
+	more          string   // that its manifest says
 }
 
 // service is one of its services.
@@ -208,7 +209,7 @@ func (s *scenario) keepManifest(a *app) error {
 		}
 		fmt.Fprintf(&m, "setup: %s\n", own)
 	}
-	return s.keep(a.name, m.String())
+	return s.keep(a.name, m.String()+a.more)
 }
 
 // rateOf is a pace as a manifest has it; empty when there is none.

@@ -32,6 +32,11 @@ type board struct {
 	orders   map[string][]order // by script: for its next runs, the last for all that follow
 	released map[string]int     // by script: how many of its runs need no longer wait for the scenario's word
 	lines    map[net.Conn]bool  // that are open
+
+	calls []toolCall      // of programs that steps of releases name, in order
+	at    map[string]int  // by program: how many of it run
+	most  map[string]int  // by program: how many of it ran at the same time
+	free  map[string]bool // by program, or by program and host: it need no longer wait for the scenario's word
 }
 
 // program is one that has reported.
@@ -49,6 +54,10 @@ type hello struct {
 	PID     int    `json:"pid"`
 	Script  string `json:"script,omitempty"`  // this is no program that reports but a script that asks
 	Stopped string `json:"stopped,omitempty"` // nor that, but a script that was told to stop
+
+	Tool string `json:"tool,omitempty"` // nor that, but a program that a step of a release calls
+	Word string `json:"word,omitempty"` // with which it is called
+	Host string `json:"host,omitempty"` // on which it runs
 }
 
 // order is what a script shall do.
@@ -76,6 +85,7 @@ func startBoard() (*board, error) {
 	b := &board{
 		listener: l, changed: make(chan struct{}),
 		stopped: make(map[string]int), orders: make(map[string][]order), released: make(map[string]int), lines: make(map[net.Conn]bool),
+		at: make(map[string]int), most: make(map[string]int), free: make(map[string]bool),
 	}
 	b.serving.Go(b.accept)
 	return b, nil
@@ -104,6 +114,10 @@ func (b *board) serve(line net.Conn) {
 	var h hello
 	if err != nil || json.Unmarshal(text, &h) != nil {
 		return // it has ended before it had said who it is
+	}
+	if h.Tool != "" {
+		b.instructTool(h, line)
+		return
 	}
 	if h.Script != "" {
 		b.instruct(h.Script, h.PID, line)

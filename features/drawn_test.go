@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/cucumber/godog"
 )
@@ -41,9 +42,10 @@ func (s *scenario) startDrawn(ctx context.Context, line string, columns int, mor
 	if err != nil {
 		return err
 	}
-	t := &terminal{line: line, out: newScreen(), err: newScreen(), ended: make(chan struct{})}
+	t := &terminal{line: line, out: newScreen(), err: newScreen(), ended: make(chan struct{}), keys: other}
 	t.cmd = exec.Command(path, strings.Fields(line)[1:]...)
 	t.cmd.Dir, t.cmd.Env, t.cmd.Stdin, t.cmd.Stdout, t.cmd.Stderr = s.home(), env, pseudo, pseudo, pseudo
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // it is in the foreground
 	err = t.cmd.Start()
 	_ = pseudo.Close() // golive has it
 	if err != nil {

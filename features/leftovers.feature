@@ -66,7 +66,7 @@ Feature: nothing is left behind
       | search  | 1.0.1   | offline |
     When I run "golive up --once shop"
     Then it ends with code 0
-    And the story tells "* rollout <id> of 1.0.0 was under way, and golive.yaml has changed since: a new one takes its place"
+    And the story tells "* rollout <id> of 1.0.0 was under way: 1.0.1 takes its place"
     And the answer holds "shop 1.0.1 is online"
     And these scripts have run:
       | script               | times |

@@ -139,6 +139,96 @@ Feature: what a deploy would do
     When I let the offline script of search 1.0.0 end
     Then the rollout of shop 1.0.0 completes
 
+  Scenario: steps of all kinds, and nothing is touched
+    Given a web server answers 200
+    And an environment with one orchestrator
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    And version 1.1.0 of the app shop, with these services:
+      | service | version | scripts |
+      | search  | 1.1.0   | online  |
+    And the release of the app shop goes through these steps:
+      """
+      - {name: go-ahead, approval: Shall it go live?, checklist: [support is told]}
+      - {traffic: maintenance-on}
+      - {name: copy, command: the program copy, on: {role: web}, atOnce: 1, need: 50%}
+      - {name: page, check: {http: "WEB/health"}}
+      - {phase: online}
+      - {traffic: drain, services: [stock]}
+      """
+    And the program copy prints "copying"
+    And somebody starts the programs of the app shop
+    And on the host web-1 somebody starts "golive agent --label role=web shop"
+    And on the host web-2 somebody starts "golive agent --label role=web shop"
+    And all that the release of the app shop needs is there
+    And I remember all that is kept in the environment
+    When I run "golive plan shop"
+    Then it ends with code 5
+    And the answer is:
+      """
+      plan …: shop 1.1.0, strategy parallel, 7 of 7 steps to do
+      WAVE │ STEP               DOES                                                                LAST TOOK         WAITS FOR
+      1    │ go-ahead           ask somebody: Shall it go live? (checklist of 1 item)             -                 -
+      2    │ search/maintenance put 1.0.0 under maintenance                                         -                 go-ahead
+      3    │ copy               run on web-1, web-2 (role=web), 50 % must succeed, 1 at once        -                 search/maintenance
+      4    │ page               check on one of web-1, web-2                                        -                 copy
+      5    │ search/traffic     move traffic from 1.0.0 to 1.1.0                                    <duration>, <ago> page
+      6    │ search/online      run the online script of 1.1.0                                      -                 search/traffic
+      7    │ stock/drain        take the traffic from 1.0.0                                         -                 search/online
+      downtime: of search, for how long is not known: copy, page have never run here
+      Somebody has to approve go-ahead: golive approve ROLLOUT go-ahead, once the rollout comes to it
+      To do exactly this: golive deploy shop --plan …
+      """
+    And all that is kept in the environment is as it was, byte for byte
+    And no program was called
+    And the web server was asked 0 times
+    When I run "golive plan shop -o json"
+    Then it ends with code 5
+    And the answer is JSON with the fields that workflow-plan.txt lists
+    When I run "golive deploy shop --plan PLAN"
+    Then it ends with code 5
+    When I run "golive approve ROLLOUT-OF-1.1.0 --yes"
+    Then it ends with code 0
+    And the rollout of shop 1.1.0 completes
+    When I run "golive show ROLLOUT-OF-1.1.0 -o json"
+    Then the answer is JSON with the fields that workflow-show.txt lists
+    And all times in the answer are in UTC
+    When I run "golive show ROLLOUT-OF-1.1.0 --hosts copy -o json"
+    Then the answer is JSON with the fields that hosts.txt lists
+    And all times in the answer are in UTC
+
+  Scenario: a plan with a workflow does not hold any more when a step is another one
+    Given version 1.0.0 of the app shop, with these services:
+      | service | version |
+      | search  | 1.0.0   |
+    And the release of the app shop goes through these steps:
+      """
+      - {name: copy, command: the program copy}
+      - {phase: online}
+      """
+    And an environment with one orchestrator
+    And somebody starts the programs of the app shop
+    And on the host one somebody starts "golive agent shop"
+    When I run "golive plan shop --out plan.json"
+    Then it ends with code 3
+    Given version 1.0.0 of the app shop, with these services:
+      | service | version |
+      | search  | 1.0.0   |
+    And the release of the app shop goes through these steps:
+      """
+      - {name: copy, command: the program copier}
+      - {phase: online}
+      """
+    When I run "golive deploy shop --plan plan.json"
+    Then it ends with code 1
+    And no program was called
+    And I am told:
+      """
+      golive: error: plan … does not hold any more: for shop 1.0.0 it is plan … now
+      golive: error: golive.yaml has changed
+      golive: hint: see it with golive plan, or go on with it: golive deploy --plan …
+      """
+
   Scenario: there is no environment
     When I run "golive plan --nats nats://127.0.0.1:1 shop"
     Then it ends with code 1

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +35,8 @@ func play(role string, args []string) int {
 		return playBareSetup(args)
 	case "stubborn":
 		return playStubborn(args)
+	case "tool":
+		return playTool(args[0], strings.Join(args[1:], ""))
 	case "quitter":
 		return playQuitter()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,12 +35,16 @@ type scenario struct {
 	callers *callers // nil: there are none
 	outside *outside // whoever looks at the bus from outside; nil until that is needed
 	drift   *drift   // nil: the scenario is about something else
+
+	workflow workflow
+	sites    map[string]*bus   // environments that commands have to name, by name
+	kept     map[string]string // on the bus, when the scenario has looked at it
 }
 
 // register defines the steps for one scenario; what its programs said goes to out when
 // it fails.
 func register(sc *godog.ScenarioContext, out io.Writer) {
-	s := &scenario{apps: make(map[string]*app)}
+	s := &scenario{apps: make(map[string]*app), sites: make(map[string]*bus), workflow: workflow{agents: make(map[string]*terminal)}}
 	sc.Before(func(ctx context.Context, _ *godog.Scenario) (context.Context, error) { return ctx, s.begin() })
 	sc.After(func(ctx context.Context, _ *godog.Scenario, failure error) (context.Context, error) {
 		err := s.end()
@@ -62,6 +67,10 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.todoSteps(sc)
 	s.drawnSteps(sc)
 	s.planSteps(sc)
+	s.workflowSteps(sc)
+	s.peopleSteps(sc)
+	s.siteSteps(sc)
+	s.keptSteps(sc)
 	s.upgradeSteps(sc)
 }
 
@@ -99,6 +108,10 @@ func (s *scenario) end() error {
 		errs = append(errs, s.board.stop())
 	}
 	errs = append(errs, s.drift.stop(), s.bus.stop())
+	for _, site := range s.sites {
+		errs = append(errs, site.stop())
+	}
+	s.workflow.web.stop()
 	if s.folder != "" {
 		errs = append(errs, os.RemoveAll(s.folder))
 	}
@@ -106,7 +119,7 @@ func (s *scenario) end() error {
 }
 
 func (s *scenario) allTerminals() []*terminal {
-	return slices.Concat(s.orchestrators, s.others, s.terminals)
+	return slices.Concat(s.orchestrators, slices.Collect(maps.Values(s.workflow.agents)), s.others, s.terminals)
 }
 
 // tell shows what all programs said.
@@ -127,6 +140,9 @@ func (s *scenario) environment(more ...string) ([]string, error) {
 	})
 	given = append(given, "TZ=Asia/Tokyo", "GOCACHE="+cache,
 		"XDG_CACHE_HOME="+filepath.Join(s.folder, "cache"), envBoard+"="+s.board.address())
+	if _, err := os.Stat(s.config()); err == nil {
+		given = append(given, "XDG_CONFIG_HOME="+s.config())
+	}
 	if s.bus != nil {
 		given = append(given, relay.EnvURL+"="+s.bus.url)
 	}

@@ -22,6 +22,7 @@ type terminal struct {
 	cmd      *exec.Cmd
 	out, err *screen
 	ended    chan struct{}
+	keys     *os.File  // at which a person types; nil: it is no terminal
 	at       time.Time // when it had ended
 	code     int       // with which it has ended
 }
