@@ -1,7 +1,6 @@
 package orchestrator_test
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -270,12 +269,8 @@ func (j *judge) done(h []journal.Record, all []stint, step rollout.Step, revert 
 				ends = append(ends, i)
 			}
 		}
-		need := len(e.Answer.Hosts)
-		if !revert && len(step.Work.On) > 0 {
-			need = step.Work.Need.Of(need)
-		}
 		slices.Sort(ends)
-		switch {
+		switch need := needOf(step, len(e.Answer.Hosts), revert); {
 		case need == 0:
 			return readiness{-1, e.At, true}
 		case len(ends) >= need:
@@ -293,6 +288,14 @@ func (j *judge) done(h []journal.Record, all []stint, step rollout.Step, revert 
 		}
 	}
 	return readiness{}
+}
+
+// needOf is how many of so many hosts must succeed.
+func needOf(step rollout.Step, hosts int, revert bool) int {
+	if revert || len(step.Work.On) == 0 {
+		return hosts
+	}
+	return step.Work.Need.Of(hosts)
 }
 
 // answered finds the event with which the journal has taken a step for done.
@@ -457,11 +460,7 @@ func (j *judge) checkHosts(h []journal.Record, all []stint, step rollout.Step, r
 				j.find("%s (%s), and a program has ended well", what(host), host.Error)
 			}
 		}
-		need := len(e.Answer.Hosts)
-		if !revert && len(step.Work.On) > 0 {
-			need = cmp.Or(step.Work.Need, rollout.Need{Percent: 100}).Of(need)
-		}
-		if e.Type == rollout.StepAnswered && done < need {
+		if need := needOf(step, len(e.Answer.Hosts), revert); e.Type == rollout.StepAnswered && done < need {
 			j.find("rollout %s: %s (revert %t) is done by the journal with %d of %d hosts, %d are needed", id, step.ID, revert, done, len(e.Answer.Hosts), need)
 		}
 	}

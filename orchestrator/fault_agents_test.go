@@ -133,10 +133,10 @@ func (m *ensemble) livesOfAgents(seed uint64) []*life {
 	return append(all, &life{actor: m.servers[0], rnd: rnd(20), from: 6 * time.Second, to: 14 * time.Second, rest: 300 * time.Millisecond})
 }
 
-// sleeps has an agent sleep past its lease, wake up and, after a while, die, until ctx ends;
-// it leaves it alive and awake.
+// sleeps has an agent fall asleep, and wake up again, until ctx ends; it leaves it alive and
+// awake. It sleeps past its lease, or another one takes its name meanwhile, or both.
 func (a *actor) sleeps(ctx context.Context, rnd *rand.Rand) error {
-	for {
+	for nap := 0; ; nap++ {
 		p := a.alive()
 		if p == nil {
 			var err error
@@ -148,17 +148,15 @@ func (a *actor) sleeps(ctx context.Context, rnd *rand.Rand) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := a.disturb(sleeps, p); err != nil {
+		lasts, replaced := protocol.AgentLease+time.Duration(rnd.Int64N(int64(3*time.Second))), rnd.IntN(2) == 0
+		if nap > 0 && replaced && rnd.IntN(2) == 0 { // it wakes up within its lease
+			lasts = 4*time.Second + time.Duration(rnd.Int64N(int64(4*time.Second)))
+		}
+		if err := a.nap(p, lasts, replaced); err != nil {
 			return err
 		}
-		_ = p.Process.Signal(syscall.SIGSTOP) // it may have ended
-		rest(context.Background(), protocol.AgentLease+time.Duration(rnd.Int64N(int64(3*time.Second))))
-		_ = p.Process.Signal(syscall.SIGCONT)
-		a.cast.mu.Lock()
-		a.deaths[a.Kind+", asleep"]++
-		a.cast.mu.Unlock()
 		rest(ctx, time.Second+time.Duration(rnd.Int64N(int64(4*time.Second))))
-		if ctx.Err() == nil && rnd.IntN(2) == 0 {
+		if p := a.alive(); p != nil && ctx.Err() == nil && rnd.IntN(2) == 0 {
 			if err := a.disturb(kills, p); err != nil {
 				return err
 			}
@@ -166,6 +164,55 @@ func (a *actor) sleeps(ctx context.Context, rnd *rand.Rand) error {
 			a.died(a, p, "at a random moment")
 		}
 	}
+}
+
+// nap has an agent sleep for a while. One whose name another process has taken meanwhile ends
+// when it wakes up.
+func (a *actor) nap(p *process, lasts time.Duration, replaced bool) error {
+	if err := a.disturb(sleeps, p); err != nil {
+		return err
+	}
+	_ = p.Process.Signal(syscall.SIGSTOP) // it may have ended
+	wake := time.NewTimer(lasts)
+	defer wake.Stop()
+	how := "asleep"
+	var other *process
+	if replaced {
+		how = "asleep and replaced"
+		var err error
+		if other, err = a.start("", 0); err != nil {
+			p.kill()
+			return err
+		}
+	}
+	<-wake.C
+	_ = p.Process.Signal(syscall.SIGCONT)
+	if replaced {
+		if err := a.awaitReplaced(p, other); err != nil {
+			return err
+		}
+	}
+	a.cast.mu.Lock()
+	defer a.cast.mu.Unlock()
+	a.deaths[a.Kind+", "+how]++
+	return nil
+}
+
+// awaitReplaced blocks until an agent has ended because another one has its name, or is
+// killed. That it lives on is odd, unless the other one has died.
+func (a *actor) awaitReplaced(p, other *process) error {
+	select {
+	case <-p.ended:
+		return nil
+	case <-other.ended:
+	case <-time.After(patience):
+		a.cast.mu.Lock()
+		a.odd = append(a.odd, fmt.Sprintf("%s (pid %d) lives on, though pid %d has its name", a.Name, p.Process.Pid, other.Process.Pid))
+		a.cast.mu.Unlock()
+	}
+	err := a.disturb(kills, p)
+	p.kill()
+	return err
 }
 
 // awaitProgram blocks until an agent has begun with a step that it does alone, but not for
