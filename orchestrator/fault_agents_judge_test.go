@@ -1,7 +1,6 @@
 package orchestrator_test
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,6 +109,7 @@ func (j *judge) checkPrograms() {
 		if begun[a]++; begun[a] > most {
 			j.find("%s of attempt %d of %s (revert %t) of rollout %s ran %d times on %s", s.Program.Verb, s.Attempt, s.Step, s.Revert, s.Rollout, begun[a], a.host)
 		}
+		a.verb = ""
 		if other := by[a]; other != "" && other != s.By {
 			j.find("attempt %d of %s (revert %t) of rollout %s was begun by %s and by %s", s.Attempt, s.Step, s.Revert, s.Rollout, other, s.By)
 		}
@@ -180,20 +180,20 @@ func (j *judge) checkCast(h []journal.Record, r run, stints []stint) {
 }
 
 // startTime is how long a program may take from its start to its first line.
-const startTime = 3 * time.Second
+const startTime = 5 * time.Second
 
-// checkLate: no attempt begins on a host when the next one has begun, also where an agent has
-// slept meanwhile: it asks first. (The program of one that was killed may be slow to begin.)
+// checkLate: no attempt begins on a host when it is over, also where an agent has slept
+// meanwhile: it asks first. (The program of one that was killed may be slow to begin.)
 func (j *judge) checkLate(h []journal.Record, r run, stints []stint) {
 	for _, record := range h {
 		step, _ := record.State.Step(r.step)
-		if step.Attempt <= r.attempt {
+		if step.Attempt < r.attempt || step.Attempt == r.attempt && step.Status == rollout.StepRunning {
 			continue
 		}
 		for _, s := range stints {
 			late := s.At.After(record.State.Event.At.Add(startTime))
 			if at, killed := j.killed[s.By]; late && (!killed || at > s.from) {
-				j.find("attempt %d of %s (revert %t) of rollout %s began on %s (by %s, %s) after the next one", r.attempt, r.step, r.revert, r.rollout, s.Program.Host, s.By, s.At.Format(time.RFC3339Nano))
+				j.find("attempt %d of %s (revert %t) of rollout %s began on %s (by %s, %s) when it was over", r.attempt, r.step, r.revert, r.rollout, s.Program.Host, s.By, s.At.Format(time.RFC3339Nano))
 			}
 		}
 		return
@@ -270,12 +270,8 @@ func (j *judge) done(h []journal.Record, all []stint, step rollout.Step, revert 
 				ends = append(ends, i)
 			}
 		}
-		need := len(e.Answer.Hosts)
-		if !revert && len(step.Work.On) > 0 {
-			need = step.Work.Need.Of(need)
-		}
 		slices.Sort(ends)
-		switch {
+		switch need := needOf(step, len(e.Answer.Hosts), revert); {
 		case need == 0:
 			return readiness{-1, e.At, true}
 		case len(ends) >= need:
@@ -293,6 +289,14 @@ func (j *judge) done(h []journal.Record, all []stint, step rollout.Step, revert 
 		}
 	}
 	return readiness{}
+}
+
+// needOf is how many of so many hosts must succeed.
+func needOf(step rollout.Step, hosts int, revert bool) int {
+	if revert || len(step.Work.On) == 0 {
+		return hosts
+	}
+	return step.Work.Need.Of(hosts)
 }
 
 // answered finds the event with which the journal has taken a step for done.
@@ -457,11 +461,7 @@ func (j *judge) checkHosts(h []journal.Record, all []stint, step rollout.Step, r
 				j.find("%s (%s), and a program has ended well", what(host), host.Error)
 			}
 		}
-		need := len(e.Answer.Hosts)
-		if !revert && len(step.Work.On) > 0 {
-			need = cmp.Or(step.Work.Need, rollout.Need{Percent: 100}).Of(need)
-		}
-		if e.Type == rollout.StepAnswered && done < need {
+		if need := needOf(step, len(e.Answer.Hosts), revert); e.Type == rollout.StepAnswered && done < need {
 			j.find("rollout %s: %s (revert %t) is done by the journal with %d of %d hosts, %d are needed", id, step.ID, revert, done, len(e.Answer.Hosts), need)
 		}
 	}

@@ -18,8 +18,17 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// workApps are the apps that have steps of their own.
-var workApps = []int{0, 1, 2, 3, 4, 5, 7, 8}
+// workApps lists the apps that have steps of their own: more of them where there is time to
+// wait for leases that run out.
+func workApps() []int {
+	all := []int{0, 1, 2, 3, 4, 5, 6, 7}
+	if *faultsFor > time.Minute {
+		for n := range 8 {
+			all = append(all, 8+n)
+		}
+	}
+	return all
+}
 
 // assembleAgents starts all processes of an environment with agents. The first of them, which
 // does what any one host may do where it can, is of none of the zones.
@@ -53,8 +62,9 @@ func TestFaultsOfAgents(t *testing.T) {
 	seed := drawSeed(t)
 	start := time.Now()
 	lasts := max(*faultsFor, protocol.AgentLease+4*time.Second) // one agent sleeps past its lease
-	versions := 10 + int(lasts/(2*time.Second))
-	m := assembleAgents(t, 2, 4, workApps, versions)
+	versions := 12 + int(lasts/(10*time.Second)) // not more than are needed: all are in every agent's lease
+	apps := workApps()
+	m := assembleAgents(t, 2, 4, apps, versions)
 	for _, o := range m.others {
 		o.up()
 	}
@@ -69,7 +79,7 @@ func TestFaultsOfAgents(t *testing.T) {
 	}
 	dying.Go(func() error { return m.agents[0].sleeps(faults, rand.New(rand.NewPCG(seed, 30))) })
 	driving, _ := errgroup.WithContext(ctx)
-	for _, n := range workApps {
+	for _, n := range apps {
 		driving.Go(func() error { return m.workApp(n, seed).drive(ctx, faults, versions) })
 	}
 	rest(ctx, lasts)
@@ -133,10 +143,10 @@ func (m *ensemble) livesOfAgents(seed uint64) []*life {
 	return append(all, &life{actor: m.servers[0], rnd: rnd(20), from: 6 * time.Second, to: 14 * time.Second, rest: 300 * time.Millisecond})
 }
 
-// sleeps has an agent sleep past its lease, wake up and, after a while, die, until ctx ends;
-// it leaves it alive and awake.
+// sleeps has an agent fall asleep, and wake up again, until ctx ends; it leaves it alive and
+// awake. It sleeps past its lease, or another one takes its name meanwhile, or both.
 func (a *actor) sleeps(ctx context.Context, rnd *rand.Rand) error {
-	for {
+	for nap := 0; ; nap++ {
 		p := a.alive()
 		if p == nil {
 			var err error
@@ -148,17 +158,15 @@ func (a *actor) sleeps(ctx context.Context, rnd *rand.Rand) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := a.disturb(sleeps, p); err != nil {
+		lasts, replaced := protocol.AgentLease+time.Duration(rnd.Int64N(int64(3*time.Second))), rnd.IntN(2) == 0
+		if nap > 0 && replaced && rnd.IntN(2) == 0 { // it wakes up within its lease
+			lasts = 4*time.Second + time.Duration(rnd.Int64N(int64(4*time.Second)))
+		}
+		if err := a.nap(p, lasts, replaced); err != nil {
 			return err
 		}
-		_ = p.Process.Signal(syscall.SIGSTOP) // it may have ended
-		rest(context.Background(), protocol.AgentLease+time.Duration(rnd.Int64N(int64(3*time.Second))))
-		_ = p.Process.Signal(syscall.SIGCONT)
-		a.cast.mu.Lock()
-		a.deaths[a.Kind+", asleep"]++
-		a.cast.mu.Unlock()
 		rest(ctx, time.Second+time.Duration(rnd.Int64N(int64(4*time.Second))))
-		if ctx.Err() == nil && rnd.IntN(2) == 0 {
+		if p := a.alive(); p != nil && ctx.Err() == nil && rnd.IntN(2) == 0 {
 			if err := a.disturb(kills, p); err != nil {
 				return err
 			}
@@ -166,6 +174,55 @@ func (a *actor) sleeps(ctx context.Context, rnd *rand.Rand) error {
 			a.died(a, p, "at a random moment")
 		}
 	}
+}
+
+// nap has an agent sleep for a while. One whose name another process has taken meanwhile ends
+// when it wakes up.
+func (a *actor) nap(p *process, lasts time.Duration, replaced bool) error {
+	if err := a.disturb(sleeps, p); err != nil {
+		return err
+	}
+	_ = p.Process.Signal(syscall.SIGSTOP) // it may have ended
+	wake := time.NewTimer(lasts)
+	defer wake.Stop()
+	how := "asleep"
+	var other *process
+	if replaced {
+		how = "asleep and replaced"
+		var err error
+		if other, err = a.start("", 0); err != nil {
+			p.kill()
+			return err
+		}
+	}
+	<-wake.C
+	_ = p.Process.Signal(syscall.SIGCONT)
+	if replaced {
+		if err := a.awaitReplaced(p, other); err != nil {
+			return err
+		}
+	}
+	a.cast.mu.Lock()
+	defer a.cast.mu.Unlock()
+	a.deaths[a.Kind+", "+how]++
+	return nil
+}
+
+// awaitReplaced blocks until an agent has ended because another one has its name, or is
+// killed. That it lives on is odd, unless the other one has died.
+func (a *actor) awaitReplaced(p, other *process) error {
+	select {
+	case <-p.ended:
+		return nil
+	case <-other.ended:
+	case <-time.After(patience):
+		a.cast.mu.Lock()
+		a.odd = append(a.odd, fmt.Sprintf("%s (pid %d) lives on, though pid %d has its name", a.Name, p.Process.Pid, other.Process.Pid))
+		a.cast.mu.Unlock()
+	}
+	err := a.disturb(kills, p)
+	p.kill()
+	return err
 }
 
 // awaitProgram blocks until an agent has begun with a step that it does alone, but not for

@@ -210,6 +210,12 @@ func TestFaultJudgeOfAgentsFindsWhatIsWrong(t *testing.T) {
 			})
 			x.change(x.lineOf(began, a, "ready", "web-1", verbLook), func(d *deed, _ *program) { d.At = d.At.Add(2 * startTime) })
 		}, "attempt 1 of ready (revert false) of rollout first began on web-1"},
+		{"an attempt began when it was over", func(x *tale) {
+			x.change(x.lineOf(began, a, "smoke", "web-1", verbLook), func(d *deed, _ *program) { d.At = d.At.Add(2 * startTime) })
+		}, "attempt 1 of smoke (revert false) of rollout first began on web-1"},
+		{"one agent asked whether it was done, and another one did it", func(x *tale) {
+			x.change(x.lineOf(began, a, "backup", "web-1", "forward"), func(d *deed, _ *program) { d.By = "web-1/2" })
+		}, "attempt 1 of backup (revert false) of rollout first was begun by web-1/1 and by web-1/2"},
 		{"undone in the wrong order", func(x *tale) {
 			x.move(x.lineOf(began, b, "stop-front", "web-1", "backward"), x.lineOf(began, b, "backup", "web-1", "backward"))
 		}, "the revert of stop-front began (by web-1/1) before that of backup was done"},
