@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/cucumber/godog"
 
@@ -36,44 +35,6 @@ func (s *scenario) darkLaunchSteps(sc *godog.ScenarioContext) {
 }
 
 var darkLaunchFolder = filepath.Join("..", "examples", "dark-launch")
-
-// TestDarkLaunch runs the feature of the example, which lies beside it.
-func TestDarkLaunch(t *testing.T) {
-	path := filepath.Join(darkLaunchFolder, "dark-launch.feature")
-	if _, err := golive(); err != nil {
-		t.Fatal(err)
-	}
-	mustHoldScenarios(t, path)
-	status := godog.TestSuite{
-		Name: "golive",
-		Options: &godog.Options{
-			Format: "pretty", Paths: []string{path}, Strict: true, TestingT: t,
-			Output: t.Output(), NoColors: true, DefaultContext: t.Context(),
-		},
-		ScenarioInitializer: func(sc *godog.ScenarioContext) { registerDarkLaunch(sc, t.Output()) },
-	}.Run()
-	if status != 0 && !t.Failed() {
-		t.Errorf("godog ended with status %d", status)
-	}
-}
-
-// registerDarkLaunch defines the steps of this feature alone for one scenario.
-func registerDarkLaunch(sc *godog.ScenarioContext, out io.Writer) {
-	s := &scenario{apps: make(map[string]*app)}
-	sc.Before(func(ctx context.Context, _ *godog.Scenario) (context.Context, error) { return ctx, s.begin() })
-	sc.After(func(ctx context.Context, _ *godog.Scenario, failure error) (context.Context, error) {
-		err := s.end()
-		if failure != nil || err != nil {
-			s.tell(out)
-		}
-		return ctx, err
-	})
-	s.terminalSteps(sc)
-	s.answerSteps(sc)
-	s.environmentSteps(sc)
-	s.todoSteps(sc)
-	s.darkLaunchSteps(sc)
-}
 
 // startWeb starts a web that shows search beside the one that golive up has started. It is
 // compiled first: the go command would outlive the scenario's end.

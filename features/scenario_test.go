@@ -67,6 +67,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.todoSteps(sc)
 	s.drawnSteps(sc)
 	s.planSteps(sc)
+	s.darkLaunchSteps(sc)
 	s.workflowSteps(sc)
 	s.peopleSteps(sc)
 	s.siteSteps(sc)

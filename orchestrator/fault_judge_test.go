@@ -37,7 +37,10 @@ type judge struct {
 	evidence
 	found []string
 
-	runs map[run][]int // of scripts: the indexes of their deeds
+	runs         map[run][]int  // of scripts: the indexes of their deeds
+	stints       []stint        // of programs, in the order in which they began
+	disturbances map[string]int // of agents' instances: the index of the first line that tells of it
+	killed       map[string]int // instances of agents: the same, of those that were killed
 }
 
 // run is an attempt of a script in one direction.
@@ -51,12 +54,13 @@ type run struct {
 func (e evidence) findings() []string {
 	j := &judge{evidence: e, runs: make(map[run][]int)}
 	for i, d := range j.deeds {
-		if d.What != cameTo {
+		if d.script() {
 			r := run{d.Rollout, d.Step, d.Attempt, d.Revert}
 			j.runs[r] = append(j.runs[r], i)
 		}
 	}
 	j.checkAttempts()
+	j.checkPrograms()
 	for _, id := range j.accepted {
 		if len(j.histories[id]) == 0 {
 			j.find("rollout %s was accepted, and the journal does not know it", id)
@@ -68,6 +72,7 @@ func (e evidence) findings() []string {
 		j.checkRecorded(h)
 		j.checkOrder(h)
 		j.checkReverts(h)
+		j.checkWork(h)
 		j.checkPromise(h)
 		j.checkCompletion(h)
 		j.checkAmending(h)
@@ -153,6 +158,9 @@ func (j *judge) checkRecorded(h []journal.Record) {
 			j.find("%s is recorded as done %d times", key, times[key])
 		}
 		step, _ := r.State.Step(e.Step)
+		if step.Work != nil {
+			continue // by agents
+		}
 		ok := false
 		for _, i := range j.runs[run{r.State.ID, e.Step, e.Attempt, e.Revert}] {
 			d := j.deeds[i]
@@ -184,9 +192,12 @@ func (j *judge) checkBroke(before, after journal.Record) {
 	}
 }
 
-// rank is where a step stands among the barriers.
-func rank(s rollout.Step) int {
+// rank is where a step stands among the barriers: those of the release's workflow, or of the
+// phases.
+func rank(r rollout.Release, s rollout.Step) int {
 	switch {
+	case len(r.Workflow) > 0:
+		return place(r, s)
 	case s.Kind == rollout.Maintenance:
 		return 1
 	case s.Kind == rollout.Traffic, s.Phase == protocol.Online:
@@ -201,8 +212,8 @@ func rank(s rollout.Step) int {
 
 // precedes reports whether a has to be done before b begins.
 func precedes(r rollout.Release, a, b rollout.Step) bool {
-	if rank(a) != rank(b) {
-		return rank(a) < rank(b)
+	if rank(r, a) != rank(r, b) {
+		return rank(r, a) < rank(r, b)
 	}
 	if a.Kind == rollout.Maintenance {
 		return dependsOn(r, a.Name, b.Name)
@@ -501,7 +512,7 @@ func (j *judge) checkLedger() {
 	for _, h := range j.histories {
 		for i, r := range h {
 			e := r.State.Event
-			if e.Type != rollout.StepAnswered || e.Revert {
+			if step, _ := r.State.Step(e.Step); e.Type != rollout.StepAnswered || e.Revert || step.Work != nil {
 				continue
 			}
 			k := key{r.State.ID, e.Step}

@@ -16,6 +16,7 @@ type life struct {
 	rnd      *rand.Rand
 	from, to time.Duration        // how long it lives, unless a point is where it ends
 	rest     time.Duration        // at most, before its next life
+	away     time.Duration        // before every sixth one, on average; 0: never longer than rest
 	points   []orchestrator.Point // that it comes to its end at, in turn
 	sleeps   bool                 // in every other life it is stopped for longer than it takes to be taken for dead
 }
@@ -52,6 +53,9 @@ func (l *life) lives(ctx context.Context) error {
 			l.sleep(ctx, p, span/2)
 		}
 		l.end(ctx, p, at, span)
+		if l.away > 0 && l.rnd.IntN(6) == 0 {
+			pause = l.away
+		}
 		if ctx.Err() == nil {
 			rest(ctx, pause)
 		}
@@ -101,7 +105,10 @@ func (l *life) end(ctx context.Context, p *process, at orchestrator.Point, span 
 		select {
 		case <-p.ended:
 			cause := "by itself"
-			if p.killed() {
+			switch {
+			case p.killed() && at == "":
+				cause = "by its program"
+			case p.killed():
 				cause = "at " + string(at)
 			}
 			l.died(l.actor, p, cause)
@@ -111,6 +118,7 @@ func (l *life) end(ctx context.Context, p *process, at orchestrator.Point, span 
 			rest(ctx, span/8)
 			_ = p.Process.Signal(syscall.SIGTERM) // it may have ended
 		case <-over.C:
+			_ = l.disturb(kills, p) // a folder that cannot be written to fails the test elsewhere
 			p.kill()
 			l.died(l.actor, p, "at a random moment")
 			return

@@ -47,6 +47,7 @@ type part struct {
 	Cluster  *embedded.Cluster
 	Replicas int
 	Fill     *fillWork // of a filler
+	Given    given     // of an agent
 
 	At  orchestrator.Point // where an orchestrator kills itself; empty: nowhere
 	Nth int                // when it comes there for so many times
@@ -70,6 +71,9 @@ func play(text string) int {
 	if err := json.Unmarshal([]byte(text), &p); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
+	}
+	if p.Kind == aProgram {
+		return p.run()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -128,6 +132,8 @@ func (p part) play(ctx context.Context, orders <-chan order) error {
 		return w.obey(ctx, orders, w.serveBare)
 	case anInstance:
 		return w.obey(ctx, orders, w.serveInstance)
+	case anAgent:
+		return w.work(ctx)
 	case aSource:
 		return w.serveSource(ctx)
 	case aReceiver:
@@ -170,6 +176,12 @@ type deed struct {
 	By      string    `json:"by"`
 	At      time.Time `json:"at"`
 	Point   string    `json:"point,omitempty"`
+	Program *program  `json:"program,omitempty"` // that has done it; nil: a script has, or a person
+}
+
+// script reports whether a script has done it.
+func (d deed) script() bool {
+	return d.Program == nil && (d.What == began || d.What == ended || d.What == broke)
 }
 
 // note writes one line at once, which others may do at the same time.

@@ -43,7 +43,7 @@ func drawSeed(t *testing.T) uint64 {
 // ensemble is everything that is on the bus, and who looks at it.
 type ensemble struct {
 	*driver
-	servers, orchestrators, others []*actor
+	servers, orchestrators, agents, others []*actor
 }
 
 // assemble starts all processes of an environment.
@@ -260,7 +260,7 @@ func (m *ensemble) gather() evidence {
 				told, err = m.client.Ledger(ctx, orchestrator.LedgerRequest{App: app})
 				return err
 			}))
-			if a, b := text(told), text(e.books[app]); a != b {
+			if a, b := text(told), text(e.books[app]); a != b && len(told)+len(e.books[app]) > 0 {
 				m.t.Errorf("an orchestrator's ledger of %s is\n%s\nwant\n%s", app, a, b)
 			}
 		}
@@ -298,7 +298,7 @@ func (m *ensemble) report(e evidence) string {
 	}
 	runs := 0
 	for _, d := range e.deeds {
-		if d.What == began {
+		if d.script() && d.What == began {
 			runs++
 		}
 	}

@@ -54,6 +54,12 @@ func (x *tale) roll(id string) {
 	for i := range release.Services {
 		release.Services[i].Version = id
 	}
+	x.bring(id, release)
+}
+
+// bring has a rollout of a release go to its end.
+func (x *tale) bring(id string, release rollout.Release) {
+	x.t.Helper()
 	s, err := rollout.Compile(id, "test", x.later(), release, rollout.Facts{
 		Ran: func(protocol.Script) (rollout.Ran, bool) { return rollout.Ran{}, false },
 	})
@@ -63,8 +69,8 @@ func (x *tale) roll(id string) {
 	x.accepted = append(x.accepted, id)
 	x.store(s)
 	x.finish(id)
-	x.heard = append(x.heard, heard{protocol.CompletedSubject(release.App, id), id, "message of " + id, x.sequence})
-	x.versions[release.App] = append(x.versions[release.App], ledger.AppVersion{Version: id, Rollout: id, Sequence: x.sequence})
+	x.heard = append(x.heard, heard{protocol.CompletedSubject(release.App, release.Version), id, "message of " + id, x.sequence})
+	x.versions[release.App] = append(x.versions[release.App], ledger.AppVersion{Version: release.Version, Rollout: id, Sequence: x.sequence})
 }
 
 // asideIn is the step whose script puts three records aside; each attempt at them deals with
@@ -128,6 +134,11 @@ func (x *tale) finish(id string) {
 			}
 			x.deeds = append(x.deeds, d)
 			e.Answer = &protocol.Answer{Done: true, Items: x.number, PutAside: d.Aside}
+		case step.Work != nil:
+			e.Answer = &protocol.Answer{Hosts: x.work(id, step)}
+		case step.Kind == rollout.Approving:
+			x.deeds = append(x.deeds, deed{What: approves, Rollout: id, Step: step.ID, By: "test", At: x.later()})
+			e.Type, e.By = rollout.ApprovedBy, "test"
 		case step.Revert:
 			e.Type, e.Revert = rollout.Restored, false
 		default:
