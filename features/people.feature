@@ -129,6 +129,7 @@ Feature: what only a person can decide
       approvals: {by: [cy], count: 1}
       """
     And somebody starts the programs of the app shop
+    And all that the release of the app shop needs is there
     When ann runs "golive plan shop"
     Then it ends with code 5
     And the answer holds "1 │ approval ask 2 of ann, bob, dan, not who has started it: Shall shop 1.0.0 go live? - -"

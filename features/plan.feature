@@ -209,6 +209,7 @@ Feature: what a deploy would do
     And an environment with one orchestrator
     And somebody starts the programs of the app shop
     And on the host one somebody starts "golive agent shop"
+    And all that the release of the app shop needs is there
     When I run "golive plan shop --out plan.json"
     Then it ends with code 3
     Given version 1.0.0 of the app shop, with these services:

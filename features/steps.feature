@@ -43,7 +43,8 @@ Feature: an upgrade is more than its scripts
     And no program was called
     And search answers as version 1.0.0
     When I start "golive watch"
-    And I run "golive approve ROLLOUT-OF-2.0.0 --reason it-is-night" beside it
+    Then the story tells "* rollout <id>: shop 2.0.0, 12 steps"
+    When I run "golive approve ROLLOUT-OF-2.0.0 --reason it-is-night" beside it
     Then it ends with code 0
     And the story tells, in this order:
       """
@@ -284,9 +285,17 @@ Feature: an upgrade is more than its scripts
     When I start "golive deploy shop"
     Then the program copy has begun
     When I run "golive abort ROLLOUT-OF-1.0.0 --reason it-takes-too-long"
+    Then it ends with code 1
+    And I am told:
+      """
+      golive: error: first of rollout <id> … been done, which an abort does not undo: the version before may not work on it
+      golive: hint: golive backward shop undoes …; to abort all the same: golive abort <id> --yes
+      """
+    When I run "golive abort ROLLOUT-OF-1.0.0 --reason it-takes-too-long --yes"
     Then it ends with code 0
     And the program copy is stopped
-    And the one that was started before ends with code 1
+    When I go back to where I had started "golive deploy shop"
+    Then it ends with code 1
     And search does not answer
     And these programs were called, in this order:
       | program | with    |
@@ -308,7 +317,7 @@ Feature: an upgrade is more than its scripts
       2. search/traffic bring 1.0.0 online
       3. front-door     check on hosts with role=web
       → backup runs
-      backup | saving shop 1.0.0 on local
+      backup | saving shop 1.0.0 on local…
       ✓ backup is done on 1 host (<duration>)
       ✓ front-door holds on 1 host (<duration>)
       """
