@@ -302,6 +302,23 @@ Feature: an upgrade is more than its scripts
       | first   | forward |
       | copy    | forward |
 
+  # It names the rollout before, where the step was skipped as well.
+  @bug
+  Scenario: what is skipped tells in which rollout it was done
+    Given the release of the app shop goes through these steps:
+      """
+      - {name: copy, shell: "true"}
+      - {phase: online}
+      """
+    And an environment with one orchestrator
+    And somebody starts the programs of the app shop
+    And on the host one somebody starts "golive agent shop"
+    When I run "golive deploy shop"
+    And I run "golive deploy shop"
+    Then the story tells that copy was done in the first rollout of all
+    When I run "golive deploy shop"
+    Then the story tells that copy was done in the first rollout of all
+
   Scenario: on this machine, with what commands write behind their names
     Given the release of the app shop goes through these steps:
       """

@@ -32,8 +32,21 @@ func (s *scenario) workflowSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^a web server answers (\d+)$`, s.serveWeb)
 	sc.Step(`^the web server answers (\d+)$`, func(status int) { s.workflow.web.answer(status) })
 	sc.Step(`^the web server was asked (\d+) times?$`, func(times int) error { return s.workflow.web.asked(times) })
+	sc.Step(`^the story tells that (\S+) was done in the first rollout of all$`, s.doneInFirst)
 	s.toolSteps(sc)
 	s.agentSteps(sc)
+}
+
+// doneInFirst looks for the rollout that was told of first behind a step that is skipped.
+func (s *scenario) doneInFirst(ctx context.Context, step string) error {
+	if len(s.terminals) == 0 {
+		return errors.New("no rollout has been told of yet")
+	}
+	found := rolloutID.FindStringSubmatch(s.terminals[0].err.text())
+	if found == nil {
+		return fmt.Errorf("%s has told of no rollout", s.terminals[0].line)
+	}
+	return s.storyTells(ctx, &godog.DocString{Content: "… " + step + " … skipped: … in rollout " + found[1]})
 }
 
 func (s *scenario) toolSteps(sc *godog.ScenarioContext) {
