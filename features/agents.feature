@@ -120,9 +120,6 @@ Feature: what has to be done on many hosts
     And I go back to where I had started "golive deploy shop"
     Then it ends with code 0
 
-  # What a step waits for is told once, and lost on a follower that has not read the event
-  # before: it says that the step runs.
-  @bug
   Scenario: who follows the rollout is told that no agent is there
     Given the release of the app shop goes through these steps:
       """

@@ -176,7 +176,7 @@ Feature: what a deploy would do
       6    │ search/online      run the online script of 1.1.0                                      -                 search/traffic
       7    │ stock/drain        take the traffic from 1.0.0                                         -                 search/online
       downtime: of search, for how long is not known: copy, page have never run here
-      Somebody has to approve go-ahead: golive approve ROLLOUT go-ahead, once the rollout comes to it
+      Somebody has to answer the step go-ahead: golive approve ROLLOUT go-ahead, once the rollout comes to it
       To do exactly this: golive deploy shop --plan …
       """
     And all that is kept in the environment is as it was, byte for byte

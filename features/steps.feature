@@ -302,8 +302,6 @@ Feature: an upgrade is more than its scripts
       | first   | forward |
       | copy    | forward |
 
-  # It names the rollout before, where the step was skipped as well.
-  @bug
   Scenario: what is skipped tells in which rollout it was done
     Given the release of the app shop goes through these steps:
       """

@@ -141,7 +141,7 @@ func (o *Orchestrator) asked(q DeployRequest) (journal.Record, bool) {
 
 // further has a rollout that was to run some phases go on.
 func (o *Orchestrator) further(ctx context.Context, q DeployRequest, r journal.Record) (journal.Record, error) {
-	return o.apply(ctx, q.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
+	gone, err := o.apply(ctx, q.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
 		if q.Phase != "" && s.Until == q.Phase {
 			return nil, nil // it goes that far already
 		}
@@ -150,6 +150,10 @@ func (o *Orchestrator) further(ctx context.Context, q DeployRequest, r journal.R
 		}
 		return &rollout.Event{Type: rollout.FurtherAsked, At: time.Now().UTC(), Until: q.Phase, Asked: q.Rollout, By: q.By, Reason: q.Reason}, nil
 	})
+	if errors.Is(err, rollout.ErrStale) {
+		err = refusedBy(r.State.ID, err)
+	}
+	return gone, err
 }
 
 // underWay refuses a rollout beside one that has not ended.
@@ -276,26 +280,34 @@ func (o *Orchestrator) checkOwners(ctx context.Context, r rollout.Release) error
 	return nil
 }
 
-// live finds the rollout by which this very release is live already. A release without steps
+// live finds the rollout by which this very release is live already: the last one that did
+// something for it. A release without steps
 // of its own does not need to know.
 func (o *Orchestrator) live(ctx context.Context, r rollout.Release, book *ledger.Book) (*rollout.Ran, error) {
 	if len(r.Workflow) == 0 && !r.Approvals.Required {
 		return nil, nil
 	}
+	var first *rollout.Ran // of those in a row that brought this very release
 	for _, v := range slices.Backward(book.Versions()) {
 		if v.Void != "" {
 			continue
 		}
 		if v.Version != r.Version {
-			return nil, nil
+			break
 		}
 		found, err := o.journal.Load(ctx, r.App, v.Rollout)
 		if errors.Is(err, rollout.ErrNotFound) || err == nil && found.State.Release.Digest != r.Digest {
-			return nil, nil // its journal may have been dropped
+			break // its journal may have been dropped
 		}
-		return &rollout.Ran{Rollout: v.Rollout, At: v.At}, err
+		if err != nil {
+			return nil, err
+		}
+		first = &rollout.Ran{Rollout: v.Rollout, At: v.At}
+		if slices.ContainsFunc(found.State.Steps, func(step rollout.Step) bool { return step.Attempt > 0 && step.Kind != rollout.Traffic }) {
+			break // it has done more than to look
+		}
 	}
-	return nil, nil
+	return first, nil
 }
 
 // facts collects what a plan of r depends on.

@@ -36,14 +36,18 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 			return err
 		}
 	}
+	news := make(chan Notice)
+	tell := func(n Notice) {
+		select {
+		case news <- n:
+		case <-working.Done():
+		}
+	}
+	watching.Go(func() { o.tellWork(working, r.State, step, news) })
 	hosts, err := o.fleet.Do(working, fleet.Job{
 		Rollout: r.State.ID, Release: r.State.Release, Step: step,
-		Tell: func(waiting string) {
-			o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: waiting})
-		},
-		Told: func(hosts []protocol.Host) {
-			o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Sent: true, Waiting: tellHosts(hosts)})
-		},
+		Tell: func(waiting string) { tell(Notice{Waiting: waiting}) },
+		Told: func(hosts []protocol.Host) { tell(Notice{Sent: true, Waiting: tellHosts(hosts)}) },
 	})
 	stop()
 	watching.Wait()
@@ -70,6 +74,27 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 		e.Type = rollout.StepAnswered
 	}
 	return o.record(ctx, r, e)
+}
+
+// tellWork tells how far a command or check is on its hosts, and again every now and then for
+// those who have begun to listen meanwhile, until ctx ends.
+func (o *Orchestrator) tellWork(ctx context.Context, s rollout.State, step rollout.Step, news <-chan Notice) {
+	again := time.NewTicker(o.cfg.Resend)
+	defer again.Stop()
+	var last Notice
+	for {
+		select {
+		case last = <-news:
+			last.Step, last.Attempt = step.ID, step.Attempt
+		case <-again.C:
+			if last.Waiting == "" {
+				continue
+			}
+		case <-ctx.Done():
+			return
+		}
+		o.tell(s, last)
+	}
 }
 
 // onlyLost reports whether hosts have failed for no other reason than that their agents died.
@@ -185,6 +210,9 @@ func tellHosts(hosts []protocol.Host) string {
 		case protocol.HostDone:
 			done++
 		}
+	}
+	if len(running) == 0 {
+		return ""
 	}
 	const most = 5
 	if more := len(running) - most; more > 1 {

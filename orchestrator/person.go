@@ -50,7 +50,7 @@ func (o *Orchestrator) abort(ctx context.Context, q AbortRequest) (RolloutView, 
 			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it ended", "rollout %s is %s: it cannot be aborted any more", s.ID, s.Status)
 		case !q.Force && s.Status != rollout.Amending && len(undoable(s)) > 0:
 			return nil, refuse(CodeConfirm, "golive backward "+s.Release.App+" undoes them; to abort all the same: golive abort "+s.ID+" --yes",
-				"%s of rollout %s have been done, which an abort does not undo: the version before may not work on it", strings.Join(undoable(s), ", "), s.ID)
+				"rollout %s has done what an abort does not undo: %s; the version before may not work on it", s.ID, strings.Join(undoable(s), ", "))
 		case !q.Force && s.Status != rollout.Amending && changedOffline(s):
 			return nil, refuse(CodeConfirm, "golive backward "+s.Release.App+" undoes the scripts; to abort all the same: golive abort "+s.ID+" --yes",
 				"offline scripts of rollout %s have begun to change data, which an abort does not undo: the version before may not work on it", s.ID)
@@ -147,9 +147,18 @@ func (o *Orchestrator) intervene(ctx context.Context, id string, event func(roll
 		return e, err
 	})
 	if err != nil {
-		return RolloutView{}, err
+		return RolloutView{}, refusedBy(ref.ID, err)
 	}
 	return o.view(r), nil
+}
+
+// refusedBy names the rollout in what helps where one does not take what a person wants.
+func refusedBy(id string, err error) error {
+	e := describe(err)
+	if e.Code == CodeNotAllowed || e.Code == CodeConflict {
+		e.Hint = strings.ReplaceAll(e.Hint, "ROLLOUT", id)
+	}
+	return e
 }
 
 // backward turns an app round: the rollout that brought its version, or was about to, is

@@ -223,7 +223,8 @@ func plannedDowntime(s rollout.State, steps []PlanStep) *PlannedDowntime {
 	closed := false
 	for i, step := range steps {
 		switch {
-		case step.Kind == rollout.Maintenance && step.Skipped == "":
+		case step.Later:
+		case step.Kind == rollout.Maintenance && (step.Skipped == "" || s.Steps[i].Attempt > 0):
 			closed = !step.Lift
 			if closed {
 				d.Services = append(d.Services, step.Name)
@@ -332,10 +333,12 @@ func missingAgents(r rollout.Release, step PlanStep) *protocol.ServiceError {
 	if labels != "" {
 		labels = " with" + labels
 	}
+	who := "no agent" + labels + " has"
+	if len(step.Hosts) > 0 {
+		who = fmt.Sprintf("%d of at least %d agents%s have", len(step.Hosts), need, labels)
+	}
 	return &protocol.ServiceError{
-		Code: CodeNoAgent,
-		Message: fmt.Sprintf("%d of at least %d agents%s have this release of %s %s, so %s would wait",
-			len(step.Hosts), need, labels, r.App, r.Version, step.ID),
+		Code: CodeNoAgent, Message: fmt.Sprintf("%s this release of %s %s, so %s would wait", who, r.App, r.Version, step.ID),
 		Hint: "start them in a folder with this very golive.yaml: golive agent" + flags,
 	}
 }

@@ -34,5 +34,5 @@ func answerable(p rollout.Policy, by string) error {
 		return nil
 	}
 	return refuse(CodeNotAllowed, "have somebody deploy who is not needed for that, or name more people in the approvals",
-		"%s would start it and may not approve it then: %d others may, %d are needed", by, others, max(p.Count, 1))
+		"%s would start it and may not approve it then: of the others who may there are %d, and it needs %d", by, others, max(p.Count, 1))
 }

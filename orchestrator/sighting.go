@@ -274,7 +274,7 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	if err != nil {
 		o.log.Debug("notice", zap.Error(err))
 	}
-	if changed && n.Waiting != "" {
+	if changed && n.Waiting != "" && !n.Sent {
 		o.log.Info("waiting", zap.String("rollout", s.ID), zap.String("step", n.Step), zap.String("for", n.Waiting))
 	}
 }

@@ -135,7 +135,7 @@ func (p *planner) own(item Item) {
 func (p *planner) doneIfLive(s Step) Step {
 	if live := p.facts.Live; live != nil {
 		s.Status = StepSkipped
-		s.Skipped = fmt.Sprintf("was done by %s in rollout %s", live.At.UTC().Format(time.RFC3339), live.Rollout)
+		s.Skipped = fmt.Sprintf("was done in rollout %s, completed %s", live.Rollout, live.At.UTC().Format(time.RFC3339))
 	}
 	return s
 }

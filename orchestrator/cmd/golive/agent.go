@@ -17,6 +17,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 type agentOptions struct {
@@ -46,6 +47,9 @@ to give it another release.`,
 			labels, err := labelsOf(o.labels)
 			if err != nil {
 				return misused(cmd, err.Error())
+			}
+			if err := protocol.ValidateAgentName(o.name); o.name != "" && err != nil {
+				return misused(cmd, "--name: "+err.Error())
 			}
 			if o.logs != "text" && o.logs != "json" {
 				return misused(cmd, fmt.Sprintf("unknown log format %q: valid are text, json", o.logs))

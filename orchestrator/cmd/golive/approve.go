@@ -217,7 +217,11 @@ func (c *command) printApproved(v orchestrator.RolloutView, id string) error {
 		case asks(step):
 			fmt.Fprintf(w, "%s of rollout %s still waits: %s\n", id, v.ID, tellMissing(v.State, step))
 		case step.Status == rollout.StepDone:
-			fmt.Fprintf(w, "%s of rollout %s is approved by %s: the rollout goes on\n", id, v.ID, tellVotes(step.Approval.Approved))
+			then := "the rollout goes on"
+			if v.Paused != nil {
+				then = "the rollout is paused, and goes on with: golive resume " + v.ID
+			}
+			fmt.Fprintf(w, "%s of rollout %s is approved by %s: %s\n", id, v.ID, tellVotes(step.Approval.Approved), c.here(then))
 		default:
 			fmt.Fprintf(w, "%s of rollout %s is %s\n", id, v.ID, step.Status)
 		}

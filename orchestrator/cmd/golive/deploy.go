@@ -145,7 +145,7 @@ func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.
 	return c.print(last, func(w io.Writer) {
 		app, version := last.Release.App, last.Release.Version
 		if last.Held() {
-			fmt.Fprintf(w, "phase %s of %s %s has run: the rollout waits; go on with: golive deploy (rollout %s)\n", last.Until, app, version, last.ID)
+			fmt.Fprintf(w, "phase %s of %s %s has run: the rollout waits; go on with: %s (rollout %s)\n", last.Until, app, version, c.here("golive deploy"), last.ID)
 			return
 		}
 		switch want {

@@ -150,6 +150,9 @@ func (s *story) changeWork(step rollout.Step) {
 		if on != "" {
 			done += " on " + on
 		}
+		if told := noteOfAll(step.Hosts); told != "" {
+			done += ": " + told
+		}
 		s.say(green, "✓", "%s %s (%s%s)", step.ID, done, lasted, note(step))
 	case rollout.StepRetrying:
 		s.say(yellow, "✗", "%s %s (%s): %s: attempt %d %s", step.ID, broke, lasted, step.Error, step.Attempt+1, nextTry(step))
@@ -163,6 +166,18 @@ func (s *story) changeWork(step rollout.Step) {
 		return
 	}
 	s.failedHosts(step.Hosts)
+}
+
+// noteOfAll is what all hosts have noted, if that is the same.
+func noteOfAll(hosts []protocol.Host) string {
+	note := ""
+	for i, h := range hosts {
+		if i > 0 && h.Note != note {
+			return ""
+		}
+		note = h.Note
+	}
+	return note
 }
 
 // workWords say that a command or check has begun, is done, and has failed.

@@ -235,7 +235,7 @@ func tellLast(r orchestrator.LastRun) string {
 func printApprovals(w io.Writer, p orchestrator.PlanView) {
 	for _, s := range p.Steps {
 		if s.Kind == rollout.Approving && s.Skipped == "" && !s.Later {
-			fmt.Fprintf(w, "Somebody has to approve %s: golive approve %s %s, once the rollout comes to it\n", s.ID, cmp.Or(p.GoesOn, "ROLLOUT"), s.ID)
+			fmt.Fprintf(w, "Somebody has to answer the step %s: golive approve %s %s, once the rollout comes to it\n", s.ID, cmp.Or(p.GoesOn, "ROLLOUT"), s.ID)
 		}
 	}
 }

@@ -308,10 +308,23 @@ func (c *command) report(f *failure) {
 	for line := range strings.Lines(f.message) {
 		fmt.Fprintf(c.err, "golive: error: %s\n", strings.TrimRight(line, "\n"))
 	}
-	for line := range strings.Lines(f.hint) {
+	for line := range strings.Lines(c.here(f.hint)) {
 		fmt.Fprintf(c.err, "golive: hint: %s\n", strings.TrimRight(line, "\n"))
 	}
 }
+
+// here is a text whose commands mean the same environment as this one, if a flag names it.
+func (c *command) here(text string) string {
+	for _, flag := range []struct{ name, value string }{{"env", c.env}, {"context", c.context}} {
+		if c.given[flag.name] {
+			text = pastable.ReplaceAllString(text, "${0} --"+flag.name+" "+flag.value)
+		}
+	}
+	return text
+}
+
+// pastable are commands that hints tell.
+var pastable = regexp.MustCompile(`\bgolive (up|serve|deploy|plan|watch|approve|reject|retry|abort|pause|resume|pace|backward|status|history|show|routes|ledger)\b`)
 
 // untilInterrupted is a context that ends with the first SIGINT or SIGTERM; a second
 // one ends what is then still being stopped (see atOnce).

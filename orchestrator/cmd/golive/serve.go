@@ -39,8 +39,9 @@ with JetStream. Any number of them work side by side. It waits for the bus as
 long as that takes, and logs one line per event of a rollout to stderr.
 
 With DIR or --env, the environment's approvals in that manifest, golive.yaml,
-are the policy of all rollouts here: a release's own can only be stricter. Its
-nats, creds or context say where the bus is.`,
+are the policy of all rollouts here: what is stricter in a release counts, too,
+but who may approve is the policy's word. Its nats, creds or context say where
+the bus is.`,
 		Example: `  golive serve --nats nats://127.0.0.1:4222
   golive serve --nats nats://n1:4222,nats://n2:4222,nats://n3:4222 --replicas 3
   golive serve --env production /etc/golive/shop`,
