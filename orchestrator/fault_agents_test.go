@@ -62,7 +62,7 @@ func TestFaultsOfAgents(t *testing.T) {
 	seed := drawSeed(t)
 	start := time.Now()
 	lasts := max(*faultsFor, protocol.AgentLease+4*time.Second) // one agent sleeps past its lease
-	versions := 12 + int(lasts/(10*time.Second)) // not more than are needed: all are in every agent's lease
+	versions := 12 + int(lasts/(10*time.Second))                // not more than are needed: all are in every agent's lease
 	apps := workApps()
 	m := assembleAgents(t, 2, 4, apps, versions)
 	for _, o := range m.others {
