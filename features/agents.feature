@@ -109,7 +109,7 @@ Feature: what has to be done on many hosts
     And the answer holds "1 │ copy run on hosts with role=web, of which none is there - -"
     And I am told this and more:
       """
-      golive: error: 0 of at least 1 agents with role=web have this release of shop 1.0.0, so copy would wait
+      golive: error: no agent with role=web has this release of shop 1.0.0, so copy would wait
       golive: hint: start them in a folder with this very golive.yaml: golive agent --label role=web
       """
     When I start "golive deploy shop"
@@ -213,7 +213,7 @@ Feature: what has to be done on many hosts
     Then it ends with code 1
     And I am told this and more:
       """
-      golive: error: 0 of at least 1 agents with role=web have this release of shop 1.0.0, so copy would wait
+      golive: error: no agent with role=web has this release of shop 1.0.0, so copy would wait
       """
     When I start "golive deploy shop"
     Then the story tells "→ copy runs"

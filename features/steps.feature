@@ -54,7 +54,7 @@ Feature: an upgrade is more than its scripts
       → front-end runs
       ✓ front-end is done on 1 host (<duration>)
       → users runs
-      ✓ users is done on 1 host (<duration>)
+      ✓ users is done on 1 host: had been done already (<duration>)
       → backup runs
       ✓ backup is done on 1 host (<duration>)
       → deployment-search-2.0.0-offline-start
@@ -288,7 +288,7 @@ Feature: an upgrade is more than its scripts
     Then it ends with code 1
     And I am told:
       """
-      golive: error: first of rollout <id> … been done, which an abort does not undo: the version before may not work on it
+      golive: error: rollout <id> has done what an abort does not undo: first; the version before may not work on it
       golive: hint: golive backward shop undoes …; to abort all the same: golive abort <id> --yes
       """
     When I run "golive abort ROLLOUT-OF-1.0.0 --reason it-takes-too-long --yes"

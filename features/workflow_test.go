@@ -46,7 +46,7 @@ func (s *scenario) doneInFirst(ctx context.Context, step string) error {
 	if found == nil {
 		return fmt.Errorf("%s has told of no rollout", s.terminals[0].line)
 	}
-	return s.storyTells(ctx, &godog.DocString{Content: "… " + step + " … skipped: … in rollout " + found[1]})
+	return s.storyTells(ctx, &godog.DocString{Content: "… " + step + " … skipped: … in rollout " + found[1] + "…"})
 }
 
 func (s *scenario) toolSteps(sc *godog.ScenarioContext) {
