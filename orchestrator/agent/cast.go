@@ -8,13 +8,14 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // cast reads which hosts an attempt was given to, from the bucket's leader.
 func (a *Agent) cast(ctx context.Context, key string) (protocol.Cast, error) {
 	var found jetstream.KeyValueEntry
-	err := a.ask(ctx, func(ctx context.Context) (err error) {
+	err := relay.AskLeader(ctx, func(ctx context.Context) (err error) {
 		found, err = a.hosts.Get(ctx, key)
 		return err
 	})

@@ -184,6 +184,7 @@ func TestMessageCheck(t *testing.T) {
 	serve("1.1.0", "old")
 	serve("1.2.0", "new")
 	h.manifest.Steps[0].Check.Contains = `"version":"new"`
+	h.matches()
 	h.record()
 	h.run(h.config())
 	for step, want := range map[string]string{

@@ -18,6 +18,7 @@ func TestCommand(t *testing.T) {
 		Args:     []string{"sh", h.script("migrate", `pwd -P; echo "$@"; env | grep ^GOLIVE_ | sort; echo to stderr >&2`), "a b", "$HOME;"},
 		Backward: true,
 	}
+	h.matches()
 	h.record()
 	c := h.config()
 	c.Environment = []string{"TOKEN=t", "GOLIVE_HOST=forged"}
@@ -106,6 +107,7 @@ func TestStatus(t *testing.T) {
 				Args:   []string{"sh", h.script("migrate", "printf '%s ' $1 >>called\nif test $1 = status; then "+c.status+"; fi")},
 				Status: true, Backward: true,
 			}
+			h.matches()
 			h.state.Steps[0].Revert = c.revert
 			h.record()
 			h.run(h.config())

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -30,7 +30,7 @@ type entry struct {
 // read asks the bucket's leader, again and again while it does not answer.
 func (a *Agent) read(ctx context.Context, key string) (entry, error) {
 	var found jetstream.KeyValueEntry
-	err := a.ask(ctx, func(ctx context.Context) (err error) {
+	err := relay.AskLeader(ctx, func(ctx context.Context) (err error) {
 		found, err = a.hosts.Get(ctx, key)
 		return err
 	})
@@ -82,26 +82,4 @@ func (a *Agent) store(ctx context.Context, key string, value []byte, on uint64) 
 		return a.hosts.Create(ctx, key, value)
 	}
 	return a.hosts.Update(ctx, key, value, on)
-}
-
-// ask calls a question that changes nothing until it is answered or ctx ends.
-func (a *Agent) ask(ctx context.Context, question func(context.Context) error) error {
-	for {
-		asking, cancel := context.WithTimeout(ctx, askTimeout)
-		err := question(asking)
-		cancel()
-		if !unanswered(err) || ctx.Err() != nil {
-			return err
-		}
-		rest(ctx, askPause)
-	}
-}
-
-// unanswered reports whether an error says that no leader has answered, as while one is
-// elected, or while the bus is away.
-func unanswered(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrDisconnected) ||
-		errors.As(err, &api) && api.Code == 503
 }

@@ -76,6 +76,9 @@ func newHost(t *testing.T, steps ...release.Step) *host {
 	return h
 }
 
+// matches has the rollout be of the manifest as it is now.
+func (h *host) matches() { h.state.Release.Digest = h.manifest.Digest() }
+
 func (h *host) open(nc *nats.Conn) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)

@@ -43,7 +43,7 @@ func open(ctx context.Context, nc *nats.Conn, b relay.Bucket) (bucket, error) {
 // keys lists the keys that match a filter, from the leader.
 func (b bucket) keys(ctx context.Context, filter string) ([]string, error) {
 	var info *jetstream.StreamInfo
-	err := ask(ctx, func(ctx context.Context) (err error) {
+	err := relay.AskLeader(ctx, func(ctx context.Context) (err error) {
 		info, err = b.stream.Info(ctx, jetstream.WithSubjectFilter(b.prefix+filter))
 		return err
 	})
@@ -60,7 +60,7 @@ func (b bucket) keys(ctx context.Context, filter string) ([]string, error) {
 
 // get reads a key from the leader; nil when there is none.
 func (b bucket) get(ctx context.Context, key string) (entry jetstream.KeyValueEntry, err error) {
-	err = ask(ctx, func(ctx context.Context) error {
+	err = relay.AskLeader(ctx, func(ctx context.Context) error {
 		entry, err = b.kv.Get(ctx, key)
 		return err
 	})
@@ -118,28 +118,6 @@ const (
 	askTimeout = 2 * time.Second        // of one question to a leader
 	askPause   = 200 * time.Millisecond // until it is asked again
 )
-
-// ask calls a question that changes nothing until it is answered or ctx ends.
-func ask(ctx context.Context, question func(context.Context) error) error {
-	for {
-		asking, cancel := context.WithTimeout(ctx, askTimeout)
-		err := question(asking)
-		cancel()
-		if !unanswered(err) || ctx.Err() != nil {
-			return err
-		}
-		rest(ctx, askPause)
-	}
-}
-
-// unanswered reports whether an error says that no leader has answered, as while one is
-// elected, or while the bus is away.
-func unanswered(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrDisconnected) ||
-		errors.As(err, &api) && api.Code == 503
-}
 
 // rest waits, at most until ctx ends.
 func rest(ctx context.Context, d time.Duration) {

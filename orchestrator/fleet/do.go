@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -41,7 +42,7 @@ func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 	defer tick.Stop()
 	for all := true; ; {
 		decided, err := d.look(ctx, all)
-		if decided || err != nil && !unanswered(err) {
+		if decided || err != nil && !relay.Unanswered(err) {
 			return d.hosts(), err
 		}
 		all = false
@@ -49,7 +50,7 @@ func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 		case <-ctx.Done():
 			return d.hosts(), ctx.Err()
 		case a := <-d.answers:
-			if err := d.heard(ctx, a); err != nil && !unanswered(err) {
+			if err := d.heard(ctx, a); err != nil && !relay.Unanswered(err) {
 				return d.hosts(), err
 			}
 		case <-wake:

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/golive-dev/golive/relay"
 )
 
 // askTimeout bounds one question to the leader of a bucket, which may be lost with its
@@ -33,13 +32,8 @@ func ask(ctx context.Context, question func(context.Context) error) error {
 // now and then in a cluster, right after another writing.
 var errAgain = errors.New("refused, though nobody else has written")
 
-// unanswered reports whether an error says that no leader has answered, as while one is
-// elected: the outcome is not known, and asking again may help.
-func unanswered(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, errAgain) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.As(err, &api) && api.Code == 503
-}
+// unanswered reports whether asking again may help.
+func unanswered(err error) bool { return errors.Is(err, errAgain) || relay.Unanswered(err) }
 
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -79,7 +80,7 @@ func Open(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
 		if err == nil {
 			return &Journal{js: js, stream: stream}, nil
 		}
-		if ctx.Err() != nil || !unanswered(err) || time.Since(began) > openFor {
+		if ctx.Err() != nil || !relay.Unanswered(err) || time.Since(began) > openFor {
 			return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
 		}
 		if err := pause(ctx, openTimeout/10); err != nil {
@@ -94,11 +95,6 @@ const (
 	openTimeout = 2 * time.Second
 	openFor     = 30 * time.Second
 )
-
-func unanswered(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) || errors.As(err, &api) && api.Code == 503
-}
 
 func open(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)

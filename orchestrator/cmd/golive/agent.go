@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/golive-dev/golive/orchestrator/agent"
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -96,16 +95,8 @@ func (c *command) agent(ctx context.Context, dirs []string, labels map[string]st
 	if err != nil {
 		return err
 	}
-	level := zapcore.InfoLevel
-	if c.verbose {
-		level = zapcore.DebugLevel
-	}
-	log := c.loggerFrom(level, o.logs == "json")
-	r, err := relay.Connect(ctx, relay.Config{URL: p.url, Credentials: p.creds, Context: p.context, Name: "golive agent", Logger: log})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	r, log, err := c.attach(ctx, p, "golive agent", o.logs == "json")
+	if err != nil || r == nil {
 		return err
 	}
 	defer r.Close()

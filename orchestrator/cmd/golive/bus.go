@@ -194,6 +194,21 @@ func (c *command) connect(ctx context.Context, p place) (*relay.Relay, error) {
 	return r, nil
 }
 
+// attach connects what runs for long, with a log for it: it waits for the bus as long as that
+// takes. There is neither a connection nor an error when ctx ends first.
+func (c *command) attach(ctx context.Context, p place, name string, asJSON bool) (*relay.Relay, *zap.Logger, error) {
+	level := zapcore.InfoLevel
+	if c.verbose {
+		level = zapcore.DebugLevel
+	}
+	log := c.loggerFrom(level, asJSON)
+	r, err := relay.Connect(ctx, relay.Config{URL: p.url, Credentials: p.creds, Context: p.context, Name: name, Logger: log})
+	if err != nil && ctx.Err() != nil {
+		return nil, log, nil
+	}
+	return r, log, err
+}
+
 // reach connects to the bus of the environment, as address finds it.
 func (c *command) reach(ctx context.Context, dir string) (*relay.Relay, error) {
 	p, err := c.address(dir)

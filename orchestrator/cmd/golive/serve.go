@@ -9,12 +9,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
 )
 
 // minKeep is the shortest time for which the history of a rollout is kept: longer than any
@@ -100,16 +98,8 @@ func (c *command) serve(ctx context.Context, dir string, o serveOptions) error {
 	if err != nil {
 		return err
 	}
-	level := zapcore.InfoLevel
-	if c.verbose {
-		level = zapcore.DebugLevel
-	}
-	log := c.loggerFrom(level, o.logs == "json")
-	r, err := relay.Connect(ctx, relay.Config{URL: p.url, Credentials: p.creds, Context: p.context, Name: "golive serve", Logger: log})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	r, log, err := c.attach(ctx, p, "golive serve", o.logs == "json")
+	if err != nil || r == nil {
 		return err
 	}
 	defer r.Close()
