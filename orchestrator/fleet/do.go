@@ -28,7 +28,8 @@ type Job struct {
 //
 // Forward, so many hosts must succeed as the step needs of all that it was given to; all of
 // them are tried, unless the need can no longer be met. Backward, every host on which it was
-// begun forward must, and with none there is nothing to do.
+// begun forward must, all are tried whatever comes of the others, and with none there is
+// nothing to do.
 func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 	if j.Step.Work == nil || j.Step.Number < 1 || j.Step.Attempt < 1 || !rolloutID.MatchString(j.Rollout) {
 		return nil, fmt.Errorf("step %s of rollout %q is not one that agents do", j.Step.ID, j.Rollout)
@@ -133,7 +134,7 @@ func (d *deed) look(ctx context.Context, all bool) (decided bool, err error) {
 	}
 	d.report()
 	done, running, waits := d.count()
-	hopeless := done+running+len(waits) < d.need()
+	hopeless := !d.Step.Revert && done+running+len(waits) < d.need()
 	switch {
 	case running == 0 && len(waits) == 0:
 		return true, d.verdict(done)

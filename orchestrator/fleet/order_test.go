@@ -13,6 +13,7 @@ import (
 func TestRefusal(t *testing.T) {
 	e := newEnvironment(t, "")
 	e.agent("web-1")
+	e.change(func(s *rollout.Step) { s.Work.AtOnce = 1 }) // web-1 has done it before web-2 is told
 	d := e.double("web-2", "one")
 	d.answer = `{"error":{"code":"unknown_release","message":"agent web-2 was not given this release"}}`
 	e.expect(e.do(), "web-1 done, web-2 failed", "2 of 2 hosts had to succeed, 1 did: web-2: agent web-2 was not given this release")

@@ -56,10 +56,14 @@ func routeAddress(what, address string) (host string, port int, err error) {
 func (s *Server) Kill() error { return errors.Join(s.cut(), s.Stop()) }
 
 // cut ends all connections. The server has no call to end its routes, but ends those
-// whose compression is to change.
+// whose compression is to change. Clients go first, and again if they have come back: the
+// server's options are not safe to change while it deals with their requests.
 func (s *Server) cut() error {
 	if !s.ns.Running() {
 		return nil
+	}
+	if err := s.cutClients(); err != nil {
+		return err
 	}
 	if s.opts.Cluster.Port != 0 {
 		opts := s.opts.Clone()
@@ -69,6 +73,10 @@ func (s *Server) cut() error {
 			return fmt.Errorf("cut routes: %w", err)
 		}
 	}
+	return s.cutClients()
+}
+
+func (s *Server) cutClients() error {
 	clients, err := s.ns.Connz(&server.ConnzOptions{Limit: server.DEFAULT_MAX_CONNECTIONS})
 	if err != nil {
 		return fmt.Errorf("cut clients: %w", err)
