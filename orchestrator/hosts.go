@@ -109,27 +109,6 @@ func onlyLost(hosts []protocol.Host) bool {
 	return lost
 }
 
-// watchWanted calls stop when a step is no longer wanted; false says that it is not even
-// now.
-func (o *Orchestrator) watchWanted(ctx context.Context, stop func(), watching *sync.WaitGroup, id string, step rollout.Step) bool {
-	changed, wanted := o.sight.wants(id, step)
-	if !wanted {
-		return false
-	}
-	watching.Go(func() {
-		for wanted := true; wanted; {
-			select {
-			case <-changed:
-				changed, wanted = o.sight.wants(id, step)
-			case <-ctx.Done():
-				return
-			}
-		}
-		stop()
-	})
-	return true
-}
-
 // leftToAgents reports whether an event has ended a step without the agents that do it: the
 // rollout was aborted, or the time of the step is over.
 func leftToAgents(e rollout.Event, step rollout.Step) bool {

@@ -53,7 +53,7 @@ type Config struct {
 
 	Fleet *fleet.Fleet // required
 
-	Policy    rollout.Policy // who may approve rollouts here; a release's own can only be stricter
+	Policy    rollout.Policy // of all rollouts here; what is stricter in a release's own counts, too, but for who may approve
 	Replicas  int            // of the buckets that setup services keep things in; 0 means 1
 	Heartbeat time.Duration  // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
 	Resend    time.Duration  // before a start that nobody listens to is sent again; 0: [DefaultResend]

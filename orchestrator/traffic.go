@@ -24,24 +24,12 @@ const (
 // come of it. It ends early when that is no longer wanted: whoever has the item of the
 // event that says so goes on with the route as it is then.
 func (o *Orchestrator) moveTraffic(ctx context.Context, r journal.Record, step rollout.Step) error {
-	changed, wanted := o.sight.wants(r.State.ID, step)
-	if !wanted {
-		return nil
-	}
 	moving, stop := context.WithCancel(ctx)
 	defer stop()
 	var watching sync.WaitGroup
-	watching.Go(func() {
-		for wanted := true; wanted; {
-			select {
-			case <-changed:
-				changed, wanted = o.sight.wants(r.State.ID, step)
-			case <-moving.Done():
-				return
-			}
-		}
-		stop()
-	})
+	if !o.watchWanted(moving, stop, &watching, r.State.ID, step) {
+		return nil
+	}
 	moved, err := o.gate.Open(moving, o.order(r, step))
 	stop()
 	watching.Wait()

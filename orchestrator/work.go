@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -379,4 +380,25 @@ func (o *Orchestrator) record(ctx context.Context, r journal.Record, e rollout.E
 		return nil
 	}
 	return err
+}
+
+// watchWanted calls stop when a step is no longer wanted; false says that it is not even
+// now.
+func (o *Orchestrator) watchWanted(ctx context.Context, stop func(), watching *sync.WaitGroup, id string, step rollout.Step) bool {
+	changed, wanted := o.sight.wants(id, step)
+	if !wanted {
+		return false
+	}
+	watching.Go(func() {
+		for wanted := true; wanted; {
+			select {
+			case <-changed:
+				changed, wanted = o.sight.wants(id, step)
+			case <-ctx.Done():
+				return
+			}
+		}
+		stop()
+	})
+	return true
 }
