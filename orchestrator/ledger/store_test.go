@@ -29,6 +29,8 @@ type tape struct {
 	whole  *ledger.Index
 	before func(tail int) // is called before the tail of this number, from 1, is read
 	after  func()         // is called once a tail has been read
+
+	following sync.Mutex // held from an event's append until the index has it: they come in order
 }
 
 type event struct {
@@ -44,6 +46,14 @@ func (p *tape) add(s rollout.State) event {
 	e := event{s, p.last}
 	p.events = append(p.events, e)
 	return e
+}
+
+// follow appends an event, and gives it to an index that follows.
+func (p *tape) follow(x *ledger.Index, s rollout.State) {
+	p.following.Lock()
+	defer p.following.Unlock()
+	e := p.add(s)
+	x.Apply(e.state, e.sequence)
 }
 
 // drop removes the events up to a sequence.
@@ -399,14 +409,12 @@ func TestBookIsLoadedWhileEventsCome(t *testing.T) {
 	for range 20 {
 		x := loaded(t, store, p)
 		p.before = func(int) { // an event that the tail holds and Apply brings
-			e := p.add(ended("todo-app", "r7", 7))
-			x.Apply(e.state, e.sequence)
+			p.follow(x, ended("todo-app", "r7", 7))
 		}
 		var asking sync.WaitGroup
 		asking.Go(func() {
 			for n := range 20 {
-				e := p.add(ran("todo-app", fmt.Sprintf("r%d", n), n))
-				x.Apply(e.state, e.sequence)
+				p.follow(x, ran("todo-app", fmt.Sprintf("r%d", n), n))
 			}
 		})
 		for range 4 {

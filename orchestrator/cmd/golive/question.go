@@ -40,6 +40,10 @@ type question struct {
 	say    func(text string)                                  // above the prompt
 	vote   func(context.Context, vote) (rollout.State, error) // gives the rollout after it
 
+	// told says that whoever calls see has told the person what he gives it. The next item is
+	// then asked for when the person has been told of the one before.
+	told bool
+
 	mu      sync.Mutex
 	step    rollout.Step
 	changed chan struct{} // closed and replaced when there is news of the step
@@ -100,7 +104,27 @@ func (q *question) put(ctx context.Context) (outcome, error) {
 		case v.item == 0:
 			return approved, nil
 		}
-		q.see(after)
+		if !q.told {
+			q.see(after)
+		} else if err := q.reach(ctx, after); err != nil {
+			return unanswered, err
+		}
+	}
+}
+
+// reach blocks until the rollout has been seen with all the answers that it has in s.
+func (q *question) reach(ctx context.Context, s rollout.State) error {
+	for {
+		step, changed := q.now()
+		there, known := s.Step(step.ID)
+		if !known || there.Approval == nil || step.Attempt != there.Attempt || !asks(step) || votes(step) >= votes(there) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 
@@ -195,6 +219,7 @@ func (d *desk) see(ctx context.Context, s rollout.State) {
 		return
 	}
 	q := d.ask(s, step)
+	q.told = true // by the story, before it is seen here
 	d.open = q
 	d.asking.Go(func() {
 		switch came, err := q.put(ctx); {
