@@ -55,14 +55,7 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 	var failed *fleet.FailedError
 	switch {
 	case errors.As(err, &failed):
-		e.Type = rollout.StepBroke
-		e.Answer.Error = &protocol.ScriptError{Code: protocol.CodeFailed, Message: clip(err.Error())}
-		if step.Kind == rollout.Check && onlyLost(hosts) { // it changes nothing: another look does no harm
-			e.Answer.Error.Code = protocol.CodeLost
-		}
-		if step.Cancelled {
-			e.Answer.Error.Code = protocol.CodeCancelled
-		}
+		e.Type, e.Answer.Error = rollout.StepBroke, whyBroke(step, failed)
 	case errors.Is(err, rollout.ErrStale):
 		return nil
 	case err != nil:
@@ -74,6 +67,22 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 		e.Type = rollout.StepAnswered
 	}
 	return o.record(ctx, r, e)
+}
+
+// whyBroke is why agents have not done a step. Who has noticed first that its time was over,
+// a host or an orchestrator, makes no difference.
+func whyBroke(step rollout.Step, failed *fleet.FailedError) *protocol.ScriptError {
+	why := &protocol.ScriptError{Code: protocol.CodeFailed, Message: clip(failed.Error())}
+	switch {
+	case step.Cancelled:
+		why.Code = protocol.CodeCancelled
+	case failed.Late:
+		why.Code = protocol.CodeTimeout
+		why.Message = clip(fmt.Sprintf("not done within %s: %s", time.Duration(step.Timeout), failed.Error()))
+	case step.Kind == rollout.Check && onlyLost(failed.Hosts): // it changes nothing: another look does no harm
+		why.Code = protocol.CodeLost
+	}
+	return why
 }
 
 // tellWork tells how far a command or check is on its hosts, and again every now and then for
@@ -110,18 +119,10 @@ func onlyLost(hosts []protocol.Host) bool {
 }
 
 // leftToAgents reports whether an event has ended a step without the agents that do it: the
-// rollout was aborted, or the time of the step is over.
+// rollout was aborted.
 func leftToAgents(e rollout.Event, step rollout.Step) bool {
-	if step.Work == nil || step.Error == nil || !step.Ended.Equal(e.At) {
-		return false
-	}
-	switch e.Type {
-	case rollout.AbortAsked:
-		return step.Error.Code == protocol.CodeCancelled
-	case rollout.StepBroke:
-		return step.ID == e.Step && e.Answer != nil && e.Answer.Error != nil && e.Answer.Error.Code == protocol.CodeTimeout
-	}
-	return false
+	return e.Type == rollout.AbortAsked && step.Work != nil && step.Ended.Equal(e.At) &&
+		step.Error != nil && step.Error.Code == protocol.CodeCancelled
 }
 
 // stopAgents tells the agents that do a step to stop, and blocks until they have, or have
@@ -247,14 +248,27 @@ func (o *Orchestrator) hosts(ctx context.Context, q HostsRequest) ([]protocol.Ho
 	return o.fleet.Hosts(ctx, ref.ID, step)
 }
 
-// addHosts adds to the end of a step that agents have not done in time what each of them has
-// done.
-func (o *Orchestrator) addHosts(ctx context.Context, s rollout.State, e *rollout.Event) error {
+// expire ends a step whose time is over before its agents have done it: they are told to
+// stop, and what has come of it counts once each of them has stopped, or has died. So no
+// attempt is over while a host is still at it, and as many hosts may be late as may fail.
+func (o *Orchestrator) expire(ctx context.Context, s rollout.State, e *rollout.Event) error {
 	step, known := s.Step(e.Step)
-	if !known || step.Work == nil || e.Answer == nil {
+	if !known || step.Work == nil || e.Type != rollout.StepBroke {
 		return nil
 	}
-	hosts, err := o.fleet.Hosts(ctx, s.ID, step)
-	e.Answer.Hosts = trimmed(hosts)
-	return err
+	if err := o.fleet.Expire(ctx, s.ID, step); err != nil {
+		return fmt.Errorf("stop the agents of %s: %w", step.ID, err)
+	}
+	hosts, err := o.fleet.Do(ctx, fleet.Job{Rollout: s.ID, Release: s.Release, Step: step})
+	var failed *fleet.FailedError
+	e.At, e.Answer.Hosts = time.Now().UTC(), trimmed(hosts)
+	switch {
+	case errors.As(err, &failed):
+		e.Answer.Error = whyBroke(step, failed)
+	case err == nil: // as many as are needed were done in time
+		e.Type, e.Answer.Error = rollout.StepAnswered, nil
+	default:
+		return err
+	}
+	return nil
 }

@@ -218,6 +218,8 @@ func TestAStepWhoseAgentDiesIsTriedAgainOnThatHostAlone(t *testing.T) {
 	}
 }
 
+// The orchestrator and the agent both look at the time of a step. Who is first makes no
+// difference: the step has timed out, and nobody is at it any more.
 func TestACommandThatTakesTooLongIsStopped(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
@@ -228,11 +230,28 @@ func TestACommandThatTakesTooLongIsStopped(t *testing.T) {
 	id := e.deploy(r)
 	story := e.awaitStatus(id, rollout.Failed)
 	step, _ := story.Step("slow")
-	if step.Error.Code != protocol.CodeTimeout || len(step.Hosts) != 1 || step.Hosts[0].Name != "host" {
-		t.Errorf("it ended with %v, on %+v", step.Error, step.Hosts)
+	if step.Error.Code != protocol.CodeTimeout || !strings.HasPrefix(step.Error.Message, "not done within 1s: ") {
+		t.Errorf("it ended with %v", step.Error)
 	}
-	e.until("it was stopped", func() bool { return strings.Contains(did(t, m), "stopped") })
+	if len(step.Hosts) != 1 || step.Hosts[0].Name != "host" || step.Hosts[0].Status != protocol.HostFailed || step.Hosts[0].Code != protocol.CodeTimeout {
+		t.Errorf("its host ended with %+v", step.Hosts)
+	}
+	if got := did(t, m); got != "stopped\n" {
+		t.Errorf("when the step has timed out, it did %q", got)
+	}
 	e.must(os.WriteFile(filepath.Join(m.Dir, "go"), nil, 0o600))
 	e.retry(id)
 	e.awaitStatus(id, rollout.Completed)
+}
+
+// Nobody is there to do it, or to notice that its time is over.
+func TestACommandThatNoAgentBeginsInTime(t *testing.T) {
+	e := newEnvironment(t)
+	e.orchestrate()
+	r, _ := e.upgrade("2.0.0", release.Step{Name: "slow", Timeout: 300 * time.Millisecond, Command: &release.Command{Shell: "true"}}, online)
+	story := e.awaitStatus(e.deploy(r), rollout.Failed)
+	step, _ := story.Step("slow")
+	if step.Error.Code != protocol.CodeTimeout || !strings.Contains(step.Error.Message, "its time was over before a host had begun") {
+		t.Errorf("it ended with %v", step.Error)
+	}
 }

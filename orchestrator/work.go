@@ -182,7 +182,7 @@ func (o *Orchestrator) due(ctx context.Context, app, id string) error {
 			if len(late) == 0 {
 				return nil, nil
 			}
-			return &late[0], o.addHosts(ctx, s, &late[0])
+			return &late[0], o.expire(ctx, s, &late[0])
 		})
 		if errors.Is(err, rollout.ErrStale) || errors.Is(err, rollout.ErrNotFound) {
 			return nil

@@ -36,12 +36,23 @@ func (d *deed) do(ctx context.Context) protocol.Host {
 	h.Output, h.Cut = d.output.text()
 	h.Exit, h.Note, h.Status = d.exit, note, protocol.HostDone
 	if err != nil {
-		h.Status, h.Error, h.Note = protocol.HostFailed, err.Error(), ""
+		h.Status, h.Error, h.Code, h.Note = protocol.HostFailed, err.Error(), codeOf(err), ""
 		if len(h.Error) > maxError {
 			h.Error = strings.ToValidUTF8(h.Error[:maxError], "") + "…"
 		}
 	}
 	return h
+}
+
+// codeOf is why a job has failed, as a code.
+func codeOf(err error) string {
+	switch {
+	case errors.Is(err, errTime):
+		return protocol.CodeTimeout
+	case errors.Is(err, errCancelled), errors.Is(err, errReplaced):
+		return protocol.CodeCancelled
+	}
+	return protocol.CodeFailed
 }
 
 // maxError is how many bytes of an error are kept: what a service has answered is in it.

@@ -182,7 +182,11 @@ func (a *Agent) cancel(ctx context.Context, o protocol.Order) error {
 	if cast.Attempt < o.Attempt || cast.Attempt == o.Attempt && !cast.Cancelled {
 		return refuse(protocol.CodeNotWanted, "step %s was not cancelled", j.order.Step)
 	}
-	j.stop(errCancelled)
+	if cast.Attempt == o.Attempt && cast.Late {
+		j.stop(errTime)
+	} else {
+		j.stop(errCancelled)
+	}
 	return nil
 }
 

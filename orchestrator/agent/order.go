@@ -154,7 +154,7 @@ func (a *Agent) verify(ctx context.Context, o protocol.Order) (task, error) {
 	case step.Cancelled:
 		return task{}, refuse(protocol.CodeNotWanted, "step %s was cancelled", step.ID)
 	case !step.Deadline.IsZero() && !time.Now().Before(step.Deadline):
-		return task{}, refuse(protocol.CodeNotWanted, "the time of step %s is over, by this host's clock", step.ID)
+		return task{}, refuse(protocol.CodeTimeout, "the time of step %s is over, by this host's clock", step.ID)
 	}
 	t := task{order: o, number: step.Number, deadline: step.Deadline, manifest: manifest, environment: state.Release.Environment}
 	t.step, err = a.permitted(manifest, step)

@@ -41,7 +41,7 @@ func TestForgedOrders(t *testing.T) {
 		"step not running":      {state: first(func(s *rollout.Step) { s.Status = rollout.StepDone }), want: "not_wanted"},
 		"step pending":          {state: first(func(s *rollout.Step) { s.Status = rollout.StepPending }), want: "not_wanted"},
 		"step cancelled":        {state: first(func(s *rollout.Step) { s.Cancelled = true }), want: "not_wanted"},
-		"time is over":          {state: first(func(s *rollout.Step) { s.Deadline = time.Now().Add(-time.Second) }), want: "not_wanted"},
+		"time is over":          {state: first(func(s *rollout.Step) { s.Deadline = time.Now().Add(-time.Second) }), want: "timeout"},
 		"unknown step":          {order: func(o *protocol.Order) { o.Step = "rm" }, want: "not_wanted"},
 		"no step":               {order: func(o *protocol.Order) { o.Step = "" }, want: "not_wanted"},
 		"not in the manifest":   {order: func(o *protocol.Order) { o.Step = "evil" }, want: "refused"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -188,7 +189,7 @@ func (d *deed) alive(ctx context.Context, e entry) (entry, error) {
 	if err != nil || alive && a.Instance == e.Instance {
 		return e, err
 	}
-	if err := d.end(ctx, d.key(e.Name), e, e.Attempt, protocol.HostLost, reasonDied); err != nil {
+	if err := d.end(ctx, d.key(e.Name), e, e.Attempt, protocol.HostLost, protocol.CodeLost, reasonDied); err != nil {
 		return e, err
 	}
 	return d.entry(ctx, d.key(e.Name), e.Name)
@@ -224,7 +225,12 @@ func (d *deed) verdict(done int) error {
 	if done >= d.need() && (done > 0 || d.Step.Revert && !d.cast.Cancelled) {
 		return nil
 	}
-	return &FailedError{Hosts: d.hosts(), Need: d.need(), Done: done, Cancelled: d.cast.Cancelled}
+	return &FailedError{Hosts: d.hosts(), Need: d.need(), Done: done, Cancelled: d.cast.Cancelled && !d.cast.Late, Late: d.late()}
+}
+
+// late reports whether time has ended the attempt, or what a host has done in it.
+func (d *deed) late() bool {
+	return d.cast.Late || slices.ContainsFunc(d.hosts(), func(h protocol.Host) bool { return h.Code == protocol.CodeTimeout })
 }
 
 // begin tells hosts to begin, as many as may run at the same time. They are taken in the
@@ -247,7 +253,7 @@ func (d *deed) seal(ctx context.Context, waits []entry) (sealed bool, err error)
 		if e.Status == protocol.HostWaiting && e.Attempt == d.Step.Attempt {
 			continue
 		}
-		if err := d.end(ctx, d.key(e.Name), e, d.Step.Attempt, protocol.HostWaiting, reasonHopeless); err != nil {
+		if err := d.end(ctx, d.key(e.Name), e, d.Step.Attempt, protocol.HostWaiting, "", reasonHopeless); err != nil {
 			return false, err
 		}
 	}

@@ -12,7 +12,8 @@ type FailedError struct {
 	Hosts     []protocol.Host // all of the attempt; those that were not begun are waiting
 	Need      int             // so many had to succeed
 	Done      int             // so many did
-	Cancelled bool            // the attempt was told to stop
+	Cancelled bool            // the attempt was told to stop, for another reason than its time
+	Late      bool            // its time was over, whoever has noticed it first: a host or the orchestrator
 }
 
 // maxReasons is how many hosts an error tells the reasons of.
@@ -30,7 +31,11 @@ func (e *FailedError) Error() string {
 	if more := len(reasons) - maxReasons; more > 0 {
 		reasons = append(reasons[:maxReasons], fmt.Sprintf("and %d more", more))
 	}
-	if e.Cancelled && len(reasons) == 0 {
+	switch {
+	case len(reasons) > 0:
+	case e.Late:
+		return "its time was over before a host had begun"
+	case e.Cancelled:
 		return "cancelled before a host had begun"
 	}
 	text := fmt.Sprintf("%d of %d hosts had to succeed, %d did", e.Need, len(e.Hosts), e.Done)

@@ -18,6 +18,7 @@ const (
 	reasonGone      = "its agent is gone"
 	reasonCancelled = "cancelled before it had begun"
 	reasonHopeless  = "not begun: too many others had failed"
+	reasonLate      = "its time was over before it had begun"
 )
 
 // entry is what the bucket has of a host; revision 0: nothing.
@@ -72,10 +73,10 @@ func (f *Fleet) entries(ctx context.Context, id string, step int, revert bool) (
 // end writes, on top of what was found, that an attempt has ended on a host, or does not
 // begin there, without its agent. When somebody else has written meanwhile, that counts, and is found with the next
 // look. When it began, and on whose word, is kept: who undoes the step has to know.
-func (f *Fleet) end(ctx context.Context, key string, found entry, attempt int, status protocol.HostStatus, reason string) error {
+func (f *Fleet) end(ctx context.Context, key string, found entry, attempt int, status protocol.HostStatus, code, reason string) error {
 	h := protocol.Host{
 		Name: found.Name, Instance: found.Instance, Started: found.Started,
-		Attempt: attempt, Status: status, Ended: time.Now().UTC(), Error: reason,
+		Attempt: attempt, Status: status, Ended: time.Now().UTC(), Error: reason, Code: code,
 	}
 	_, err := f.hosts.put(ctx, key, h, found.revision)
 	if err != nil && !errors.Is(err, rollout.ErrConflict) {

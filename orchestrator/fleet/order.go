@@ -89,19 +89,29 @@ func (d *deed) heard(ctx context.Context, a answer) error {
 		return err
 	}
 	if a.refusal != nil {
-		return d.end(ctx, d.key(a.host), e, d.Step.Attempt, protocol.HostFailed, a.refusal.Message)
+		return d.end(ctx, d.key(a.host), e, d.Step.Attempt, protocol.HostFailed, a.refusal.Code, a.refusal.Message)
 	}
 	_, alive, err := d.agent(ctx, a.host)
 	if err != nil || alive {
 		return err
 	}
-	return d.end(ctx, d.key(a.host), e, d.Step.Attempt, protocol.HostLost, reasonGone)
+	return d.end(ctx, d.key(a.host), e, d.Step.Attempt, protocol.HostLost, protocol.CodeLost, reasonGone)
 }
 
 // Cancel has an attempt end: no host begins with it any more, and those that run it are told
 // to stop. Do, whoever called it, sees to the rest, and tells it again to those who have not
 // heard it.
 func (f *Fleet) Cancel(ctx context.Context, id string, step rollout.Step) error {
+	return f.cancel(ctx, id, step, false)
+}
+
+// Expire is Cancel for an attempt whose time is over. Where it was cancelled already, it
+// changes nothing.
+func (f *Fleet) Expire(ctx context.Context, id string, step rollout.Step) error {
+	return f.cancel(ctx, id, step, true)
+}
+
+func (f *Fleet) cancel(ctx context.Context, id string, step rollout.Step, late bool) error {
 	for {
 		cast, revision, err := f.readCast(ctx, id, step)
 		switch {
@@ -113,7 +123,7 @@ func (f *Fleet) Cancel(ctx context.Context, id string, step rollout.Step) error 
 			cast = protocol.Cast{Attempt: step.Attempt, Hosts: []string{}}
 		}
 		if !cast.Cancelled {
-			cast.Cancelled = true
+			cast.Cancelled, cast.Late = true, late
 			_, err := f.hosts.put(ctx, protocol.CastKey(id, step.Number, step.Revert), cast, revision)
 			if errors.Is(err, rollout.ErrConflict) {
 				continue
@@ -140,7 +150,11 @@ func (f *Fleet) stop(ctx context.Context, id string, step rollout.Step, cast pro
 			return err
 		case e.Status == protocol.HostDone:
 		case e.Attempt < step.Attempt || e.Status == protocol.HostWaiting:
-			err = f.end(ctx, key, e, step.Attempt, protocol.HostFailed, reasonCancelled)
+			code, reason := protocol.CodeCancelled, reasonCancelled
+			if cast.Late {
+				code, reason = protocol.CodeTimeout, reasonLate
+			}
+			err = f.end(ctx, key, e, step.Attempt, protocol.HostFailed, code, reason)
 		case e.Status == protocol.HostRunning:
 			err = f.nc.Publish(protocol.AgentSubject(name, "cancel"), order)
 		}

@@ -1,6 +1,8 @@
 package fleet_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,4 +176,69 @@ func TestCancelIsToldAgain(t *testing.T) {
 	}
 	d.says("one", protocol.HostDone) // too late to be cancelled
 	e.expect(e.await(done), "web-1 done", "")
+}
+
+// late asserts that an attempt has ended because its time was over.
+func late(t *testing.T, r result) {
+	t.Helper()
+	var failed *fleet.FailedError
+	if !errors.As(r.err, &failed) || !failed.Late || failed.Cancelled {
+		t.Errorf("its time was over, and it ended with %+v", failed)
+	}
+	for _, h := range r.hosts {
+		if h.Status != protocol.HostFailed || h.Code != protocol.CodeTimeout {
+			t.Errorf("its time was over, and host %s ended with %+v", h.Name, h)
+		}
+	}
+}
+
+// An attempt whose time is over ends in one way, whether its agent or whoever sees to it
+// notices that first.
+func TestLateness(t *testing.T) {
+	t.Run("noticed by the agent", func(t *testing.T) {
+		e := newEnvironment(t, "exec sleep 60")
+		e.change(func(s *rollout.Step) { s.Deadline = time.Now().Add(300 * time.Millisecond) })
+		e.agent("web-1")
+		late(t, e.do())
+	})
+	t.Run("told to the agent", func(t *testing.T) {
+		e := newEnvironment(t, "exec sleep 60")
+		e.change(func(s *rollout.Step) { s.Work.AtOnce = 1 })
+		e.agent("web-1")
+		e.agent("web-2")
+		done := e.begin(t.Context(), e.job())
+		eventually(t, "it runs", func() bool { return e.ran() != "" })
+		e.must(e.Expire(t.Context(), e.state.ID, e.step()))
+		r := e.await(done)
+		late(t, r)
+		e.expect(r, "web-1 failed, web-2 failed", "2 of 2 hosts had to succeed, 0 did: "+
+			"web-1: timeout: it has not ended in its time; web-2: its time was over before it had begun")
+		e.must(e.Cancel(t.Context(), e.state.ID, e.step())) // comes late, and changes nothing
+		late(t, e.do())
+	})
+	t.Run("over before the agent was asked", func(t *testing.T) {
+		e := newEnvironment(t, "exec sleep 60")
+		e.change(func(s *rollout.Step) { s.Deadline = time.Now().Add(-time.Second) })
+		e.agent("web-1")
+		late(t, e.do())
+	})
+	t.Run("over before there was an agent", func(t *testing.T) {
+		e := newEnvironment(t, "")
+		e.must(e.Expire(t.Context(), e.state.ID, e.step()))
+		r := e.do()
+		late(t, r)
+		e.expect(r, "", "its time was over before a host had begun")
+	})
+}
+
+// Who is late is one that has failed: so many may be as need not succeed.
+func TestSomeMayBeLate(t *testing.T) {
+	e := newEnvironment(t, "test $GOLIVE_HOST = web-1 || exec sleep 60")
+	e.change(func(s *rollout.Step) { s.Work.Need = rollout.Need{Hosts: 1} })
+	e.agent("web-1")
+	e.agent("web-2")
+	done := e.begin(t.Context(), e.job())
+	eventually(t, "both run", func() bool { return strings.Count(e.ran(), "forward") == 2 })
+	e.must(e.Expire(t.Context(), e.state.ID, e.step()))
+	e.expect(e.await(done), "web-1 done, web-2 failed", "")
 }

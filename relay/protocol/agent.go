@@ -54,6 +54,7 @@ type Host struct {
 	Cut      bool       `json:"cut,omitempty"`    // it wrote more than that
 	Note     string     `json:"note,omitempty"`   // such as "had been done already"
 	Error    string     `json:"error,omitempty"`  // why it has failed
+	Code     string     `json:"code,omitempty"`   // the same as a code: [CodeFailed], [CodeTimeout], [CodeCancelled], [CodeLost], or that of a refusal
 }
 
 // MaxHostOutput is how many bytes of a host's output are kept in its entry.
@@ -112,6 +113,7 @@ type Cast struct {
 	Attempt   int      `json:"attempt"`
 	Hosts     []string `json:"hosts"`
 	Cancelled bool     `json:"cancelled,omitempty"` // no host begins with it any more, and those that run it stop
+	Late      bool     `json:"late,omitempty"`      // it is cancelled because its time is over
 }
 
 // AgentSubject is where an agent takes a message: "run", "cancel" (both an [Order]) or "ping".
