@@ -10,6 +10,7 @@ Feature: scripts that work through many records
       | service | version | scripts | its setup service     |
       | search  | 1.0.0   | online  | works through records |
 
+  @long
   Scenario: the bar on a terminal
     Given the online script of search 1.0.0 works through 500 of 1204 records, 100 a second, and then takes until I say so
     And somebody starts the programs of the app shop
@@ -31,6 +32,7 @@ Feature: scripts that work through many records
       shop 1.0.0 is live (rollout <id>)
       """
 
+  @long
   Scenario Outline: lines instead of bars, with <setting>
     Given the online script of search 1.0.0 works through 5000 records, 400 a second
     And somebody starts the programs of the app shop
@@ -44,6 +46,7 @@ Feature: scripts that work through many records
       | NO_COLOR=1 |
       | TERM=dumb  |
 
+  @long
   Scenario: it is throttled, and says why
     Given the online script of search 1.0.0 works through 60 records, 12 a second, and is soon held by "replica lag 12 s" until I say so
     And somebody starts the programs of the app shop
@@ -87,6 +90,7 @@ Feature: scripts that work through many records
     When I run "golive abort ROLLOUT-OF-1.0.0"
     Then it ends with code 0
 
+  @long
   Scenario: its setup service is killed, and another one goes on where it was
     Given the online script of search 1.0.0 works through 2000 records, 400 a second
     And somebody starts the programs of the app shop
@@ -134,6 +138,7 @@ Feature: scripts that work through many records
       | before |
       | after  |
 
+  @long
   Scenario: watching from elsewhere
     Given the online script of search 1.0.0 works through 60 records, 12 a second, and is soon held by "replica lag 12 s" until I say so
     And somebody starts the programs of the app shop

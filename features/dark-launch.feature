@@ -4,6 +4,7 @@ Feature: a dark launch
   I want to fill it in one release and to show it in the next
   So that nobody ever searches in only some of the todos.
 
+  @long
   Scenario: three releases, one after the other
     Given the programs of the todo app were compiled before
     When I start "golive up --data data" for version 0.0.1 of the dark launch
@@ -44,6 +45,7 @@ Feature: a dark launch
       | Drink the milk           |
       | Plan the milkshake party |
 
+  @long
   Scenario: search is to be shown before it was filled
     Given the programs of the todo app were compiled before
     When I start "golive up --once --data data" for version 0.0.1 of the dark launch

@@ -17,6 +17,7 @@ Feature: from one environment to the next
         production: {nats: BUS-OF-production}
       """
 
+  @long
   Scenario: the same release goes from staging to production
     Given somebody starts the programs of the app shop in staging
     And somebody starts the programs of the app shop in production

@@ -27,6 +27,7 @@ Feature: when something fails
       | script               | times |
       | search 1.0.0 offline | 1     |
 
+  @long
   Scenario: the next golive up tries it again
     Given the online script of search 1.0.0 fails the first time with "no room on the disk"
     When I run "golive up --once shop"
@@ -223,6 +224,7 @@ Feature: when something fails
       search 1.0.0   offline <ago> <duration> 0     <id>    yes
       """
 
+  @long
   Scenario: the app's own setup script fails when everything serves
     Given the app shop has a setup script of its own
     And the setup script of shop 1.0.0 fails the first time with "the mail server does not answer"

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/cucumber/godog"
+
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // patience is how long a step waits for something that should happen at once.
@@ -28,6 +30,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "-role" {
 		os.Exit(play(os.Args[2], os.Args[3:]))
 	}
+	relaytest.Parallel(6)
 	os.Exit(runTests(m))
 }
 
@@ -86,14 +89,17 @@ func TestFeatures(t *testing.T) {
 
 func runFeature(t *testing.T, path string) {
 	t.Helper()
-	tags := "~@bug"
-	if *bugs {
-		tags = ""
+	var without []string
+	if !*bugs {
+		without = append(without, "~@bug")
+	}
+	if testing.Short() {
+		without = append(without, "~@long")
 	}
 	status := godog.TestSuite{
 		Name: "golive",
 		Options: &godog.Options{
-			Format: "pretty", Paths: []string{path}, Strict: true, TestingT: t, Tags: tags,
+			Format: "pretty", Paths: []string{path}, Strict: true, TestingT: t, Tags: strings.Join(without, " && "),
 			Output: t.Output(), NoColors: true, DefaultContext: t.Context(),
 		},
 		ScenarioInitializer: func(sc *godog.ScenarioContext) { register(sc, t.Output()) },

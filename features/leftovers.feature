@@ -10,6 +10,7 @@ Feature: nothing is left behind
       | search  | 1.0.0   | offline |           |                                 |
       | printer | 1.0.0   |         | 0         | does not end when asked to      |
 
+  @long
   Scenario: after Ctrl-C
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"
@@ -18,6 +19,7 @@ Feature: nothing is left behind
     Then golive and all that it has started are gone within 5 seconds
     And it ends with code 0
 
+  @long
   Scenario: after Ctrl-C in the middle of a script
     Given the offline script of search 1.0.0 takes until I say so
     When I start "golive up shop"
@@ -44,6 +46,7 @@ Feature: nothing is left behind
     And I press Ctrl-C
     Then golive and all that it has started are gone within 5 seconds
 
+  @long
   Scenario: what was interrupted goes on
     Given the offline script of search 1.0.0 deals the first time with 5 items and takes until I say so
     When I start "golive up shop"
@@ -55,6 +58,7 @@ Feature: nothing is left behind
     And the story tells "* going on with rollout <id>, which was under way"
     And the answer holds "shop 1.0.0 is online"
 
+  @long
   Scenario: what was interrupted gives way to a manifest that has changed
     Given the offline script of search 1.0.0 takes until I say so
     When I start "golive up shop"
@@ -94,6 +98,7 @@ Feature: nothing is left behind
     And it ends with code 1
     And the story tells "golive: error: stopped before the rollout had begun"
 
+  @long
   Scenario: after golive was told to end by SIGTERM
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"
@@ -108,11 +113,13 @@ Feature: nothing is left behind
     When golive gets SIGHUP
     Then golive and all that it has started are gone within 5 seconds
 
+  @long
   Scenario: after a rollout that was all there was to do
     When I run "golive up --once shop"
     Then it ends with code 0
     And all that golive has started is gone
 
+  @long
   Scenario: after a rollout that has failed
     Given the offline script of search 1.0.0 fails with "no room on the disk"
     When I run "golive up --once shop"

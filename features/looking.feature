@@ -264,6 +264,7 @@ Feature: looking at what is there
       | golive -o json stauts          |
       | golive status --colour -o json |
 
+  @long
   Scenario: there is nobody at the bus that was named
     When I run "golive --nats nats://127.0.0.1:1 status"
     Then it ends with code 1

@@ -10,6 +10,7 @@ Feature: pausing a rollout
       | service | version | scripts         | timeout |
       | search  | 1.0.0   | offline, online | 3s      |
 
+  @long
   Scenario: a script holds, and its time does not run out
     Given the offline script of search 1.0.0 takes until I say so
     And somebody starts the programs of the app shop

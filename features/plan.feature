@@ -230,6 +230,7 @@ Feature: what a deploy would do
       golive: hint: see it with golive plan, or go on with it: golive deploy --plan …
       """
 
+  @long
   Scenario: there is no environment
     When I run "golive plan --nats nats://127.0.0.1:1 shop"
     Then it ends with code 1

@@ -9,6 +9,7 @@ Feature: orchestrators come and go
       | service | version | scripts         |
       | search  | 1.0.0   | offline, online |
 
+  @long
   Scenario: one is killed while it waits for somebody who runs a script
     Given an environment with one orchestrator
     When I start "golive deploy shop"

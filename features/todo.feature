@@ -4,6 +4,7 @@ Feature: the walk through the example
   I want the todo app to do what its README promises
   So that I see in two minutes what a setup script is good for.
 
+  @long
   Scenario: the second version finds what the first one was told
     Given the programs of the todo app were compiled before
     When I start "golive up --data data" for version 0.0.1 of the todo app
@@ -34,6 +35,7 @@ Feature: the walk through the example
     And the story tells "✓ todo-app 0.0.2 is live: completed in <duration>"
     And the answer holds "todo-app 0.0.2 is online"
 
+  @long
   Scenario: a list of thousands of todos
     Given the programs of the todo app were compiled before
     When I start "golive up --seed 5000 --data data" for version 0.0.2 of the todo app
@@ -43,6 +45,7 @@ Feature: the walk through the example
     And searching for "4321" finds:
       | Call milk (4321) |
 
+  @long
   Scenario: killed, and started again at once
     Given the programs of the todo app were compiled before
     When I start "golive up --seed 5000 --data data" for version 0.0.2 of the todo app
@@ -54,6 +57,7 @@ Feature: the walk through the example
     Then the story tells "todo-app seed | 5000 todos, 0 of them new, in <duration>"
     And the answer holds "todo-app 0.0.2 is online"
 
+  @long
   Scenario: what callers see of a release with downtime
     Given the programs of the todo app were compiled before
     When I start "golive up --data data" for version 0.0.1 of the todo app

@@ -69,6 +69,7 @@ Feature: bringing an app live on this machine
       | search 1.0.0 online  | 1     |
       | shop 1.0.0 setup     | 1     |
 
+  @long
   Scenario: of a changed version, only what is new runs
     Given I have run "golive up --once shop"
     And version 1.1.0 of the app shop, with these services:
@@ -100,6 +101,7 @@ Feature: bringing an app live on this machine
     When I press Ctrl-C
     Then it ends with code 0
 
+  @long
   Scenario: what runs already is not started
     Given version 1.0.0 of the app shop, with these services:
       | service | version | scripts | its setup service |
@@ -119,6 +121,7 @@ Feature: bringing an app live on this machine
     And the story tells "✓ stock 1.0.0 is online, confirmed by 3 instances (<duration>)"
     And the answer holds "stock 1.0.0 3 -"
 
+  @long
   Scenario: what takes long is told of every 10 seconds
     Given the offline script of search 1.0.0 deals with 512 of 1204 items and then takes until I say so
     When I start "golive up --once shop"

@@ -8,6 +8,7 @@ Feature: an upgrade with a maintenance page
     Given the programs of the shop were compiled before
     And I have brought version 1.0.0 of the shop live with "golive up --once --data data"
 
+  @long
   Scenario: the whole list
     When I start "golive up --data data" for version 2.0.0 of the shop
     Then the story tells, in this order:

@@ -90,6 +90,7 @@ func TestARejectedRolloutCanBeAskedForAgain(t *testing.T) {
 }
 
 func TestWhoDoesNotAnswerIsReminded(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	stop := e.orchestrate()
 	id := e.deploy(asking(rollout.Question{Text: "Shall it?", Deadline: rollout.Duration(time.Second)}, rollout.Policy{}))

@@ -15,6 +15,7 @@ import (
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -183,6 +184,7 @@ func TestDeadWorkerIsNoticedByTheNextOrchestrator(t *testing.T) {
 // all the time there is to give its signs of life.
 func TestWorkerThatCameLateIsNotTakenForDeadAtOnce(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	e := newEnvironment(t)
 	e.orchestrate()
 	id := e.deploy(search(protocol.Offline))
@@ -323,6 +325,7 @@ const flush = 5 * time.Second
 // Much work may wear out any number of workers, as long as each comes further.
 func TestWorkersThatComeFurtherMayDie(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	e := newEnvironment(t)
 	e.orchestrate()
 	starts := e.starts(offlineStart)

@@ -13,6 +13,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // Bounds of how long it may take until a dead agent is noticed.
@@ -47,6 +48,8 @@ func (m *ensemble) until(what string, atMost time.Duration, ok func() bool) {
 // TestFaultAtEachPointOfAWorkflow has the only orchestrator die at one point after the other
 // while a rollout with people, agents, scripts and traffic goes on, and starts another one.
 func TestFaultAtEachPointOfAWorkflow(t *testing.T) {
+	t.Parallel()
+	relaytest.Long(t)
 	seed := drawSeed(t)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	rounds := 1 + int(*faultsFor/time.Minute)
@@ -174,6 +177,7 @@ func (m *ensemble) dieAt(ctx context.Context, a *workApp, at orchestrator.Point,
 // stays dead and the other is started again.
 func TestFaultHowSoonADeadAgentIsNoticed(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	m := assembleAgents(t, 1, 2, []int{lasting}, 1)
 	m.calm()
 	for _, a := range slices.Concat(m.orchestrators, m.agents) {

@@ -16,6 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // workApps lists the apps that have steps of their own: more of them where there is time to
@@ -59,6 +60,8 @@ func assembleAgents(t *testing.T, orchestrators, agents int, apps []int, version
 // TestFaultsOfAgents has releases with approvals, commands, checks and phases rolled out, while
 // agents, their programs, orchestrators and the bus die, and agents sleep past their leases.
 func TestFaultsOfAgents(t *testing.T) {
+	t.Parallel()
+	relaytest.Long(t)
 	seed := drawSeed(t)
 	start := time.Now()
 	lasts := max(*faultsFor, protocol.AgentLease+4*time.Second) // one agent sleeps past its lease

@@ -23,6 +23,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -212,6 +213,7 @@ func (w *workplace) fill(ctx context.Context) error {
 const killEvery = 1200 * time.Millisecond
 
 func TestFaultsOfABackfill(t *testing.T) {
+	relaytest.Long(t)
 	seed := drawSeed(t)
 	rnd := rand.New(rand.NewPCG(seed, 5))
 	c := newCast(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // How long rollouts may stand still when somebody has died.
@@ -32,6 +33,8 @@ type death struct {
 // TestFaultTakeOver has an orchestrator die beside another one, at one point after the
 // other, and measures how long rollouts stand still.
 func TestFaultTakeOver(t *testing.T) {
+	t.Parallel()
+	relaytest.Long(t)
 	seed := drawSeed(t)
 	m := assemble(t, 1, 2)
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -64,6 +67,8 @@ func TestFaultTakeOver(t *testing.T) {
 
 // TestFaultOfALeader kills the server of a cluster that leads the journal.
 func TestFaultOfALeader(t *testing.T) {
+	t.Parallel()
+	relaytest.Long(t)
 	seed := drawSeed(t)
 	m := assemble(t, 3, 2)
 	for _, o := range m.orchestrators {

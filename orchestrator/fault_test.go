@@ -20,10 +20,11 @@ import (
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 var (
-	faultsFor  = flag.Duration("faults.for", 20*time.Second, "how long processes are killed")
+	faultsFor  = flag.Duration("faults.for", 12*time.Second, "how long processes are killed")
 	faultsSeed = flag.Uint64("faults.seed", 0, "what decides who is killed when; 0: another one each time")
 	faultsApps = flag.Int("faults.apps", 12, "how many apps are rolled out at the same time")
 )
@@ -98,6 +99,7 @@ func (m *ensemble) awaitBus(c *cast) {
 }
 
 func TestFaultsOfEverything(t *testing.T) {
+	relaytest.Long(t)
 	seed := drawSeed(t)
 	start := time.Now()
 	m := assemble(t, 1, 3)

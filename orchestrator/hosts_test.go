@@ -176,6 +176,7 @@ func TestAnAbortStopsWhatAgentsRun(t *testing.T) {
 }
 
 func TestAnotherOrchestratorGoesOnWithACommand(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	stop := e.orchestrate()
 	r, m := e.upgrade("2.0.0", release.Step{Name: "slow", Command: &release.Command{
@@ -221,6 +222,7 @@ func TestAStepWhoseAgentDiesIsTriedAgainOnThatHostAlone(t *testing.T) {
 // The orchestrator and the agent both look at the time of a step. Who is first makes no
 // difference: the step has timed out, and nobody is at it any more.
 func TestACommandThatTakesTooLongIsStopped(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
 	r, m := e.upgrade("2.0.0", release.Step{Name: "slow", Timeout: time.Second, Command: &release.Command{

@@ -13,6 +13,7 @@ import (
 
 // A setup service that knows nothing but NATS and the protocol's page.
 func TestSetupServiceWithoutOurSDK(t *testing.T) {
+	t.Parallel()
 	reply := func(data string) func(*nats.Conn, *nats.Msg) {
 		return func(_ *nats.Conn, m *nats.Msg) { _ = m.Respond([]byte(data)) }
 	}

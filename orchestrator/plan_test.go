@@ -363,6 +363,7 @@ func (e *environment) quiet() {
 // After any number of plans, in whatever state the app is, all that is kept is byte for
 // byte as it was, and no script has been started.
 func TestPlanChangesNothing(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
 	e.orchestrate()

@@ -63,6 +63,7 @@ func (p *traffic) next() string {
 }
 
 func TestNewVersionGetsNoTrafficBeforeItsOfflineScript(t *testing.T) {
+	t.Parallel()
 	for name, old := range map[string]string{"an old version is online": "0.0.1", "nobody listens before": "nobody"} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnvironment(t)

@@ -72,6 +72,7 @@ func (e *environment) routes() func() []string {
 }
 
 func TestACutoverThatCannotBeFinishedGoesBack(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.gatePatience = 500 * time.Millisecond
 	stop := e.orchestrate()
@@ -153,6 +154,7 @@ func TestOrchestratorMayDieInTheMiddleOfACutover(t *testing.T) {
 }
 
 func TestReplacingARolloutInTheMiddleOfACutover(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
 	e.serving("1.0.0")

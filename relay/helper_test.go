@@ -17,6 +17,7 @@ import (
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // patience is how long a test waits for what must happen.
@@ -303,5 +304,6 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(envRole); role != "" {
 		os.Exit(play(role))
 	}
+	relaytest.Parallel(6)
 	os.Exit(m.Run())
 }

@@ -63,6 +63,7 @@ func startGuarded(t *testing.T) (url func(user string) string) {
 
 // A stream goes on for longer, and with more messages, than responses are allowed for.
 func TestStreamsNeedNoMorePermissions(t *testing.T) {
+	t.Parallel()
 	const batches = 1000
 	url := startGuarded(t)
 	confirmed := listenToConfirmations(t, connectTo(t, url("admin")), "todos")

@@ -225,6 +225,7 @@ func TestManyGoroutinesSendAStream(t *testing.T) {
 }
 
 func TestAStreamIsLostOrGoesOnWhenTheServerIsStartedAnew(t *testing.T) {
+	t.Parallel()
 	for _, pause := range []time.Duration{0, 1500 * time.Millisecond} {
 		for _, busy := range []bool{false, true} {
 			t.Run(fmt.Sprintf("busy=%t, looked at after %s", busy, pause), func(t *testing.T) {
@@ -353,6 +354,7 @@ func TestAStreamThatIsNotLookedAtHoldsUpNoOther(t *testing.T) {
 }
 
 func TestAStreamThatWaitsForRoomOutlivesALongPause(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	service, r := bus.Connect(), bus.Connect()
 	service.SetPulse(50 * time.Millisecond)
@@ -407,6 +409,7 @@ func TestSendersDoNotKeepEachOtherAlive(t *testing.T) {
 // While the bus is lost, what is published waits in the connection's memory. Streams shall
 // not take the room that answers need.
 func TestStreamsLeaveRoomForAnswersWhileTheBusIsLost(t *testing.T) {
+	t.Parallel()
 	const n = 20
 	data := t.TempDir()
 	server := startServer(t, data, "127.0.0.1:0")

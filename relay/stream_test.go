@@ -353,6 +353,7 @@ func awaitPrivate(t *testing.T, r *relay.Relay) {
 }
 
 func TestTheDeathOfTheSenderIsNoticed(t *testing.T) {
+	t.Parallel()
 	for name, kill := range map[string]func(service *relay.Relay, p *program){
 		"its connection is closed": func(service *relay.Relay, _ *program) { service.Close() },
 		"its process is killed":    func(_ *relay.Relay, p *program) { _ = p.Process.Kill() },
@@ -385,6 +386,7 @@ func TestTheDeathOfTheSenderIsNoticed(t *testing.T) {
 }
 
 func TestTheDeathOfTheReceiverEndsTheHandler(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	for name, h := range map[string]relay.StreamHandler{"that is quiet": untilCut, "that waits for room": forEver} {
 		t.Run(name, func(t *testing.T) {
@@ -411,6 +413,7 @@ func TestTheDeathOfTheReceiverEndsTheHandler(t *testing.T) {
 // A process that is stopped, or a network that is cut, is noticed on either side by its
 // silence.
 func TestSilenceEndsAStream(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	for _, held := range []string{"the sender's", "the receiver's"} {
 		t.Run(held, func(t *testing.T) {
@@ -445,6 +448,7 @@ func TestSilenceEndsAStream(t *testing.T) {
 
 // Nobody takes a side for dead that has nothing to say, or that looks at a record for long.
 func TestSilentSidesGiveSignsOfLife(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	service, r := bus.Connect(), bus.Connect()
 	service.SetPulse(50 * time.Millisecond)

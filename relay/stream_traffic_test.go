@@ -30,6 +30,7 @@ func gatedNumbers(n int) relay.StreamHandler {
 }
 
 func TestACutoverEndsAStreamThatIsTakenUpAgainAtTheNewVersion(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	bus := relaytest.Start(t)
 	r := bus.Connect()
@@ -79,6 +80,7 @@ func TestACutoverEndsAStreamThatIsTakenUpAgainAtTheNewVersion(t *testing.T) {
 }
 
 func TestAStreamIsForwardedByStandby(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")
@@ -99,6 +101,7 @@ func TestAStreamIsForwardedByStandby(t *testing.T) {
 }
 
 func TestStreamsAndMaintenance(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")
@@ -279,6 +282,7 @@ func mustHaveNoStream(t *testing.T) {
 
 // From server to server it is the same, and so is the word that the other side is gone.
 func TestAStreamThroughACluster(t *testing.T) {
+	t.Parallel()
 	c := relaytest.StartCluster(t, 3)
 	service, r := connectTo(t, c.URLs()[0]), connectTo(t, c.URLs()[1])
 	var h atomic.Value

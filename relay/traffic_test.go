@@ -392,6 +392,7 @@ func TestStatsTellOfProduction(t *testing.T) {
 // Two versions take turns under load, by routes that are written one after another as
 // soon as each is confirmed by both.
 func TestNoRequestIsLostWhenVersionsTakeTurns(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")

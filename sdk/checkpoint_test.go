@@ -408,6 +408,8 @@ func TestACheckpointOutlastsALossOfTheBus(t *testing.T) {
 }
 
 func TestCheckpointsOutlastTheLeaderOfTheirBucket(t *testing.T) {
+	t.Parallel()
+	relaytest.Long(t)
 	const saves = 30
 	cluster := relaytest.StartCluster(t, 3)
 	r := cluster.Connect()

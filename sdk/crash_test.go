@@ -108,6 +108,7 @@ func (s *stage) awaitScript(m protocol.StartMessage) {
 
 // A connection that is cut again and again only makes a backfill slower.
 func TestABackfillBearsACutConnection(t *testing.T) {
+	t.Parallel()
 	s, to := newStage(t), newTarget()
 	cable := s.Cable()
 	r, err := relay.Connect(s.within(), relay.Config{URL: cable.URL()})

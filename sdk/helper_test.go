@@ -382,5 +382,6 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(envRole); role != "" {
 		os.Exit(play(role))
 	}
+	relaytest.Parallel(6)
 	os.Exit(m.Run())
 }

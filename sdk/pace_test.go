@@ -238,6 +238,7 @@ func TestAPausedBackfillEndsWithTheScript(t *testing.T) {
 // The author's throttle holds the work for as long as it gives a reason, which is shown; an
 // error is one too.
 func TestAThrottleHoldsTheWork(t *testing.T) {
+	t.Parallel()
 	s, to := newStage(t), &counter{}
 	m := start(protocol.Online, 1)
 	b, asked := sdk.Backfill[int]{Source: numbers(100), Batch: to.take}, 0

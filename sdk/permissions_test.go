@@ -72,6 +72,7 @@ func startGuarded(t *testing.T) (url func(user string) string) {
 
 // A backfill that does all there is to do needs no permission but those that are told.
 func TestASetupServiceNeedsNoMorePermissions(t *testing.T) {
+	t.Parallel()
 	url := startGuarded(t)
 	refused, log := observer.New(zap.ErrorLevel)
 	connect := func(user string) *relay.Relay {

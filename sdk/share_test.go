@@ -87,6 +87,7 @@ func atOnce(context.Context, sdk.Batch[int]) error { return nil }
 // Instances that are idle take partitions of a backfill that one of them runs; what all
 // have done is one progress and one answer.
 func TestInstancesShareABackfill(t *testing.T) {
+	t.Parallel()
 	const n = 12_000
 	m := newTeam(t, sdk.Backfill[int]{Source: parted(n, 12), BatchSize: 100})
 	begun, othersDone := make(chan struct{}, n), make(chan struct{})
@@ -122,6 +123,7 @@ func TestInstancesShareABackfill(t *testing.T) {
 // The partition of a helper that is silent is given to another, from its checkpoint. What
 // the silent one reports later is refused.
 func TestTheWorkOfASilentHelperIsGivenToAnother(t *testing.T) {
+	t.Parallel()
 	const n = 400
 	m := newTeam(t, sdk.Backfill[int]{Source: parted(n, 2), BatchSize: 10, InFlight: 2})
 	begun, goOn := make(chan struct{}, n), make(chan struct{})
@@ -163,6 +165,7 @@ func TestTheWorkOfASilentHelperIsGivenToAnother(t *testing.T) {
 // A helper stops when the instance that leads is gone; the next attempt goes on from what
 // both have done.
 func TestAHelperStopsWithItsLeader(t *testing.T) {
+	t.Parallel()
 	const n = 4000
 	m := newTeam(t, sdk.Backfill[int]{Source: parted(n, 2), BatchSize: 10, InFlight: 3})
 	begun, never := make(chan struct{}, n), make(chan struct{})
@@ -201,6 +204,7 @@ func TestAHelperStopsWithItsLeader(t *testing.T) {
 // What a helper cannot deal with fails the script, or is put aside, as if the leader had
 // done it.
 func TestWhatAHelperCannotDealWith(t *testing.T) {
+	t.Parallel()
 	for _, putAside := range []bool{false, true} {
 		t.Run(fmt.Sprint(putAside), func(t *testing.T) {
 			m := newTeam(t, sdk.Backfill[int]{Source: parted(400, 2), BatchSize: 10, Retries: -1, PutAside: putAside, MaxPutAside: 2})
@@ -469,6 +473,7 @@ func TestInvitationsThatAreNotFollowed(t *testing.T) {
 
 // A helper leaves work that makes no sense, and takes nothing for an answer that is none.
 func TestRepliesThatMakeNoSense(t *testing.T) {
+	t.Parallel()
 	m := newTeam(t, sdk.Backfill[int]{Source: parted(10, 2)})
 	m.join(0, m.Connect(), atOnce)
 	b := newBoss(t, m, start(protocol.Online, 1))

@@ -13,6 +13,7 @@ import (
 // runs twice.
 func TestElection(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	cluster := relaytest.StartCluster(t, 3)
 	e := newEnvironmentOn(t, cluster, 3, "while ! test -e go.$GOLIVE_ATTEMPT; do sleep 0.05; done")
 	e.agent("web-1")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // until makes a program that ends with its agent, as one does that looks at its standard
@@ -15,6 +16,8 @@ const until = "exec 3<&0; (cat <&3 >/dev/null; kill $$) & while ! test -e go; do
 
 // An agent that is killed is noticed when its lease has run out.
 func TestKilled(t *testing.T) {
+	t.Parallel()
+	relaytest.Long(t)
 	e := newEnvironment(t, until)
 	e.agent("web-1")
 	p := e.startProcess("web-2")
@@ -33,6 +36,7 @@ func TestKilled(t *testing.T) {
 
 // One that is killed and started again is noticed at once; the next attempt runs on it.
 func TestKilledAndStartedAgain(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t, until)
 	p := e.startProcess("web-1")
 	done := e.begin(t.Context(), e.job())

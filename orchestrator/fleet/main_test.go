@@ -14,6 +14,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // Environment variables that make this test binary an agent.
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	relaytest.Parallel(6)
 	os.Exit(m.Run())
 }
 

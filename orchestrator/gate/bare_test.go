@@ -145,6 +145,7 @@ func (b *bench) awaitAnswers(u *turns, version int) {
 }
 
 func TestABareInstanceAndARelayTakeTurns(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.serveBare("1.0.0")
 	b.bus.Serve(says("2.0.0"))
@@ -152,6 +153,7 @@ func TestABareInstanceAndARelayTakeTurns(t *testing.T) {
 }
 
 func TestBareInstancesTakeTurns(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	for range 2 {
 		b.serveBare("1.0.0")
@@ -213,6 +215,7 @@ func TestABareInstanceThatHasLeftIsNotWaitedFor(t *testing.T) {
 }
 
 func TestABareInstanceIsWaitedForWhileItAnswers(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	release := sync.OnceFunc(func() { close(goOn) })

@@ -100,6 +100,7 @@ func TestACutoverGoesByTheBarrier(t *testing.T) {
 }
 
 func TestAVersionIsNotFencedBeforeItsSuccessorStandsBy(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.bus.Serve(says("1.0.0"))
 	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1", Instances: 1})
@@ -152,6 +153,7 @@ func TestAnInstanceThatHangsIsNamedAndTheOldVersionIsPutBack(t *testing.T) {
 }
 
 func TestAnInstanceIsWaitedForNoLongerThanItsLease(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.bus.Serve(says("1.0.0"))
 	b.bus.Serve(says("2.0.0"))

@@ -176,15 +176,16 @@ func (m *mover) give(ctx context.Context, g *gate.Gate, to string) error {
 }
 
 func TestCutoverWhileInstancesDie(t *testing.T) {
+	relaytest.Long(t)
 	s := cmp.Or(*seed, rand.Uint64())
 	t.Logf("-seed %d", s)
 	t.Run("on one server", func(t *testing.T) {
 		bus := relaytest.Start(t)
-		dieUnderLoad(t, benchOn(t, bus, 1), benchOn(t, bus, 1), []string{bus.URL()}, cmp.Or(*cutovers, 8), s)
+		dieUnderLoad(t, benchOn(t, bus, 1), benchOn(t, bus, 1), []string{bus.URL()}, cmp.Or(*cutovers, 5), s)
 	})
 	t.Run("on three servers", func(t *testing.T) {
 		bus := relaytest.StartCluster(t, 3)
-		dieUnderLoad(t, benchOn(t, bus, 3), benchOn(t, bus, 3), bus.URLs(), cmp.Or(*cutovers, 4), s)
+		dieUnderLoad(t, benchOn(t, bus, 3), benchOn(t, bus, 3), bus.URLs(), cmp.Or(*cutovers, 2), s)
 	})
 }
 

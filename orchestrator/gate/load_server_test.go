@@ -64,6 +64,7 @@ type outageBench struct {
 }
 
 func TestCutoverWhileAServerStops(t *testing.T) {
+	relaytest.Long(t)
 	cluster := relaytest.StartCluster(t, 3)
 	b := &outageBench{bench: benchOn(t, cluster, 3), cluster: cluster, judge: &judge{t: t, instances: instancesEach}}
 	urls := cluster.URLs()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // envLease makes this test binary an instance of a service that tells, with a lease of
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) {
 		s.Lease = time.Duration(seconds) * time.Second
 		os.Exit(relay.Main(s))
 	}
+	relaytest.Parallel(6)
 	os.Exit(m.Run())
 }
 

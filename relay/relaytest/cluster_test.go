@@ -14,6 +14,7 @@ import (
 const longestElection = 15 * time.Second
 
 func TestAClusterOutlivesTheLeaderOfAStream(t *testing.T) {
+	relaytest.Long(t)
 	c := relaytest.StartCluster(t, 3)
 	js, err := jetstream.New(c.Connect().Conn())
 	if err != nil {

@@ -6,6 +6,9 @@ package relaytest
 import (
 	"context"
 	"encoding/json"
+	"flag"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +19,24 @@ import (
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 )
+
+// Parallel has up to n parallel tests of a package run at the same time, or as many as the
+// flag -parallel of go test says. Called by TestMain of a package whose tests wait more than
+// they work; those that measure time are not marked as parallel.
+func Parallel(n int) {
+	if err := flag.Set("test.parallel", strconv.Itoa(max(n, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err) // go test has that flag
+	}
+}
+
+// Long skips a test that takes long where go test is told to be short: faults, elections and
+// leases that run out.
+func Long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long: without -short it runs")
+	}
+}
 
 // Bus is a server for one test.
 type Bus struct {
