@@ -69,6 +69,24 @@ Feature: bringing an app live on this machine
       | search 1.0.0 online  | 1     |
       | shop 1.0.0 setup     | 1     |
 
+  Scenario: an older version than what has run here
+    Given I have run "golive up --once shop"
+    And version 0.9.0 of the app shop, with these services:
+      | service | version | scripts |
+      | stock   | 0.9.0   |         |
+    When I run "golive up --once shop"
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: shop 0.9.0 is older than 1.0.0, which has been live here
+      golive: hint: to begin with nothing, in a data folder of its own: golive up --data FOLDER shop
+      golive: hint: to bring it on top of what the newer one has left: golive up --allow-older shop
+      """
+    When I run "golive up --once --data another shop"
+    Then it ends with code 0
+    When I run "golive up --once --allow-older shop"
+    Then it ends with code 0
+
   @long
   Scenario: of a changed version, only what is new runs
     Given I have run "golive up --once shop"

@@ -31,7 +31,6 @@ func (h *host) holder() string {
 }
 
 func TestLease(t *testing.T) {
-	t.Parallel()
 	h := newHost(t)
 	c := h.config()
 	c.Version = "0.9.0"
@@ -163,7 +162,6 @@ func TestNameTakenAway(t *testing.T) {
 // An agent that cannot reach the bus for as long as its lease lasts stops what it runs, and
 // takes orders again when it can.
 func TestLeaseLost(t *testing.T) {
-	t.Parallel()
 	h := newHost(t, sleeping())
 	h.record()
 	cable := h.bus.Cable()
@@ -240,7 +238,6 @@ func TestEnd(t *testing.T) {
 
 // Without a lease nothing is begun; the order is not answered, so it comes again.
 func TestNothingBeginsWithoutALease(t *testing.T) {
-	t.Parallel()
 	h := newHost(t, release.Step{Name: "migrate", Command: &release.Command{Shell: "echo >>ran"}})
 	h.record()
 	a := h.run(h.config())

@@ -138,7 +138,6 @@ func TestNeed(t *testing.T) {
 // Not more run at the same time than may; when the need can no longer be met no further one
 // is begun, and those that run are waited for.
 func TestAtOnce(t *testing.T) {
-	t.Parallel()
 	e := newEnvironment(t, "")
 	e.change(func(s *rollout.Step) { s.Work.AtOnce, s.Work.Need.Hosts = 2, 4 })
 	var all []*double

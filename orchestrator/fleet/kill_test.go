@@ -16,7 +16,6 @@ const until = "exec 3<&0; (cat <&3 >/dev/null; kill $$) & while ! test -e go; do
 
 // An agent that is killed is noticed when its lease has run out.
 func TestKilled(t *testing.T) {
-	t.Parallel()
 	relaytest.Long(t)
 	e := newEnvironment(t, until)
 	e.agent("web-1")
@@ -36,7 +35,6 @@ func TestKilled(t *testing.T) {
 
 // One that is killed and started again is noticed at once; the next attempt runs on it.
 func TestKilledAndStartedAgain(t *testing.T) {
-	t.Parallel()
 	e := newEnvironment(t, until)
 	p := e.startProcess("web-1")
 	done := e.begin(t.Context(), e.job())

@@ -47,7 +47,6 @@ func TestSilence(t *testing.T) {
 
 // One that was not there for a moment is told again.
 func TestNoResponders(t *testing.T) {
-	t.Parallel()
 	e := newEnvironment(t, "")
 	d := e.double("web-1", "one")
 	d.die()
@@ -110,7 +109,6 @@ func TestAgentStartsAnew(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	t.Parallel()
 	e := newEnvironment(t, "exec sleep 60")
 	e.change(func(s *rollout.Step) { s.Work.AtOnce = 1 })
 	e.agent("web-1")
@@ -199,7 +197,6 @@ func late(t *testing.T, r result) {
 // An attempt whose time is over ends in one way, whether its agent or whoever sees to it
 // notices that first.
 func TestLateness(t *testing.T) {
-	t.Parallel()
 	t.Run("noticed by the agent", func(t *testing.T) {
 		e := newEnvironment(t, "exec sleep 60")
 		e.change(func(s *rollout.Step) { s.Deadline = time.Now().Add(300 * time.Millisecond) })
@@ -238,7 +235,6 @@ func TestLateness(t *testing.T) {
 
 // Who is late is one that has failed: so many may be as need not succeed.
 func TestSomeMayBeLate(t *testing.T) {
-	t.Parallel()
 	e := newEnvironment(t, "test $GOLIVE_HOST = web-1 || exec sleep 60")
 	e.change(func(s *rollout.Step) { s.Work.Need = rollout.Need{Hosts: 1} })
 	e.agent("web-1")

@@ -265,7 +265,19 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	if err == nil && replaced != "" {
 		u.story.say(yellow, "*", "%s", replaced)
 	}
-	return begun.State, err
+	return begun.State, u.older(err)
+}
+
+// older has a refusal of an older version tell what can be done where golive up ends with it:
+// there is no bus then that another command could go to.
+func (u *upRun) older(err error) error {
+	var refused *protocol.ServiceError
+	if !errors.As(err, &refused) || refused.Code != orchestrator.CodeOlder {
+		return err
+	}
+	dir := u.short(u.app.manifest.Dir)
+	return &failure{code: refused.Code, exit: exitFailed, message: refused.Message, hint: "to begin with nothing, in a data folder of its own: golive up --data FOLDER " + dir +
+		"\nto bring it on top of what the newer one has left: golive up --allow-older " + dir}
 }
 
 // follow tells the rollout's story, from behind an event on, until it has ended, or
