@@ -103,8 +103,13 @@ func (c *clock) goOn(deadline time.Time) {
 	if deadline.IsZero() {
 		return
 	}
+	left := time.Until(deadline)
+	if left <= 0 { // before anybody can begin
+		c.end(context.DeadlineExceeded)
+		return
+	}
 	var timer *time.Timer
-	timer = time.AfterFunc(time.Until(deadline), func() {
+	timer = time.AfterFunc(left, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.timer == timer { // else it went off just as the deadline was taken away
