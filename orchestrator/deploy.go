@@ -303,7 +303,7 @@ func (o *Orchestrator) live(ctx context.Context, r rollout.Release, book *ledger
 			return nil, err
 		}
 		first = &rollout.Ran{Rollout: v.Rollout, At: v.At}
-		if slices.ContainsFunc(found.State.Steps, func(step rollout.Step) bool { return step.Attempt > 0 && step.Kind != rollout.Traffic }) {
+		if slices.ContainsFunc(found.State.Steps, func(step *rollout.Step) bool { return step.Attempt > 0 && step.Kind != rollout.Traffic }) {
 			break // it has done more than to look
 		}
 	}

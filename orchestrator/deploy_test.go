@@ -51,7 +51,7 @@ func TestSecondRolloutOfAVersionRunsNothing(t *testing.T) {
 	if got := steps(story.State); got != want {
 		t.Errorf("steps are\n%swant\n%s", got, want)
 	}
-	for _, step := range story.Steps {
+	for _, step := range story.All() {
 		if step.Kind == rollout.Traffic {
 			continue
 		}
@@ -235,7 +235,7 @@ func TestAppsWithNamesAlikeGoSideBySide(t *testing.T) {
 	for i, id := range ids {
 		story := e.awaitStatus(id, rollout.Completed)
 		ran := 0
-		for _, step := range story.Steps {
+		for _, step := range story.All() {
 			if step.Kind == rollout.Migration && runs[i].of(step.ID) != 1 {
 				t.Errorf("%s of %s ran %d times in its own setup service, want once", step.ID, all[i].App, runs[i].of(step.ID))
 			}

@@ -79,7 +79,7 @@ func wanted(s rollout.State) map[string]interest {
 	if s.Backward != nil {
 		verbs = append(verbs, protocol.Reverted, protocol.RevertFailed)
 	}
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Kind != rollout.Migration {
 			continue
 		}

@@ -209,8 +209,8 @@ func (j *judge) checkWork(h []journal.Record) {
 		return
 	}
 	all := of(j.stints, last.ID)
-	for _, b := range last.Steps {
-		for _, a := range last.Steps {
+	for _, b := range last.All() {
+		for _, a := range last.All() {
 			if a.Status != rollout.StepSkipped && place(last.Release, a) < place(last.Release, b) {
 				j.checkBarrier(h, all, a, b)
 				j.checkBarrierBack(h, all, a, b)

@@ -86,7 +86,7 @@ func TestFaultAtEachPointOfAWorkflow(t *testing.T) {
 	j := &judge{evidence: e}
 	stints := j.collect()
 	for id, h := range e.histories {
-		for _, step := range h[len(h)-1].State.Steps {
+		for _, step := range h[len(h)-1].State.All() {
 			once := map[string]int{} // by host and verb
 			for _, s := range ofStep(of(stints, id), step.ID, false) {
 				if once[s.Program.Host+" "+s.Program.Verb]++; once[s.Program.Host+" "+s.Program.Verb] > 1 {

@@ -20,7 +20,7 @@ func (j *judge) checkAmending(h []journal.Record) {
 		if after.Amended == 0 {
 			j.find("rollout %s tries records again at sequence %d, and says that it never has", after.ID, h[i].Sequence)
 		}
-		for n, step := range after.Steps {
+		for n, step := range after.All() {
 			was := before.Steps[n]
 			switch begun := step.Attempt > was.Attempt; {
 			case step.Kind != rollout.Migration && text(step) != text(was):

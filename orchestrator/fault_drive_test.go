@@ -294,7 +294,7 @@ func (d *driver) retry(ctx context.Context, id string) {
 func (a *app) amend(ctx context.Context, id string) bool {
 	q := orchestrator.RetryRequest{Rollout: id, By: "test", FailedRecords: true}
 	var aside []string
-	for _, step := range a.state(id).Steps {
+	for _, step := range a.state(id).All() {
 		if step.PutAside > 0 {
 			aside = append(aside, step.ID)
 		}
@@ -481,7 +481,7 @@ func (a *app) once(ctx context.Context) error {
 
 // paused reports whether a rollout is held, or a step of it that it has to come to.
 func paused(s rollout.State) bool {
-	return (s.Status == rollout.Running || s.Status == rollout.Reverting || s.Status == rollout.Amending) && (s.Paused != nil || slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
+	return (s.Status == rollout.Running || s.Status == rollout.Reverting || s.Status == rollout.Amending) && (s.Paused != nil || slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool {
 		return step.Paused != nil
 	}))
 }
@@ -492,7 +492,7 @@ func (d *driver) unpause(ctx context.Context, s rollout.State) {
 	if s.Paused != nil {
 		d.goOn(ctx, s.ID, "")
 	}
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Paused != nil {
 			d.goOn(ctx, s.ID, step.ID)
 		}

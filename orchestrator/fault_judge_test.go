@@ -272,8 +272,8 @@ func beganAt(h []journal.Record, step string) uint64 {
 // between scripts, and by that of the journal where traffic moves.
 func (j *judge) checkOrder(h []journal.Record) {
 	last := h[len(h)-1].State
-	for _, b := range last.Steps {
-		for _, a := range last.Steps {
+	for _, b := range last.All() {
+		for _, a := range last.All() {
 			if a.Status == rollout.StepSkipped || !precedes(last.Release, a, b) {
 				continue
 			}
@@ -323,7 +323,7 @@ func (j *judge) checkReverts(h []journal.Record) {
 		}
 		return from, to
 	}
-	for _, a := range last.Steps {
+	for _, a := range last.All() {
 		from, _ := undone(a.ID)
 		if a.Kind != rollout.Migration || from < 0 {
 			continue
@@ -333,7 +333,7 @@ func (j *judge) checkReverts(h []journal.Record) {
 				j.find("rollout %s: %s %s (attempt %d, by %s) after its revert had begun", last.ID, a.ID, d.What, d.Attempt, d.By)
 			}
 		}
-		for _, b := range last.Steps {
+		for _, b := range last.All() {
 			if b.Kind != rollout.Migration || b.NoRevert || !precedes(last.Release, a, b) || beganAt(h, b.ID) == 0 {
 				continue
 			}
@@ -368,7 +368,7 @@ func (j *judge) checkPromise(h []journal.Record) {
 	last := h[len(h)-1].State
 	var ready time.Time
 	never := ""
-	for _, step := range last.Steps {
+	for _, step := range last.All() {
 		if step.Phase != protocol.Offline || step.Status == rollout.StepSkipped {
 			continue
 		}

@@ -288,7 +288,7 @@ func (m *ensemble) report(e evidence) string {
 			}
 		}
 		events += len(h)
-		for _, step := range last.Steps {
+		for _, step := range last.All() {
 			if step.Kind == rollout.Migration {
 				steps += step.Attempt
 				repeated += max(step.Attempt-1, 0)

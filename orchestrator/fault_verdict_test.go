@@ -108,8 +108,9 @@ func (x *tale) alter(id string, n int, change func(s *rollout.State, step *rollo
 	for i := n; i < len(x.histories[id]); i++ {
 		s := &x.histories[id][i].State
 		s.Steps = slices.Clone(s.Steps)
-		for k := range s.Steps {
-			change(s, &s.Steps[k])
+		for k, step := range s.All() {
+			s.Steps[k] = &step
+			change(s, &step)
 		}
 	}
 }
@@ -374,7 +375,7 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 			n := x.at(a, 0, asked)
 			for i := range x.histories[a][:n] {
 				x.histories[a][i].State.Steps = slices.Clone(x.histories[a][i].State.Steps)
-				for k := range x.histories[a][i].State.Steps {
+				for k := range x.histories[a][i].State.All() {
 					x.histories[a][i].State.Steps[k].PutAside = 0
 				}
 			}

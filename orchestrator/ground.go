@@ -73,9 +73,13 @@ func (o *Orchestrator) ground(ctx context.Context, r rollout.Release, until prot
 
 // toTake lists the steps of a failed rollout whose routes it may still write.
 func toTake(s rollout.State) []rollout.Step {
-	return slices.DeleteFunc(slices.Clone(s.Steps), func(step rollout.Step) bool {
-		return step.Kind != rollout.Traffic || step.Status == rollout.StepDone
-	})
+	var all []rollout.Step
+	for _, step := range s.All() {
+		if step.Kind == rollout.Traffic && step.Status != rollout.StepDone {
+			all = append(all, step)
+		}
+	}
+	return all
 }
 
 // live is the version of the app that was completed last, and not taken backward since.

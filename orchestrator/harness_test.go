@@ -411,7 +411,7 @@ func ids(messages []*nats.Msg) map[string]bool {
 // steps writes the steps of a rollout in one line each.
 func steps(s rollout.State) string {
 	var b strings.Builder
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		b.WriteString(step.ID + " " + string(step.Status) + "\n")
 	}
 	return b.String()

@@ -62,7 +62,15 @@ func stepOf(s rollout.State, id string) (rollout.Step, error) {
 	case len(s.Steps) == 0:
 		return step, refuse(CodeNotFound, "golive show "+s.ID+" tells what it waits for", "rollout %s is %s: it has no steps yet", s.ID, s.Status)
 	}
-	return step, refuse(CodeNotFound, "its steps are "+named(s.Steps), "rollout %s has no step %q", s.ID, id)
+	return step, refuse(CodeNotFound, "its steps are "+named(steps(s)), "rollout %s has no step %q", s.ID, id)
+}
+
+func steps(s rollout.State) []rollout.Step {
+	all := make([]rollout.Step, 0, len(s.Steps))
+	for _, step := range s.All() {
+		all = append(all, step)
+	}
+	return all
 }
 
 // scriptOf is stepOf for a step that runs a script.
@@ -80,7 +88,7 @@ func scriptOf(s rollout.State, id string) (rollout.Step, error) {
 
 func scriptsOf(s rollout.State) []rollout.Step {
 	var scripts []rollout.Step
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Kind == rollout.Migration {
 			scripts = append(scripts, step)
 		}

@@ -27,7 +27,7 @@ func (o *Orchestrator) retry(ctx context.Context, q RetryRequest) (RolloutView, 
 	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
 		if s.Status != rollout.Failed {
 			hint := "golive show " + s.ID + " tells how it stands"
-			if s.Status == rollout.Completed && slices.ContainsFunc(s.Steps, func(step rollout.Step) bool { return step.PutAside > 0 }) {
+			if s.Status == rollout.Completed && slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.PutAside > 0 }) {
 				hint = "golive retry " + s.ID + " --failed-records tries the records again that its scripts have put aside"
 			}
 			return nil, refuse(CodeConflict, hint, "rollout %s is %s: only a failed one can be retried", s.ID, s.Status)
@@ -73,7 +73,7 @@ func stoppedAmending(s rollout.State) bool {
 // changedOffline reports whether scripts have changed data that the version before was
 // kept away from.
 func changedOffline(s rollout.State) bool {
-	return s.Release.Strategy == rollout.Downtime && slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
+	return s.Release.Strategy == rollout.Downtime && slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool {
 		return step.Phase == protocol.Offline && step.Attempt > 0 && step.Status != rollout.StepReverted
 	})
 }
@@ -81,7 +81,7 @@ func changedOffline(s rollout.State) bool {
 // undoable lists the commands that have changed something, and can undo it.
 func undoable(s rollout.State) []string {
 	var done []string
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Work != nil && step.Work.Backward && step.Attempt > 0 && step.Status != rollout.StepReverted {
 			done = append(done, step.ID)
 		}
@@ -124,7 +124,7 @@ func holdHint(s rollout.State, id string, what rollout.EventType) string {
 	case step.Paused != nil:
 		return "to let it go on: golive resume " + s.ID + " " + id
 	case what == rollout.ResumeAsked && id == "":
-		for _, step := range s.Steps {
+		for _, step := range s.All() {
 			if step.Paused != nil {
 				return "one of its steps is paused; to let it go on: golive resume " + s.ID + " " + step.ID
 			}
@@ -292,7 +292,7 @@ func (o *Orchestrator) toUndo(ctx context.Context, q BackwardRequest) ([]journal
 // because nobody listens.
 func (o *Orchestrator) withoutRevert(ctx context.Context, s rollout.State) ([]string, error) {
 	var missing []string
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Kind != rollout.Migration || step.Attempt == 0 {
 			continue
 		}

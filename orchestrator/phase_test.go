@@ -84,7 +84,7 @@ func TestARolloutGoesOnPhaseByPhase(t *testing.T) {
 	if len(further) != 2 {
 		t.Errorf("it was asked to go on %d times, want 2", len(further))
 	}
-	for _, step := range story.Steps {
+	for _, step := range story.All() {
 		if step.Attempt != 1 {
 			t.Errorf("%s ran %d times", step.ID, step.Attempt)
 		}

@@ -133,7 +133,7 @@ func (o *Orchestrator) compiled(q PlanRequest, g ground, open []journal.Record) 
 		}
 		s := r.State
 		s.Steps = slices.Clone(s.Steps)
-		for i, step := range s.Steps {
+		for i, step := range s.All() {
 			if step.Status == rollout.StepDone {
 				s.Steps[i].Status, s.Steps[i].Skipped = rollout.StepSkipped, "done in rollout "+s.ID+", with which it goes on"
 			}
@@ -165,7 +165,7 @@ func (o *Orchestrator) planSteps(ctx context.Context, s rollout.State, g ground)
 	}
 	waits, runs := s.WaitsFor(), lastRuns(g.book)
 	all := make([]PlanStep, len(s.Steps))
-	for i, step := range s.Steps {
+	for i, step := range s.All() {
 		p := PlanStep{
 			Number: step.Number, ID: step.ID, Kind: step.Kind, Name: step.Name, Version: step.Version, Phase: step.Phase,
 			Wave: waves[step.ID], WaitsFor: waits[i], Skipped: step.Skipped, Later: s.Beyond(step),

@@ -67,7 +67,7 @@ func (o *Orchestrator) askRecords(ctx context.Context, ref journal.Ref, q RetryR
 // amends reports whether a script deals with what it has put aside, that of a step or, if
 // none is named, any.
 func amends(s rollout.State, id string) bool {
-	return slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
+	return slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool {
 		return step.Records && !step.Cancelled && (id == "" || id == step.ID) && (step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying)
 	})
 }
@@ -99,7 +99,7 @@ func (o *Orchestrator) mayAmend(s rollout.State) error {
 // any, has put some aside, or nobody listens to the start of one that has.
 func (o *Orchestrator) checkHeard(ctx context.Context, s rollout.State, id string) error {
 	var aside, unheard []rollout.Step
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.PutAside <= 0 || step.Status != rollout.StepDone || id != "" && id != step.ID {
 			continue
 		}

@@ -97,7 +97,7 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 		}
 	}
 	doing, acting := errgroup.WithContext(ctx)
-	for _, step := range r.State.Steps {
+	for _, step := range r.State.All() {
 		if leftToAgents(r.State.Event, step) {
 			doing.Go(func() error { return o.stopAgents(acting, r, step) })
 		}

@@ -69,7 +69,7 @@ func newHost(t *testing.T, steps ...release.Step) *host {
 		if s.Check != nil {
 			kind = rollout.Check
 		}
-		h.state.Steps = append(h.state.Steps, rollout.Step{
+		h.state.Steps = append(h.state.Steps, &rollout.Step{
 			Number: i + 1, ID: s.Name, Kind: kind, Status: rollout.StepRunning, Attempt: 1, Work: &rollout.Work{On: s.On},
 		})
 	}

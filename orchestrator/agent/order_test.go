@@ -19,14 +19,18 @@ func TestForgedOrders(t *testing.T) {
 		release.Step{Name: "elsewhere", On: map[string]string{"role": "db"}, Command: &release.Command{Shell: "echo >>ran"}},
 		release.Step{Name: "nowhere", On: map[string]string{"zone": ""}, Command: &release.Command{Shell: "echo >>ran"}},
 	)
-	for i := range h.state.Steps {
+	for i := range h.state.All() {
 		h.state.Steps[i].Work.On = nil // what the journal says of it does not count
 	}
-	h.state.Steps = append(h.state.Steps, rollout.Step{Number: 6, ID: "evil", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: 1})
+	h.state.Steps = append(h.state.Steps, &rollout.Step{Number: 6, ID: "evil", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: 1})
 	h.record()
 	h.run(h.config())
 	first := func(change func(*rollout.Step)) func(*rollout.State) {
-		return func(s *rollout.State) { change(&s.Steps[0]) }
+		return func(s *rollout.State) {
+			step := *s.Steps[0]
+			change(&step)
+			s.Steps = append([]*rollout.Step{&step}, s.Steps[1:]...)
+		}
 	}
 	for name, c := range map[string]struct {
 		order func(*protocol.Order)
@@ -67,7 +71,10 @@ func TestForgedOrders(t *testing.T) {
 		"no rollout":      {order: func(o *protocol.Order) { o.Rollout = "" }, want: "refused"},
 	} {
 		o, kept := h.order("migrate"), h.state
-		h.state.Steps = append([]rollout.Step{}, kept.Steps...)
+		h.state.Steps = nil
+		for _, step := range kept.All() {
+			h.state.Steps = append(h.state.Steps, &step)
+		}
 		if c.order != nil {
 			c.order(&o)
 		}

@@ -194,7 +194,7 @@ func (b *Book) ended(s rollout.State, phases func(protocol.Phase) bool, why stri
 	if s.Release.Version == b.highest {
 		b.findHighest()
 	}
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Kind == rollout.Traffic && step.Attempt > 0 {
 			b.opened(s, step)
 		}

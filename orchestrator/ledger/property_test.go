@@ -83,7 +83,7 @@ func drawState(t *rapid.T, app string) rollout.State {
 		if phase == "" {
 			step.Kind = rollout.Traffic
 		}
-		s.Steps = append(s.Steps, step)
+		s.Steps = append(s.Steps, &step)
 	}
 	s.Mark = &rollout.Mark{Name: "todos", Version: "1.1.0", Phase: protocol.Online}
 	s.Event = rollout.Event{

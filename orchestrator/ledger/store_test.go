@@ -113,7 +113,7 @@ func ran(app, id string, n int) rollout.State {
 	return rollout.State{
 		ID: id, Status: rollout.Running, By: "anna",
 		Release: rollout.Release{App: app, Version: version},
-		Steps: []rollout.Step{{
+		Steps: []*rollout.Step{{
 			Number: 1, ID: "todos/before", Kind: rollout.Migration, Name: "todos", Version: version, Phase: protocol.Before,
 			Status: rollout.StepDone, Started: noon, Ended: noon.Add(time.Duration(n) * time.Second), Attempt: 1, Digest: "sha256:1",
 		}},

@@ -24,7 +24,7 @@ func (s State) applyRecords(e Event) (State, error) {
 	}
 	begun := false
 	for i := range s.Steps {
-		step := &s.Steps[i]
+		step := s.edit(i)
 		if step.Status != StepDone || step.PutAside <= 0 || e.Step != "" && e.Step != step.ID {
 			continue
 		}
@@ -43,7 +43,7 @@ func (s State) applyRecords(e Event) (State, error) {
 // advanceAmended completes the rollout again once no script deals with records any more, also
 // none that was told to stop.
 func (s State) advanceAmended(at time.Time) State {
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Status == StepRunning || step.Status == StepRetrying {
 			return s
 		}
@@ -58,7 +58,7 @@ func (s State) advanceAmended(at time.Time) State {
 func (s State) abortAmending(e Event) State {
 	s.Paused = nil
 	for i := range s.Steps {
-		switch step := &s.Steps[i]; {
+		switch step := s.edit(i); {
 		case step.Status == StepRunning && !step.Cancelled:
 			step.Cancelled, step.Paused = true, nil
 			s.hold(step, e.At)
@@ -75,7 +75,7 @@ func (s State) abortAmending(e Event) State {
 // Stopping reports whether the scripts that run were all told to stop, as one does that are
 // waited for.
 func (s State) Stopping() bool {
-	return !slices.ContainsFunc(s.Steps, func(step Step) bool {
+	return !slices.ContainsFunc(s.Steps, func(step *Step) bool {
 		return step.Status == StepRetrying || step.Status == StepRunning && !step.Cancelled
 	})
 }

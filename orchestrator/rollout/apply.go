@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -73,7 +74,7 @@ func (s State) apply(e Event) (State, error) {
 // attempt finds the step that e is about, if that attempt of it runs.
 func (s State) attempt(e Event, kinds ...Kind) (*Step, error) {
 	for i := range s.Steps {
-		step := &s.Steps[i]
+		step := s.Steps[i]
 		if step.ID != e.Step || !slices.Contains(kinds, step.Kind) {
 			continue
 		}
@@ -83,7 +84,7 @@ func (s State) attempt(e Event, kinds ...Kind) (*Step, error) {
 		if step.Attempt != e.Attempt {
 			return nil, fmt.Errorf("%w: step %s runs at attempt %d, not at attempt %d", ErrStale, e.Step, step.Attempt, e.Attempt)
 		}
-		return step, nil
+		return s.edit(i), nil
 	}
 	return nil, fmt.Errorf("%w: rollout %s has no step for %s called %q", ErrStale, s.ID, e.Type, e.Step)
 }
@@ -185,14 +186,14 @@ func (s State) failedBeside(step Step) []Step {
 
 func (s State) applyDue(e Event) (State, error) {
 	for i := range s.Steps {
-		step := &s.Steps[i]
+		step := s.Steps[i]
 		if step.ID != e.Step {
 			continue
 		}
 		if step.Status != StepRetrying || step.Attempt != e.Attempt || s.holds(*step) || len(s.FailedSteps()) > 0 {
 			break
 		}
-		step.begin(e.At)
+		s.edit(i).begin(e.At)
 		return s, nil
 	}
 	return s, fmt.Errorf("%w: step %q does not wait for the attempt after %d", ErrStale, e.Step, e.Attempt)
@@ -246,7 +247,7 @@ func (s State) applyRetried(e Event) (State, error) {
 		s.Status = Reverting
 	}
 	for _, failed := range s.FailedSteps() {
-		step := &s.Steps[failed.Number-1]
+		step := s.edit(failed.Number - 1)
 		step.Failures, step.Lost, step.Reached, step.Paused = 0, 0, 0, nil
 		step.begin(e.At)
 	}
@@ -290,11 +291,10 @@ func (s State) advance(at time.Time) State {
 	if len(s.FailedSteps()) > 0 {
 		return s.fail(at)
 	}
-	unfinished, bound := false, s.bound()
-	for i := range s.Steps {
-		step := &s.Steps[i]
-		if step.Status == StepPending && step.stage() <= bound && !s.holds(*step) && s.ready(*step) {
-			step.begin(at)
+	unfinished, last := false, min(s.bound(), s.barrier())
+	for i, step := range s.Steps {
+		if step.Status == StepPending && step.stage() <= last && !s.holds(*step) && s.needsDone(step) {
+			s.edit(i).begin(at)
 		}
 		unfinished = unfinished || !step.finished()
 	}
@@ -310,7 +310,8 @@ func (s State) fail(at time.Time) State {
 		return s
 	}
 	for i := range s.Steps {
-		if step := &s.Steps[i]; step.Status == StepRetrying {
+		if s.Steps[i].Status == StepRetrying {
+			step := s.edit(i)
 			step.Status, step.Next, step.Left = StepFailed, time.Time{}, 0
 		}
 	}
@@ -318,12 +319,21 @@ func (s State) fail(at time.Time) State {
 	return s
 }
 
-// ready reports whether everything that step waits for has finished.
-func (s State) ready(step Step) bool {
-	for range s.blocking(step) {
-		return false
+// barrier is the stage that the rollout has come to: nothing of a later one begins before
+// all of this one has finished.
+func (s State) barrier() int {
+	stage := math.MaxInt
+	for _, step := range s.Steps {
+		if !step.finished() {
+			stage = min(stage, step.stage())
+		}
 	}
-	return true
+	return stage
+}
+
+// needsDone reports whether the steps that a step needs have finished.
+func (s State) needsDone(step *Step) bool {
+	return !slices.ContainsFunc(step.Needs, func(n int) bool { return !s.Steps[n-1].finished() })
 }
 
 // The stages that phases are barriers between, in a release without a workflow. Traffic
@@ -336,7 +346,7 @@ const (
 	stageSetup
 )
 
-func (s Step) stage() int {
+func (s *Step) stage() int {
 	switch {
 	case s.Stage > 0:
 		return s.Stage
@@ -378,7 +388,7 @@ func (s State) Late(now time.Time) []Event {
 }
 
 // due is when something has to happen to the step; zero when time does not matter to it.
-func (s Step) due() time.Time {
+func (s *Step) due() time.Time {
 	switch s.Status {
 	case StepRunning:
 		if s.Kind == Approving {

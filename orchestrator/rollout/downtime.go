@@ -17,7 +17,7 @@ type Outage struct {
 // rollout, in the order of their beginning.
 func (s State) Outages() []Outage {
 	var all []Outage
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Kind != Maintenance || step.Lift || step.Effective.IsZero() {
 			continue
 		}

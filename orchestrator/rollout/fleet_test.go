@@ -250,7 +250,7 @@ func (f *fleet) look(j *job, online string) {
 	if online != j.step.Version || j.step.Backwards() || j.step.Kind == rollout.Maintenance {
 		return
 	}
-	for _, step := range now.Steps {
+	for _, step := range now.All() {
 		if step.Phase == protocol.Offline && !f.answered[step.Script()] {
 			f.t.Fatalf("%s %s was opened before %s had answered: %+v", j.step.Name, online, step.ID, now.Steps)
 		}
@@ -287,7 +287,7 @@ func (f *fleet) script() {
 		return
 	}
 	id := rapid.SampledFrom(f.order).Draw(f.t, "rollout")
-	for _, step := range f.newest[id].state.Steps {
+	for _, step := range f.newest[id].state.All() {
 		if !works(step) || !f.asked[attempt(id, step)] || rapid.Bool().Draw(f.t, "silent") {
 			continue
 		}
@@ -327,7 +327,7 @@ func (f *fleet) person() {
 
 // void forgets what prepared a rollout that has ended otherwise than it should have.
 func (f *fleet) void(id string) {
-	for _, step := range f.newest[id].state.Steps {
+	for _, step := range f.newest[id].state.All() {
 		delete(f.answered, step.Script())
 	}
 }
@@ -350,7 +350,7 @@ func (f *fleet) deploy() {
 		return
 	}
 	j := &job{}
-	steps := slices.DeleteFunc(slices.Clone(last.state.Steps), func(s rollout.Step) bool {
+	steps := slices.DeleteFunc(slices.Clone(last.state.Steps), func(s *rollout.Step) bool {
 		return s.Kind != rollout.Traffic || s.Status == rollout.StepDone
 	})
 	j.next = func() bool {

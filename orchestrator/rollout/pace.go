@@ -60,7 +60,7 @@ func (s State) applyPace(e Event) (State, error) {
 func (s State) named(id string) (*Step, error) {
 	for i := range s.Steps {
 		if s.Steps[i].ID == id {
-			return &s.Steps[i], nil
+			return s.edit(i), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: rollout %s has no step called %q", ErrStale, s.ID, id)

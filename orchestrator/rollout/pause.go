@@ -77,8 +77,10 @@ func (s State) pausable(id string) (*Step, error) {
 
 // holdAll stops and starts the clocks of all steps as the pauses say.
 func (s State) holdAll(at time.Time) {
-	for i := range s.Steps {
-		s.hold(&s.Steps[i], at)
+	for i, step := range s.Steps {
+		if step.Status == StepRunning || step.Status == StepRetrying {
+			s.hold(s.edit(i), at)
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func (s State) Held() bool {
 		return false
 	}
 	bound := s.bound()
-	return !slices.ContainsFunc(s.Steps, func(step Step) bool { return step.stage() <= bound && !step.finished() })
+	return !slices.ContainsFunc(s.Steps, func(step *Step) bool { return step.stage() <= bound && !step.finished() })
 }
 
 // until has the rollout run to the end of a phase; the last one, and empty, is its own end. Every phase before
@@ -56,7 +56,7 @@ func (s State) until(phase protocol.Phase, reached int) (State, error) {
 	}
 	for _, before := range phases[:max(slices.Index(phases, phase), 0)] {
 		stage := s.Release.stageOf(before)
-		if stage > reached && slices.ContainsFunc(s.Steps, func(step Step) bool { return step.stage() <= stage && !step.finished() }) {
+		if stage > reached && slices.ContainsFunc(s.Steps, func(step *Step) bool { return step.stage() <= stage && !step.finished() }) {
 			return s, &PhaseError{Phase: phase, Phases: phases, Before: before}
 		}
 	}
@@ -94,7 +94,7 @@ func (s State) TurnsBack() bool {
 		return false
 	}
 	gate := math.MaxInt
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Kind == Traffic && !step.Drain && step.Attempt > 0 {
 			gate = min(gate, step.stage())
 		}

@@ -46,7 +46,7 @@ func CompileUntil(id, by string, at time.Time, r Release, f Facts, phase protoco
 		p.phases()
 	}
 	state := State{
-		ID: id, Release: r, Status: Running, Steps: p.steps, By: by, Created: at,
+		ID: id, Release: r, Status: Running, Steps: pointers(p.steps), By: by, Created: at,
 		Event: Event{Type: Created, At: at, By: by},
 	}
 	if state, err = state.until(phase, -1); err != nil {
@@ -147,6 +147,14 @@ func (p *planner) setup() {
 	}
 }
 
+func pointers(steps []Step) []*Step {
+	all := make([]*Step, len(steps))
+	for i := range steps {
+		all[i] = &steps[i]
+	}
+	return all
+}
+
 // Enqueue is the state of a rollout that has to wait for another one of its app, before it
 // gets its plan from [Compile]. The error is that of [Release.Validate].
 func Enqueue(id, by, reason string, at time.Time, r Release) (State, error) {
@@ -154,7 +162,7 @@ func Enqueue(id, by, reason string, at time.Time, r Release) (State, error) {
 		return State{}, err
 	}
 	return State{
-		ID: id, Release: r, Status: Queued, Steps: []Step{}, By: by, Created: at,
+		ID: id, Release: r, Status: Queued, Steps: []*Step{}, By: by, Created: at,
 		Event: Event{Type: Enqueued, At: at, By: by, Reason: reason},
 	}, nil
 }
@@ -169,7 +177,7 @@ func MarkRun(id, by, reason string, at time.Time, app string, script protocol.Sc
 		return State{}, err
 	}
 	return State{
-		ID: id, Release: Release{App: app}, Status: Marked, Steps: []Step{}, By: by, Created: at, Ended: at,
+		ID: id, Release: Release{App: app}, Status: Marked, Steps: []*Step{}, By: by, Created: at, Ended: at,
 		Mark:  &Mark{Name: script.Name, Version: script.Version, Phase: script.Phase},
 		Event: Event{Type: MarkedRun, At: at, Step: script.Step(), By: by, Reason: reason},
 	}, nil

@@ -95,7 +95,11 @@ func newWitness(t *rapid.T) *witness {
 	if again := compile(); !reflect.DeepEqual(again, w.state) {
 		t.Fatalf("compiled %+v, then %+v", w.state, again)
 	}
-	w.look(rollout.State{Steps: make([]rollout.Step, len(w.state.Steps))})
+	before := rollout.State{Steps: make([]*rollout.Step, len(w.state.Steps))}
+	for i := range before.Steps {
+		before.Steps[i] = &rollout.Step{}
+	}
+	w.look(before)
 	return w
 }
 
@@ -277,7 +281,7 @@ func (w *witness) anything() {
 			w.apply(rollout.Event{Type: rollout.AbortAsked, By: "ada"})
 		case 1:
 			e := rollout.Event{Type: rollout.BackwardAsked, By: "ada"}
-			for _, step := range w.state.Steps {
+			for _, step := range w.state.All() {
 				if works(step) && rapid.IntRange(0, 3).Draw(w.t, "missing") == 0 {
 					e.Missing = append(e.Missing, step.ID)
 				}
@@ -305,8 +309,8 @@ func (w *witness) pace() {
 	if !w.apply(e) {
 		return
 	}
-	for n, step := range w.state.Steps {
-		was := before.Steps[n]
+	for n, step := range w.state.All() {
+		was := *before.Steps[n]
 		if step.ID == e.Step {
 			if e.Pace.Rate != nil && *step.Pace.Rate != *e.Pace.Rate || e.Pace.InFlight != 0 && step.Pace.InFlight != e.Pace.InFlight {
 				w.t.Fatalf("asked for %s, and it is %+v", asked, step.Pace)
@@ -325,7 +329,7 @@ func (w *witness) pace() {
 // anyStep is the id of a step, or of none.
 func (w *witness) anyStep() string {
 	ids := []string{"", ""}
-	for _, step := range w.state.Steps {
+	for _, step := range w.state.All() {
 		ids = append(ids, step.ID)
 	}
 	return rapid.SampledFrom(ids).Draw(w.t, "id")
@@ -360,7 +364,7 @@ func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
 // stray is an event about any step and attempt.
 func (w *witness) stray() rollout.Event {
 	ids := []string{"", "nobody/before"}
-	for _, step := range w.state.Steps {
+	for _, step := range w.state.All() {
 		ids = append(ids, step.ID)
 	}
 	return rollout.Event{
@@ -469,12 +473,12 @@ func (w *witness) roundTrip(s rollout.State) rollout.State {
 // look checks what must hold of every state, and of the way from the one before.
 func (w *witness) look(before rollout.State) {
 	finished := make(map[string]bool)
-	for _, step := range w.state.Steps {
+	for _, step := range w.state.All() {
 		finished[step.ID] = step.Status == rollout.StepDone || step.Status == rollout.StepSkipped
 	}
-	for n, step := range w.state.Steps {
-		w.lookAt(before.Steps[n], step, finished)
-		w.lookAtCourse(before.Steps[n], step)
+	for n, step := range w.state.All() {
+		w.lookAt(*before.Steps[n], step, finished)
+		w.lookAtCourse(*before.Steps[n], step)
 	}
 	w.lookAtStatus(finished)
 	w.lookAtEnd(finished)
@@ -511,8 +515,8 @@ func (w *witness) lookAtAmending(before rollout.State) {
 	if s.Event.Answer != nil {
 		answer = *s.Event.Answer
 	}
-	for n, step := range s.Steps {
-		was := before.Steps[n]
+	for n, step := range s.All() {
+		was := *before.Steps[n]
 		if step.Kind != rollout.Migration || !step.Records {
 			if step.Pace = was.Pace; !reflect.DeepEqual(step, was) {
 				w.t.Fatalf("amending, and %+v became %+v", was, step)
@@ -586,7 +590,7 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 
 // lookAtUndo checks that what came after a step has been undone when it is its turn.
 func (w *witness) lookAtUndo(step rollout.Step) {
-	for _, other := range w.state.Steps {
+	for _, other := range w.state.All() {
 		if !slices.Contains(w.plan[other.ID], step.ID) || other.Attempt == 0 {
 			continue
 		}
@@ -614,7 +618,7 @@ func (w *witness) lookAtStatus(finished map[string]bool) {
 	}
 	busy, left := false, false
 	mending := true // what has not finished deals with records that were put aside
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		mending = mending && (finished[step.ID] || step.Records)
 		b := step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying || step.Revert && step.Status == rollout.StepPending
 		busy = busy || b && step.Status == rollout.StepRunning
@@ -673,7 +677,7 @@ func (w *witness) end() {
 			w.apply(rollout.Event{Type: rollout.ResumeAsked})
 			continue
 		}
-		for _, step := range w.state.Steps {
+		for _, step := range w.state.All() {
 			if step.Paused != nil {
 				w.apply(rollout.Event{Type: rollout.ResumeAsked, Step: step.ID})
 			}
@@ -765,7 +769,7 @@ func mustReachAll(t *testing.T, s rollout.State) {
 
 func preparing(s rollout.State) int {
 	n := 0
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Phase == protocol.Before || step.Phase == protocol.Offline {
 			n++
 		}

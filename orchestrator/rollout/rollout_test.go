@@ -59,7 +59,7 @@ func TestWhatIsSaidTwiceIsPlannedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ids []string
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		ids = append(ids, step.ID)
 	}
 	if !reflect.DeepEqual(ids, []string{"a/before", "a/traffic", "b/traffic"}) || !reflect.DeepEqual(s.Steps[2].Needs, []int{2}) {

@@ -20,6 +20,7 @@ package rollout
 
 import (
 	"errors"
+	"iter"
 	"slices"
 	"time"
 
@@ -159,21 +160,21 @@ func (s Step) Script() protocol.Script {
 	return protocol.Script{Name: s.Name, Version: s.Version, Phase: s.Phase}
 }
 
-func (s Step) finished() bool { return s.Status == StepDone || s.Status == StepSkipped }
+func (s *Step) finished() bool { return s.Status == StepDone || s.Status == StepSkipped }
 
 // works reports whether somebody works on the step, and answers: a script, or agents.
-func (s Step) works() bool { return s.Kind == Migration || s.Work != nil }
+func (s *Step) works() bool { return s.Kind == Migration || s.Work != nil }
 
 // Backwards reports whether a traffic or maintenance step puts back what it has found.
 func (s Step) Backwards() bool { return s.Back || s.Revert }
 
-// State is a rollout: its plan and how far it has come. It is a value; its slices are
-// never changed in place.
+// State is a rollout: its plan and how far it has come. It is a value: nothing that it
+// points to is ever changed, so states share the steps that are the same in them.
 type State struct {
 	ID      string    `json:"id"` // UUID v7
 	Release Release   `json:"release"`
 	Status  Status    `json:"status"`
-	Steps   []Step    `json:"steps"`
+	Steps   []*Step   `json:"steps"`
 	By      string    `json:"by,omitempty"` // who asked for it
 	Created time.Time `json:"created"`
 	Ended   time.Time `json:"ended,omitzero"` // when it failed or became final
@@ -291,13 +292,31 @@ func (s State) What() string {
 	return string(s.Event.Type)
 }
 
+// All gives the steps and their indexes, in the order of the plan.
+func (s State) All() iter.Seq2[int, Step] {
+	return func(yield func(int, Step) bool) {
+		for i, step := range s.Steps {
+			if !yield(i, *step) {
+				return
+			}
+		}
+	}
+}
+
+// edit gives a step that the caller may change. Its slice must be the state's own.
+func (s State) edit(i int) *Step {
+	step := *s.Steps[i]
+	s.Steps[i] = &step
+	return &step
+}
+
 // Step gives the step called id.
 func (s State) Step(id string) (Step, bool) {
-	i := slices.IndexFunc(s.Steps, func(step Step) bool { return step.ID == id })
+	i := slices.IndexFunc(s.Steps, func(step *Step) bool { return step.ID == id })
 	if i < 0 {
 		return Step{}, false
 	}
-	return s.Steps[i], true
+	return *s.Steps[i], true
 }
 
 // Running lists the steps that run now.
@@ -305,7 +324,7 @@ func (s State) Running() []Step {
 	var running []Step
 	for _, step := range s.Steps {
 		if step.Status == StepRunning {
-			running = append(running, step)
+			running = append(running, *step)
 		}
 	}
 	return running
@@ -317,7 +336,7 @@ func (s State) FailedSteps() []Step {
 	var failed []Step
 	for _, step := range s.Steps {
 		if step.Status == StepFailed && (step.Revert || !s.undoing()) {
-			failed = append(failed, step)
+			failed = append(failed, *step)
 		}
 	}
 	return failed

@@ -38,7 +38,7 @@ func (s State) Waits() []string {
 	case s.Held():
 		all = append(all, fmt.Sprintf("somebody to deploy it further: phase %s was the last that it was to run", s.Until))
 	}
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		switch {
 		case step.Status == StepRunning && step.Kind == Approving:
 			all = append(all, step.waitsForPeople())
@@ -135,7 +135,7 @@ func (s State) Announcements() []Announcement {
 // controls are the messages to the scripts that run, or ran until now.
 func (s State) controls() []Announcement {
 	var all []Announcement
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if verb, called := s.control(step); called {
 			subject := step.Script().Subject(verb)
 			attempt := step.Attempt

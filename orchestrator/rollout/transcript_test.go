@@ -563,7 +563,7 @@ func (w *world) show(before rollout.State) string {
 	var out strings.Builder
 	s := w.state
 	finished := 0
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Status == rollout.StepDone || step.Status == rollout.StepSkipped {
 			finished++
 		}
@@ -573,8 +573,8 @@ func (w *world) show(before rollout.State) string {
 		fmt.Fprintf(&out, ", due %s", due.Format(time.TimeOnly))
 	}
 	out.WriteString("\n")
-	for n, step := range s.Steps {
-		if before.ID == "" || !reflect.DeepEqual(step, before.Steps[n]) {
+	for n, step := range s.All() {
+		if before.ID == "" || !reflect.DeepEqual(step, *before.Steps[n]) {
 			fmt.Fprintf(&out, "  %s\n", describeStep(step))
 		}
 	}

@@ -24,7 +24,7 @@ func (s State) applyAbort(e Event) (State, error) {
 	}
 	s.Status, s.Ended, s.Paused = Aborting, time.Time{}, nil
 	for i := range s.Steps {
-		step := &s.Steps[i]
+		step := s.edit(i)
 		switch {
 		case step.Kind == Approving && step.Status == StepRunning:
 			step.withdraw(e.At, "the rollout was aborted")
@@ -62,7 +62,7 @@ func (s State) applyBackward(e Event) (State, error) {
 		s.Backward = e.Backward
 	}
 	for i := range s.Steps {
-		step := &s.Steps[i]
+		step := s.edit(i)
 		step.NoRevert = slices.Contains(e.Missing, step.ID)
 		if step.Kind == Approving && step.Status == StepRunning {
 			step.withdraw(e.At, "the rollout was taken backward")
@@ -102,12 +102,12 @@ func (s State) advanceBack(at time.Time) State {
 		return s.fail(at)
 	}
 	left, blocked := false, s.blockedBack()
-	for i := range s.Steps {
-		step := &s.Steps[i]
+	for i, step := range s.Steps {
 		if s.Status == Aborting && step.works() {
 			continue
 		}
 		if step.Status == StepPending && step.Revert && !s.holds(*step) && !blocked[i] {
+			step = s.edit(i)
 			step.begin(at)
 		}
 		left = left || step.unsettled()
@@ -125,7 +125,7 @@ func (s State) advanceBack(at time.Time) State {
 }
 
 // unsettled reports whether there is something left to do about a step on the way back.
-func (s Step) unsettled() bool {
+func (s *Step) unsettled() bool {
 	return s.Status == StepRunning || s.Status == StepRetrying || s.Revert && s.Status == StepPending
 }
 
@@ -139,18 +139,18 @@ func (s State) blockedBack() []bool {
 		for _, n := range step.Needs {
 			if !blocked[n-1] {
 				blocked[n-1] = true
-				block(s.Steps[n-1])
+				block(*s.Steps[n-1])
 			}
 		}
 	}
 	latest := stageBefore
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.unsettled() && (s.Status != Aborting || !step.works()) {
 			block(step)
 			latest = max(latest, step.stage())
 		}
 	}
-	for i, step := range s.Steps {
+	for i, step := range s.All() {
 		blocked[i] = blocked[i] || step.stage() < latest
 	}
 	return blocked

@@ -17,8 +17,8 @@ func (s State) Waves() [][]Step {
 	for running := s.Running(); len(running) > 0; running = s.Running() {
 		wave := make([]Step, len(running))
 		for i, step := range running {
-			wave[i] = plan[step.Number-1]
-			s.Steps[step.Number-1].Status = StepDone
+			wave[i] = *plan[step.Number-1]
+			s.edit(step.Number - 1).Status = StepDone
 		}
 		waves = append(waves, wave)
 		s = s.advance(s.Created)

@@ -55,7 +55,7 @@ func TestEveryPlanHasAnOrder(t *testing.T) {
 		f := drawFacts(t, r)
 		s, need := compile(t, r, f), newRequirements(r, f)
 		number, waits := wavesOf(t, s.Waves()), waitsOf(s)
-		for _, step := range s.Steps {
+		for _, step := range s.All() {
 			for _, n := range step.Needs {
 				if n >= step.Number {
 					t.Fatalf("step %d, %s, needs step %d", step.Number, step.ID, n)
@@ -160,7 +160,7 @@ func TestEveryPlanReversesExactly(t *testing.T) {
 				happen(e)
 			}
 		}
-		for _, step := range s.Steps {
+		for _, step := range s.All() {
 			if !undoable(step) {
 				delete(number, step.ID)
 			}

@@ -377,7 +377,7 @@ func (w *witness) vote(id string) {
 
 // asked is a question that waits for an answer, or "".
 func (w *witness) asked() string {
-	for _, step := range w.state.Steps {
+	for _, step := range w.state.All() {
 		if step.Kind == rollout.Approving && step.Status == rollout.StepRunning {
 			return step.ID
 		}
@@ -466,7 +466,7 @@ func (w *witness) lookAtEnd(finished map[string]bool) {
 	}
 	ended := true
 	failedBack := false
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		ended = ended && (finished[step.ID] || w.beyond(step.ID))
 		failedBack = failedBack || step.Revert && step.Status == rollout.StepFailed
 	}
@@ -504,7 +504,7 @@ func (w *witness) closes(step rollout.Step) bool {
 func (w *witness) lookAtTurn() {
 	s := w.state
 	want := false
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Kind != rollout.Check || step.Status != rollout.StepFailed {
 			continue
 		}

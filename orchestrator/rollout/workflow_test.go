@@ -154,7 +154,8 @@ func TestWhatIsNotKnown(t *testing.T) {
 		`rollout r1: status "x" of step x is not known to this version of golive`: func(s *rollout.State) { s.Steps[0].Status = "x" },
 	} {
 		other := s
-		other.Steps = slices.Clone(s.Steps)
+		step := *s.Steps[0]
+		other.Steps = append([]*rollout.Step{&step}, s.Steps[1:]...)
 		change(&other)
 		if err := other.Known(); !errors.Is(err, rollout.ErrUnknown) || err.Error() != why {
 			t.Errorf("error %v, want %s", err, why)

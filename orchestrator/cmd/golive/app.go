@@ -130,12 +130,12 @@ func (a *app) lose(p *program) {
 
 // asideIn reports whether a script of owner has put records aside.
 func asideIn(s rollout.State, owner string) bool {
-	return slices.ContainsFunc(s.Steps, func(step rollout.Step) bool { return step.Name == owner && step.PutAside > 0 })
+	return slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.Name == owner && step.PutAside > 0 })
 }
 
 // unfinished reports whether a script of owner has still to answer.
 func unfinished(s rollout.State, owner string) bool {
-	for _, step := range s.Steps {
+	for _, step := range s.All() {
 		if step.Kind == rollout.Migration && step.Name == owner &&
 			step.Status != rollout.StepDone && step.Status != rollout.StepSkipped {
 			return true

@@ -171,7 +171,7 @@ func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000"
 
 func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 	var rows [][]string
-	for _, step := range r.Steps {
+	for _, step := range r.All() {
 		text := step.Skipped
 		if step.Error != nil {
 			text = whyFailed(step)
@@ -223,7 +223,7 @@ func toSay(s rollout.State) []string {
 // printVotes tells who has said what to approvals, and what nobody has confirmed.
 func printVotes(w io.Writer, r orchestrator.RolloutStory) {
 	var rows [][]string
-	for _, step := range r.Steps {
+	for _, step := range r.All() {
 		if a := step.Approval; a != nil && step.Attempt > 0 {
 			rows = append(rows, votesOf(step)...)
 		}
@@ -260,7 +260,7 @@ func votesOf(step rollout.Step) [][]string {
 // printChecks tells what the scripts have checked.
 func printChecks(w io.Writer, r orchestrator.RolloutStory) {
 	var rows [][]string
-	for _, step := range r.Steps {
+	for _, step := range r.All() {
 		for _, c := range step.Checks {
 			result := "✓ holds"
 			if !c.Holds {

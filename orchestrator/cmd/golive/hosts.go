@@ -221,7 +221,7 @@ func (s *story) failedHosts(hosts []protocol.Host) {
 // printHosts tells what agents have done, by step.
 func printHosts(w io.Writer, r orchestrator.RolloutStory) {
 	var rows [][]string
-	for _, step := range r.Steps {
+	for _, step := range r.All() {
 		for _, h := range step.Hosts {
 			rows = append(rows, append([]string{step.ID}, rowOf(h)...))
 		}

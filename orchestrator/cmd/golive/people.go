@@ -14,11 +14,12 @@ import (
 
 // waitingFor is the approval that a rollout waits for; false if there is none.
 func waitingFor(s rollout.State) (rollout.Step, bool) {
-	i := slices.IndexFunc(s.Steps, asks)
-	if i < 0 {
-		return rollout.Step{}, false
+	for _, step := range s.All() {
+		if asks(step) {
+			return step, true
+		}
 	}
-	return s.Steps[i], true
+	return rollout.Step{}, false
 }
 
 // asks reports whether a step waits for people to approve it.

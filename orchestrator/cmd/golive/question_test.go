@@ -17,7 +17,7 @@ func approvalOf(confirmed ...int) rollout.State {
 	for _, item := range confirmed {
 		a.Confirmed = append(a.Confirmed, rollout.Vote{Item: item, By: "ann"})
 	}
-	return rollout.State{ID: "id", Steps: []rollout.Step{{Number: 1, ID: "go-ahead", Kind: rollout.Approving, Status: rollout.StepRunning, Attempt: 1, Approval: a}}}
+	return rollout.State{ID: "id", Steps: []*rollout.Step{{Number: 1, ID: "go-ahead", Kind: rollout.Approving, Status: rollout.StepRunning, Attempt: 1, Approval: a}}}
 }
 
 // Where a story is told of the rollout, the next item is asked for when the story has told of
@@ -27,7 +27,7 @@ func TestTheNextItemIsAskedForAfterTheStoryHasToldOfTheOneBefore(t *testing.T) {
 		keys, types := io.Pipe()
 		var shown bytes.Buffer
 		before := approvalOf()
-		q := newQuestion(&prompter{keys: newKeyboard(keys), w: &shown}, before.Steps[0],
+		q := newQuestion(&prompter{keys: newKeyboard(keys), w: &shown}, *before.Steps[0],
 			func(text string) { shown.WriteString(text + "\n") },
 			func(_ context.Context, v vote) (rollout.State, error) { return approvalOf(1), nil })
 		q.told = true

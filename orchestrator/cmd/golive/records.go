@@ -110,7 +110,7 @@ func (c *command) retryRecords(ctx context.Context, q orchestrator.RetryRequest)
 		f := &failure{code: codeFailed, exit: exitFailed,
 			message: fmt.Sprintf("%s still put aside", are(n, "record")),
 			hint:    fmt.Sprintf("golive show %s --failed-records tells which and why", last.ID)}
-		for _, step := range last.Steps {
+		for _, step := range last.All() {
 			if step.Records && step.Error != nil {
 				f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
 			}
@@ -136,7 +136,7 @@ func are(n int64, what string) string {
 // left is how many records of a rollout, or of one of its steps, are put aside.
 func left(r rollout.State, step string) int64 {
 	n := int64(0)
-	for _, s := range r.Steps {
+	for _, s := range r.All() {
 		if step == "" || step == s.ID {
 			n += s.PutAside
 		}

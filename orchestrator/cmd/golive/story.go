@@ -83,7 +83,7 @@ func (s *story) head(r rollout.State) {
 func (s *story) plan(r rollout.State) {
 	s.head(r)
 	skipped := 0
-	for _, step := range r.Steps {
+	for _, step := range r.All() {
 		text := fmt.Sprintf("%2d. %s", step.Number, describeStep(step))
 		if waits := needs(r, step); waits != "" {
 			text += "  after " + waits
@@ -106,7 +106,7 @@ func (s *story) plan(r rollout.State) {
 
 func countScripts(r rollout.State) int {
 	n := 0
-	for _, step := range r.Steps {
+	for _, step := range r.All() {
 		if step.Kind == rollout.Migration {
 			n++
 		}
@@ -161,7 +161,7 @@ func (s *story) tell(r rollout.State) {
 	} else if text := tellPerson(r.Event); text != "" {
 		s.say(plain, "*", "%s%s", text, because(r.Event))
 	}
-	for _, step := range r.Steps { // what has ended comes before what begins because of that
+	for _, step := range r.All() { // what has ended comes before what begins because of that
 		if e := r.Event; e.Step == step.ID && (e.Attempt < step.Attempt || step.Status == rollout.StepPending) {
 			s.changeAttempt(step, e)
 		}
@@ -232,7 +232,7 @@ func (s *story) tellStep(step rollout.Step) {
 
 // know takes in a state of the past, which is not told.
 func (s *story) know(r rollout.State) {
-	for _, step := range r.Steps {
+	for _, step := range r.All() {
 		s.known[step.ID] = step
 	}
 }

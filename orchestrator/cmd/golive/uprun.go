@@ -104,7 +104,7 @@ const undoTimeout = time.Second
 func (u *upRun) canUndo(ctx context.Context, s rollout.State, owner string) bool {
 	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
 	defer cancel()
-	return slices.ContainsFunc(s.Steps, func(step rollout.Step) bool {
+	return slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool {
 		if step.Kind != rollout.Migration || step.Name != owner || step.Attempt == 0 {
 			return false
 		}

@@ -222,7 +222,7 @@ func TestWhatHostsHaveDone(t *testing.T) {
 	all[0].Exit, all[0].Note = &zero, "had been done already"
 	all[1].Cut = true
 	all[2].Status, all[2].Ended, all[2].Error = protocol.HostLost, noon.Add(time.Minute), "its agent has died"
-	story := orchestrator.RolloutStory{RolloutView: orchestrator.RolloutView{State: rollout.State{ID: "0199c6d2", Steps: []rollout.Step{
+	story := orchestrator.RolloutStory{RolloutView: orchestrator.RolloutView{State: rollout.State{ID: "0199c6d2", Steps: []*rollout.Step{
 		{ID: "todos/traffic", Kind: rollout.Traffic}, {ID: "copy", Kind: rollout.Command, Hosts: all},
 	}}}}
 	printHosts(&out, story)
@@ -231,7 +231,7 @@ func TestWhatHostsHaveDone(t *testing.T) {
 	out.WriteString("\n")
 	printResults(&out, "smoke", nil)
 	golden(t, "hosts.txt", out.Bytes())
-	if got, want := onHosts(story.Steps[1]), "done on 1 of 3 hosts"; got != want {
+	if got, want := onHosts(*story.Steps[1]), "done on 1 of 3 hosts"; got != want {
 		t.Errorf("the remark is %q", got)
 	}
 }
