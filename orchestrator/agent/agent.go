@@ -42,7 +42,7 @@ type Config struct {
 
 	// Output is called with each line that a program of a step prints, by several goroutines
 	// at once; nil: nobody is told.
-	Output func(step, line string)
+	Output func(step string, attempt int, line string)
 }
 
 // Agent is one agent. It is safe for concurrent use.

@@ -24,7 +24,7 @@ func TestCommand(t *testing.T) {
 	c.Environment = []string{"TOKEN=t", "GOLIVE_HOST=forged"}
 	var mu sync.Mutex
 	told := make(map[string][]string)
-	c.Output = func(step, line string) {
+	c.Output = func(step string, _ int, line string) {
 		mu.Lock()
 		defer mu.Unlock()
 		told[step] = append(told[step], line)

@@ -114,7 +114,7 @@ func (d *deed) program(ctx context.Context, args []string) (code int, err error)
 		Output: func(line string) {
 			d.output.add(line)
 			if tell := d.agent.c.Output; tell != nil {
-				tell(d.step.Name, line)
+				tell(d.step.Name, d.order.Attempt, line)
 			}
 		},
 	})

@@ -402,6 +402,23 @@ func (w *witness) pass(d time.Duration) {
 }
 
 // apply lets an event happen; true when it was accepted.
+// mustFold checks that what is stored of an event makes the state after it of the one before.
+func (w *witness) mustFold(before, after rollout.State) {
+	w.t.Helper()
+	data, err := json.Marshal(after.ChangeFrom(before, 7))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var c rollout.Change
+	if err := json.Unmarshal(data, &c); err != nil {
+		w.t.Fatal(err)
+	}
+	folded, err := w.roundTrip(before).Fold(c, 7)
+	if err != nil || !reflect.DeepEqual(folded, after) {
+		w.t.Fatalf("%s\nmakes %+v (%v), want %+v", data, folded, err, after)
+	}
+}
+
 func (w *witness) apply(e rollout.Event) bool {
 	w.now = w.now.Add(time.Millisecond) // no two events are of the same instant
 	e.At = w.now
@@ -425,6 +442,7 @@ func (w *witness) apply(e rollout.Event) bool {
 		}
 		return false
 	}
+	w.mustFold(before, after)
 	person := slices.Contains([]rollout.EventType{
 		rollout.PauseAsked, rollout.ResumeAsked, rollout.StepDue, rollout.PaceAsked, rollout.RecordsAsked,
 		rollout.ApprovedBy, rollout.ItemConfirmed, rollout.RejectedBy, rollout.Reminded,

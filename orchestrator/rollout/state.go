@@ -171,14 +171,14 @@ func (s Step) Backwards() bool { return s.Back || s.Revert }
 // State is a rollout: its plan and how far it has come. It is a value: nothing that it
 // points to is ever changed, so states share the steps that are the same in them.
 type State struct {
-	ID      string    `json:"id"` // UUID v7
-	Release Release   `json:"release"`
+	ID      string    `json:"id,omitempty"` // UUID v7
+	Release Release   `json:"release,omitzero"`
 	Status  Status    `json:"status"`
-	Steps   []*Step   `json:"steps"`
+	Steps   []*Step   `json:"steps,omitempty"`
 	By      string    `json:"by,omitempty"` // who asked for it
 	Created time.Time `json:"created"`
 	Ended   time.Time `json:"ended,omitzero"` // when it failed or became final
-	Event   Event     `json:"event"`          // that led to this state
+	Event   Event     `json:"event,omitzero"` // that led to this state
 
 	// Amended is how often somebody has had the records tried again that were put aside. Once
 	// it is not 0 the rollout has been completed before: that is announced no more.

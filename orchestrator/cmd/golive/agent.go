@@ -150,7 +150,7 @@ func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[str
 	name := localName(u.app.manifest.App, labels)
 	a, err := agent.New(agent.Config{
 		Conn: r.Conn(), Journal: u.engine.journal, Releases: []*release.Manifest{u.app.manifest},
-		Name: name, Labels: labels, Version: Version, Logger: u.logger(), Output: u.story.output,
+		Name: name, Labels: labels, Version: Version, Logger: u.logger(), Output: u.story.stepOutput,
 		Environment: append(u.app.bus.environment(), "GOLIVE_DATA_DIR="+data),
 	})
 	if err != nil {

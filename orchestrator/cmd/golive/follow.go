@@ -139,7 +139,7 @@ func (f *follower) listen(app, id string) error {
 	logs, err := f.nc.Subscribe(protocol.LogSubject(id), func(m *nats.Msg) {
 		var l protocol.LogLine
 		if json.Unmarshal(m.Data, &l) == nil {
-			f.story.output(l.Step, l.Text)
+			f.story.stepOutput(l.Step, l.Attempt, l.Text)
 		}
 	})
 	if err != nil {
@@ -151,6 +151,7 @@ func (f *follower) listen(app, id string) error {
 
 // leave stops listening.
 func (f *follower) leave() {
+	f.story.showEarly()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range append(f.subs, mapValues(f.progress)...) {

@@ -19,6 +19,8 @@ type story struct {
 	color bool
 	width int // of the names before lines of processes
 	known map[string]rollout.Step
+	begun map[string]int // by step: the newest attempt that was told of
+	early []earlyLine    // of attempts that were not told of yet
 
 	commands bool   // the commands that answer an approval are told with it
 	rollout  string // id of the one that is told
@@ -71,7 +73,59 @@ func oneLine(text string) string {
 func (s *story) output(name, line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.outputLocked(name, line)
+}
+
+func (s *story) outputLocked(name, line string) {
 	fmt.Fprintf(s.w, "%s %s\n", s.paint(cyan, fmt.Sprintf("%-*s |", s.width, name)), line)
+}
+
+// earlyLine is a line of an attempt of which the story has not told yet that it runs.
+type earlyLine struct {
+	step    string
+	attempt int
+	line    string
+}
+
+// stepOutput shows a line of what runs for a step once the story has told that it runs: the
+// line and the event come here in two ways, and the line may be faster.
+func (s *story) stepOutput(step string, attempt int, line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if attempt > s.begun[step] {
+		s.early = append(s.early, earlyLine{step, attempt, line})
+		return
+	}
+	s.outputLocked(step, line)
+}
+
+// began says that the story has told of an attempt, and shows what has waited for that.
+func (s *story) began(step rollout.Step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun == nil {
+		s.begun = make(map[string]int)
+	}
+	s.begun[step.ID] = max(s.begun[step.ID], step.Attempt)
+	waiting := s.early
+	s.early = nil
+	for _, e := range waiting {
+		if e.attempt > s.begun[e.step] {
+			s.early = append(s.early, e)
+			continue
+		}
+		s.outputLocked(e.step, e.line)
+	}
+}
+
+// showEarly shows the lines whose attempts will not be told of any more.
+func (s *story) showEarly() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.early {
+		s.outputLocked(e.step, e.line)
+	}
+	s.early = nil
 }
 
 // head says which rollout it is.
@@ -228,12 +282,14 @@ func (s *story) tellStep(step rollout.Step) {
 	if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back || before.Cancelled != step.Cancelled {
 		s.change(step)
 	}
+	s.began(step)
 }
 
 // know takes in a state of the past, which is not told.
 func (s *story) know(r rollout.State) {
 	for _, step := range r.All() {
 		s.known[step.ID] = step
+		s.began(step)
 	}
 }
 

@@ -101,3 +101,32 @@ func TestStorySaysWithoutColorWhatItSaysWithIt(t *testing.T) {
 		t.Error("escapes where no color was asked for")
 	}
 }
+
+// What a step prints stands behind the line that says that it runs, whichever of the two is
+// here first.
+func TestWhatAStepPrintsStandsBehindItsBeginning(t *testing.T) {
+	var shown bytes.Buffer
+	s := &story{w: &shown, known: make(map[string]rollout.Step)}
+	running := func(attempt int) rollout.State {
+		return rollout.State{ID: "id", Status: rollout.Running, Event: rollout.Event{Type: rollout.StepDue}, Steps: []*rollout.Step{
+			{Number: 1, ID: "backup", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: attempt, Work: &rollout.Work{}},
+		}}
+	}
+	s.stepOutput("backup", 1, "early")
+	s.tell(running(1))
+	s.stepOutput("backup", 1, "in time")
+	s.stepOutput("backup", 2, "again, early")
+	s.tell(running(2))
+	s.stepOutput("lost", 1, "of a step that is never told of")
+	s.showEarly()
+	var order []string
+	for line := range strings.Lines(shown.String()) {
+		order = append(order, strings.TrimSpace(line[strings.LastIndexAny(line, "|→")+1:]))
+	}
+	want := []string{"backup runs", "early", "in time", "backup runs (attempt 2)", "again, early", "of a step that is never told of"}
+	for i := range want {
+		if i >= len(order) || !strings.HasSuffix(order[i], want[i]) {
+			t.Fatalf("shown:\n%s", shown.String())
+		}
+	}
+}
