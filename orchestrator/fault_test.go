@@ -240,7 +240,8 @@ func (m *ensemble) gather() evidence {
 	apps := make(map[string]string) // by rollout
 	following, stop := context.WithCancel(ctx)
 	must(j.Follow(following, 0, func(e journal.Event) error {
-		r := e.Record()
+		r, err := e.Record(ctx)
+		must(err)
 		index.Apply(r.State, r.Sequence)
 		apps[r.State.ID] = r.State.Release.App
 		if r.Sequence >= last {

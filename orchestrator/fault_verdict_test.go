@@ -276,7 +276,9 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		{"a state is not what its event makes of the one before", func(x *tale) {
 			h := slices.Clone(x.histories[a])
 			h[3].State.Steps = slices.Clone(h[3].State.Steps)
-			h[3].State.Steps[0].Items = 4711
+			step := *h[3].State.Steps[0]
+			step.Items = 4711
+			h[3].State.Steps = append([]*rollout.Step{&step}, h[3].State.Steps[1:]...)
 			x.histories[a] = h
 		}, "the state at sequence 4 is"},
 		{"an event is lost", func(x *tale) {
@@ -375,8 +377,9 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 			n := x.at(a, 0, asked)
 			for i := range x.histories[a][:n] {
 				x.histories[a][i].State.Steps = slices.Clone(x.histories[a][i].State.Steps)
-				for k := range x.histories[a][i].State.All() {
-					x.histories[a][i].State.Steps[k].PutAside = 0
+				for k, step := range x.histories[a][i].State.All() {
+					step.PutAside = 0
+					x.histories[a][i].State.Steps[k] = &step
 				}
 			}
 		}, "to try 0 records again"},

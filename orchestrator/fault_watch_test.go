@@ -86,7 +86,13 @@ func startWatch(c *cast, replicas int) *watch {
 	}
 	w.running.Go(func() {
 		for ctx.Err() == nil {
-			err := j.Follow(ctx, w.followed(), func(e journal.Event) error { w.see(e.Record()); return nil })
+			err := j.Follow(ctx, w.followed(), func(e journal.Event) error {
+				r, err := e.Record(ctx)
+				if err == nil {
+					w.see(r)
+				}
+				return err
+			})
 			if err != nil && ctx.Err() == nil {
 				c.t.Logf("the journal is followed anew: %v", err)
 				rest(ctx, 100*time.Millisecond)

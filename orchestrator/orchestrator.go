@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -104,14 +105,15 @@ type Orchestrator struct {
 	log     *zap.Logger
 	cfg     Config
 
-	index  *ledger.Index
-	sight  *sightings
-	ears   *ears
-	post   *post
-	claims jetstream.KeyValue
-	aside  *aside
-	users  bool // the bus has users, so it can be known who asks for something
-	ready  chan struct{}
+	index    *ledger.Index
+	sight    *sightings
+	ears     *ears
+	post     *post
+	claims   jetstream.KeyValue
+	aside    *aside
+	outdated atomic.Bool // a newer version of golive has written an event
+	users    bool        // the bus has users, so it can be known who asks for something
+	ready    chan struct{}
 }
 
 // New checks c and fills in its defaults. It starts nothing.
@@ -271,16 +273,30 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 	}
 	o.sight.follow(after)
 	return o.journal.Follow(ctx, after, func(e journal.Event) error {
-		r := e.Record()
-		if r.State.ID == "" {
-			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", r.Sequence))
-		} else {
+		r, err := e.Record(ctx)
+		switch {
+		case err == nil:
 			o.take(r)
+		case errors.Is(err, rollout.ErrNotFound):
+			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", e.Sequence))
+		case errors.Is(err, rollout.ErrUnknown):
+			o.behind(r, err)
+		default:
+			return err
 		}
-		o.index.Apply(r.State, r.Sequence)
-		o.sight.follow(r.Sequence)
+		o.index.Apply(r.State, e.Sequence)
+		o.sight.follow(e.Sequence)
 		return nil
 	})
+}
+
+// behind says that a newer version of golive has written an event. The rollout is left to that
+// one, whole, and so is the ledger from then on: it would lack what this one cannot read.
+func (o *Orchestrator) behind(r journal.Record, why error) {
+	if !o.outdated.Swap(true) {
+		o.log.Warn("a newer version of golive works here: its rollouts and the ledger are left to it", zap.String("rollout", r.State.ID), zap.Error(why))
+	}
+	o.sight.forget(r)
 }
 
 // take takes in what has happened to a rollout.
@@ -355,6 +371,9 @@ func (o *Orchestrator) saveLedger(ctx context.Context) error {
 }
 
 func (o *Orchestrator) saveNow(ctx context.Context, save func(context.Context) error) {
+	if o.outdated.Load() {
+		return
+	}
 	if err := save(ctx); err != nil {
 		o.log.Warn("ledger not saved, it is made anew from the journal when needed", zap.Error(err))
 	}

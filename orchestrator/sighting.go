@@ -155,6 +155,21 @@ func (x *sightings) set(r journal.Record) {
 	}
 }
 
+// forget takes out a rollout of which an event cannot be read here.
+func (x *sightings) forget(r journal.Record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if app := x.apps[r.State.Release.App]; app != nil {
+		app.newest = max(app.newest, r.Sequence)
+		delete(app.open, r.State.ID)
+	}
+	if found := x.open[r.State.ID]; found != nil {
+		close(found.changed)
+		found.changed = make(chan struct{})
+		delete(x.open, r.State.ID)
+	}
+}
+
 // newest is the newest known state of an open rollout.
 func (x *sightings) newest(id string) (journal.Record, bool) {
 	x.mu.Lock()

@@ -42,13 +42,19 @@ func (o *Orchestrator) handleItem(ctx context.Context, i journal.Item) error {
 
 // workOn does an event's item.
 func (o *Orchestrator) workOn(ctx context.Context, i journal.Item) error {
-	r, err := i.Record()
-	if err != nil || r.State.ID == "" {
+	r, err := i.Record(ctx)
+	if errors.Is(err, rollout.ErrNotFound) {
 		o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", i.Sequence))
 		return nil
 	}
-	if err := r.State.Known(); err != nil {
+	if err == nil {
+		err = r.State.Known()
+	}
+	if errors.Is(err, rollout.ErrUnknown) {
 		return o.leave(ctx, r, err)
+	}
+	if err != nil {
+		return err
 	}
 	return o.work(ctx, r, i.Again)
 }

@@ -82,7 +82,7 @@ func newEnvironmentOn(t *testing.T, bus bus, replicas int, script string) *envir
 	e.state = rollout.State{
 		ID: id.String(), Status: rollout.Running, Created: time.Now().UTC(),
 		Release: rollout.Release{App: "todo-app", Version: "2.0.0", Digest: manifest(e.dir).Digest()},
-		Steps: []*rollout.Step{{
+		Steps: []*rollout.Step{{Number: 1, ID: "first", Kind: rollout.Command, Status: rollout.StepDone}, {Number: 2, ID: "second", Kind: rollout.Command, Status: rollout.StepDone}, {
 			Number: 3, ID: "migrate", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: 1,
 			Work: &rollout.Work{Backward: true, On: map[string]string{"role": "web"}},
 		}},
@@ -103,17 +103,17 @@ func (e *environment) change(f func(*rollout.Step)) {
 	e.t.Helper()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	step := *e.state.Steps[0]
+	step := *e.state.Steps[2]
 	work := *step.Work
 	step.Work = &work
 	f(&step)
-	e.state.Steps = []*rollout.Step{&step}
+	e.state.Steps = append(e.state.Steps[:2:2], &step)
 	sequence, err := e.journal.Append(e.t.Context(), e.state, e.sequence)
 	e.must(err)
 	e.sequence = sequence
 }
 
-func (e *environment) step() rollout.Step { return *e.state.Steps[0] }
+func (e *environment) step() rollout.Step { return *e.state.Steps[2] }
 
 func (e *environment) job() fleet.Job {
 	return fleet.Job{Rollout: e.state.ID, Release: e.state.Release, Step: e.step()}

@@ -2,11 +2,13 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -17,14 +19,15 @@ type Event struct {
 	journal  *Journal
 }
 
-// Record reads the event. One that is none, because somebody has published it by hand, is
-// the zero State.
-func (e Event) Record() Record {
-	r, err := e.journal.written.record(e.message.Headers(), e.message.Data(), e.Sequence)
-	if err != nil {
-		return Record{Sequence: e.Sequence}
+// Record gives the rollout after the event. [rollout.ErrNotFound] says that it is none,
+// because somebody else has published it or the rollout is gone, and [rollout.ErrUnknown] that
+// a newer version of golive has written it; the rollout's name stands in the record then.
+func (e Event) Record(ctx context.Context) (Record, error) {
+	r, err := e.journal.fold(ctx, raw{subject: e.message.Subject(), header: e.message.Headers(), data: e.message.Data(), sequence: e.Sequence})
+	if errors.Is(err, errNoEvent) {
+		err = fmt.Errorf("%w: message %d is %w", rollout.ErrNotFound, e.Sequence, err)
 	}
-	return r
+	return r, err
 }
 
 // Follow calls each with every event from the one after sequence after on, in order,
@@ -38,9 +41,12 @@ func (j *Journal) Follow(ctx context.Context, after uint64, each func(Event) err
 // event is left out.
 func (j *Journal) FollowSubject(ctx context.Context, subject string, after uint64, each func(Record) error) error {
 	return j.follow(ctx, subject, after, func(e Event) error {
-		r := e.Record()
-		if r.State.ID == "" {
+		r, err := e.Record(ctx)
+		if errors.Is(err, rollout.ErrNotFound) {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		return each(r)
 	})

@@ -2,10 +2,12 @@
 // rollout, as the one truth about them, and at the same time the queue of what has to
 // be done next.
 //
-// Each event is one message on the rollout's subject that carries the whole state
-// after it, stored only if nobody has stored another one since the state was loaded.
-// Reads come from the stream's leader. The stream also keeps plain replies to starts,
-// and timers, so that neither is lost while no orchestrator runs.
+// Each event is one message on the rollout's subject that carries what the event has changed
+// (a [rollout.Change]), stored only if nobody has stored another one since the state was
+// loaded. A rollout's state is the fold of its events. A message on its subject counts only
+// with our headers, and if it is about that rollout; all others are skipped. Reads come from
+// the stream's leader. The stream also keeps plain replies to starts, and timers, so that
+// neither is lost while no orchestrator runs.
 package journal
 
 import (
@@ -14,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,44 +29,10 @@ import (
 
 // Journal is safe for concurrent use.
 type Journal struct {
-	js      jetstream.JetStream
-	stream  jetstream.Stream
-	written written
-}
-
-// written holds the states that were written here lately, by the ids of their events: they
-// come back as work and as events, and need not be read then.
-type written struct {
-	mu     sync.Mutex
-	states map[string]rollout.State
-	ids    []string // oldest first
-}
-
-// keepWritten is how many of them are held: some two kilobytes each.
-const keepWritten = 2048
-
-func (w *written) put(id string, s rollout.State) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.states == nil {
-		w.states = make(map[string]rollout.State)
-	}
-	w.states[id] = s
-	if w.ids = append(w.ids, id); len(w.ids) > keepWritten {
-		delete(w.states, w.ids[0])
-		w.ids = w.ids[1:]
-	}
-}
-
-// record is the event in a message.
-func (w *written) record(h nats.Header, data []byte, sequence uint64) (Record, error) {
-	w.mu.Lock()
-	s, known := w.states[h.Get(headerID)]
-	w.mu.Unlock()
-	if known {
-		return Record{State: s, Sequence: sequence}, nil
-	}
-	return record(data, sequence)
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	folded folded
 }
 
 // Open opens the journal of the environment that nc is connected to, and makes it
@@ -78,7 +45,7 @@ func Open(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
 	for began := time.Now(); ; {
 		stream, err := open(ctx, js, replicas)
 		if err == nil {
-			return &Journal{js: js, stream: stream}, nil
+			return &Journal{nc: nc, js: js, stream: stream}, nil
 		}
 		if ctx.Err() != nil || !relay.Unanswered(err) || time.Since(began) > openFor {
 			return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
@@ -139,20 +106,46 @@ type Record struct {
 // somebody else was faster. After any other error it is unknown whether the event was
 // stored; appending again finds out.
 func (j *Journal) Append(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
-	return j.publish(ctx, s, after, protocol.RolloutSubject(s.Release.App, s.ID), "")
+	before, err := j.at(ctx, s, after)
+	if err != nil {
+		return 0, err
+	}
+	return j.publish(ctx, s, before, after, subjectOf(s), "")
+}
+
+// at gives a rollout as it was after the event at a sequence.
+func (j *Journal) at(ctx context.Context, s rollout.State, sequence uint64) (Record, error) {
+	if sequence == 0 { // before its first event
+		return Record{}, nil
+	}
+	if r, known := j.folded.get(sequence); known && r.State.ID == s.ID {
+		return r, nil
+	}
+	r, err := j.newest(ctx, subjectOf(s))
+	if err == nil && r.Sequence != sequence {
+		err = rollout.ErrConflict
+	}
+	if err != nil {
+		return r, fmt.Errorf("append to rollout %s: %w", s.ID, err)
+	}
+	return r, nil
 }
 
 // AppendNext is [Journal.Append] if after is still the sequence of the newest message about
 // any rollout of the app.
 func (j *Journal) AppendNext(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
-	return j.publish(ctx, s, after, protocol.AppRollouts(s.Release.App), "")
+	before, err := j.newest(ctx, subjectOf(s))
+	if err != nil {
+		return 0, fmt.Errorf("append to rollout %s: %w", s.ID, err)
+	}
+	return j.publish(ctx, s, before, after, protocol.AppRollouts(s.Release.App), "")
 }
 
 // Begin is [Journal.AppendNext] for the first state of a rollout; after is 0 when nothing is
 // known of its app. A rollout that has begun within the last two minutes is refused with
 // [rollout.ErrConflict], whatever has become of it; see [Fresh].
 func (j *Journal) Begin(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
-	return j.publish(ctx, s, after, protocol.AppRollouts(s.Release.App), s.ID)
+	return j.publish(ctx, s, Record{}, after, protocol.AppRollouts(s.Release.App), s.ID)
 }
 
 const (
@@ -180,15 +173,17 @@ func Fresh(id string, now time.Time) bool {
 // publish stores one event, under a message id if once is given. An error of the bus, and a refusal, do not tell whether
 // the event was stored (a cluster refuses with "wrong last sequence" also where there
 // is no conflict), so the leader is asked before anything is concluded.
-func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, filter, once string) (uint64, error) {
-	m, id, err := event(s)
+func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, after uint64, filter, once string) (uint64, error) {
+	m, id, err := event(s, before)
 	if err != nil {
 		return 0, err
+	}
+	if size, most := m.Size(), int(j.nc.MaxPayload()); size > most {
+		return 0, fmt.Errorf("append to rollout %s: %w: the event has %d bytes, and a message may have %d here (max_payload)", s.ID, rollout.ErrTooLarge, size, most)
 	}
 	if once != "" {
 		m.Header.Set(jetstream.MsgIDHeader, once)
 	}
-	j.written.put(id, s) // it may come back before the acknowledgement does
 	for try := 1; ; try++ {
 		waiting, cancel := context.WithTimeout(ctx, ackTimeout)
 		ack, err := j.js.PublishMsg(waiting, m, jetstream.WithExpectLastSequenceForSubject(after, filter))
@@ -197,6 +192,7 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, fi
 			return 0, fmt.Errorf("begin rollout %s a second time: %w", s.ID, rollout.ErrConflict)
 		}
 		if err == nil {
+			j.folded.put(Record{State: s, Sequence: ack.Sequence})
 			return ack.Sequence, nil
 		}
 		newest, readErr := j.stream.GetLastMsgForSubject(ctx, filter)
@@ -207,7 +203,12 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, after uint64, fi
 			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, errors.Join(err, readErr))
 		}
 		if newest.Header.Get(headerID) == id {
+			j.folded.put(Record{State: s, Sequence: newest.Sequence})
 			return newest.Sequence, nil
+		}
+		if newest.Sequence != after && filter == m.Subject && j.overwritten(ctx, m.Subject, before.Sequence, rawOf(newest)) {
+			after = newest.Sequence
+			continue
 		}
 		if newest.Sequence != after {
 			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, rollout.ErrConflict)
@@ -232,36 +233,41 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-const headerID = "ce-id"
+// overwritten reports whether nothing but what is no event has come after a rollout's event:
+// then the next one follows on it all the same.
+func (j *Journal) overwritten(ctx context.Context, subject string, event uint64, newest raw) bool {
+	if _, err := newest.change(); err == nil || newest.header.Get(headerDropped) != "" {
+		return false
+	}
+	r, err := j.newestEvent(ctx, subject, newest.sequence)
+	return err == nil && r.Sequence == event
+}
 
 // event is the CloudEvent, in binary mode, of the event that led to s.
-func event(s rollout.State) (m *nats.Msg, id string, err error) {
+func event(s rollout.State, before Record) (m *nats.Msg, id string, err error) {
 	unique, err := uuid.NewV7()
 	if err != nil {
 		return nil, "", err
 	}
 	id = unique.String()
-	m = nats.NewMsg(protocol.RolloutSubject(s.Release.App, s.ID))
-	m.Header.Set(headerID, id)
-	m.Header.Set("ce-specversion", "1.0")
-	m.Header.Set("ce-type", "golive.rollout."+s.What()+".v1")
-	m.Header.Set("ce-source", "/golive/apps/"+s.Release.App)
-	m.Header.Set("ce-subject", s.ID)
-	m.Header.Set("ce-time", s.Event.At.UTC().Format(time.RFC3339Nano))
-	m.Header.Set("content-type", "application/json")
-	m.Data, err = json.Marshal(s)
+	data, err := json.Marshal(s.ChangeFrom(before.State, before.Sequence))
 	if err != nil {
 		return nil, "", fmt.Errorf("write rollout %s: %w", s.ID, err)
 	}
-	return m, id, nil
-}
-
-func record(data []byte, sequence uint64) (Record, error) {
-	r := Record{Sequence: sequence}
-	if err := json.Unmarshal(data, &r.State); err != nil {
-		return Record{}, fmt.Errorf("read message %d of stream %s: %w", sequence, protocol.Stream, err)
+	m = nats.NewMsg(subjectOf(s))
+	var encoding string
+	if m.Data, encoding = compressed(data); encoding != "" {
+		m.Header.Set(headerEncoding, encoding)
 	}
-	return r, nil
+	m.Header.Set(headerID, id)
+	m.Header.Set("ce-specversion", "1.0")
+	m.Header.Set(headerType, typePrefix+s.What()+".v1")
+	m.Header.Set("ce-source", "/golive/apps/"+s.Release.App)
+	m.Header.Set("ce-subject", s.ID)
+	m.Header.Set("ce-time", s.Event.At.UTC().Format(time.RFC3339Nano))
+	m.Header.Set("ce-datacontenttype", "application/json")
+	m.Header.Set("content-type", "application/json")
+	return m, id, nil
 }
 
 // Load gives the newest state of a rollout; [rollout.ErrNotFound] when there is none.
@@ -278,17 +284,6 @@ func (j *Journal) LoadAny(ctx context.Context, id string) (Record, error) {
 // there is none.
 func (j *Journal) NewestOf(ctx context.Context, app string) (uint64, error) {
 	return j.last(ctx, protocol.AppRollouts(app))
-}
-
-func (j *Journal) newest(ctx context.Context, filter string) (Record, error) {
-	m, err := j.stream.GetLastMsgForSubject(ctx, filter)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Record{}, rollout.ErrNotFound
-	}
-	if err != nil {
-		return Record{}, fmt.Errorf("load %s: %w", filter, err)
-	}
-	return record(m.Data, m.Sequence)
 }
 
 // Last is the sequence of the newest message about any rollout; 0 when there is none.

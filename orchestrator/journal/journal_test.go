@@ -185,7 +185,7 @@ func TestEventIsACloudEvent(t *testing.T) {
 	b.must(err)
 	for header, want := range map[string]string{
 		"ce-specversion": "1.0", "ce-type": "golive.rollout.created.v1", "ce-source": "/golive/apps/todo-app",
-		"ce-subject": s.ID, "ce-time": s.Created.Format(time.RFC3339Nano), "content-type": "application/json",
+		"ce-subject": s.ID, "ce-time": s.Created.Format(time.RFC3339Nano), "content-type": "application/json", "ce-datacontenttype": "application/json",
 	} {
 		if got := m.Header.Get(header); got != want {
 			t.Errorf("header %s is %q, want %q", header, got, want)

@@ -1,7 +1,6 @@
 package journal_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -30,6 +29,7 @@ func many(t testing.TB, n, apps int) (j *journal.Journal, nc *nats.Conn, ids []s
 		t.Fatal(err)
 	}
 	at := time.Now().UTC()
+	var sequence uint64
 	for i := range n {
 		id, err := uuid.NewV7()
 		if err != nil {
@@ -42,18 +42,21 @@ func many(t testing.TB, n, apps int) (j *journal.Journal, nc *nats.Conn, ids []s
 			Release: rollout.Release{App: app, Version: "1.0.0", Strategy: rollout.Parallel, Setup: true},
 			Steps:   []*rollout.Step{{Number: 1, ID: app + "/setup", Kind: rollout.Migration, Name: app, Version: "1.0.0", Phase: protocol.Setup, Started: at}},
 		}
+		var before journal.Record
 		for _, e := range []rollout.EventType{rollout.Created, rollout.Retried, rollout.StepAnswered} {
 			s.Event, s.Status = rollout.Event{Type: e, At: at}, rollout.Running
 			if e == rollout.StepAnswered {
 				s.Status, s.Ended = rollout.Completed, at
 			}
-			data, err := json.Marshal(s)
+			m, _, err := journal.EventMessage(s, before)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := js.PublishAsync(protocol.RolloutSubject(app, s.ID), data, jetstream.WithStallWait(time.Minute)); err != nil {
+			if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
 				t.Fatal(err)
 			}
+			sequence++ // nobody else writes
+			before = journal.Record{State: s, Sequence: sequence}
 		}
 	}
 	select {

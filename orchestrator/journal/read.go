@@ -22,10 +22,9 @@ func (j *Journal) History(ctx context.Context, app, id string) ([]Record, error)
 		return nil, err
 	}
 	var records []Record
-	err = j.read(ctx, stretch{subject: subject, first: 1, last: last}, func(m message) error {
-		r, err := record(m.Data(), m.sequence)
+	err = j.events(ctx, stretch{subject: subject, first: 1, last: last}, func(r Record) error {
 		records = append(records, r)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("history of rollout %s: %w", id, err)
@@ -63,10 +62,8 @@ func (j *Journal) tail(ctx context.Context, app string, after uint64) ([]Record,
 		if end <= after {
 			continue
 		}
-		err := j.read(ctx, stretch{subject: subject, first: after + 1, last: last}, func(m message) error {
-			if r, err := record(m.Data(), m.sequence); err == nil && r.State.ID != "" {
-				records = append(records, r)
-			}
+		err := j.events(ctx, stretch{subject: subject, first: after + 1, last: last}, func(r Record) error {
+			records = append(records, r)
 			return nil
 		})
 		if err != nil {

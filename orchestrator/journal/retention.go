@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -42,10 +43,17 @@ func (j *Journal) Finished(ctx context.Context, since time.Time, after uint64, l
 			return err
 		}
 		ends[m.Subject()] = newest.Sequence
+		if newest.Header.Get(headerDropped) != "" { // whoever dropped it died before it was gone
+			return j.purge(ctx, m.Subject(), newest.Sequence)
+		}
 		if newest.Sequence != m.sequence {
 			return nil
 		}
-		if r, err := record(newest.Data, newest.Sequence); err == nil && r.State.Status.Final() {
+		r, err := rawOf(newest).head()
+		if errors.Is(err, errNoEvent) {
+			r, err = j.newestEvent(ctx, m.Subject(), newest.Sequence)
+		}
+		if err == nil && r.State.Status.Final() {
 			found = append(found, r)
 		}
 		if len(found) == limit {
@@ -59,7 +67,8 @@ func (j *Journal) Finished(ctx context.Context, since time.Time, after uint64, l
 	return found, nil
 }
 
-// Drop removes a rollout from the journal: its replies, its timer and then its events.
+// Drop removes a rollout from the journal: its replies, its timer and then its events, after
+// a last message that keeps others from being added.
 // Its newest event must be the one at sequence upTo, else nothing is removed and the
 // error is [rollout.ErrConflict]. A rollout that is not there is no error. After any
 // other error it is gone in part, and dropping it again goes on.
@@ -70,7 +79,9 @@ func (j *Journal) Drop(ctx context.Context, app, id string, upTo uint64) error {
 		return err
 	}
 	if newest > upTo {
-		return fmt.Errorf("drop rollout %s: %w", id, rollout.ErrConflict)
+		if r, err := j.newestEvent(ctx, subject, newest); err != nil || r.Sequence > upTo {
+			return fmt.Errorf("drop rollout %s: %w", id, errors.Join(rollout.ErrConflict, err))
+		}
 	}
 	// The events go last: as long as there are any, the rollout is found again.
 	for _, subject := range []string{repliesOf(id), protocol.TimerSubject(app, id), protocol.DueSubject(app, id)} {
@@ -78,9 +89,26 @@ func (j *Journal) Drop(ctx context.Context, app, id string, upTo uint64) error {
 			return fmt.Errorf("drop rollout %s: %w", id, err)
 		}
 	}
-	// An event that has come in the meantime stays, and holds the whole state.
-	if err := j.stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(upTo+1)); err != nil {
+	if newest == 0 {
+		return nil
+	}
+	// Events make sense only together: from now on there is no next one.
+	end := nats.NewMsg(subject)
+	end.Header.Set(headerDropped, "1")
+	ack, err := j.js.PublishMsg(ctx, end, jetstream.WithExpectLastSequenceForSubject(newest, subject))
+	if isWrongSequence(err) {
+		return fmt.Errorf("drop rollout %s: %w", id, rollout.ErrConflict)
+	}
+	if err != nil {
 		return fmt.Errorf("drop rollout %s: %w", id, err)
+	}
+	return j.purge(ctx, subject, ack.Sequence)
+}
+
+// purge removes what a rollout has up to the message that is its end.
+func (j *Journal) purge(ctx context.Context, subject string, end uint64) error {
+	if err := j.stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(end+1)); err != nil {
+		return fmt.Errorf("drop %s: %w", subject, err)
 	}
 	return nil
 }
@@ -131,7 +159,7 @@ func (j *Journal) over(ctx context.Context, id string, since time.Time) (bool, e
 	if err != nil {
 		return false, err
 	}
-	r, err := record(newest.Data, newest.Sequence)
+	r, err := rawOf(newest).head()
 	return err == nil && r.State.Status.Final() && newest.Time.Before(since), nil
 }
 

@@ -39,9 +39,14 @@ type Item struct {
 // Event reports whether the item is an event of a rollout.
 func (i Item) Event() bool { return i.Header.Get(headerID) != "" }
 
-// Record reads the event that the item is.
-func (i Item) Record() (Record, error) {
-	return i.journal.written.record(i.Header, i.Data, i.Sequence)
+// Record gives the rollout after the event that the item is; the errors are those of
+// [Event.Record].
+func (i Item) Record(ctx context.Context) (Record, error) {
+	r, err := i.journal.fold(ctx, raw{subject: i.Subject, header: i.Header, data: i.Data, sequence: i.Sequence})
+	if errors.Is(err, errNoEvent) {
+		err = fmt.Errorf("%w: message %d is %w", rollout.ErrNotFound, i.Sequence, err)
+	}
+	return r, err
 }
 
 // Work hands the items of the queue to handle, each in a goroutine of its own, until

@@ -63,7 +63,7 @@ func TestWorkComesAgainAfterAnError(t *testing.T) {
 	s, sequence := b.begin("todo-app")
 	for _, result := range []error{errors.New("not yet"), errors.New("not yet"), nil} {
 		i := b.item(items)
-		if r, err := i.Record(); err != nil || !i.Event() || r.State.ID != s.ID || i.Sequence != sequence || r.Sequence != sequence {
+		if r, err := i.Record(t.Context()); err != nil || !i.Event() || r.State.ID != s.ID || i.Sequence != sequence || r.Sequence != sequence {
 			t.Errorf("the item is %+v", i)
 		}
 		results <- result

@@ -37,6 +37,8 @@ var (
 	// ErrUnknown says that a state was made by a newer version of golive, and cannot be gone
 	// on with by this one.
 	ErrUnknown = errors.New("not known to this version of golive")
+	// ErrTooLarge says that an event does not fit into one message of the bus.
+	ErrTooLarge = errors.New("too large")
 	// ErrNotFound says that there is no such rollout.
 	ErrNotFound = errors.New("no such rollout")
 )
