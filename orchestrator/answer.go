@@ -25,16 +25,22 @@ const (
 	applyTimeout = 20 * time.Second // to make an answer durable: longer than an election
 	maxTextBytes = 4 << 10          // of each text that is kept, of an answer or of what a person wants
 	maxChecks    = 20               // of an answer that are kept
+	maxCheckText = 512              // bytes of the name, and of the error, of each
 )
 
 // apply makes an event durable: it takes the newest state that is known here, applies what
 // event makes of it, and appends, again and again while somebody else is faster. What is
 // known here may be behind, so only the leader's word is good for anything but an append,
 // which fails then. A nil event means that there is nothing to do. [rollout.ErrStale] says
-// that the event came too late.
+// that the event came too late. Changes of one rollout are made one after the other; event is
+// not to block.
 func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rollout.State) (*rollout.Event, error)) (journal.Record, error) {
-	for r, known := o.sight.newest(id); ; known = false {
-		var err error
+	leave, err := o.turns.await(ctx, id)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	defer leave()
+	for r, known := o.sight.newest(id); ; {
 		if !known {
 			if r, err = o.journal.Load(ctx, app, id); err != nil {
 				return r, err
@@ -47,12 +53,20 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 		}
 		if err != nil || e == nil {
 			if known {
+				known = false
 				continue
 			}
 			return r, err
 		}
 		sequence, err := o.journal.Append(ctx, next, r.Sequence)
-		if errors.Is(err, rollout.ErrConflict) {
+		if errors.Is(err, rollout.ErrTooLarge) && e.Answer != nil { // which no repetition makes smaller
+			if next, err = r.State.Apply(withoutAnswer(*e, err)); err != nil {
+				return r, err
+			}
+			sequence, err = o.journal.Append(ctx, next, r.Sequence)
+		}
+		if errors.Is(err, rollout.ErrConflict) { // the event of somebody else is on its way here
+			r, known = o.sight.awaitNewer(ctx, id, r.Sequence)
 			continue
 		}
 		if err != nil {
@@ -64,6 +78,13 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 		o.sight.meet(r)
 		return r, nil
 	}
+}
+
+// withoutAnswer is the failure of a step whose answer is too large to be kept.
+func withoutAnswer(e rollout.Event, why error) rollout.Event {
+	e.Type = rollout.StepBroke
+	e.Answer = &protocol.Answer{Error: &protocol.ScriptError{Code: CodeTooLarge, Message: clip("its answer cannot be kept: " + why.Error())}}
+	return e
 }
 
 func (o *Orchestrator) logEvent(s rollout.State, sequence uint64) {
@@ -277,7 +298,7 @@ func clipped(a protocol.Answer) *protocol.Answer {
 	a.Note, a.Digest, a.Items, a.PutAside = clip(a.Note), clip(a.Digest), max(a.Items, 0), max(a.PutAside, 0)
 	a.Checks = slices.Clone(a.Checks[:min(len(a.Checks), maxChecks)])
 	for i := range a.Checks {
-		a.Checks[i].Name, a.Checks[i].Error = clip(a.Checks[i].Name), clip(a.Checks[i].Error)
+		a.Checks[i].Name, a.Checks[i].Error = cut(a.Checks[i].Name, maxCheckText), cut(a.Checks[i].Error, maxCheckText)
 	}
 	if a.Error != nil {
 		e := *a.Error
@@ -287,9 +308,11 @@ func clipped(a protocol.Answer) *protocol.Answer {
 	return &a
 }
 
-func clip(text string) string {
-	if len(text) <= maxTextBytes {
+func clip(text string) string { return cut(text, maxTextBytes) }
+
+func cut(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxTextBytes], "") + " …"
+	return strings.ToValidUTF8(text[:most], "") + " …"
 }

@@ -37,6 +37,7 @@ const (
 	CodePlanChanged = "plan_changed"  // what the plan depends on has changed since it was made
 	CodeNotAllowed  = "not_allowed"   // somebody else may say so, or it is not known who does
 	CodeRequires    = "requires"      // another version has to be completed first
+	CodeTooLarge    = "too_large"     // it does not fit into a message of this bus
 	CodePhase       = "phase"         // the release has no such phase, or another one has to run first
 )
 
@@ -51,6 +52,8 @@ type DeployRequest struct {
 	Replace bool            `json:"replace,omitempty"` // abort a rollout of the app that is under way, and those in its queue, instead of being refused
 
 	AllowOlder bool `json:"allowOlder,omitempty"` // bring a version older than what has run
+
+	Needs []string `json:"needs,omitempty"` // what the request relies on, of [Features]: an orchestrator that does not know one refuses it
 
 	// Phase is where the rollout stops, until the same release is deployed again; empty: it
 	// goes to its end. A rollout that has stopped so is gone on with.
@@ -308,7 +311,7 @@ func answer[In, Out any](ctx context.Context, o *Orchestrator, c *crew, f func(c
 				out, err = json.Marshal(map[string]*protocol.ServiceError{"error": describe(err)})
 			}
 			if err == nil {
-				err = q.Respond(out)
+				err = respond(q, out, o.nc.MaxPayload())
 			}
 			if err != nil {
 				o.log.Warn("answer of the API not sent", zap.String("endpoint", q.Subject()), zap.Error(err))
@@ -329,8 +332,8 @@ func result[In, Out any](ctx context.Context, o *Orchestrator, q micro.Request, 
 	defer cancel()
 	var in In
 	if request := q.Data(); len(request) > 0 {
-		if err := json.Unmarshal(request, &in); err != nil {
-			return nil, refuse(CodeInvalid, "see the reference of the API for its fields", "the request is not JSON of the expected form: %v", err)
+		if err := decode(request, &in); err != nil {
+			return nil, err
 		}
 	}
 	if err := known(&in, q.Subject()); err != nil {
@@ -346,11 +349,31 @@ func result[In, Out any](ctx context.Context, o *Orchestrator, q micro.Request, 
 		return nil, err
 	}
 	data, err := json.Marshal(out)
-	if err == nil && int64(len(data)) > o.nc.MaxPayload() {
-		return nil, refuse(CodeInvalid, "ask for less at a time, such as one app or, with a limit, a page", "the answer is %d bytes long, the bus takes at most %d", len(data), o.nc.MaxPayload())
+	if most := o.nc.MaxPayload(); err == nil && int64(len(data)) > most && q.Headers().Get(protocol.HeaderParts) == "" {
+		return nil, refuse(CodeInvalid, "ask for less at a time, such as one app or, with a limit, a page; or take the answer in parts: send the header "+protocol.HeaderParts,
+			"the answer is %d bytes long, the bus takes at most %d in a message", len(data), most)
 	}
 	return data, err
 }
+
+// respond answers in as many messages as it takes, each of which says which part it is.
+func respond(q micro.Request, answer []byte, most int64) error {
+	size := int(most) - maxPartHeader
+	if len(answer) <= int(most) || size <= 0 {
+		return q.Respond(answer)
+	}
+	parts := (len(answer) + size - 1) / size
+	for n := range parts {
+		part := answer[n*size : min((n+1)*size, len(answer))]
+		if err := q.Respond(part, micro.WithHeaders(micro.Headers{protocol.HeaderParts: {fmt.Sprintf("%d/%d", n+1, parts)}})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxPartHeader is the room in a message that is left to the header of a part.
+const maxPartHeader = 256
 
 func refuse(code, hint, format string, args ...any) error {
 	return &protocol.ServiceError{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
@@ -364,6 +387,8 @@ func describe(err error) *protocol.ServiceError {
 		return given
 	case errors.Is(err, rollout.ErrNotFound):
 		return &protocol.ServiceError{Code: CodeNotFound, Message: err.Error(), Hint: "golive history lists the rollouts"}
+	case errors.Is(err, rollout.ErrTooLarge):
+		return &protocol.ServiceError{Code: CodeTooLarge, Message: err.Error(), Hint: "make the release smaller, or raise max_payload of the bus"}
 	case errors.Is(err, rollout.ErrUnknown):
 		return &protocol.ServiceError{Code: CodeUnavailable, Message: err.Error(), Hint: "a newer golive is at work here: bring all of them up to its version, and try again"}
 	case errors.Is(err, rollout.ErrNotAllowed):

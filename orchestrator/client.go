@@ -45,7 +45,7 @@ func call[Out, In any](ctx context.Context, c *Client, command string, in In) (O
 			subject = protocol.UserAPISubject(command, c.user)
 		}
 	}
-	m, err := c.nc.RequestWithContext(ctx, subject, data)
+	answer, err := c.ask(ctx, subject, data)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return out, ErrNoOrchestrator
 	}
@@ -55,23 +55,68 @@ func call[Out, In any](ctx context.Context, c *Client, command string, in In) (O
 	var failure struct {
 		Error *protocol.ServiceError `json:"error"`
 	}
-	if json.Unmarshal(m.Data, &failure) == nil && failure.Error != nil && failure.Error.Code != "" {
+	if json.Unmarshal(answer, &failure) == nil && failure.Error != nil && failure.Error.Code != "" {
 		return out, failure.Error
 	}
-	if err := json.Unmarshal(m.Data, &out); err != nil {
+	if err := json.Unmarshal(answer, &out); err != nil {
 		return out, fmt.Errorf("answer to %s: %w", command, err)
 	}
 	return out, nil
 }
 
+// maxParts is in how many parts an answer may come. More than that would be dropped by the
+// connection where the caller is slow.
+const maxParts = 1024
+
+// ask sends a request and waits for all parts of its answer.
+func (c *Client) ask(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	inbox, parts := c.nc.NewInbox(), make(chan *nats.Msg, maxParts)
+	sub, err := c.nc.ChanSubscribe(inbox, parts)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
+	q := nats.NewMsg(subject)
+	q.Reply, q.Data = inbox, data
+	q.Header.Set(protocol.HeaderParts, "1")
+	if err := c.nc.PublishMsg(q); err != nil {
+		return nil, err
+	}
+	var answer []byte
+	for next := 1; ; next++ {
+		var m *nats.Msg
+		select {
+		case m = <-parts:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if len(m.Data) == 0 && m.Header.Get(protocol.HeaderStatus) == "503" {
+			return nil, nats.ErrNoResponders
+		}
+		part := m.Header.Get(protocol.HeaderParts)
+		if part == "" {
+			return m.Data, nil
+		}
+		var number, of int
+		if _, err := fmt.Sscanf(part, "%d/%d", &number, &of); err != nil || number != next {
+			return nil, fmt.Errorf("part %q of the answer came as number %d", part, next)
+		}
+		if answer = append(answer, m.Data...); number == of {
+			return answer, nil
+		}
+	}
+}
+
 // Deploy asks for a rollout and returns once it is recorded. Repeating the request
 // finds the same rollout.
 func (c *Client) Deploy(ctx context.Context, q DeployRequest) (RolloutView, error) {
+	q.Needs = needsOf(q.Release)
 	return call[RolloutView](ctx, c, "deploy", q)
 }
 
 // Plan tells what a deploy would do. It changes nothing.
 func (c *Client) Plan(ctx context.Context, q PlanRequest) (PlanView, error) {
+	q.Needs = needsOf(q.Release)
 	return call[PlanView](ctx, c, "plan", q)
 }
 

@@ -23,6 +23,9 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 	if err := q.Release.Validate(); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "correct golive.yaml", "%v", err)
 	}
+	if err := checkNeeds(q.Needs); err != nil {
+		return RolloutView{}, err
+	}
 	if q.Release = o.governed(q.Release); q.Release.Approvals.NotStarter {
 		if err := o.identified(q.known, "deploy"); err != nil {
 			return RolloutView{}, err

@@ -107,6 +107,7 @@ type Orchestrator struct {
 
 	index    *ledger.Index
 	sight    *sightings
+	turns    turns
 	ears     *ears
 	post     *post
 	claims   jetstream.KeyValue

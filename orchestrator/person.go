@@ -227,12 +227,7 @@ func (o *Orchestrator) turnRound(ctx context.Context, q BackwardRequest) (journa
 	if err != nil {
 		return none, err
 	}
-	sequence, err := o.journal.AppendNext(ctx, next, after)
-	if err != nil {
-		return none, err
-	}
-	o.logEvent(next, sequence)
-	return journal.Record{State: next, Sequence: sequence}, nil
+	return o.keep(ctx, next, after, o.journal.AppendNext)
 }
 
 // undone finds the rollout that q names if it has been taken backward already.
@@ -365,15 +360,14 @@ func (o *Orchestrator) mark(ctx context.Context, q MarkRequest) (RolloutView, er
 		if err != nil {
 			return RolloutView{}, err
 		}
-		sequence, err := o.journal.Begin(ctx, state, after)
+		r, err := o.keep(ctx, state, after, o.journal.Begin)
 		if errors.Is(err, rollout.ErrConflict) {
 			continue
 		}
 		if err != nil {
 			return RolloutView{}, err
 		}
-		o.logEvent(state, sequence)
-		return o.view(journal.Record{State: state, Sequence: sequence}), nil
+		return o.view(r), nil
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 type PlanRequest struct {
 	Release    rollout.Release `json:"release"`
 	AllowOlder bool            `json:"allowOlder,omitempty"` // as in [DeployRequest]
+	Needs      []string        `json:"needs,omitempty"`      // as in [DeployRequest]
 	Phase      protocol.Phase  `json:"phase,omitempty"`      // as in [DeployRequest]
 }
 
@@ -90,6 +91,9 @@ type PlannedDowntime struct {
 
 // foretell tells what a deploy would do. It writes nothing, anywhere.
 func (o *Orchestrator) foretell(ctx context.Context, q PlanRequest) (PlanView, error) {
+	if err := checkNeeds(q.Needs); err != nil {
+		return PlanView{}, err
+	}
 	q.Release = o.governed(q.Release)
 	r := q.Release
 	if err := r.Validate(); err != nil {

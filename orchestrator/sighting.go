@@ -181,6 +181,36 @@ func (x *sightings) newest(id string) (journal.Record, bool) {
 	return found.record, true
 }
 
+// newsPatience is how long an event of somebody else is waited for, until the leader is asked.
+const newsPatience = 250 * time.Millisecond
+
+// awaitNewer gives the rollout once it is known here with an event after the one at a sequence;
+// false when that takes too long.
+func (x *sightings) awaitNewer(ctx context.Context, id string, sequence uint64) (journal.Record, bool) {
+	late := time.NewTimer(newsPatience)
+	defer late.Stop()
+	for {
+		x.mu.Lock()
+		found := x.open[id]
+		if found == nil {
+			x.mu.Unlock()
+			return journal.Record{}, false
+		}
+		r, changed := found.record, found.changed
+		x.mu.Unlock()
+		if r.Sequence > sequence {
+			return r, true
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return journal.Record{}, false
+		case <-ctx.Done():
+			return journal.Record{}, false
+		}
+	}
+}
+
 // all lists the open rollouts.
 func (x *sightings) all() []journal.Record {
 	x.mu.Lock()

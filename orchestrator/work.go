@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -183,13 +184,7 @@ func (o *Orchestrator) follows(ctx context.Context, r journal.Record) error {
 // due ends what is past its deadline. The timer is only a hint: the state decides.
 func (o *Orchestrator) due(ctx context.Context, app, id string) error {
 	for {
-		r, err := o.apply(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
-			late := s.Late(time.Now().UTC())
-			if len(late) == 0 {
-				return nil, nil
-			}
-			return &late[0], o.expire(ctx, s, &late[0])
-		})
+		r, err := o.endLate(ctx, app, id)
 		if errors.Is(err, rollout.ErrStale) || errors.Is(err, rollout.ErrNotFound) {
 			return nil
 		}
@@ -207,6 +202,33 @@ func (o *Orchestrator) due(ctx context.Context, app, id string) error {
 		}
 		return err
 	}
+}
+
+// endLate ends the first of a rollout's steps that are past their deadline, if there is one.
+func (o *Orchestrator) endLate(ctx context.Context, app, id string) (journal.Record, error) {
+	r, known := o.sight.newest(id)
+	late := r.State.Late(time.Now().UTC())
+	if !known || len(late) == 0 {
+		var err error
+		if r, err = o.journal.Load(ctx, app, id); err != nil {
+			return r, err
+		}
+		if late = r.State.Late(time.Now().UTC()); len(late) == 0 {
+			return r, nil
+		}
+	}
+	e := late[0]
+	if err := o.expire(ctx, r.State, &e); err != nil {
+		return r, err
+	}
+	return o.apply(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
+		// Agents that were told to stop have; anything else may have got more time meanwhile.
+		step, _ := s.Step(e.Step)
+		if step.Work == nil && !slices.ContainsFunc(s.Late(e.At), func(other rollout.Event) bool { return other.Step == e.Step && other.Attempt == e.Attempt }) {
+			return nil, nil
+		}
+		return &e, nil
+	})
 }
 
 // announce publishes the named messages that the event calls for. Whoever repeats it

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
-	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 

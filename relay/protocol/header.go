@@ -16,6 +16,7 @@ const (
 
 	HeaderTraceparent = "traceparent" // W3C trace context
 
+	HeaderParts      = "Golive-Parts"            // of a request to the API: its answer may come in parts; of such a part: which, of how many: "2/3"
 	HeaderRetryAfter = "Golive-Retry-After"      // seconds until a service under maintenance is expected back
 	HeaderErrorCode  = "Nats-Service-Error-Code" // NATS's own: the code of an answer that is an error
 	HeaderError      = "Nats-Service-Error"      // NATS's own: the text of an answer that is an error

@@ -1,0 +1,106 @@
+package orchestrator
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+)
+
+// Features are what a request may say in its field needs that it relies on: an orchestrator
+// that does not know one refuses the request, instead of doing it without.
+func Features() []string {
+	return []string{"approvals", "autoRevert", "checks", "commands", "phases", "requires", "traffic-steps"}
+}
+
+// decode reads a request. A field that it does not have is an error: it may be what a newer
+// client relies on, or a word that somebody has mistyped.
+func decode(data []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows on the JSON value")
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	hint := "see the reference of the API for its fields"
+	field, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !unknown {
+		return refuse(CodeInvalid, hint, "the request is not JSON of the expected form: %v", err)
+	}
+	field = strings.Trim(field, `"`)
+	why := fmt.Sprintf("unknown field %q", field)
+	if meant := rollout.Nearest(field, fieldsOf(reflect.TypeOf(into), nil)); meant != "" {
+		why += ", did you mean " + meant + "?"
+	}
+	return refuse(CodeInvalid, hint+"; one of a newer version needs a newer orchestrator", "the request is refused: %s", why)
+}
+
+// fieldsOf lists the JSON names of a type's fields, also of those within.
+func fieldsOf(t reflect.Type, seen []reflect.Type) []string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || slices.Contains(seen, t) {
+		return nil
+	}
+	seen = append(seen, t)
+	var names []string
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.IsExported() && name != "" && name != "-" {
+			names = append(names, name)
+		}
+		names = append(names, fieldsOf(f.Type, seen)...)
+	}
+	return names
+}
+
+// checkNeeds refuses a request that relies on what this orchestrator does not know.
+func checkNeeds(needs []string) error {
+	for _, need := range needs {
+		if !slices.Contains(Features(), need) {
+			return refuse(CodeInvalid, "bring the orchestrators of this environment up to date", "this orchestrator does not know %q, which the request needs", need)
+		}
+	}
+	return nil
+}
+
+// needsOf lists what a release relies on that orchestrators of before did not have.
+func needsOf(r rollout.Release) []string {
+	needs := make(map[string]bool)
+	for _, item := range r.Workflow {
+		switch {
+		case item.Approval != nil:
+			needs["approvals"] = true
+		case item.Work != nil && item.Work.Check:
+			needs["checks"] = true
+		case item.Work != nil:
+			needs["commands"] = true
+		case item.Traffic != "":
+			needs["traffic-steps"] = true
+		}
+	}
+	if r.Approvals.Required {
+		needs["approvals"] = true
+	}
+	needs["autoRevert"], needs["requires"] = r.AutoRevert, r.Requires != nil
+	var all []string
+	for need, is := range needs {
+		if is {
+			all = append(all, need)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
