@@ -240,11 +240,11 @@ func (s *scenario) goesOnWithin(ctx context.Context, app string, seconds int) er
 		if err != nil {
 			return fmt.Errorf("nothing has happened since the orchestrator was killed: %w", err)
 		}
-		var state struct{ Event struct{ At time.Time } }
-		if err := json.Unmarshal(m.Data(), &state); err != nil {
+		var change struct{ Event struct{ At time.Time } }
+		if err := json.Unmarshal(m.Data(), &change); err != nil {
 			return err
 		}
-		took := state.Event.At.Sub(s.killed)
+		took := change.Event.At.Sub(s.killed)
 		if took < 0 {
 			continue
 		}
@@ -303,17 +303,17 @@ func (s *scenario) awaitRollout(ctx context.Context, name, version, how string) 
 		if err != nil {
 			return fmt.Errorf("the rollout of %s %s is %s: %w", name, version, last, err)
 		}
-		var state struct {
-			Status  string
-			Release struct{ Version string }
+		var change struct {
+			Version string
+			Summary struct{ Status string }
 		}
-		if err := json.Unmarshal(m.Data(), &state); err != nil {
+		if err := json.Unmarshal(m.Data(), &change); err != nil {
 			return err
 		}
-		if state.Release.Version != version {
+		if change.Version != version {
 			continue
 		}
-		if last = state.Status; last == want {
+		if last = change.Summary.Status; last == want {
 			return nil
 		}
 	}

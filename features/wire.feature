@@ -174,10 +174,10 @@ Feature: the wire
         | message           | Golive-Rollout                       | Golive-Sequence | payload        |
         | shop-1.0.0-set-up | 0199c6d2-1a2b-7000-8000-000000000001 | <number>        | …"final":true… |
       And the stream holds these events of the app shop:
-        | ce-type                     | ce-subject                           | ce-source         | ce-specversion | ce-time | ce-id |
-        | golive.rollout.created.v1   | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | <time>  | <id>  |
-        | golive.rollout.step-done.v1 | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | <time>  | <id>  |
-        | golive.rollout.completed.v1 | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | <time>  | <id>  |
+        | ce-type                     | ce-subject                           | ce-source         | ce-specversion | ce-datacontenttype | ce-time | ce-id | payload                                                                                                                                                      |
+        | golive.rollout.created.v1   | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | application/json   | <time>  | <id>  | {"format":1,"app":"shop","version":"1.0.0","rollout":"0199c6d2-1a2b-7000-8000-000000000001","event":{"type":"created",…"summary":{"status":"running","done":0,"of":2,"running":["search/offline"]}… |
+        | golive.rollout.step-done.v1 | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | application/json   | <time>  | <id>  | …"previous":<number>,"event":{"type":"step-done",…"summary":{"status":"running","done":1,"of":2,"running":["search/traffic"]}… |
+        | golive.rollout.completed.v1 | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | application/json   | <time>  | <id>  | …"event":{"type":"opened",…"summary":{"status":"completed","done":2,"of":2}… |
       And these scripts have run:
         | script               | times |
         | search 1.0.0 offline | 1     |
@@ -196,6 +196,8 @@ Feature: the wire
         | show    | {"rollout": "0199c6d2"}     | not_found | there is no rollout 0199c6d2         |
         | status  | {"app": "shop"}             | not_found | no version of an app \"shop\"      |
         | list    | {"limit": 101}              | invalid   | limit is 101, it must be from 1 to 100 |
+        | pause   | {"rollout": "1", "stpe": ""} | invalid  | the request is refused: unknown field \"stpe\", did you mean step? |
+        | deploy  | {"rollout": "1", "needs": ["signatures"]} | invalid | this orchestrator does not know \"signatures\", which the request needs |
 
   Rule: names that look alike are told apart
 

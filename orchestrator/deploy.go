@@ -17,14 +17,14 @@ import (
 // deploy begins a rollout, or puts it into the app's queue. The plan is made on what is
 // known when the app's newest event is the one found here, and recorded only if it still is.
 func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView, error) {
+	if err := checkNeeds(q.Needs); err != nil {
+		return RolloutView{}, err
+	}
 	if id, err := uuid.Parse(q.Rollout); err != nil || id.Version() != 7 || q.Rollout != id.String() {
 		return RolloutView{}, refuse(CodeInvalid, "make a UUID v7 and repeat the request with the same one", "rollout id %q is no UUID v7", q.Rollout)
 	}
 	if err := q.Release.Validate(); err != nil {
 		return RolloutView{}, refuse(CodeInvalid, "correct golive.yaml", "%v", err)
-	}
-	if err := checkNeeds(q.Needs); err != nil {
-		return RolloutView{}, err
 	}
 	if q.Release = o.governed(q.Release); q.Release.Approvals.NotStarter {
 		if err := o.identified(q.known, "deploy"); err != nil {
