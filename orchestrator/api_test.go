@@ -210,7 +210,7 @@ func TestWhatANewerVersionHasWrittenIsLeftToIt(t *testing.T) {
 	starts := e.starts(offlineStart)
 	id := e.deploy(search(protocol.Offline))
 	next(e, "the start", starts)
-	j, err := journal.Open(t.Context(), e.nc, 1)
+	j, err := journal.Make(t.Context(), e.nc, 1)
 	e.must(err)
 	r, err := j.Load(t.Context(), "todo-app", id)
 	e.must(err)

@@ -107,7 +107,7 @@ func (s *benchStage) engine(r *relay.Relay, log *zap.Logger) *orchestrator.Orche
 	ctx, cancel := context.WithTimeout(s.b.Context(), benchPatience)
 	defer cancel()
 	nc := r.Conn()
-	j, err := journal.Open(ctx, nc, 1)
+	j, err := journal.Make(ctx, nc, 1)
 	s.must(err)
 	l, err := ledger.Open(ctx, nc, 1)
 	s.must(err)

@@ -100,7 +100,7 @@ func (s *benchStage) writeHistory(apps, each int) *benchHistory {
 	ctx, cancel := context.WithTimeout(s.b.Context(), 10*time.Minute)
 	defer cancel()
 	nc := s.connectInside().Conn()
-	j, err := journal.Open(ctx, nc, 1)
+	j, err := journal.Make(ctx, nc, 1)
 	s.must(err)
 	store, err := ledger.Open(ctx, nc, 1)
 	s.must(err)

@@ -60,7 +60,7 @@ func (w *workplace) work(ctx context.Context) error {
 	opening, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	nc := w.relay.Conn()
-	j, err := journal.Open(opening, nc, 1)
+	j, err := journal.Make(opening, nc, 1)
 	if err != nil {
 		return err
 	}

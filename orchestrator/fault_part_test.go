@@ -201,7 +201,7 @@ func (w *workplace) orchestrate(ctx context.Context) error {
 	nc := w.relay.Conn()
 	opening, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	j, err := journal.Open(opening, nc, w.Replicas)
+	j, err := journal.Make(opening, nc, w.Replicas)
 	if err != nil {
 		return err
 	}

@@ -202,7 +202,7 @@ func (m *ensemble) awaitIdle() {
 
 // catchUp blocks until all has been seen that has happened to rollouts.
 func (m *ensemble) catchUp(ctx context.Context) {
-	j, err := journal.Open(ctx, m.connect().Conn(), len(m.servers))
+	j, err := journal.Make(ctx, m.connect().Conn(), len(m.servers))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func (m *ensemble) gather() evidence {
 		}
 	}
 	nc := m.connect().Conn()
-	j, err := journal.Open(ctx, nc, len(m.servers))
+	j, err := journal.Make(ctx, nc, len(m.servers))
 	must(err)
 	store, err := ledger.Open(ctx, nc, len(m.servers))
 	must(err)

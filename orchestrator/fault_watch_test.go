@@ -77,7 +77,7 @@ func startWatch(c *cast, replicas int) *watch {
 	opening, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	nc := c.connect().Conn()
-	j, err := journal.Open(opening, nc, replicas)
+	j, err := journal.Make(opening, nc, replicas)
 	if err != nil {
 		c.t.Fatal(err)
 	}

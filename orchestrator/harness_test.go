@@ -107,7 +107,7 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
 	defer cancel()
 	nc := r.Conn()
-	j, err := journal.Open(ctx, nc, 1)
+	j, err := journal.Make(ctx, nc, 1)
 	e.must(err)
 	l, err := ledger.Open(ctx, nc, 1)
 	e.must(err)

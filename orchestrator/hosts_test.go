@@ -53,7 +53,7 @@ func looks(name string) release.Step {
 func (e *environment) agent(name string, labels map[string]string, m *release.Manifest) (stop func()) {
 	e.t.Helper()
 	nc := e.connect().Conn()
-	j, err := journal.Open(e.t.Context(), nc, 1)
+	j, err := journal.Make(e.t.Context(), nc, 1)
 	e.must(err)
 	a, err := agent.New(agent.Config{Conn: nc, Journal: j, Name: name, Labels: labels, Releases: []*release.Manifest{m}, Logger: e.log})
 	e.must(err)

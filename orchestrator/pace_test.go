@@ -118,7 +118,7 @@ func TestPaceIsToldByTheNextOrchestrator(t *testing.T) {
 	id := e.deploy(search(protocol.Offline))
 	next(e, "the start", starts)
 	stop()
-	j, err := journal.Open(t.Context(), e.nc, 1)
+	j, err := journal.Make(t.Context(), e.nc, 1)
 	e.must(err)
 	const newest = 20
 	for rate := range newest + 1 { // an orchestrator has died with these in its hands
@@ -150,7 +150,7 @@ func TestPaceThatTheStartHasOvertakenIsToldAgain(t *testing.T) {
 	id := e.deploy(search(protocol.Offline))
 	e.paceIs(next(e, "the start", starts), "#1")
 	told := e.observe(offlinePace)
-	j, err := journal.Open(t.Context(), e.nc, 1)
+	j, err := journal.Make(t.Context(), e.nc, 1)
 	e.must(err)
 	r, err := j.Load(t.Context(), "todo-app", id)
 	e.must(err)

@@ -84,7 +84,7 @@ func (h *host) open(nc *nats.Conn) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
 	defer cancel()
 	var err error
-	h.journal, err = journal.Open(ctx, nc, 1)
+	h.journal, err = journal.Make(ctx, nc, 1)
 	must(h.t, err)
 	h.hosts, err = relay.OpenBucket(ctx, nc, relay.Bucket{Name: protocol.HostsBucket})
 	must(h.t, err)

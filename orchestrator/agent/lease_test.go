@@ -168,7 +168,7 @@ func TestLeaseLost(t *testing.T) {
 	nc := h.bus.ConnectTo(cable.URL()).Conn()
 	c := h.config()
 	c.Conn = nc
-	j, err := journal.Open(t.Context(), nc, 1)
+	j, err := journal.Make(t.Context(), nc, 1)
 	must(t, err)
 	c.Journal = j
 	h.run(c, short)

@@ -82,7 +82,7 @@ authorization { users: [
 	h.record()
 	c := h.config()
 	c.Conn = connect("web").Conn()
-	c.Journal, err = journal.Open(t.Context(), c.Conn, 1)
+	c.Journal, err = journal.Make(t.Context(), c.Conn, 1)
 	must(t, err)
 	eventually(t, "the service answers", func() bool {
 		_, err := h.nc.Request(protocol.PrivateSubject("todos", "1.2.0", "count"), nil, patience)

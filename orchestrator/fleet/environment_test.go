@@ -70,7 +70,7 @@ func newEnvironmentOn(t *testing.T, bus bus, replicas int, script string) *envir
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var err error
-	e.journal, err = journal.Open(ctx, e.nc, replicas)
+	e.journal, err = journal.Make(ctx, e.nc, replicas)
 	e.must(err)
 	e.Fleet, err = fleet.New(ctx, e.nc, replicas)
 	e.must(err)

@@ -48,7 +48,7 @@ func runAgent(name, dir string) error {
 		return err
 	}
 	defer r.Close()
-	j, err := journal.Open(ctx, r.Conn(), 1)
+	j, err := journal.Make(ctx, r.Conn(), 1)
 	if err != nil {
 		return err
 	}

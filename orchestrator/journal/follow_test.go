@@ -113,7 +113,7 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
-	j, err := journal.Open(t.Context(), r.Conn(), 1)
+	j, err := journal.Make(t.Context(), r.Conn(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

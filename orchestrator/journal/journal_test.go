@@ -32,7 +32,7 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	bus := relaytest.Start(t)
 	nc := bus.Connect().Conn()
-	j, err := journal.Open(t.Context(), nc, 1)
+	j, err := journal.Make(t.Context(), nc, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestJournalIsOpenedByManyAtOnce(t *testing.T) {
 	for range 8 {
 		nc := bus.Connect().Conn()
 		opening.Go(func() {
-			if _, err := journal.Open(t.Context(), nc, 1); err != nil {
+			if _, err := journal.Make(t.Context(), nc, 1); err != nil {
 				t.Error(err)
 			}
 		})

@@ -20,7 +20,7 @@ import (
 func many(t testing.TB, n, apps int) (j *journal.Journal, nc *nats.Conn, ids []string) {
 	t.Helper()
 	nc = relaytest.Start(t).Connect().Conn()
-	j, err := journal.Open(t.Context(), nc, 1)
+	j, err := journal.Make(t.Context(), nc, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func BenchmarkManyRollouts(b *testing.B) {
 	run("newest of an app", func() error { _, err := j.NewestOf(b.Context(), "app-7"); return err })
 	run("load", func() error { _, err := j.Load(b.Context(), "app-7", ids[n/2+7]); return err })
 	run("history", func() error { _, err := j.History(b.Context(), "app-7", ids[n/2+7]); return err })
-	run("open", func() error { _, err := journal.Open(b.Context(), nc, 1); return err })
+	run("open", func() error { _, err := journal.Make(b.Context(), nc, 1); return err })
 	run("the first 100 finished", func() error {
 		records, err := j.Finished(b.Context(), time.Now(), 0, 100)
 		if err == nil && len(records) != 100 {

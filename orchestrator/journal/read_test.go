@@ -206,12 +206,12 @@ func TestReadsInAClusterSeeWhatWasAppended(t *testing.T) {
 	t.Parallel()
 	cluster := relaytest.StartCluster(t, 3)
 	nc := cluster.Connect().Conn()
-	j, err := journal.Open(t.Context(), nc, 3)
+	j, err := journal.Make(t.Context(), nc, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &bench{Journal: j, t: t, nc: nc}
-	other, err := journal.Open(t.Context(), cluster.Connect().Conn(), 3)
+	other, err := journal.Make(t.Context(), cluster.Connect().Conn(), 3)
 	b.must(err)
 	begin := time.Now()
 	for i := range 100 {

@@ -35,7 +35,7 @@ func (r *refusing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstrea
 }
 
 func TestRefusalWithoutConflictIsNoConflict(t *testing.T) {
-	j, err := Open(t.Context(), relaytest.Start(t).Connect().Conn(), 1)
+	j, err := Make(t.Context(), relaytest.Start(t).Connect().Conn(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // working takes work until stop is called or the test ends.
 func (b *bench) working(handle func(context.Context, journal.Item) error) (stop func()) {
 	b.t.Helper()
-	j, err := journal.Open(b.t.Context(), b.bus.Connect().Conn(), 1)
+	j, err := journal.Make(b.t.Context(), b.bus.Connect().Conn(), 1)
 	b.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -9,8 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/agent"
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -66,6 +70,25 @@ to give it another release.`,
 	return cmd
 }
 
+// awaitJournal opens the journal once an orchestrator has made it; nil when ctx ends first. An
+// agent may be started before the first orchestrator of its environment.
+func awaitJournal(ctx context.Context, nc *nats.Conn, log *zap.Logger) (*journal.Journal, error) {
+	for told := false; ; told = true {
+		j, err := journal.Open(ctx, nc)
+		if !errors.Is(err, journal.ErrNone) {
+			return j, err
+		}
+		if !told {
+			log.Info("waiting for the first orchestrator of this environment")
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
 // labelsOf reads labels as flags give them.
 func labelsOf(flags []string) (map[string]string, error) {
 	labels := make(map[string]string)
@@ -100,8 +123,8 @@ func (c *command) agent(ctx context.Context, dirs []string, labels map[string]st
 		return err
 	}
 	defer r.Close()
-	j, err := journal.Open(ctx, r.Conn(), o.replicas)
-	if err != nil {
+	j, err := awaitJournal(ctx, r.Conn(), log)
+	if err != nil || j == nil {
 		return err
 	}
 	a, err := agent.New(agent.Config{

@@ -178,7 +178,7 @@ func (c *command) followUntil(ctx context.Context, f *follower, begun orchestrat
 // followAll tells a rollout's story, from what has just been asked for to its end, and
 // gives its last state.
 func (c *command) followAll(ctx context.Context, f *follower, begun orchestrator.RolloutView) (rollout.State, error) {
-	j, err := journal.Open(ctx, f.nc, 1)
+	j, err := journal.Open(ctx, f.nc)
 	if err != nil {
 		return rollout.State{}, err
 	}

@@ -25,7 +25,7 @@ type engine struct {
 func newEngine(ctx context.Context, r *relay.Relay, c orchestrator.Config) (*engine, error) {
 	var err error
 	c.Conn, c.Version = r.Conn(), Version
-	if c.Journal, err = journal.Open(ctx, c.Conn, c.Replicas); err != nil {
+	if c.Journal, err = journal.Make(ctx, c.Conn, c.Replicas); err != nil {
 		return nil, err
 	}
 	if c.Ledger, err = ledger.Open(ctx, c.Conn, c.Replicas); err != nil {
