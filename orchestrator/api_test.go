@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator"
@@ -203,6 +204,42 @@ func TestLongStoryIsCutAtItsBeginning(t *testing.T) {
 }
 
 // An orchestrator beside a newer one leaves to it what it does not know.
+// An event of a higher format is not read in part: its rollout is left alone, whole, by all
+// who do not know the format, and so is the ledger.
+func TestAnEventOfAHigherFormatIsLeftToNewerOrchestrators(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	starts := e.starts(offlineStart)
+	id := e.deploy(search(protocol.Offline))
+	next(e, "the start", starts)
+	before := e.show(id)
+	m := nats.NewMsg(protocol.RolloutSubject("todo-app", id))
+	m.Header.Set("ce-id", newID(t))
+	m.Header.Set("ce-type", "golive.rollout.frozen.v2")
+	m.Data = fmt.Appendf(nil, `{"format": %d, "app": "todo-app", "version": "0.0.1", "rollout": %q, "previous": %d, "event": {"type": "frozen"}, "frozen": true}`,
+		rollout.Format+1, id, before.Sequence)
+	js, err := jetstream.New(e.nc)
+	e.must(err)
+	ack, err := js.PublishMsg(t.Context(), m, jetstream.WithExpectLastSequenceForSubject(before.Sequence, m.Subject))
+	e.must(err)
+	e.until("the work is left", func() bool { return e.logs.FilterMessage("work interrupted, it comes again").Len() > 1 })
+	_, err = e.client.Abort(t.Context(), orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}})
+	e.refused(err, orchestrator.CodeUnavailable, fmt.Sprintf("format %d is not known", rollout.Format+1))
+	_, err = e.client.Show(t.Context(), orchestrator.RolloutRequest{Rollout: id})
+	e.refused(err, orchestrator.CodeUnavailable, "is not known")
+	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: search()})
+	if err == nil {
+		t.Error("another rollout of its app has begun")
+	}
+	e.awaitStatus(e.deploy(recorded("another")), rollout.Completed)
+	stream, err := js.Stream(t.Context(), protocol.Stream)
+	e.must(err)
+	if last, err := stream.GetLastMsgForSubject(t.Context(), m.Subject); err != nil || last.Sequence != ack.Sequence || len(starts) > 0 {
+		t.Errorf("something has happened to the rollout: %+v, %v, %d starts", last, err, len(starts))
+	}
+}
+
 func TestWhatANewerVersionHasWrittenIsLeftToIt(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t)

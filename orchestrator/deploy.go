@@ -81,6 +81,9 @@ func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (
 			return own, err
 		}
 	}
+	if err := o.sight.readable(app); err != nil {
+		return journal.Record{}, err
+	}
 	if err := o.checkOwners(ctx, q.Release); err != nil {
 		return journal.Record{}, err
 	}

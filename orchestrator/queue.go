@@ -67,7 +67,8 @@ func (o *Orchestrator) beginQueued(ctx context.Context, app string) error {
 		}
 		open := o.sight.ofApp(app)
 		first := slices.IndexFunc(open, isQueued)
-		busy := slices.ContainsFunc(open, func(r journal.Record) bool { return !isQueued(r) && !givesWay(r) })
+		busy := o.sight.readable(app) != nil ||
+			slices.ContainsFunc(open, func(r journal.Record) bool { return !isQueued(r) && !givesWay(r) })
 		if first < 0 || busy {
 			return nil
 		}

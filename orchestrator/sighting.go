@@ -65,6 +65,7 @@ type sightings struct {
 type sightedApp struct {
 	newest uint64              // sequence of its newest known event
 	open   map[string]*sighted // by rollout
+	unread string              // a rollout of which an event cannot be read here; empty: none
 }
 
 type sighted struct {
@@ -159,15 +160,29 @@ func (x *sightings) set(r journal.Record) {
 func (x *sightings) forget(r journal.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if app := x.apps[r.State.Release.App]; app != nil {
-		app.newest = max(app.newest, r.Sequence)
-		delete(app.open, r.State.ID)
+	name := r.State.Release.App
+	if x.apps[name] == nil {
+		x.apps[name] = &sightedApp{open: make(map[string]*sighted)}
 	}
+	app := x.apps[name]
+	app.newest, app.unread = max(app.newest, r.Sequence), r.State.ID
+	delete(app.open, r.State.ID)
 	if found := x.open[r.State.ID]; found != nil {
 		close(found.changed)
 		found.changed = make(chan struct{})
 		delete(x.open, r.State.ID)
 	}
+}
+
+// readable is [rollout.ErrUnknown] if an app has a rollout that cannot be read here: nothing
+// else of the app may begin then.
+func (x *sightings) readable(app string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if known := x.apps[app]; known != nil && known.unread != "" {
+		return fmt.Errorf("rollout %s of %s is %w", known.unread, app, rollout.ErrUnknown)
+	}
+	return nil
 }
 
 // newest is the newest known state of an open rollout.

@@ -115,6 +115,9 @@ func (s State) Announcements() []Announcement {
 		if s.Amended > 0 {
 			return all // that it is complete was announced when it was so first
 		}
+		if !s.Release.Setup {
+			all = append(all, s.settingUp())
+		}
 		about.Subject = protocol.CompletedSubject(outcome.App, outcome.Version)
 	case Failed, Superseded, Aborted, Reverted:
 		about.Subject = protocol.FailedSubject(outcome.App, outcome.Version)
@@ -130,6 +133,18 @@ func (s State) Announcements() []Announcement {
 	}
 	about.Payload = outcome
 	return append(all, about)
+}
+
+// settingUp tells that an app without a setup script of its own has come to where one would
+// run: nobody has to answer.
+func (s State) settingUp() Announcement {
+	script := protocol.Script{Name: s.Release.App, Version: s.Release.Version, Phase: protocol.Setup}
+	return Announcement{
+		Subject: script.Subject(protocol.Start), Fact: true, Key: "setting-up",
+		Payload: protocol.StartMessage{
+			Rollout: s.ID, App: s.Release.App, AppVersion: s.Release.Version, Phase: protocol.Setup, Services: s.Release.versions(),
+		},
+	}
 }
 
 // controls are the messages to the scripts that run, or ran until now.
