@@ -14,7 +14,7 @@ import (
 )
 
 // playBareSetup is a setup service with nothing of ours: what it knows of golive stands
-// in PROTOCOL.md. The first argument is the way in which it answers, the others are the
+// in relay/protocol/README.md. The first argument is the way in which it answers, the others are the
 // phases that it has scripts for.
 func playBareSetup(args []string) int {
 	report("bare setup service")

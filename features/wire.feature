@@ -1,7 +1,7 @@
 Feature: the wire
 
   As somebody who writes setup services in a language of my own choice
-  I want that whatever PROTOCOL.md says is all that I have to do
+  I want that whatever relay/protocol/README.md says is all that I have to do
   So that I need no library of golive.
 
   Rule: a setup service answers in one of two ways

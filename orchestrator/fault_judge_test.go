@@ -32,7 +32,7 @@ type evidence struct {
 }
 
 // judge finds what must not be. It knows the order of a rollout from its release and from
-// PROTOCOL.md, not from the plan.
+// relay/protocol/README.md, not from the plan.
 type judge struct {
 	evidence
 	found []string

@@ -10,6 +10,7 @@
 // A step is in the care of the work item of the event that began it, which comes again
 // until the step is done, to another orchestrator if one dies. An orchestrator never opens a
 // gate that the journal does not call for, and every act of it is harmless when repeated.
+// README.md lists the duties of the engine, each with the file that keeps it.
 package orchestrator
 
 import (

@@ -95,6 +95,11 @@
 //
 // It passes a start on when it is told to stop, hence that it may publish one. A script of
 // another phase, and one that undoes, has its own names.
+//
+// # Without this package
+//
+// What a setup service says and hears, for one in any language, stands in the contract:
+// relay/protocol/README.md.
 package sdk
 
 import (

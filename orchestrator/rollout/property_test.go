@@ -172,7 +172,7 @@ func drawFacts(t *rapid.T, r rollout.Release) rollout.Facts {
 }
 
 // requirements are the steps that have to be finished before a step may start, by id,
-// as DESIGN.md tells it, and found another way than the planner finds them.
+// as the READMEs tell it, and found another way than the planner finds them.
 type requirements map[string][]string
 
 func newRequirements(r rollout.Release, f rollout.Facts) requirements {

@@ -15,7 +15,7 @@ var (
 	some   = int64(512)
 )
 
-// Every payload as PROTOCOL.md writes it. Changing one is a breaking change.
+// Every payload as README.md writes it. Changing one is a breaking change.
 func TestPayloads(t *testing.T) {
 	tests := []struct {
 		value any

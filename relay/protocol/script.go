@@ -29,7 +29,7 @@ func (p Phase) Validate() error {
 // Verb is what a message of a script says.
 type Verb int
 
-// The verbs. Who sends each stands in PROTOCOL.md, section 2.
+// The verbs. Who sends each stands in README.md, "Messages".
 const (
 	Start Verb = iota // run the script
 	Done

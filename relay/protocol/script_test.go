@@ -10,7 +10,7 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// The names of PROTOCOL.md, section 2.
+// The names of README.md, "Messages".
 func TestMessageNames(t *testing.T) {
 	const rc = "1.0.0-rc.1+build.5"
 	search := func(p protocol.Phase) protocol.Script {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Sizes and times of a stream; doc.go of package relay has the whole of it.
+// Sizes and times of a stream; README.md, "Streams", has the whole of it.
 const (
 	// StreamWindow is how many bytes of batches a receiver lets be under way.
 	StreamWindow = 1 << 20

@@ -53,7 +53,8 @@ func NoticeSubject(app, rollout string) string { return "golive.notice." + app +
 // LogSubject is where the scripts of a rollout publish what they log. Not durable.
 func LogSubject(rollout string) string { return "golive.log." + rollout }
 
-// AnswerSubject is the reply subject of a start. Steps are numbered from 1.
+// AnswerSubject is the reply subject of a start, golive.answer.<rollout>.<step>.<attempt>.<do|revert>.
+// Steps are numbered from 1.
 func AnswerSubject(rollout string, step, attempt int, revert bool) string {
 	return "golive.answer." + rollout + "." + strconv.Itoa(step) + "." + strconv.Itoa(attempt) + "." + direction(revert)
 }
@@ -74,19 +75,21 @@ func ParseAnswerSubject(subject string) (rollout string, step, attempt int, reve
 	return tokens[2], step, attempt, revert, true
 }
 
-// ClaimKey is the key under which an instance of a setup service claims an attempt.
+// ClaimKey is the key under which an instance of a setup service claims an attempt:
+// <rollout>.<name>.<phase>.<attempt>.<do|revert>.
 func ClaimKey(rollout, step string, attempt int, revert bool) string {
 	return rollout + "." + strings.ReplaceAll(step, "/", ".") + "." + strconv.Itoa(attempt) + "." + direction(revert)
 }
 
 // CheckpointKey is the key under which the attempts of a step, one after the other, keep
-// how far they have come.
+// how far they have come: <rollout>.<name>.<phase>.<do|revert>.
 func CheckpointKey(rollout, step string, revert bool) string {
 	return rollout + "." + strings.ReplaceAll(step, "/", ".") + "." + direction(revert)
 }
 
 // FailedRecordKey is the key under which a script puts aside a record that it could not
-// deal with: the same for the same record, however often that happens.
+// deal with, its [CheckpointKey] and a digest of partition and cursor: the same for the same
+// record, however often that happens.
 func FailedRecordKey(rollout, step string, revert bool, partition, cursor string) string {
 	sum := sha256.Sum256([]byte(partition + "\x00" + cursor))
 	return CheckpointKey(rollout, step, revert) + "." + hex.EncodeToString(sum[:16])
@@ -96,7 +99,7 @@ func FailedRecordKey(rollout, step string, revert bool, partition, cursor string
 func FailedRecordKeys(rollout string) string { return rollout + ".>" }
 
 // AboutScriptSubject is where a setup service that remembers its attempts tells about
-// one of its scripts; see [ScriptInfo].
+// one of its scripts, golive.script.<name>.<encoded version>.<phase>; see [ScriptInfo].
 func AboutScriptSubject(s Script) string {
 	return "golive.script." + s.Name + "." + EncodeVersion(s.Version) + "." + string(s.Phase)
 }
@@ -173,7 +176,7 @@ func PrivatePrefix(service, version string) string {
 	return "golive.service." + service + "." + EncodeVersion(version) + "."
 }
 
-// LeaseKey is the key of an instance's lease. The version is encoded.
+// LeaseKey is the key of an instance's lease, <service>.<encoded version>.<instance>.
 func LeaseKey(service, version, instance string) string {
 	return service + "." + EncodeVersion(version) + "." + instance
 }

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // bareSetup is the setup service of the seed without any library of ours: it follows
-// PROTOCOL.md with nats.go alone.
+// relay/protocol/README.md with nats.go alone.
 func bareSetup() error {
 	nc, err := nats.Connect(os.Getenv("GOLIVE_NATS_URL"))
 	if err != nil {

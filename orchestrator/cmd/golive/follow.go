@@ -240,8 +240,8 @@ func (f *follower) hearProgress(step rollout.Step) {
 }
 
 // isOf reports whether a progress message is about an attempt of the rollout. It need not
-// say what it is about: PROTOCOL.md has that it may be headers, and who has none means the
-// attempt that runs.
+// say what it is about in its payload: headers will do, and who has none of either is shown as
+// the attempt that runs.
 func (f *follower) isOf(m *nats.Msg, p protocol.ProgressMessage, attempt int) bool {
 	if id := m.Header.Get(protocol.HeaderRollout); p.Rollout == "" {
 		p.Rollout = id

@@ -10,8 +10,8 @@ import (
 
 const module = "github.com/golive-dev/golive/"
 
-// TestImports keeps who may import whom: DESIGN's arrows, so that the listing of
-// folders stays the architecture. A package that is not listed here is an error.
+// TestImports keeps who may import whom, so that the listing of folders in CONTRIBUTING.md
+// stays the architecture. A package that is not listed here is an error.
 func TestImports(t *testing.T) {
 	adapters := []string{"orchestrator/rollout", "relay", "relay/protocol"}
 	allowed := map[string][]string{

@@ -25,7 +25,7 @@ import (
 // Version is golive's own; a release build sets it with -ldflags "-X main.Version=…".
 var Version = "0.1.0-dev"
 
-// Exit codes, as CLI.md defines them.
+// Exit codes, as README.md defines them.
 const (
 	exitDone    = 0
 	exitFailed  = 1 // failed or aborted

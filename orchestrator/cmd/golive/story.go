@@ -498,7 +498,7 @@ func (s *story) averaged(step string, average float64) {
 	s.averages[step] = average
 }
 
-// running shows a running step on one line, in the form CLI.md gives.
+// running shows a running step on one line, in the form that sdk/README.md gives.
 func (s *story) running(p pulse) {
 	now := time.Now()
 	lasted := now.Sub(p.since).Round(time.Second)
