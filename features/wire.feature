@@ -154,7 +154,8 @@ Feature: the wire
 
     Scenario: it asks for a rollout, asks again, and hears the end of the one
       Given somebody observes these messages:
-        | shop-1.0.0-set-up |
+        | shop-1.0.0-setting-up |
+        | shop-1.0.0-set-up     |
       And somebody starts the programs of the app shop
       When somebody requests "golive.api.deploy" with:
         """
@@ -172,6 +173,7 @@ Feature: the wire
       Then the reply is "{"id":"0199c6d2-1a2b-7000-8000-000000000001",…}"
       And these messages are observed, and no other:
         | message           | Golive-Rollout                       | Golive-Sequence | payload        |
+        | shop-1.0.0-setting-up | 0199c6d2-1a2b-7000-8000-000000000001 | <number>    | …"phase":"setup"… |
         | shop-1.0.0-set-up | 0199c6d2-1a2b-7000-8000-000000000001 | <number>        | …"final":true… |
       And the stream holds these events of the app shop:
         | ce-type                     | ce-subject                           | ce-source         | ce-specversion | ce-datacontenttype | ce-time | ce-id | payload                                                                                                                                                      |

@@ -91,10 +91,13 @@ func TestPageFitsIntoAMessage(t *testing.T) {
 	if !slices.Equal(got, want) || pages == 0 {
 		t.Errorf("%d pages hold %v, want %v", pages+1, got, want)
 	}
-	_, err := e.client.Status(t.Context(), orchestrator.AppRequest{})
-	e.refused(err, orchestrator.CodeInvalid, "bytes long")
-	if _, err := e.client.Status(t.Context(), orchestrator.AppRequest{App: "app-0"}); err != nil {
-		t.Errorf("the status of one app: %v", err)
+	all, err := e.client.Status(t.Context(), orchestrator.AppRequest{}) // which comes in parts
+	if e.must(err); len(all) != rollouts {
+		t.Errorf("the status has %d apps", len(all))
+	}
+	whole, err := e.nc.Request(protocol.APISubject("status"), []byte("{}"), patience)
+	if e.must(err); !strings.Contains(string(whole.Data), "bytes long") {
+		t.Errorf("who takes no parts gets %d bytes", len(whole.Data))
 	}
 }
 
