@@ -331,7 +331,11 @@ func result[In, Out any](ctx context.Context, o *Orchestrator, q micro.Request, 
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	var in In
-	if request := q.Data(); len(request) > 0 {
+	request, err := inflated(q)
+	if err != nil {
+		return nil, err
+	}
+	if len(request) > 0 {
 		if err := decode(request, &in); err != nil {
 			return nil, err
 		}

@@ -79,6 +79,16 @@ func (c *Client) ask(ctx context.Context, subject string, data []byte) ([]byte, 
 	q := nats.NewMsg(subject)
 	q.Reply, q.Data = inbox, data
 	q.Header.Set(protocol.HeaderParts, "1")
+	if most := c.nc.MaxPayload(); int64(q.Size()) > most { // a large release
+		if q.Data, err = compress(data); err != nil {
+			return nil, err
+		}
+		q.Header.Set(headerEncoding, gzipped)
+		if size := q.Size(); int64(size) > most {
+			return nil, refuse(CodeTooLarge, "make the release smaller, or raise max_payload of the bus",
+				"the request has %d bytes, compressed, and a message may have %d here", size, most)
+		}
+	}
 	if err := c.nc.PublishMsg(q); err != nil {
 		return nil, err
 	}

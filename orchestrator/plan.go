@@ -148,7 +148,11 @@ func (o *Orchestrator) compiled(q PlanRequest, g ground, open []journal.Record) 
 		}
 		return next, err
 	}
-	return rollout.CompileUntil("", "", time.Now().UTC(), q.Release, g.basis.Facts(), q.Phase)
+	s, err := rollout.CompileUntil("", "", time.Now().UTC(), q.Release, g.basis.Facts(), q.Phase)
+	if err == nil {
+		err = o.journal.Fits(s)
+	}
+	return s, err
 }
 
 // planSteps are the steps of a plan, in its order.

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
@@ -44,6 +47,37 @@ func decode(data []byte, into any) error {
 		why += ", did you mean " + meant + "?"
 	}
 	return refuse(CodeInvalid, hint+"; one of a newer version needs a newer orchestrator", "the request is refused: %s", why)
+}
+
+// Large requests are compressed.
+const (
+	headerEncoding = "Content-Encoding"
+	gzipped        = "gzip"
+	maxRequest     = 64 << 20 // bytes of one that is not compressed any more
+)
+
+func compress(data []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(data)
+	err = errors.Join(err, w.Close())
+	return b.Bytes(), err
+}
+
+// inflated is what a request says.
+func inflated(q micro.Request) ([]byte, error) {
+	if q.Headers().Get(headerEncoding) != gzipped {
+		return q.Data(), nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(q.Data()))
+	if err != nil {
+		return nil, refuse(CodeInvalid, "leave the header "+headerEncoding+" out", "the request is not compressed as its header says: %v", err)
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxRequest+1))
+	if err = errors.Join(err, r.Close()); err != nil || len(data) > maxRequest {
+		return nil, refuse(CodeInvalid, "send less", "the request cannot be read, or has more than %d bytes: %v", maxRequest, err)
+	}
+	return data, nil
 }
 
 // fieldsOf lists the JSON names of a type's fields, also of those within.

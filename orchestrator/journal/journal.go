@@ -258,8 +258,8 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 	if err != nil {
 		return 0, err
 	}
-	if size, most := m.Size(), int(j.nc.MaxPayload()); size > most {
-		return 0, fmt.Errorf("append to rollout %s: %w: the event has %d bytes, and a message may have %d here (max_payload)", s.ID, rollout.ErrTooLarge, size, most)
+	if err := j.fits(m, s); err != nil {
+		return 0, err
 	}
 	if once != "" {
 		m.Header.Set(jetstream.MsgIDHeader, once)
@@ -300,6 +300,26 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 			return 0, err
 		}
 	}
+}
+
+// Fits is [rollout.ErrTooLarge] if the first event of a rollout that begins in this state would
+// not fit into a message.
+func (j *Journal) Fits(s rollout.State) error {
+	m, _, err := event(s, Record{})
+	if err != nil {
+		return err
+	}
+	return j.fits(m, s)
+}
+
+// roomForOptions is what the headers of a publish add to a message.
+const roomForOptions = 256
+
+func (j *Journal) fits(m *nats.Msg, s rollout.State) error {
+	if size, most := m.Size()+roomForOptions, int(j.nc.MaxPayload()); size > most {
+		return fmt.Errorf("%s of rollout %s: %w: the event has %d bytes, compressed, and a message may have %d here (max_payload)", s.What(), s.ID, rollout.ErrTooLarge, size, most)
+	}
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {
