@@ -43,8 +43,16 @@ func (a *attempt) address(h nats.Header, id uuid.UUID) {
 // then found in the claim by the next instance.
 func (a *attempt) answer(ctx context.Context, answer *protocol.Answer) {
 	m := a.message(answer)
+	m.Reply = a.worker.nc.NewInbox()
+	replies := make(chan *nats.Msg, maxReplies)
+	sub, err := a.worker.nc.ChanSubscribe(m.Reply, replies)
+	if err != nil { // the connection is closed
+		a.worker.log.Warn("answer not sent", zap.String("message", m.Subject), zap.Error(err))
+		return
+	}
+	defer func() { _ = sub.Unsubscribe() }()
 	for told := false; ; told = true {
-		accepted, err := a.ask(ctx, m)
+		accepted, err := a.ask(ctx, m, replies)
 		if err == nil {
 			if !*accepted.Accepted {
 				a.worker.log.Warn("answer refused", zap.String("message", m.Subject), zap.String("reason", accepted.Reason))
@@ -61,29 +69,25 @@ func (a *attempt) answer(ctx context.Context, answer *protocol.Answer) {
 }
 
 // ask sends the answer once; only an orchestrator's reply counts as acknowledged (a
-// stream that captures the subject replies too).
-func (a *attempt) ask(ctx context.Context, m *nats.Msg) (protocol.Accepted, error) {
+// stream that captures the subject replies too). A late one to an earlier time counts too.
+func (a *attempt) ask(ctx context.Context, m *nats.Msg, replies <-chan *nats.Msg) (protocol.Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	inbox := a.worker.nc.NewInbox()
-	sub, err := a.worker.nc.SubscribeSync(inbox)
-	if err != nil {
-		return protocol.Accepted{}, err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	request := *m
-	request.Reply = inbox
-	if err := a.worker.nc.PublishMsg(&request); err != nil {
+	if err := a.worker.nc.PublishMsg(m); err != nil {
 		return protocol.Accepted{}, err
 	}
 	for {
-		reply, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return protocol.Accepted{}, err
-		}
-		var accepted protocol.Accepted
-		if json.Unmarshal(reply.Data, &accepted) == nil && accepted.Accepted != nil {
-			return accepted, nil
+		select {
+		case reply := <-replies:
+			var accepted protocol.Accepted
+			if json.Unmarshal(reply.Data, &accepted) == nil && accepted.Accepted != nil {
+				return accepted, nil
+			}
+			if len(reply.Data) == 0 && reply.Header.Get(protocol.HeaderStatus) == "503" {
+				return protocol.Accepted{}, nats.ErrNoResponders
+			}
+		case <-ctx.Done():
+			return protocol.Accepted{}, ctx.Err()
 		}
 	}
 }

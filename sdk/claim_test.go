@@ -178,6 +178,28 @@ func TestAStartWaitsForTheBucketOfClaims(t *testing.T) {
 	heard.mustBeDone()
 }
 
+// A bucket that an orchestrator has made again, with other settings perhaps, is used.
+func TestABucketOfClaimsThatIsMadeAgainIsUsed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var runs atomic.Int64
+	it := s.run(setup(counting(&runs, nil)))
+	m := start(protocol.Online, 1)
+	heard := s.accept(m)
+	s.send(m)
+	heard.mustBeDone()
+	must(t, s.deleteClaims())
+	m.Attempt = 2
+	s.send(m)
+	it.awaitLine("claim the attempt: trying again until it works")
+	if n := runs.Load(); n != 1 {
+		t.Errorf("an attempt that is not claimed was run: %d runs", n)
+	}
+	s.makeClaims()
+	heard.mustBeDone()
+	s.awaitClaim(m)
+}
+
 func (s *stage) deleteClaims() error {
 	js, err := s.nc.JetStream()
 	if err != nil {

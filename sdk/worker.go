@@ -19,6 +19,7 @@ const (
 	defaultHeartbeat = 5 * time.Second        // of a start that names none
 	progressEvery    = 100 * time.Millisecond // at most so often
 	answerTimeout    = 2 * time.Second        // to be acknowledged by an orchestrator, before it is sent again
+	maxReplies       = 16                     // to an answer, that wait to be read: of an orchestrator, and of streams that capture it
 	retryPause       = 250 * time.Millisecond // between tries of a durable step
 	rememberTimeout  = time.Minute            // to make an answer durable, before it is sent all the same
 	stopGrace        = 2 * time.Second        // to get rid of an answer, once told to stop
