@@ -39,31 +39,35 @@ func (a *attempt) address(h nats.Header, id uuid.UUID) {
 	}
 }
 
-// answer sends the answer until an orchestrator has acknowledged it, or ctx ends; it is
-// then found in the claim by the next instance.
-func (a *attempt) answer(ctx context.Context, answer *protocol.Answer) {
+// answer sends the answer until an orchestrator has acknowledged it, or ctx ends; if it is
+// remembered, the next instance finds it in the claim. It reports whether the answer was
+// accepted, and calls missed as soon as it was not.
+func (a *attempt) answer(ctx context.Context, answer *protocol.Answer, missed func()) (taken bool) {
 	m := a.message(answer)
 	m.Reply = a.worker.nc.NewInbox()
 	replies := make(chan *nats.Msg, maxReplies)
 	sub, err := a.worker.nc.ChanSubscribe(m.Reply, replies)
 	if err != nil { // the connection is closed
 		a.worker.log.Warn("answer not sent", zap.String("message", m.Subject), zap.Error(err))
-		return
+		missed()
+		return false
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	for told := false; ; told = true {
 		accepted, err := a.ask(ctx, m, replies)
+		if err == nil && *accepted.Accepted {
+			return true
+		}
+		missed()
 		if err == nil {
-			if !*accepted.Accepted {
-				a.worker.log.Warn("answer refused", zap.String("message", m.Subject), zap.String("reason", accepted.Reason))
-			}
-			return
+			a.worker.log.Warn("answer refused", zap.String("message", m.Subject), zap.String("reason", accepted.Reason))
+			return false
 		}
 		if !told {
 			a.worker.log.Warn("answer not acknowledged, sending it until it is", zap.String("message", m.Subject), zap.Error(err))
 		}
 		if !pause(ctx, retryPause) {
-			return
+			return false
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -32,6 +33,8 @@ func play(role string) int {
 			run.Progress(12, 12, "")
 			return nil
 		}))
+	case "setup that remembers late":
+		return sdk.Main(setup(nothing).RememberAfter(time.Hour))
 	case "backfill":
 		return sdk.Main(crashSetup())
 	case "no script":

@@ -15,10 +15,10 @@
 //
 // The package does the rest of the wire protocol: it listens in a queue group, so any
 // number of instances can run and one gets each start; it tells an orchestrator who asks
-// which scripts it has; it claims an attempt durably before it runs it and remembers the
-// result, so a repeated start is answered and not run again, also after a restart; it sends
-// signs of life while a script runs; it repeats the answer until an orchestrator has
-// acknowledged it. Errors and panics become "failed" answers.
+// which scripts it has; it claims an attempt durably before it runs it, so a repeated start
+// is never run again, also after a restart; it sends signs of life while a script runs; it
+// repeats the answer until an orchestrator has acknowledged it, and keeps it durably when
+// that takes longer than a moment. Errors and panics become "failed" answers.
 //
 // A script's context ends when its deadline passes, when the orchestrator cancels it and
 // when the program is told to stop. An orchestrator can also pause a script. Nothing holds
@@ -98,10 +98,12 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -134,6 +136,8 @@ type Setup struct {
 	Shared []Shareable
 
 	Logger *zap.Logger // of the service itself; nil means silence
+
+	rememberAfter time.Duration // of tests; 0 is the usual
 }
 
 // Main runs s as a whole program: it connects as GOLIVE_NATS_URL and
@@ -186,6 +190,7 @@ func (s Setup) Run(ctx context.Context, r *relay.Relay) error {
 	if w.shared, err = plans(s.Shared); err != nil {
 		return err
 	}
+	w.rememberAfter = cmp.Or(s.rememberAfter, w.rememberAfter)
 	return w.run(ctx, s.jobs())
 }
 
