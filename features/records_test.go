@@ -79,7 +79,7 @@ func backfillOf(o order, released <-chan struct{}) sdk.Backfill[todo] {
 		},
 		Rate: o.Rate, PutAside: true,
 		Before: []sdk.Check{o.check("before")}, After: []sdk.Check{o.check("after")},
-		Throttle: func(context.Context) (string, error) {
+		Throttle: func(context.Context, *sdk.Run) (string, error) {
 			asked++
 			select {
 			case <-released:

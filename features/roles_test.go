@@ -138,8 +138,8 @@ func obey(script string) sdk.Script {
 				run.Progress(o.Items, max(o.Items, o.Total), o.Note)
 			}
 		})
-		if err == nil && sdk.Paused(ctx) {
-			if err = sdk.AwaitResume(ctx); err == nil {
+		if err == nil && run.Paused() {
+			if err = run.AwaitResume(ctx); err == nil {
 				run.Log.Info("going on")
 			}
 		}
@@ -167,11 +167,11 @@ func tellPauses(ctx context.Context, run *sdk.Run) {
 		case <-ctx.Done():
 			return
 		}
-		if !sdk.Paused(ctx) {
+		if !run.Paused() {
 			continue
 		}
 		run.Log.Info("holding")
-		_ = sdk.AwaitResume(ctx) // that it may go on is told by the script
+		_ = run.AwaitResume(ctx) // that it may go on is told by the script
 	}
 }
 

@@ -127,7 +127,7 @@ func (a *attempt) newRun(clock *clock) *Run {
 		Start: a.start,
 		Log:   a.logger(),
 		relay: a.worker.relay, routes: newRoutes(a.worker.nc), checkpoints: newCheckpoints(a),
-		pace: clock.pace, js: a.worker.claims.js, sharing: a.sharing(),
+		pace: clock.pace, clock: clock, js: a.worker.claims.js, sharing: a.sharing(),
 		pulse: func(p protocol.ProgressMessage) {
 			p.Rollout, p.Attempt = a.start.Rollout, a.start.Attempt
 			m := nats.NewMsg(a.job.script.Subject(protocol.Progress))

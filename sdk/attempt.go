@@ -213,7 +213,7 @@ func outlive(ctx context.Context, d time.Duration) (context.Context, context.Can
 // runScript runs the author's function, unless its time is over before it begins; what
 // went wrong stands in the answer. One that is paused by then begins with the resume.
 func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
-	err := AwaitResume(ctx)
+	err := awaitResume(ctx)
 	if err == nil {
 		err = guard(ctx, a.job.do, run)
 	} else {

@@ -92,7 +92,7 @@ func ExampleRun_SaveCheckpoint() {
 			return err
 		}
 		for ; next < len(todos); next++ {
-			if err := sdk.AwaitResume(ctx); err != nil {
+			if err := run.AwaitResume(ctx); err != nil {
 				return err
 			}
 			if run.Start.Attempt == 1 && next == 2 {

@@ -22,8 +22,8 @@
 //
 // A script's context ends when its deadline passes, when the orchestrator cancels it and
 // when the program is told to stop. An orchestrator can also pause a script. Nothing holds
-// it up by force: a script that can wait calls [AwaitResume] between two pieces of work, or
-// asks [Paused]. While it is paused its deadline stands still; the resume brings a new one.
+// it up by force: a script that can wait calls [Run.AwaitResume] between two pieces of
+// work, or asks [Run.Paused]. While it is paused its deadline stands still; the resume brings a new one.
 // A script that is paused before it has begun begins with the resume.
 //
 // It never runs one attempt of a step twice. A script that was cut off by a crash is
