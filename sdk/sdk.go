@@ -119,7 +119,7 @@ type Script func(ctx context.Context, run *Run) error
 type Setup struct {
 	Service string // the service whose scripts these are; or
 	App     string // the app, for the script of its own setup phase
-	Version string // of the service, or of the app; required
+	Version string // of the service, or of the app; required, but see [Main]
 
 	Before  Script // before anything changes; the previous version serves
 	Offline Script // the new version runs but gets no production traffic
@@ -142,7 +142,8 @@ type Setup struct {
 
 // Main runs s as a whole program: it connects as GOLIVE_NATS_URL and
 // GOLIVE_NATS_CREDS say, works until SIGINT, SIGTERM or the end of a supervising
-// parent, and returns the exit code for os.Exit. Logs go to stderr.
+// parent, and returns the exit code for os.Exit. An empty s.Version is taken from
+// GOLIVE_VERSION; with another one than that, it refuses to start. Logs go to stderr.
 func Main(s Setup) int {
 	ctx, stop := relay.UntilStopped(context.Background())
 	defer stop()
@@ -157,6 +158,11 @@ func Main(s Setup) int {
 }
 
 func (s Setup) main(ctx context.Context) error {
+	if told := os.Getenv(relay.EnvVersion); s.Version == "" {
+		s.Version = told
+	} else if told != "" && told != s.Version {
+		return fmt.Errorf("setup service of %s: its Version is %s, but %s is %s: let them be the same, or leave Version empty", s.name(), s.Version, relay.EnvVersion, told)
+	}
 	if err := s.check(); err != nil {
 		return err
 	}
