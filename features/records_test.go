@@ -15,7 +15,7 @@ import (
 // playRecords is a setup service whose scripts work through records.
 func playRecords(phases []string) int {
 	report("setup service")
-	s := sdk.Setup{Service: os.Getenv(relay.EnvService), Version: os.Getenv(relay.EnvVersion)}
+	s := sdk.SetupService{Service: os.Getenv(relay.EnvService), Version: os.Getenv(relay.EnvVersion)}
 	for _, phase := range phases {
 		script := workThrough(s.Service + " " + s.Version + " " + phase)
 		switch protocol.Phase(phase) {

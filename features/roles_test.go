@@ -92,7 +92,7 @@ func playService() int {
 // playSetup is a setup service that has scripts for some phases.
 func playSetup(phases []string) int {
 	report("setup service")
-	s := sdk.Setup{Version: os.Getenv(relay.EnvVersion)}
+	s := sdk.SetupService{Version: os.Getenv(relay.EnvVersion)}
 	if s.Service = os.Getenv(relay.EnvService); s.Service == "" {
 		s.App = os.Getenv("GOLIVE_APP")
 	}
@@ -112,9 +112,9 @@ func playSetup(phases []string) int {
 		case "online revert":
 			s.RevertOnline = script
 		case "setup":
-			s.SetUp = script
+			s.Setup = script
 		case "setup revert":
-			s.RevertSetUp = script
+			s.RevertSetup = script
 		}
 	}
 	return sdk.Main(s)

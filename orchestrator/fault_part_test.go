@@ -277,12 +277,12 @@ func (w *workplace) serveSetup(ctx context.Context, o order) error {
 	run := func(ctx context.Context, run *sdk.Run) error {
 		return w.script(ctx, run.Start, run.AwaitResume, func(number int64) { run.Progress(number, 0, "") }, func(ctx context.Context) (int64, error) { return w.deal(ctx, run) })
 	}
-	s := sdk.Setup{
+	s := sdk.SetupService{
 		Service: o.Name, Version: o.Version, Before: run, Offline: run, Online: run,
 		RevertBefore: run, RevertOffline: run, RevertOnline: run,
 	}
 	if o.App {
-		s = sdk.Setup{App: o.Name, Version: o.Version, SetUp: run, RevertSetUp: run}
+		s = sdk.SetupService{App: o.Name, Version: o.Version, Setup: run, RevertSetup: run}
 	}
 	return s.Run(ctx, w.relay)
 }

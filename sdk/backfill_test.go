@@ -96,9 +96,9 @@ func (t *target) ids(tt *testing.T) map[int]string {
 // attempt runs a script as an attempt of a step, and gives the answer.
 func (s *stage) attempt(m protocol.StartMessage, do sdk.Script) heard {
 	s.t.Helper()
-	it := sdk.Setup{Service: m.Service, Version: m.Version, Online: do}
+	it := sdk.SetupService{Service: m.Service, Version: m.Version, Online: do}
 	if m.Revert {
-		it = sdk.Setup{Service: m.Service, Version: m.Version, RevertOnline: do}
+		it = sdk.SetupService{Service: m.Service, Version: m.Version, RevertOnline: do}
 	}
 	running := s.run(it)
 	defer running.stop()

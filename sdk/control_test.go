@@ -49,7 +49,7 @@ func (g *guided) isPaused() (paused bool) {
 }
 
 // inBothDirections runs a test with the online script of todo-search and with its revert.
-func inBothDirections(t *testing.T, test func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup)) {
+func inBothDirections(t *testing.T, test func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService)) {
 	t.Run("do", func(t *testing.T) {
 		t.Parallel()
 		test(t, start(protocol.Online, 2), setup)
@@ -58,8 +58,8 @@ func inBothDirections(t *testing.T, test func(t *testing.T, m protocol.StartMess
 		t.Parallel()
 		m := start(protocol.Online, 2)
 		m.Revert = true
-		test(t, m, func(do sdk.Script) sdk.Setup {
-			return sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: nothing, RevertOnline: do}
+		test(t, m, func(do sdk.Script) sdk.SetupService {
+			return sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: nothing, RevertOnline: do}
 		})
 	})
 }
@@ -73,7 +73,7 @@ func payload(t *testing.T, deadline time.Time) string {
 }
 
 func TestAScriptIsPausedAndResumed(t *testing.T) {
-	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup) {
+	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 		s, g := newStage(t), newGuided(t)
 		it := s.run(setup(g.script))
 		heard, beats := s.accept(m), s.listen(m.Script().Subject(protocol.Progress))
@@ -146,7 +146,7 @@ func TestAResumeWithoutADeadlineTakesItAway(t *testing.T) {
 func TestACancelEndsAScript(t *testing.T) {
 	for name, paused := range map[string]bool{"at work": false, "paused": true} {
 		t.Run(name, func(t *testing.T) {
-			inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup) {
+			inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 				s, g := newStage(t), newGuided(t)
 				it := s.run(setup(g.script))
 				heard := s.accept(m)
@@ -244,7 +244,7 @@ func TestAPauseAndItsResumeKeepTheirOrder(t *testing.T) {
 }
 
 func TestAPauseCanOvertakeItsStart(t *testing.T) {
-	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup) {
+	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 		s := newStage(t)
 		begun := make(chan int, 1)
 		it := s.run(setup(func(ctx context.Context, run *sdk.Run) error {

@@ -24,7 +24,7 @@ type crashBatch struct {
 	Values []int
 }
 
-func crashSetup() sdk.Setup {
+func crashSetup() sdk.SetupService {
 	return setup(sdk.Backfill[int]{
 		Source: numbers(crashRecords), BatchSize: crashSize, InFlight: crashInFlight,
 		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[int]) error {

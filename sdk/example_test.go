@@ -21,7 +21,7 @@ import (
 // The smallest complete setup service: fill the new search with the todos that exist.
 // In a program, this is the whole of main.
 func ExampleMain() {
-	os.Exit(sdk.Main(sdk.Setup{
+	os.Exit(sdk.Main(sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Online: func(ctx context.Context, run *sdk.Run) error {
 			var todos []json.RawMessage
@@ -42,14 +42,14 @@ func ExampleMain() {
 // A script is tried out by publishing its start by hand; here as
 //
 //	nats request deployment-todo-search-0.0.1-online-start ""
-func ExampleSetup_Run() {
+func ExampleSetupService_Run() {
 	bus, stop := exampleBus()
 	defer stop()
 
 	ctx, end := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() {
-		ended <- sdk.Setup{
+		ended <- sdk.SetupService{
 			Service: "todo-search", Version: "0.0.1",
 			Online: func(_ context.Context, run *sdk.Run) error {
 				run.Progress(3, 3, "indexed")
@@ -107,7 +107,7 @@ func ExampleRun_SaveCheckpoint() {
 		return nil
 	}
 	for attempt := range 2 {
-		exampleAttempt(bus, attempt+1, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index})
+		exampleAttempt(bus, attempt+1, sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: index})
 	}
 	// Output:
 	// attempt 1: buy milk
@@ -146,9 +146,9 @@ func ExampleBackfill() {
 		},
 		BatchSize: 2, InFlight: 1, Retries: -1, // so small only for the example
 	}
-	exampleAttempt(bus, 1, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index.Run})
+	exampleAttempt(bus, 1, sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: index.Run})
 	index.PutAside = true
-	exampleAttempt(bus, 2, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index.Run})
+	exampleAttempt(bus, 2, sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: index.Run})
 	// Output:
 	// attempt 1: buy milk
 	// attempt 1: water the plants
@@ -167,7 +167,7 @@ func ExampleFromStream() {
 			return n, err
 		}
 	}
-	os.Exit(sdk.Main(sdk.Setup{
+	os.Exit(sdk.Main(sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Online: sdk.Backfill[todo]{
 			Source: sdk.FromStream[todo]("todos.list", nil),
@@ -185,7 +185,7 @@ func ExampleFromStream() {
 
 // exampleAttempt does what an orchestrator does: it starts an attempt of an online script
 // and waits for its answer.
-func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {
+func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.SetupService) {
 	ctx, end := context.WithTimeout(context.Background(), time.Minute)
 	nc := bus.Conn()
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {

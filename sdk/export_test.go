@@ -3,7 +3,7 @@ package sdk
 import "time"
 
 // RememberAfter has s remember an answer that is not accepted within d.
-func (s Setup) RememberAfter(d time.Duration) Setup {
+func (s SetupService) RememberAfter(d time.Duration) SetupService {
 	s.rememberAfter = d
 	return s
 }

@@ -42,7 +42,7 @@ func play(role string) int {
 	case "backfill":
 		return sdk.Main(crashSetup())
 	case "no script":
-		return sdk.Main(sdk.Setup{Service: "todo-search", Version: "0.0.1"})
+		return sdk.Main(sdk.SetupService{Service: "todo-search", Version: "0.0.1"})
 	}
 	fmt.Fprintln(os.Stderr, "unknown role", role)
 	return 2

@@ -145,7 +145,7 @@ func TestARateThatIsSetFixesSmallBatches(t *testing.T) {
 }
 
 func TestPacesOfAnAttempt(t *testing.T) {
-	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup) {
+	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 		s := newStage(t)
 		asked, paces := make(chan struct{}), make(chan protocol.Pace)
 		it := s.run(setup(func(_ context.Context, run *sdk.Run) error {

@@ -32,7 +32,7 @@ const (
 // one write and not two, and so short that hardly a process dies in it.
 const rememberAfter = 50 * time.Millisecond
 
-// worker runs the jobs of one Setup.
+// worker runs the jobs of one setup service.
 type worker struct {
 	relay    *relay.Relay
 	nc       *nats.Conn
