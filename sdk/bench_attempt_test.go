@@ -17,7 +17,7 @@ import (
 // BenchmarkAttempt does attempts of a script that does nothing, one after the other, and
 // tells how often each writes to the bucket of claims.
 //
-//	go test -run '^$' -bench Attempt -benchtime 500x -count 6 ./sdk
+//	go test -run '^$' -bench 'Attempt$' -benchtime 500x -count 6 ./sdk
 func BenchmarkAttempt(b *testing.B) {
 	bus := relaytest.Start(b)
 	nc := bus.Connect().Conn()
