@@ -76,7 +76,7 @@ func (s *scenario) describeSetup(kind, fails string, scripts *godog.Table) error
 var errNoRoom = errors.New("no room <here>")
 
 func (d *drift) withSDK(ctx context.Context, r *relay.Relay) error {
-	setup := sdk.Setup{Version: d.scripts[0].Version}
+	setup := sdk.SetupService{Version: d.scripts[0].Version}
 	for _, script := range d.scripts {
 		do := func(_ context.Context, run *sdk.Run) error {
 			if script.Phase == d.fails && run.Start.Attempt == 1 {
@@ -91,7 +91,7 @@ func (d *drift) withSDK(ctx context.Context, r *relay.Relay) error {
 		case protocol.Online:
 			setup.Service, setup.Online = script.Name, do
 		case protocol.Setup:
-			setup.App, setup.SetUp = script.Name, do
+			setup.App, setup.Setup = script.Name, do
 		}
 	}
 	return setup.Run(ctx, r)

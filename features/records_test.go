@@ -15,7 +15,7 @@ import (
 // playRecords is a setup service whose scripts work through records.
 func playRecords(phases []string) int {
 	report("setup service")
-	s := sdk.Setup{Service: os.Getenv(relay.EnvService), Version: os.Getenv(relay.EnvVersion)}
+	s := sdk.SetupService{Service: os.Getenv(relay.EnvService), Version: os.Getenv(relay.EnvVersion)}
 	for _, phase := range phases {
 		script := workThrough(s.Service + " " + s.Version + " " + phase)
 		switch protocol.Phase(phase) {
@@ -79,7 +79,7 @@ func backfillOf(o order, released <-chan struct{}) sdk.Backfill[todo] {
 		},
 		Rate: o.Rate, PutAside: true,
 		Before: []sdk.Check{o.check("before")}, After: []sdk.Check{o.check("after")},
-		Throttle: func(context.Context) (string, error) {
+		Throttle: func(context.Context, *sdk.Run) (string, error) {
 			asked++
 			select {
 			case <-released:

@@ -92,7 +92,7 @@ func playService() int {
 // playSetup is a setup service that has scripts for some phases.
 func playSetup(phases []string) int {
 	report("setup service")
-	s := sdk.Setup{Version: os.Getenv(relay.EnvVersion)}
+	s := sdk.SetupService{Version: os.Getenv(relay.EnvVersion)}
 	if s.Service = os.Getenv(relay.EnvService); s.Service == "" {
 		s.App = os.Getenv("GOLIVE_APP")
 	}
@@ -112,9 +112,9 @@ func playSetup(phases []string) int {
 		case "online revert":
 			s.RevertOnline = script
 		case "setup":
-			s.SetUp = script
+			s.Setup = script
 		case "setup revert":
-			s.RevertSetUp = script
+			s.RevertSetup = script
 		}
 	}
 	return sdk.Main(s)
@@ -138,8 +138,8 @@ func obey(script string) sdk.Script {
 				run.Progress(o.Items, max(o.Items, o.Total), o.Note)
 			}
 		})
-		if err == nil && sdk.Paused(ctx) {
-			if err = sdk.AwaitResume(ctx); err == nil {
+		if err == nil && run.Paused() {
+			if err = run.AwaitResume(ctx); err == nil {
 				run.Log.Info("going on")
 			}
 		}
@@ -167,11 +167,11 @@ func tellPauses(ctx context.Context, run *sdk.Run) {
 		case <-ctx.Done():
 			return
 		}
-		if !sdk.Paused(ctx) {
+		if !run.Paused() {
 			continue
 		}
 		run.Log.Info("holding")
-		_ = sdk.AwaitResume(ctx) // that it may go on is told by the script
+		_ = run.AwaitResume(ctx) // that it may go on is told by the script
 	}
 }
 

@@ -30,7 +30,7 @@ func TestScriptThatFailsStopsTheRollout(t *testing.T) {
 			e := newEnvironment(t)
 			e.orchestrate()
 			e.service("todo-search", "0.0.1")
-			e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: c.script})
+			e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: c.script})
 			story := e.awaitStatus(e.deploy(search(protocol.Offline)), rollout.Failed)
 			step, _ := story.Step("todo-search/offline")
 			if step.Error == nil || step.Error.Code != c.code || !strings.Contains(step.Error.Message, c.words) {
@@ -69,7 +69,7 @@ func TestScriptIsCancelledAtItsDeadline(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
 	cancelled := make(chan error, 1)
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, _ *sdk.Run) error {
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, _ *sdk.Run) error {
 		<-ctx.Done()
 		cancelled <- ctx.Err()
 		return ctx.Err()
@@ -191,7 +191,7 @@ func TestStartByHandIsNobodysBusiness(t *testing.T) {
 	e := newEnvironment(t)
 	runs := make(chan string, 10)
 	goOn := make(chan struct{})
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, run *sdk.Run) error {
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, run *sdk.Run) error {
 		runs <- run.Start.Rollout
 		if run.Start.Rollout != "" {
 			select {
@@ -249,7 +249,7 @@ func TestSignsOfLifeAreShown(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
 	goOn := make(chan struct{})
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, run *sdk.Run) error {
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, run *sdk.Run) error {
 		run.Progress(512, 1204, "indexing")
 		select {
 		case <-goOn:

@@ -285,12 +285,12 @@ func giveNoAnswer(context.Context, *nats.Conn, *nats.Msg) error { return nil }
 // listenSDK runs a setup service of our SDK for every release, all in one process with one
 // connection, and returns once each of them listens.
 func listenSDK(ctx context.Context, r *relay.Relay, releases [][]rollout.Release, script sdk.Script) (wait func() error) {
-	var setups []sdk.Setup
+	var setups []sdk.SetupService
 	var listening sync.WaitGroup
 	for _, app := range releases {
 		for _, release := range app {
 			listening.Add(len(scriptsOf(release)))
-			setups = append(setups, sdk.Setup{
+			setups = append(setups, sdk.SetupService{
 				Service: release.Services[0].Name, Version: release.Services[0].Version, Offline: script, Online: script,
 			})
 		}

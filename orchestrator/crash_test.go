@@ -87,8 +87,8 @@ func TestThreeOrchestratorsShareTwentyRollouts(t *testing.T) {
 	for i := range apps {
 		service, app := fmt.Sprintf("service-%d", i), fmt.Sprintf("app-%d", i)
 		e.service(service, "1.0.0")
-		e.setup(sdk.Setup{Service: service, Version: "1.0.0", Offline: ran.script, Online: ran.script})
-		e.setup(sdk.Setup{App: app, Version: "1.0.0", SetUp: ran.script})
+		e.setup(sdk.SetupService{Service: service, Version: "1.0.0", Offline: ran.script, Online: ran.script})
+		e.setup(sdk.SetupService{App: app, Version: "1.0.0", Setup: ran.script})
 		releases = append(releases, rollout.Release{App: app, Version: "1.0.0", Strategy: rollout.Parallel, Setup: true, Services: []rollout.Service{
 			{Name: service, Version: "1.0.0", Migrations: []protocol.Phase{protocol.Offline, protocol.Online}, Instances: 1},
 		}})
@@ -122,7 +122,7 @@ func (e *environment) dyingWorker(service string) (begun <-chan struct{}, die fu
 	e.t.Helper()
 	started := make(chan struct{}, 1)
 	r := e.connect()
-	s := sdk.Setup{Service: service, Version: "0.0.1", Offline: func(ctx context.Context, _ *sdk.Run) error {
+	s := sdk.SetupService{Service: service, Version: "0.0.1", Offline: func(ctx context.Context, _ *sdk.Run) error {
 		started <- struct{}{}
 		<-ctx.Done()
 		return ctx.Err()
@@ -161,7 +161,7 @@ func TestDeadWorkerIsNoticed(t *testing.T) {
 	if n := len(e.show(id).Events); n != 2 {
 		t.Errorf("the journal holds %d events, want 2: one orchestrator's finding is enough", n)
 	}
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: nothing})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: nothing})
 	e.running(id, "todo-search/traffic", 1)
 }
 
@@ -293,7 +293,7 @@ func TestServerRestartsUnderTheOrchestrator(t *testing.T) {
 	s.stop(t)
 	s.start(t)
 	e.service("todo-search", "0.0.2")
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.2", Offline: nothing})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.2", Offline: nothing})
 	e.awaitStatus(id, rollout.Completed)
 	older := newID(t)
 	_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: older, Release: two(), By: "test", AllowOlder: true})

@@ -40,8 +40,8 @@ func TestSecondRolloutOfAVersionRunsNothing(t *testing.T) {
 	e.orchestrate()
 	e.service("todo-search", "0.0.1")
 	ran := newTally()
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Before: ran.script, Offline: ran.script, Online: ran.script})
-	e.setup(sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: ran.script})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Before: ran.script, Offline: ran.script, Online: ran.script})
+	e.setup(sdk.SetupService{App: "todo-app", Version: "0.0.2", Setup: ran.script})
 	release := search(protocol.Before, protocol.Offline, protocol.Online)
 	release.Setup = true
 	first := e.deploy(release)
@@ -129,9 +129,9 @@ func TestDeployTakesTheFailedRolloutsPlace(t *testing.T) {
 	e.service("todos", "1.0.0")
 	e.service("todo-search", "0.0.1")
 	ran := newTally()
-	e.setup(sdk.Setup{Service: "todos", Version: "1.0.0", Before: ran.script, Offline: ran.script, Online: ran.script})
+	e.setup(sdk.SetupService{Service: "todos", Version: "1.0.0", Before: ran.script, Offline: ran.script, Online: ran.script})
 	var mended atomic.Bool
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: func(ctx context.Context, run *sdk.Run) error {
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: func(ctx context.Context, run *sdk.Run) error {
 		if !mended.Load() {
 			return errors.New("no index")
 		}
@@ -175,7 +175,7 @@ func TestRefusedDeployLeavesTheFailedRolloutAlone(t *testing.T) {
 	e.orchestrate()
 	other := rollout.Release{App: "shop", Version: "1.0.0", Strategy: rollout.Parallel, Services: []rollout.Service{{Name: "cart", Version: "1.0.0"}}}
 	e.awaitStatus(e.deploy(other), rollout.Completed)
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: func(context.Context, *sdk.Run) error { return errors.New("no") }})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: func(context.Context, *sdk.Run) error { return errors.New("no") }})
 	id := e.deploy(search(protocol.Offline))
 	e.awaitStatus(id, rollout.Failed)
 	release := search()
@@ -228,8 +228,8 @@ func TestAppsWithNamesAlikeGoSideBySide(t *testing.T) {
 		runs = append(runs, ran)
 		s := r.Services[0]
 		e.service(s.Name, s.Version)
-		e.setup(sdk.Setup{Service: s.Name, Version: s.Version, Before: ran.script, Offline: ran.script, Online: ran.script})
-		e.setup(sdk.Setup{App: r.App, Version: r.Version, SetUp: ran.script})
+		e.setup(sdk.SetupService{Service: s.Name, Version: s.Version, Before: ran.script, Offline: ran.script, Online: ran.script})
+		e.setup(sdk.SetupService{App: r.App, Version: r.Version, Setup: ran.script})
 		ids = append(ids, e.deploy(r))
 	}
 	for i, id := range ids {
@@ -254,7 +254,7 @@ func TestReplaceEndsARolloutUnderWay(t *testing.T) {
 	e.orchestrate()
 	e.service("todo-search", "0.0.1")
 	began, cancelled := make(chan struct{}, 1), make(chan struct{}, 1)
-	stop := e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, _ *sdk.Run) error {
+	stop := e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: func(ctx context.Context, _ *sdk.Run) error {
 		began <- struct{}{}
 		<-ctx.Done()
 		cancelled <- struct{}{}

@@ -206,7 +206,7 @@ func (w *workplace) fill(ctx context.Context) error {
 		BatchSize: fillBatch, InFlight: fillInFlight, Rate: w.Fill.Rate, Retries: 200, Backoff: 50 * time.Millisecond,
 	}
 	fmt.Println("ready")
-	return sdk.Setup{Service: "sink", Version: "1.0.0", Offline: backfill.Run}.Run(ctx, w.relay)
+	return sdk.SetupService{Service: "sink", Version: "1.0.0", Offline: backfill.Run}.Run(ctx, w.relay)
 }
 
 // killEvery is how long it takes on average from one death to the next.

@@ -19,7 +19,7 @@ import (
 // version is a release of todo-app with one service of the same version, without instances.
 func (e *environment) version(v string, offline sdk.Script) rollout.Release {
 	e.t.Helper()
-	e.setup(sdk.Setup{Service: "todo-search", Version: v, Offline: offline, RevertOffline: nothing})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: v, Offline: offline, RevertOffline: nothing})
 	return rollout.Release{App: "todo-app", Version: v, Strategy: rollout.Parallel, Services: []rollout.Service{
 		{Name: "todo-search", Version: v, Migrations: []protocol.Phase{protocol.Offline}},
 	}}

@@ -275,21 +275,22 @@ func (w *workplace) obey(ctx context.Context, orders <-chan order, serve func(co
 
 func (w *workplace) serveSetup(ctx context.Context, o order) error {
 	run := func(ctx context.Context, run *sdk.Run) error {
-		return w.script(ctx, run.Start, func(number int64) { run.Progress(number, 0, "") }, func(ctx context.Context) (int64, error) { return w.deal(ctx, run) })
+		return w.script(ctx, run.Start, run.AwaitResume, func(number int64) { run.Progress(number, 0, "") }, func(ctx context.Context) (int64, error) { return w.deal(ctx, run) })
 	}
-	s := sdk.Setup{
+	s := sdk.SetupService{
 		Service: o.Name, Version: o.Version, Before: run, Offline: run, Online: run,
 		RevertBefore: run, RevertOffline: run, RevertOnline: run,
 	}
 	if o.App {
-		s = sdk.Setup{App: o.Name, Version: o.Version, SetUp: run, RevertSetUp: run}
+		s = sdk.SetupService{App: o.Name, Version: o.Version, Setup: run, RevertSetup: run}
 	}
 	return s.Run(ctx, w.relay)
 }
 
 // script does what scripts do, and writes it down: most are soon done, some take a while,
-// some fail, and some put records aside, of which deal gives the number.
-func (w *workplace) script(ctx context.Context, s protocol.StartMessage, tell func(number int64), deal func(context.Context) (int64, error)) error {
+// some fail, and some put records aside, of which deal gives the number. resume waits until
+// the script is no longer paused.
+func (w *workplace) script(ctx context.Context, s protocol.StartMessage, resume func(context.Context) error, tell func(number int64), deal func(context.Context) (int64, error)) error {
 	d := deed{Rollout: s.Rollout, Step: s.Step, Attempt: s.Attempt, Revert: s.Revert, Records: s.FailedRecords, Bare: w.Kind == aBare}
 	d.What = began
 	if err := w.note(d); err != nil {
@@ -306,7 +307,7 @@ func (w *workplace) script(ctx context.Context, s protocol.StartMessage, tell fu
 	var err error
 	select {
 	case <-work.C:
-		err = sdk.AwaitResume(ctx)
+		err = resume(ctx)
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -355,7 +356,7 @@ func (w *workplace) reply(ctx context.Context, m *nats.Msg) {
 	var number int64
 	aside := leave(s)
 	answer := map[string]any{"done": true, "putAside": aside}
-	if err := w.script(ctx, s, func(n int64) { number = n }, func(context.Context) (int64, error) { return aside, nil }); err != nil {
+	if err := w.script(ctx, s, context.Context.Err, func(n int64) { number = n }, func(context.Context) (int64, error) { return aside, nil }); err != nil {
 		answer = map[string]any{"error": map[string]string{"code": "bare", "message": err.Error()}}
 	}
 	answer["items"] = number

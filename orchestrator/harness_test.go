@@ -124,7 +124,7 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 }
 
 // setup runs a setup service.
-func (e *environment) setup(s sdk.Setup) (stop func()) {
+func (e *environment) setup(s sdk.SetupService) (stop func()) {
 	e.t.Helper()
 	r := e.connect()
 	return e.run("setup service", func(ctx context.Context) error { return s.Run(ctx, r) })

@@ -42,8 +42,8 @@ const (
 	DefaultResend    = 2 * time.Second
 )
 
-// claimsMaxAge is how long setup services remember what they have run: longer than
-// any rollout stays open.
+// claimsMaxAge is how long it is known which attempts setup services have begun: longer
+// than any rollout stays open.
 const claimsMaxAge = 90 * 24 * time.Hour
 
 // Config says what an orchestrator works with.

@@ -13,7 +13,7 @@ func TestRolloutCompletes(t *testing.T) {
 	e.orchestrate()
 	heard := e.observe(appSetUp, offlineDone)
 	e.service("todo-search", "0.0.1")
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: nothing, Online: nothing})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: nothing, Online: nothing})
 	id := e.deploy(search(protocol.Offline, protocol.Online))
 	story := e.awaitStatus(id, rollout.Completed)
 	want := "todo-search/offline done\ntodo-search/traffic done\ntodo-search/online done\n"
@@ -36,7 +36,7 @@ func TestAppWithoutServicesCompletesItsSetup(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
 	heard := e.observe(appSetUp)
-	e.setup(sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: nothing})
+	e.setup(sdk.SetupService{App: "todo-app", Version: "0.0.2", Setup: nothing})
 	id := e.deploy(rollout.Release{App: "todo-app", Version: "0.0.2", Strategy: rollout.Parallel, Setup: true})
 	e.awaitStatus(id, rollout.Completed)
 	heard.await(appSetUp, fact)

@@ -26,7 +26,7 @@ func TestARolloutGoesOnPhaseByPhase(t *testing.T) {
 	stop := e.orchestrate()
 	e.service("todo-search", "0.0.1")
 	ran := newTally()
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Before: ran.script, Offline: ran.script, Online: ran.script})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Before: ran.script, Offline: ran.script, Online: ran.script})
 	release := search(protocol.Before, protocol.Offline, protocol.Online)
 	release.Digest = "d1"
 

@@ -90,8 +90,8 @@ func TestPlanTellsWhatADeployWouldDo(t *testing.T) {
 	}
 
 	e.service("todo-search", "0.0.1")
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Before: nothing, Offline: nothing, Online: nothing})
-	e.setup(sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: nothing})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Before: nothing, Offline: nothing, Online: nothing})
+	e.setup(sdk.SetupService{App: "todo-app", Version: "0.0.2", Setup: nothing})
 	e.until("nothing is in the way", func() bool { return len(e.plan(release).Problems) == 0 })
 	if again := e.plan(release); again.ID != p.ID {
 		t.Errorf("the programs have come, and the plan is %s, not %s", again.ID, p.ID)
@@ -189,7 +189,7 @@ func TestDeployIsHeldToItsPlan(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
 	e.service("todo-search", "0.0.1")
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: nothing})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: nothing})
 	release := search(protocol.Offline)
 	before := e.plan(release)
 	for _, plan := range []string{"x", before.ID[:11], before.ID + "0", strings.ToUpper(before.ID)} {
@@ -241,7 +241,7 @@ func TestPlanReckonsWithAFailedRollout(t *testing.T) {
 			e.serving("1.0.0")
 			e.service("todo-search", "2.0.0")
 			fails := func(context.Context, *sdk.Run) error { return sdk.Permanent(errors.New("no room")) }
-			setup := sdk.Setup{Service: "todo-search", Version: "2.0.0", Before: nothing}
+			setup := sdk.SetupService{Service: "todo-search", Version: "2.0.0", Before: nothing}
 			last := "todo-search/" + string(phases[1])
 			if phases[1] == protocol.Offline {
 				setup.Offline = fails

@@ -75,7 +75,7 @@ func TestNewVersionGetsNoTrafficBeforeItsOfflineScript(t *testing.T) {
 			e.service("todo-search", "0.0.2")
 			e.service("todo-search", "0.0.2")
 			goOn := make(chan struct{})
-			e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.2", Offline: func(ctx context.Context, _ *sdk.Run) error {
+			e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.2", Offline: func(ctx context.Context, _ *sdk.Run) error {
 				select {
 				case <-goOn:
 				case <-ctx.Done():
@@ -124,9 +124,9 @@ func (e *environment) serveTwo(script sdk.Script) {
 	e.t.Helper()
 	for name, version := range map[string]string{"todos": "2.0.0", "todo-search": "0.0.1"} {
 		e.service(name, version)
-		e.setup(sdk.Setup{Service: name, Version: version, Before: script, Offline: script, Online: script})
+		e.setup(sdk.SetupService{Service: name, Version: version, Before: script, Offline: script, Online: script})
 	}
-	e.setup(sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: script})
+	e.setup(sdk.SetupService{App: "todo-app", Version: "0.0.2", Setup: script})
 }
 
 func TestPhasesComeInTheirOrder(t *testing.T) {

@@ -22,7 +22,7 @@ func TestOldRolloutsAreDroppedFromTheJournal(t *testing.T) {
 	var all []string
 	for _, version := range []string{"1.0.0", "2.0.0", "3.0.0"} {
 		e.service("todo-search", version)
-		e.setup(sdk.Setup{Service: "todo-search", Version: version, Online: ran.script})
+		e.setup(sdk.SetupService{Service: "todo-search", Version: version, Online: ran.script})
 		id := e.deploy(appOf(version, protocol.Online))
 		e.awaitStatus(id, rollout.Completed)
 		e.putAside(e.failedRecords(), id, "todo-search/online", "one", 1)

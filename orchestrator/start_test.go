@@ -138,7 +138,7 @@ func TestWatchersAreNoSetupServices(t *testing.T) {
 	id := e.deploy(search(protocol.Offline))
 	e.waiting(id, "todo-search/offline", offlineStart)
 	e.until("the watcher has seen the start a few times", func() bool { return len(watcher.heard(offlineStart)) >= 3 })
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: nothing})
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: nothing})
 	e.awaitStatus(id, rollout.Completed)
 	for _, m := range watcher.heard(offlineStart) {
 		if len(ids([]*nats.Msg{m, watcher.heard(offlineStart)[0]})) != 1 || m.Header.Get(protocol.HeaderAttempt) != "1" {
@@ -151,7 +151,7 @@ func TestSetupServiceMayComeFirstOrLast(t *testing.T) {
 	for name, last := range map[string]bool{"before the orchestrator": false, "after the start": true} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnvironment(t)
-			s := sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: nothing, Online: nothing}
+			s := sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: nothing, Online: nothing}
 			if !last {
 				e.setup(s)
 			}

@@ -197,7 +197,7 @@ func TestDowntimeIsAsTheCallerSawIt(t *testing.T) {
 	e.serving("1.0.0")
 	e.service("todo-search", "2.0.0")
 	took := make(chan struct{})
-	e.setup(sdk.Setup{Service: "todo-search", Version: "2.0.0", Offline: func(ctx context.Context, run *sdk.Run) error {
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "2.0.0", Offline: func(ctx context.Context, run *sdk.Run) error {
 		<-took
 		return ctx.Err()
 	}})

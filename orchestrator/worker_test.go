@@ -56,7 +56,7 @@ func TestAttemptOfAWorkerThatLeftGoesOnWhenAnotherComes(t *testing.T) {
 	died := time.Now()
 	die()
 	again := make(chan struct{}, 1)
-	e.setup(sdk.Setup{Service: "todo-search", Version: "0.0.1", Offline: func(context.Context, *sdk.Run) error {
+	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Offline: func(context.Context, *sdk.Run) error {
 		again <- struct{}{}
 		return nil
 	}})

@@ -20,7 +20,7 @@ const EnvSupervised = "GOLIVE_SUPERVISED"
 // Main runs s as a whole program: it connects as the environment says
 // ([FromEnvironment]), serves until SIGINT, SIGTERM or the end of a supervising
 // parent, and returns the exit code for os.Exit. An empty s.Version is taken from
-// GOLIVE_VERSION. Logs go to stderr.
+// GOLIVE_VERSION; with another one than that, it refuses to serve. Logs go to stderr.
 func Main(s Service) int {
 	return MainWith(func(context.Context, *Relay) (Service, error) { return s, nil })
 }
@@ -50,8 +50,10 @@ func serveMain(ctx context.Context, log *zap.Logger, prepare func(context.Contex
 	if err != nil {
 		return err
 	}
-	if s.Version == "" {
-		s.Version = os.Getenv(EnvVersion)
+	if told := os.Getenv(EnvVersion); s.Version == "" {
+		s.Version = told
+	} else if told != "" && told != s.Version {
+		return fmt.Errorf("service %s: its Version is %s, but %s is %s: let them be the same, or leave Version empty", s.Name, s.Version, EnvVersion, told)
 	}
 	return r.Serve(ctx, s)
 }

@@ -27,6 +27,8 @@ func play(role string) int {
 		return relay.Main(streams("", untilCut))
 	case "no service":
 		return relay.Main(relay.Service{Name: "todos", Version: "0.0.1"})
+	case "another version":
+		return relay.Main(says("todos", "0.0.2", "from a process"))
 	case "not prepared":
 		return relay.MainWith(func(context.Context, *relay.Relay) (relay.Service, error) {
 			return relay.Service{}, fmt.Errorf("open the database: it is locked")
@@ -104,8 +106,9 @@ func TestAProgramServesUntilItIsStopped(t *testing.T) {
 func TestAProgramTellsWhyItCannotServe(t *testing.T) {
 	bus := relaytest.Start(t)
 	for role, why := range map[string]string{
-		"no service":   "error: service todos 0.0.1: Handlers is empty: give a handler for each message\n",
-		"not prepared": "error: open the database: it is locked\n",
+		"no service":      "error: service todos 0.0.1: Handlers is empty: give a handler for each message\n",
+		"another version": "error: service todos: its Version is 0.0.2, but GOLIVE_VERSION is 0.0.1: let them be the same, or leave Version empty\n",
+		"not prepared":    "error: open the database: it is locked\n",
 	} {
 		p := run(t, bus, role, false)
 		p.mustEndWith(t, 1)

@@ -39,51 +39,59 @@ func (a *attempt) address(h nats.Header, id uuid.UUID) {
 	}
 }
 
-// answer sends the answer until an orchestrator has acknowledged it, or ctx ends; it is
-// then found in the claim by the next instance.
-func (a *attempt) answer(ctx context.Context, answer *protocol.Answer) {
+// answer sends the answer until an orchestrator has acknowledged it, or ctx ends; if it is
+// remembered, the next instance finds it in the claim. It reports whether the answer was
+// accepted, and calls missed as soon as it was not.
+func (a *attempt) answer(ctx context.Context, answer *protocol.Answer, missed func()) (taken bool) {
 	m := a.message(answer)
+	m.Reply = a.worker.nc.NewInbox()
+	replies := make(chan *nats.Msg, maxReplies)
+	sub, err := a.worker.nc.ChanSubscribe(m.Reply, replies)
+	if err != nil { // the connection is closed
+		a.worker.log.Warn("answer not sent", zap.String("message", m.Subject), zap.Error(err))
+		missed()
+		return false
+	}
+	defer func() { _ = sub.Unsubscribe() }()
 	for told := false; ; told = true {
-		accepted, err := a.ask(ctx, m)
+		accepted, err := a.ask(ctx, m, replies)
+		if err == nil && *accepted.Accepted {
+			return true
+		}
+		missed()
 		if err == nil {
-			if !*accepted.Accepted {
-				a.worker.log.Warn("answer refused", zap.String("message", m.Subject), zap.String("reason", accepted.Reason))
-			}
-			return
+			a.worker.log.Warn("answer refused", zap.String("message", m.Subject), zap.String("reason", accepted.Reason))
+			return false
 		}
 		if !told {
 			a.worker.log.Warn("answer not acknowledged, sending it until it is", zap.String("message", m.Subject), zap.Error(err))
 		}
 		if !pause(ctx, retryPause) {
-			return
+			return false
 		}
 	}
 }
 
 // ask sends the answer once; only an orchestrator's reply counts as acknowledged (a
-// stream that captures the subject replies too).
-func (a *attempt) ask(ctx context.Context, m *nats.Msg) (protocol.Accepted, error) {
+// stream that captures the subject replies too). A late one to an earlier time counts too.
+func (a *attempt) ask(ctx context.Context, m *nats.Msg, replies <-chan *nats.Msg) (protocol.Accepted, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	inbox := a.worker.nc.NewInbox()
-	sub, err := a.worker.nc.SubscribeSync(inbox)
-	if err != nil {
-		return protocol.Accepted{}, err
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	request := *m
-	request.Reply = inbox
-	if err := a.worker.nc.PublishMsg(&request); err != nil {
+	if err := a.worker.nc.PublishMsg(m); err != nil {
 		return protocol.Accepted{}, err
 	}
 	for {
-		reply, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return protocol.Accepted{}, err
-		}
-		var accepted protocol.Accepted
-		if json.Unmarshal(reply.Data, &accepted) == nil && accepted.Accepted != nil {
-			return accepted, nil
+		select {
+		case reply := <-replies:
+			var accepted protocol.Accepted
+			if json.Unmarshal(reply.Data, &accepted) == nil && accepted.Accepted != nil {
+				return accepted, nil
+			}
+			if len(reply.Data) == 0 && reply.Header.Get(protocol.HeaderStatus) == "503" {
+				return protocol.Accepted{}, nats.ErrNoResponders
+			}
+		case <-ctx.Done():
+			return protocol.Accepted{}, ctx.Err()
 		}
 	}
 }
@@ -119,7 +127,7 @@ func (a *attempt) newRun(clock *clock) *Run {
 		Start: a.start,
 		Log:   a.logger(),
 		relay: a.worker.relay, routes: newRoutes(a.worker.nc), checkpoints: newCheckpoints(a),
-		pace: clock.pace, js: a.worker.claims.js, sharing: a.sharing(),
+		pace: clock.pace, clock: clock, js: a.worker.claims.js, sharing: a.sharing(),
 		pulse: func(p protocol.ProgressMessage) {
 			p.Rollout, p.Attempt = a.start.Rollout, a.start.Attempt
 			m := nats.NewMsg(a.job.script.Subject(protocol.Progress))

@@ -54,7 +54,7 @@ func (s *stage) mustHaveEnded(heard *answers) {
 		Rollout: newID(), Step: "clock/online", Attempt: 1, App: "todo-app", AppVersion: "0.0.2",
 		Service: "clock", Version: "0.0.1", Phase: protocol.Online, HeartbeatSeconds: 1,
 	}
-	it := s.run(sdk.Setup{Service: "clock", Version: "0.0.1", Online: func(ctx context.Context, _ *sdk.Run) error {
+	it := s.run(sdk.SetupService{Service: "clock", Version: "0.0.1", Online: func(ctx context.Context, _ *sdk.Run) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}})
@@ -392,7 +392,7 @@ func TestAStartByHandIsRunEachTime(t *testing.T) {
 	s := newStage(t)
 	starts := make(chan protocol.StartMessage, 10)
 	failure := make(chan error, 10)
-	s.run(sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: func(_ context.Context, run *sdk.Run) error {
+	s.run(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: func(_ context.Context, run *sdk.Run) error {
 		starts <- run.Start
 		return <-failure
 	}})
@@ -423,7 +423,7 @@ func TestAStartByHandIsRunEachTime(t *testing.T) {
 func TestAnAppIsStartedByHand(t *testing.T) {
 	s := newStage(t)
 	starts := make(chan protocol.StartMessage, 10)
-	s.run(sdk.Setup{App: "todo-app", Version: "0.0.2", RevertSetUp: func(_ context.Context, run *sdk.Run) error {
+	s.run(sdk.SetupService{App: "todo-app", Version: "0.0.2", RevertSetup: func(_ context.Context, run *sdk.Run) error {
 		starts <- run.Start
 		return nil
 	}})
@@ -491,7 +491,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	t.Run("running", func(t *testing.T) {
 		s := newStage(t)
 		begun, wind := make(chan int, 1), make(chan struct{})
-		it := s.run(sdk.Setup{Service: "todo-search", Version: "0.0.1", Before: nothing, Online: untilCancelled(begun, wind)})
+		it := s.run(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Before: nothing, Online: untilCancelled(begun, wind)})
 		heard := s.accept(start(protocol.Before, 1))
 		s.send(start(protocol.Before, 1))
 		heard.mustBeDone()
@@ -517,4 +517,26 @@ func TestTheRepliesOfAStreamAreNoAcknowledgement(t *testing.T) {
 	heard := s.accept(m)
 	heard.mustBeDone()
 	s.mustHaveEnded(heard)
+}
+
+// A rollout of an app whose manifest names no setup script tells all the same that it is
+// setting up. That starts nothing.
+func TestWhatOnlyTellsThatTheAppIsSettingUpStartsNothing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var runs atomic.Int64
+	s.run(setup(func(context.Context, *sdk.Run) error { runs.Add(1); return nil }))
+	m := start(protocol.Online, 1)
+	heard := s.accept(m)
+	data, err := json.Marshal(m)
+	must(t, err)
+	told := nats.NewMsg(m.Script().Subject(protocol.Start))
+	told.Data = data
+	told.Header.Set(protocol.HeaderSequence, "7")
+	must(t, s.nc.PublishMsg(told))
+	s.send(m) // comes after it
+	heard.mustBeDone()
+	if n := runs.Load(); n != 1 {
+		t.Errorf("%d runs, want one", n)
+	}
 }

@@ -60,8 +60,8 @@ func (a *attempt) check() error {
 	return nil
 }
 
-// do claims, runs, remembers and answers, with signs of life from the first moment to
-// the acknowledged answer.
+// do claims, runs and answers, with signs of life from the first moment to the
+// acknowledged answer.
 func (a *attempt) do(ctx context.Context) {
 	script := a.worker.enter(ctx, a) // a cancel ends it, and nothing else
 	if script == nil {
@@ -77,37 +77,68 @@ func (a *attempt) do(ctx context.Context) {
 	lasting, release := outlive(ctx, stopGrace)
 	defer release()
 
-	answer, err := a.outcome(ctx, lasting, script, run)
-	if err != nil {
+	answer, claim, err := a.outcome(ctx, script, run)
+	switch {
+	case err != nil:
 		a.worker.log.Info("not run here", zap.String("step", a.start.Step), zap.Int("attempt", a.start.Attempt), zap.Error(err))
-		return
+	case claim == 0:
+		a.answer(lasting, answer, func() {})
+	default:
+		a.answerAtFirst(lasting, answer, claim)
 	}
-	a.answer(lasting, answer)
 }
 
 // outcome is the answer of the attempt: the one that is remembered, or that of running
-// it now. An error means that it is not for us to answer.
-func (a *attempt) outcome(ctx, lasting, script context.Context, run *Run) (*protocol.Answer, error) {
+// it now. Claim is the revision of the claim when it was run now, so that nobody else
+// knows the answer, and else 0. An error means that it is not for us to answer.
+func (a *attempt) outcome(ctx, script context.Context, run *Run) (answer *protocol.Answer, claim uint64, err error) {
 	if answer, begun := a.worker.recall(a.key); answer != nil {
-		return answer, nil
+		return answer, 0, nil
 	} else if begun {
-		return nil, errBegun
+		return nil, 0, errBegun
 	}
-	revision, answer, err := a.claim(ctx)
+	claim, answer, err = a.claim(ctx)
 	if err != nil || answer != nil {
-		return answer, err
+		return answer, 0, err
 	}
 	a.worker.keep(a.key, nil)
 	answer = a.runScript(script, run)
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("told to stop before it had finished: %w", ctx.Err())
+		return nil, 0, fmt.Errorf("told to stop before it had finished: %w", ctx.Err())
 	}
 	a.worker.keep(a.key, answer)
 	if told, changes := run.told(); changes > 0 {
 		run.pulse(told) // the last word on progress comes before the answer
 	}
-	a.remember(lasting, revision, *answer)
-	return answer, nil
+	return answer, claim, nil
+}
+
+// answerAtFirst sends the answer of a script that has just returned. It is remembered too,
+// in the claim, when no orchestrator accepts it within rememberAfter: what an orchestrator
+// has accepted is durable, and needs no second place.
+//
+// When the process dies, the answer is lost if no orchestrator has taken it and it is not
+// remembered yet. That is a time of rememberAfter and one write at most, less when nobody
+// listens. The claim is there without an answer, so no other instance runs this attempt: the
+// orchestrator takes the worker for dead, and the next attempt runs the script again. The
+// same happens when the process dies just before the end of the script, so a script that
+// bears the one bears the other.
+func (a *attempt) answerAtFirst(ctx context.Context, answer *protocol.Answer, claim uint64) {
+	wanted, accepted := context.WithCancelCause(ctx)
+	defer accepted(nil)
+	waiting, remember := context.WithTimeout(wanted, a.worker.rememberAfter)
+	defer remember()
+	var remembering sync.WaitGroup
+	remembering.Go(func() {
+		<-waiting.Done()
+		if wanted.Err() == nil {
+			a.remember(wanted, claim, *answer)
+		}
+	})
+	if a.answer(ctx, answer, remember) {
+		accepted(errAccepted)
+	}
+	remembering.Wait()
 }
 
 // claim repeats until the bus answers.
@@ -126,15 +157,15 @@ func (a *attempt) claim(ctx context.Context) (revision uint64, answer *protocol.
 	return revision, answer, err
 }
 
-// remember repeats until the answer is durable. An orchestrator that has taken the
-// worker for dead refuses the answer later, so there is no harm in insisting.
-func (a *attempt) remember(ctx context.Context, revision uint64, answer protocol.Answer) {
+// remember repeats until the answer is durable, or accepted by an orchestrator. One that has
+// taken the worker for dead refuses the answer later, so there is no harm in insisting.
+func (a *attempt) remember(ctx context.Context, claim uint64, answer protocol.Answer) {
 	ctx, cancel := context.WithTimeout(ctx, rememberTimeout)
 	defer cancel()
 	err := a.untilDone(ctx, "remember the answer", func(ctx context.Context) error {
-		return a.worker.claims.finish(ctx, a.key, revision, answer)
+		return a.worker.claims.finish(ctx, a.key, claim, answer)
 	})
-	if err != nil {
+	if err != nil && context.Cause(ctx) != errAccepted {
 		a.worker.log.Warn("answer not remembered, only this process knows it", zap.String("step", a.start.Step), zap.Error(err))
 	}
 }
@@ -182,7 +213,7 @@ func outlive(ctx context.Context, d time.Duration) (context.Context, context.Can
 // runScript runs the author's function, unless its time is over before it begins; what
 // went wrong stands in the answer. One that is paused by then begins with the resume.
 func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
-	err := AwaitResume(ctx)
+	err := awaitResume(ctx)
 	if err == nil {
 		err = guard(ctx, a.job.do, run)
 	} else {

@@ -85,7 +85,7 @@ type Backfill[T any] struct {
 	// instance that runs the script. A reason, such as "replica lag 12 s", holds the work
 	// until it is empty, and is shown; so does an error, such as that there is no answer when
 	// ctx ends, 10 s later. One that is [Permanent], and a panic, ends the script.
-	Throttle func(ctx context.Context) (reason string, err error)
+	Throttle func(ctx context.Context, run *Run) (reason string, err error)
 
 	// Before is run until it has held once, in the first attempt or a later one; After, when
 	// all is dealt with. The first check that does not hold fails the script.
@@ -168,7 +168,7 @@ type plan struct {
 	retry      retry
 	putAside   bool
 	most       int64 // records put aside
-	throttle   func(context.Context) (string, error)
+	throttle   func(context.Context, *Run) (string, error)
 	before     []Check
 	after      []Check
 	partitions func(context.Context, *Run) ([]string, error)

@@ -96,9 +96,9 @@ func (t *target) ids(tt *testing.T) map[int]string {
 // attempt runs a script as an attempt of a step, and gives the answer.
 func (s *stage) attempt(m protocol.StartMessage, do sdk.Script) heard {
 	s.t.Helper()
-	it := sdk.Setup{Service: m.Service, Version: m.Version, Online: do}
+	it := sdk.SetupService{Service: m.Service, Version: m.Version, Online: do}
 	if m.Revert {
-		it = sdk.Setup{Service: m.Service, Version: m.Version, RevertOnline: do}
+		it = sdk.SetupService{Service: m.Service, Version: m.Version, RevertOnline: do}
 	}
 	running := s.run(it)
 	defer running.stop()
@@ -106,6 +106,53 @@ func (s *stage) attempt(m protocol.StartMessage, do sdk.Script) heard {
 	defer answers.stop()
 	s.send(m)
 	return answers.next()
+}
+
+// A partition that the source no longer has is left alone, and one that it has again goes on
+// where it was.
+func TestAPartitionThatTheSourceNoLongerHas(t *testing.T) {
+	const n, parts = 1000, 4
+	s, to := newStage(t), newTarget()
+	whole, has, down := parted(n, parts), parts, true
+	var read sync.Map // the partitions that were read from
+	b := sdk.Backfill[int]{BatchSize: 50, InFlight: 1, Retries: -1, Source: sdk.Source[int]{
+		Partitions: func(ctx context.Context, run *sdk.Run) ([]string, error) {
+			names, err := whole.Partitions(ctx, run)
+			return names[parts-has:], err
+		},
+		Records: func(ctx context.Context, run *sdk.Run, partition, after string) iter.Seq2[sdk.Record[int], error] {
+			read.Store(partition, true)
+			return whole.Records(ctx, run, partition, after)
+		},
+	}}
+	b.Batch = func(ctx context.Context, run *sdk.Run, batch sdk.Batch[int]) error {
+		if down && to.seen() == 50 {
+			return errors.New("the target is down")
+		}
+		return to.take(ctx, run, batch)
+	}
+	b.After = []sdk.Check{{Name: "all is there", Do: func(context.Context, *sdk.Run) error {
+		if to.seen() < n {
+			return errors.New("not all")
+		}
+		return nil
+	}}}
+	m := start(protocol.Online, 1)
+	mustFail(t, s.attempt(m, b.Run), "the target is down") // in the first partition
+
+	has, down = parts-1, false
+	read.Clear()
+	m.Attempt = 2
+	mustFail(t, s.attempt(m, b.Run), "not all")
+	if _, wrong := read.Load("0"); wrong || to.seen() != 50+n*(parts-1)/parts {
+		t.Errorf("the partition was read from: %t, and %d numbers have come", wrong, to.seen())
+	}
+
+	has = parts
+	m.Attempt = 3
+	if h := mustDone(t, s.attempt(m, b.Run)); h.Items != n || to.mustHave(t, n) != 0 {
+		t.Errorf("answered %s, and some came again", h.msg.Data)
+	}
 }
 
 func mustDone(t *testing.T, h heard) heard {

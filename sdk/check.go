@@ -14,7 +14,7 @@ import (
 
 // Check is something that must hold before or after a [Backfill]. While it runs, the progress
 // says so. One that fails with [relay.ErrStreamLost] is run again, as often as the backfill's
-// Retries say; a pause does not hold it up unless it asks for that with [AwaitResume].
+// Retries say; a pause does not hold it up unless it asks for that with [Run.AwaitResume].
 type Check struct {
 	Name string                                    // for people: "counts equal"
 	Do   func(ctx context.Context, run *Run) error // required; an error says what does not hold; ends soon after ctx has
@@ -34,7 +34,7 @@ func CountsEqual(name string, a, b func(ctx context.Context, run *Run) (int64, e
 		if err != nil {
 			return err
 		}
-		if err := AwaitResume(ctx); err != nil {
+		if err := awaitResume(ctx); err != nil {
 			return err
 		}
 		second, err := b(ctx, run)
@@ -124,7 +124,7 @@ func (i *inquiry) begin(ctx context.Context, ids []string) error {
 			return err
 		}
 	}
-	if err := AwaitResume(ctx); err != nil {
+	if err := awaitResume(ctx); err != nil {
 		return err
 	}
 	q := &question{ids: ids, answered: make(chan struct{})}
@@ -176,7 +176,7 @@ func (c *conductor) check(ctx context.Context, all []Check) error {
 
 // checkOne runs a check, and runs it again when it has lost a stream.
 func (c *conductor) checkOne(ctx context.Context, check Check) error {
-	if err := AwaitResume(ctx); err != nil {
+	if err := awaitResume(ctx); err != nil {
 		return err
 	}
 	for tries := 1; ; tries++ {

@@ -24,6 +24,9 @@ var errTaken = errors.New("another instance has claimed the attempt")
 type claims struct {
 	js       jetstream.JetStream
 	instance string
+
+	mu sync.Mutex
+	kv jetstream.KeyValue // the bucket; nil: it has to be opened
 }
 
 func newClaims(nc *nats.Conn, instance string) (*claims, error) {
@@ -34,12 +37,38 @@ func newClaims(nc *nats.Conn, instance string) (*claims, error) {
 	return &claims{js: js, instance: instance}, nil
 }
 
+// bucket is the one of the claims. To open it costs a question to the bus, so it is kept
+// until forget.
+func (c *claims) bucket(ctx context.Context) (jetstream.KeyValue, error) {
+	c.mu.Lock()
+	kv := c.kv
+	c.mu.Unlock()
+	if kv != nil {
+		return kv, nil
+	}
+	kv, err := c.js.KeyValue(ctx, protocol.ClaimsBucket)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", protocol.ClaimsBucket, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kv = kv
+	return kv, nil
+}
+
+// forget has the bucket opened anew: it may be gone, and be made again with other settings.
+func (c *claims) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kv = nil
+}
+
 // take claims an attempt. The revision is of the claim. An attempt that has been
 // answered gives that answer, one that another instance has claimed errTaken.
 func (c *claims) take(ctx context.Context, key string) (uint64, *protocol.Answer, error) {
-	kv, err := c.js.KeyValue(ctx, protocol.ClaimsBucket)
+	kv, err := c.bucket(ctx)
 	if err != nil {
-		return 0, nil, fmt.Errorf("open bucket %s: %w", protocol.ClaimsBucket, err)
+		return 0, nil, err
 	}
 	value, err := json.Marshal(protocol.Claim{Instance: c.instance, At: time.Now().UTC()})
 	if err != nil {
@@ -51,6 +80,7 @@ func (c *claims) take(ctx context.Context, key string) (uint64, *protocol.Answer
 	}
 	entry, readErr := kv.Get(ctx, key)
 	if readErr != nil {
+		c.forget()
 		return 0, nil, errors.Join(err, readErr)
 	}
 	var found protocol.Claim
@@ -68,9 +98,9 @@ func (c *claims) take(ctx context.Context, key string) (uint64, *protocol.Answer
 
 // finish remembers the answer of an attempt that this instance has claimed.
 func (c *claims) finish(ctx context.Context, key string, revision uint64, a protocol.Answer) error {
-	kv, err := c.js.KeyValue(ctx, protocol.ClaimsBucket)
+	kv, err := c.bucket(ctx)
 	if err != nil {
-		return fmt.Errorf("open bucket %s: %w", protocol.ClaimsBucket, err)
+		return err
 	}
 	value, err := json.Marshal(protocol.Claim{Instance: c.instance, At: time.Now().UTC(), Answer: &a})
 	if err != nil {
@@ -81,6 +111,7 @@ func (c *claims) finish(ctx context.Context, key string, revision uint64, a prot
 	}
 	entry, readErr := kv.Get(ctx, key)
 	if readErr != nil {
+		c.forget()
 		return errors.Join(err, readErr)
 	}
 	var found protocol.Claim

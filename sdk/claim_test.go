@@ -2,10 +2,13 @@ package sdk_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -25,11 +28,21 @@ func TestARepeatedStartIsAnsweredFromMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
 			var runs atomic.Int64
+			var taken atomic.Bool // by an orchestrator
 			it := s.run(setup(counting(&runs, failure)))
 			m := start(protocol.Online, 1)
-			heard := s.accept(m)
+			heard := s.reply(m, func(int) string {
+				if taken.Load() {
+					return accepted
+				}
+				return ""
+			})
 			s.send(m)
 			first := heard.next()
+			if remembered := s.awaitAnswerIn(m); string(remembered) != string(first.msg.Data) {
+				t.Errorf("remembered %s, answered %s", remembered, first.msg.Data)
+			}
+			taken.Store(true)
 
 			mustRepeat := func(when string) {
 				t.Helper()
@@ -178,6 +191,28 @@ func TestAStartWaitsForTheBucketOfClaims(t *testing.T) {
 	heard.mustBeDone()
 }
 
+// A bucket that an orchestrator has made again, with other settings perhaps, is used.
+func TestABucketOfClaimsThatIsMadeAgainIsUsed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var runs atomic.Int64
+	it := s.run(setup(counting(&runs, nil)))
+	m := start(protocol.Online, 1)
+	heard := s.accept(m)
+	s.send(m)
+	heard.mustBeDone()
+	must(t, s.deleteClaims())
+	m.Attempt = 2
+	s.send(m)
+	it.awaitLine("claim the attempt: trying again until it works")
+	if n := runs.Load(); n != 1 {
+		t.Errorf("an attempt that is not claimed was run: %d runs", n)
+	}
+	s.makeClaims()
+	heard.mustBeDone()
+	s.awaitClaim(m)
+}
+
 func (s *stage) deleteClaims() error {
 	js, err := s.nc.JetStream()
 	if err != nil {
@@ -190,6 +225,7 @@ func TestAnAnswerThatCannotBeRememberedIsSentAllTheSame(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	var runs atomic.Int64
+	var taken atomic.Bool
 	proceed := make(chan struct{})
 	it := s.run(setup(func(context.Context, *sdk.Run) error {
 		runs.Add(1)
@@ -197,33 +233,138 @@ func TestAnAnswerThatCannotBeRememberedIsSentAllTheSame(t *testing.T) {
 		return nil
 	}))
 	m := start(protocol.Online, 1)
-	heard, beats := s.accept(m), s.listen(m.Script().Subject(protocol.Progress))
+	beats := s.listen(m.Script().Subject(protocol.Progress))
+	heard := s.reply(m, func(int) string {
+		if taken.Load() {
+			return accepted
+		}
+		return ""
+	})
 	s.send(m)
 	receive(t, beats, "a sign of life")
 	s.awaitClaim(m)
 	must(t, s.deleteClaims())
 	close(proceed)
 	it.awaitLine("remember the answer: trying again until it works")
-	s.makeClaims() // anew: nothing is known of the attempt
-	it.stop()      // in place of the minute that it tries
+	taken.Store(true)
+	heard.mustBeDone()
+	heard.mustBeDone()
+	it.stop()
+	for len(it.lines) > 0 {
+		if l := <-it.lines; l.Message == "answer not remembered, only this process knows it" {
+			t.Error("an answer that was accepted is said not to be remembered")
+		}
+	}
 	if n := runs.Load(); n != 1 {
 		t.Errorf("the script was run %d times", n)
 	}
-	heard.mustBeDone()
 }
 
-// awaitClaim waits until the attempt is claimed.
-func (s *stage) awaitClaim(m protocol.StartMessage) {
+// An answer that is accepted at once costs no write: the one to the bucket is the claim.
+func TestAnAnswerThatIsAcceptedIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var runs atomic.Int64
+	it := s.run(setup(counting(&runs, nil)).RememberAfter(time.Hour))
+	m := start(protocol.Online, 1)
+	heard := s.accept(m)
+	s.send(m)
+	heard.mustBeDone()
+	s.sendUntilAnswered(m, heard) // by the same process, once the first start is dealt with
+	it.stop()
+	next := s.run(setup(counting(&runs, nil)))
+	s.sendUntilLogged(m, next, "not run here")
+	if n := writes(t, s.claims()); n != 1 || runs.Load() != 1 {
+		t.Errorf("%d writes to the bucket of claims and %d runs, want one of each", n, runs.Load())
+	}
+}
+
+// Without an orchestrator an answer is remembered soon, and sent until there is one.
+func TestAnAnswerThatNobodyAcceptsIsRemembered(t *testing.T) {
+	for name, silent := range map[string]bool{"nobody listens": false, "nobody replies": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			var runs atomic.Int64
+			ended := make(chan time.Time, 1)
+			s.run(setup(func(context.Context, *sdk.Run) error {
+				runs.Add(1)
+				ended <- time.Now()
+				return nil
+			}))
+			m := start(protocol.Online, 1)
+			var orchestrator *answers
+			if silent {
+				orchestrator = s.reply(m, func(int) string { return "" })
+			}
+			s.send(m)
+			at := receive(t, ended, "the script")
+			s.awaitAnswerIn(m)
+			if late := time.Since(at); late > time.Second {
+				t.Errorf("remembered only after %s", late)
+			}
+			if silent {
+				orchestrator.mustBeDone()
+				orchestrator.stop()
+			}
+			heard := s.accept(m)
+			heard.mustBeDone()
+			s.mustHaveEnded(heard)
+			if n := runs.Load(); n != 1 {
+				t.Errorf("the script was run %d times", n)
+			}
+		})
+	}
+}
+
+// An answer that is refused is durable nowhere else.
+func TestAnAnswerThatIsRefusedIsRemembered(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.run(setup(nothing).RememberAfter(time.Hour))
+	m := start(protocol.Online, 1)
+	heard := s.reply(m, func(int) string { return refused })
+	s.send(m)
+	heard.mustBeDone()
+	s.awaitAnswerIn(m)
+}
+
+// claims is the bucket of claims.
+func (s *stage) claims() jetstream.KeyValue {
 	s.t.Helper()
-	ctx := s.within()
-	kv, err := relay.OpenBucket(ctx, s.nc, relay.Bucket{Name: protocol.ClaimsBucket})
+	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.ClaimsBucket})
 	must(s.t, err)
-	w, err := kv.Watch(ctx, protocol.ClaimKey(m.Rollout, m.Step, m.Attempt, m.Revert))
+	return kv
+}
+
+// awaitClaim waits until the attempt is claimed, and gives the claim.
+func (s *stage) awaitClaim(m protocol.StartMessage) protocol.Claim {
+	s.t.Helper()
+	return s.awaitClaimThat(m, func(protocol.Claim) bool { return true })
+}
+
+// awaitAnswerIn waits until an answer stands in the claim of the attempt, and gives it.
+func (s *stage) awaitAnswerIn(m protocol.StartMessage) []byte {
+	s.t.Helper()
+	found := s.awaitClaimThat(m, func(c protocol.Claim) bool { return c.Answer != nil })
+	data, err := json.Marshal(found.Answer)
+	must(s.t, err)
+	return data
+}
+
+func (s *stage) awaitClaimThat(m protocol.StartMessage, fits func(protocol.Claim) bool) (found protocol.Claim) {
+	s.t.Helper()
+	w, err := s.claims().Watch(s.within(), protocol.ClaimKey(m.Rollout, m.Step, m.Attempt, m.Revert))
 	must(s.t, err)
 	defer func() { must(s.t, w.Stop()) }()
 	for {
-		if entry := receive(s.t, w.Updates(), "the claim"); entry != nil {
-			return
+		entry := receive(s.t, w.Updates(), "the claim")
+		if entry == nil {
+			continue // nothing more has been written so far
+		}
+		must(s.t, json.Unmarshal(entry.Value(), &found))
+		if fits(found) {
+			return found
 		}
 	}
 }

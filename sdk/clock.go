@@ -1,43 +1,47 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
 )
 
-// Paused reports whether the orchestrator holds the script up. ctx is the script's context
-// or one derived from it; any other is never paused.
-func Paused(ctx context.Context) bool {
-	c, ok := ctx.Value(clockKey{}).(*clock)
-	return ok && c.held() != nil
-}
+// Paused reports whether the orchestrator holds the script up.
+func (r *Run) Paused() bool { return r.clock != nil && r.clock.held() != nil }
 
 // AwaitResume blocks while the script is paused. It returns nil when the script may go on,
-// at once when it is not paused, and ctx's error when ctx has ended. ctx is the script's
-// context or one derived from it; any other is never paused.
+// at once when it is not paused, and an error when ctx or the script's own context has ended.
 //
 // A script that calls it between two pieces of work honours both a pause and its end:
 //
 //	for _, todo := range todos {
-//		if err := sdk.AwaitResume(ctx); err != nil {
+//		if err := run.AwaitResume(ctx); err != nil {
 //			return err
 //		}
 //		…
 //	}
-func AwaitResume(ctx context.Context) error {
-	c, ok := ctx.Value(clockKey{}).(*clock)
-	if !ok {
+//
+// A run that only helps with the [Backfill] of another instance is never paused: that
+// instance holds the work.
+func (r *Run) AwaitResume(ctx context.Context) error {
+	if r.clock == nil {
 		return ctx.Err()
 	}
-	for resumed := c.held(); resumed != nil; resumed = c.held() {
-		select {
-		case <-resumed:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-c.Done(): // ctx may outlive the script
-			return c.Err()
-		}
+	return r.clock.await(ctx)
+}
+
+// paused is [Run.Paused] of the script whose context it is, or is derived from; any other
+// is never paused.
+func paused(ctx context.Context) bool {
+	c, ok := ctx.Value(clockKey{}).(*clock)
+	return ok && c.held() != nil
+}
+
+// awaitResume is [Run.AwaitResume] of the script whose context it is, or is derived from.
+func awaitResume(ctx context.Context) error {
+	if c, ok := ctx.Value(clockKey{}).(*clock); ok {
+		return c.await(ctx)
 	}
 	return ctx.Err()
 }
@@ -125,6 +129,20 @@ func (c *clock) halt() {
 		c.timer.Stop()
 		c.timer = nil
 	}
+}
+
+// await blocks while the script is paused, unless ctx or the clock ends.
+func (c *clock) await(ctx context.Context) error {
+	for resumed := c.held(); resumed != nil; resumed = c.held() {
+		select {
+		case <-resumed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.Done(): // ctx may outlive the script
+			return c.Err()
+		}
+	}
+	return cmp.Or(ctx.Err(), c.Err())
 }
 
 // held gives what is closed when the script may go on; nil when it is not paused.

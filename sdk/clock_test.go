@@ -64,11 +64,11 @@ func TestADeadlineStandsStillWhileAScriptIsPaused(t *testing.T) {
 		}
 		pass(time.Hour)
 		mustBe(t, c, nil, nil)
-		if !Paused(derived) {
+		if !paused(derived) {
 			t.Error("it is not paused")
 		}
 		c.goOn(time.Now().Add(10 * time.Second))
-		if Paused(derived) {
+		if paused(derived) {
 			t.Error("it is still paused")
 		}
 		pass(9 * time.Second)
@@ -145,7 +145,7 @@ func TestWhoAwaitsAResumeWakesUp(t *testing.T) {
 				derived, cancel := context.WithCancel(c)
 				defer cancel()
 				woken := make(chan error, 1)
-				go func() { woken <- AwaitResume(derived) }()
+				go func() { woken <- awaitResume(derived) }()
 				pass(time.Hour)
 				if len(woken) > 0 {
 					t.Fatalf("it did not wait: %v", <-woken)
@@ -154,7 +154,7 @@ func TestWhoAwaitsAResumeWakesUp(t *testing.T) {
 				got := <-woken
 				if name == "resumed, its time over" && got == nil { // it was first
 					synctest.Wait()
-					got = AwaitResume(derived)
+					got = awaitResume(derived)
 				}
 				if got != tt.want {
 					t.Errorf("woken with %v, want %v", got, tt.want)
@@ -168,7 +168,7 @@ func TestAContextThatOutlivesTheScriptWakesUpWithIt(t *testing.T) {
 	inTime(t, func(t *testing.T, c *clock) {
 		c.pause()
 		woken := make(chan error, 1)
-		go func() { woken <- AwaitResume(context.WithoutCancel(c)) }()
+		go func() { woken <- awaitResume(context.WithoutCancel(c)) }()
 		pass(time.Hour)
 		c.stop()
 		if err := <-woken; err != context.Canceled {
@@ -177,16 +177,53 @@ func TestAContextThatOutlivesTheScriptWakesUpWithIt(t *testing.T) {
 	})
 }
 
+// The run knows of the pause, whatever context it is asked with.
+func TestARunIsPausedInAnyContext(t *testing.T) {
+	inTime(t, func(t *testing.T, c *clock) {
+		run := &Run{clock: c}
+		c.pause()
+		if !run.Paused() {
+			t.Error("it is not paused")
+		}
+		woken := make(chan error, 1)
+		go func() { woken <- run.AwaitResume(t.Context()) }()
+		pass(time.Hour)
+		if len(woken) > 0 {
+			t.Fatalf("it did not wait: %v", <-woken)
+		}
+		c.goOn(time.Time{})
+		if err := <-woken; err != nil || run.Paused() {
+			t.Errorf("woken with %v, paused %t", err, run.Paused())
+		}
+		c.stop()
+		if err := run.AwaitResume(t.Context()); err != context.Canceled {
+			t.Errorf("once the script has ended: %v", err)
+		}
+	})
+}
+
+func TestARunWithoutAClockIsNeverPaused(t *testing.T) {
+	run := new(Run)
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := run.AwaitResume(ctx); err != nil || run.Paused() {
+		t.Errorf("paused %t, error %v", run.Paused(), err)
+	}
+	cancel()
+	if err := run.AwaitResume(ctx); err != context.Canceled {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestWhatIsNoScriptsContextIsNeverPaused(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	if Paused(ctx) {
+	if paused(ctx) {
 		t.Error("it is paused")
 	}
-	if err := AwaitResume(ctx); err != nil {
+	if err := awaitResume(ctx); err != nil {
 		t.Error(err)
 	}
 	cancel()
-	if err := AwaitResume(ctx); err != context.Canceled {
+	if err := awaitResume(ctx); err != context.Canceled {
 		t.Errorf("error %v", err)
 	}
 }

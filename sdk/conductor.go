@@ -462,7 +462,7 @@ func (c *conductor) followThrottle(ctx context.Context) {
 	if c.throttle == nil {
 		return
 	}
-	for pause(ctx, throttleEvery) && AwaitResume(ctx) == nil {
+	for pause(ctx, throttleEvery) && awaitResume(ctx) == nil {
 		c.askThrottle(ctx)
 	}
 }
@@ -475,7 +475,7 @@ func (c *conductor) askThrottle(ctx context.Context) {
 	var reason string
 	limited, cancel := context.WithTimeout(ctx, throttleLimit)
 	defer cancel()
-	err := guard(limited, func(ctx context.Context, _ *Run) (err error) { reason, err = c.throttle(ctx); return err }, c.run)
+	err := guard(limited, func(ctx context.Context, run *Run) (err error) { reason, err = c.throttle(ctx, run); return err }, c.run)
 	switch {
 	case ctx.Err() != nil:
 		return

@@ -20,30 +20,28 @@ const elsewhere = "told of an attempt that does not run here"
 type guided struct {
 	t     *testing.T
 	begun chan int // attempts
-	do    chan func(ctx context.Context) error
+	do    chan func(ctx context.Context, run *sdk.Run) error
 	did   chan error
 }
 
 func newGuided(t *testing.T) *guided {
-	return &guided{t: t, begun: make(chan int, 10), do: make(chan func(context.Context) error), did: make(chan error)}
+	return &guided{t: t, begun: make(chan int, 10), do: make(chan func(context.Context, *sdk.Run) error), did: make(chan error)}
 }
 
 func (g *guided) script(ctx context.Context, run *sdk.Run) error {
 	g.begun <- run.Start.Attempt
 	for do := range g.do {
-		g.did <- do(ctx)
+		g.did <- do(ctx, run)
 	}
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// isPaused asks the script, in a context that is derived from its own.
+// isPaused asks the script.
 func (g *guided) isPaused() (paused bool) {
 	g.t.Helper()
-	g.do <- func(ctx context.Context) error {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		paused = sdk.Paused(ctx)
+	g.do <- func(_ context.Context, run *sdk.Run) error {
+		paused = run.Paused()
 		return nil
 	}
 	must(g.t, receive(g.t, g.did, "the script"))
@@ -51,7 +49,7 @@ func (g *guided) isPaused() (paused bool) {
 }
 
 // inBothDirections runs a test with the online script of todo-search and with its revert.
-func inBothDirections(t *testing.T, test func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup)) {
+func inBothDirections(t *testing.T, test func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService)) {
 	t.Run("do", func(t *testing.T) {
 		t.Parallel()
 		test(t, start(protocol.Online, 2), setup)
@@ -60,8 +58,8 @@ func inBothDirections(t *testing.T, test func(t *testing.T, m protocol.StartMess
 		t.Parallel()
 		m := start(protocol.Online, 2)
 		m.Revert = true
-		test(t, m, func(do sdk.Script) sdk.Setup {
-			return sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: nothing, RevertOnline: do}
+		test(t, m, func(do sdk.Script) sdk.SetupService {
+			return sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: nothing, RevertOnline: do}
 		})
 	})
 }
@@ -75,7 +73,7 @@ func payload(t *testing.T, deadline time.Time) string {
 }
 
 func TestAScriptIsPausedAndResumed(t *testing.T) {
-	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup) {
+	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 		s, g := newStage(t), newGuided(t)
 		it := s.run(setup(g.script))
 		heard, beats := s.accept(m), s.listen(m.Script().Subject(protocol.Progress))
@@ -97,7 +95,7 @@ func TestAScriptIsPausedAndResumed(t *testing.T) {
 		for n := 0; n < 3 || time.Now().Before(m.Deadline.Add(500*time.Millisecond)); n++ {
 			receive(t, beats, "a sign of life")
 		}
-		g.do <- func(ctx context.Context) error { // the deadline of the start has passed
+		g.do <- func(ctx context.Context, _ *sdk.Run) error { // the deadline of the start has passed
 			if d, ok := ctx.Deadline(); ok {
 				t.Errorf("it has the deadline %s while paused", d)
 			}
@@ -105,11 +103,11 @@ func TestAScriptIsPausedAndResumed(t *testing.T) {
 		}
 		must(t, receive(t, g.did, "the script"))
 
-		g.do <- func(ctx context.Context) error { return sdk.AwaitResume(ctx) }
+		g.do <- func(ctx context.Context, run *sdk.Run) error { return run.AwaitResume(ctx) }
 		soon := time.Now().Add(time.Second)
 		s.tell(protocol.Resume, protocol.StartMessage{Service: m.Service, Version: m.Version, Phase: m.Phase}, payload(t, soon))
 		must(t, receive(t, g.did, "the resume"))
-		g.do <- func(ctx context.Context) error {
+		g.do <- func(ctx context.Context, _ *sdk.Run) error {
 			if d, ok := ctx.Deadline(); !ok || !d.Equal(soon) {
 				t.Errorf("after the resume it has the deadline %s, %t, want %s", d, ok, soon)
 			}
@@ -135,7 +133,7 @@ func TestAResumeWithoutADeadlineTakesItAway(t *testing.T) {
 		s.tell(verb, m, "")
 		it.awaitLine("told")
 	}
-	g.do <- func(ctx context.Context) error {
+	g.do <- func(ctx context.Context, _ *sdk.Run) error {
 		if d, ok := ctx.Deadline(); ok {
 			t.Errorf("it has the deadline %s", d)
 		}
@@ -148,7 +146,7 @@ func TestAResumeWithoutADeadlineTakesItAway(t *testing.T) {
 func TestACancelEndsAScript(t *testing.T) {
 	for name, paused := range map[string]bool{"at work": false, "paused": true} {
 		t.Run(name, func(t *testing.T) {
-			inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup) {
+			inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 				s, g := newStage(t), newGuided(t)
 				it := s.run(setup(g.script))
 				heard := s.accept(m)
@@ -158,7 +156,7 @@ func TestACancelEndsAScript(t *testing.T) {
 				if paused {
 					s.tell(protocol.Pause, m, "")
 					it.awaitLine("told")
-					g.do <- func(ctx context.Context) error { return sdk.AwaitResume(ctx) }
+					g.do <- func(ctx context.Context, run *sdk.Run) error { return run.AwaitResume(ctx) }
 				}
 				s.cancel(m, "")
 				if paused {
@@ -246,12 +244,12 @@ func TestAPauseAndItsResumeKeepTheirOrder(t *testing.T) {
 }
 
 func TestAPauseCanOvertakeItsStart(t *testing.T) {
-	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup) {
+	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 		s := newStage(t)
 		begun := make(chan int, 1)
 		it := s.run(setup(func(ctx context.Context, run *sdk.Run) error {
 			begun <- run.Start.Attempt
-			if sdk.Paused(ctx) {
+			if run.Paused() {
 				return fmt.Errorf("it was begun while paused")
 			}
 			return nil
@@ -310,14 +308,14 @@ func TestAStopEndsAScriptThatIsPaused(t *testing.T) {
 	t.Run("running", func(t *testing.T) {
 		s := newStage(t)
 		began := make(chan int, 1)
-		it := s.run(setup(func(ctx context.Context, _ *sdk.Run) error {
+		it := s.run(setup(func(ctx context.Context, run *sdk.Run) error {
 			began <- 1
-			for !sdk.Paused(ctx) && ctx.Err() == nil {
+			for !run.Paused() && ctx.Err() == nil {
 				if !sleep(ctx, time.Millisecond) {
 					break
 				}
 			}
-			return sdk.AwaitResume(ctx)
+			return run.AwaitResume(ctx)
 		}))
 		m := start(protocol.Online, 1)
 		s.send(m)
@@ -341,8 +339,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 func TestAScriptThatIsStartedByHandHasItsDeadline(t *testing.T) {
 	s := newStage(t)
-	s.run(setup(func(ctx context.Context, _ *sdk.Run) error {
-		if sdk.Paused(ctx) {
+	s.run(setup(func(ctx context.Context, run *sdk.Run) error {
+		if run.Paused() {
 			return fmt.Errorf("it is paused")
 		}
 		<-ctx.Done()

@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/golive-dev/golive/relay"
@@ -23,7 +24,7 @@ type crashBatch struct {
 	Values []int
 }
 
-func crashSetup() sdk.Setup {
+func crashSetup() sdk.SetupService {
 	return setup(sdk.Backfill[int]{
 		Source: numbers(crashRecords), BatchSize: crashSize, InFlight: crashInFlight,
 		Batch: func(ctx context.Context, run *sdk.Run, b sdk.Batch[int]) error {
@@ -103,6 +104,84 @@ func (s *stage) awaitScript(m protocol.StartMessage) {
 	ctx := s.within()
 	for s.r.Request(ctx, protocol.AboutScriptSubject(m.Script()), nil, nil) != nil {
 		must(s.t, ctx.Err())
+	}
+}
+
+// A process that is killed once its answer was accepted leaves a claim behind, by which the
+// attempt is not run again. The orchestrator has the answer.
+func TestAKillAfterTheAnswerWasAccepted(t *testing.T) {
+	s := newStage(t)
+	m := start(protocol.Online, 1)
+	heard := s.accept(m)
+	first, end := program(t, s, "setup that remembers late")
+	s.awaitScript(m)
+	s.send(m)
+	heard.mustBeDone()
+	must(t, s.nc.Flush())
+	must(t, first.Process.Kill())
+	end()
+	s.mustNotRunAgain(m, heard)
+	if n := writes(t, s.claims()); n != 1 {
+		t.Errorf("%d writes to the bucket of claims, want one", n)
+	}
+}
+
+// A process that is killed once its answer was remembered has it sent by the next one.
+func TestAKillAfterTheAnswerWasRemembered(t *testing.T) {
+	s := newStage(t)
+	m := start(protocol.Online, 1)
+	silent := s.reply(m, func(int) string { return "" })
+	first, end := program(t, s, "setup")
+	s.awaitScript(m)
+	s.send(m)
+	s.awaitAnswerIn(m)
+	must(t, first.Process.Kill())
+	end()
+	sent := silent.mustBeDone()
+	silent.stop()
+
+	var runs atomic.Int64
+	heard := s.accept(m)
+	s.run(setup(counting(&runs, nil)))
+	if again := s.sendUntilAnswered(m, heard); string(again.msg.Data) != string(sent.msg.Data) || runs.Load() != 0 {
+		t.Errorf("answered %s after %d runs, before the kill %s", again.msg.Data, runs.Load(), sent.msg.Data)
+	}
+}
+
+// A process that is killed between the end of its script and both of these has lost the
+// answer, as if it had been killed just before the end. The attempt is not run again: an
+// orchestrator takes the worker for dead, and the next attempt runs.
+func TestAKillBeforeTheAnswerIsRemembered(t *testing.T) {
+	s := newStage(t)
+	m := start(protocol.Online, 1)
+	silent := s.reply(m, func(int) string { return "" })
+	first, end := program(t, s, "setup that remembers late")
+	s.awaitScript(m)
+	s.send(m)
+	silent.mustBeDone()
+	must(t, first.Process.Kill())
+	end()
+	silent.stop()
+	if claim := s.awaitClaim(m); claim.Answer != nil || claim.Instance == "" {
+		t.Errorf("the claim is %+v, want one without an answer", claim)
+	}
+	heard := s.accept(m)
+	s.mustNotRunAgain(m, heard)
+	m.Attempt = 2
+	if h := s.sendUntilAnswered(m, heard); !h.Done || h.Items != 1 {
+		t.Errorf("the next attempt answered %s", h.msg.Data)
+	}
+}
+
+// mustNotRunAgain fails the test if another instance does something about a start other
+// than to leave it alone. That instance works until the test ends.
+func (s *stage) mustNotRunAgain(m protocol.StartMessage, heard *answers) {
+	s.t.Helper()
+	var runs atomic.Int64
+	s.sendUntilLogged(m, s.run(setup(counting(&runs, nil))), "not run here")
+	heard.mustBeNone()
+	if n := runs.Load(); n != 0 {
+		s.t.Errorf("the attempt was run again, %d times", n)
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 	"iter"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -18,38 +20,51 @@ import (
 	"github.com/golive-dev/golive/sdk"
 )
 
-// The smallest complete setup service: fill the new search with the todos that exist.
-// In a program, this is the whole of main.
+// The smallest complete setup service: the new search takes in the todos that exist. In a
+// program, what main does here is the whole of func main.
 func ExampleMain() {
-	os.Exit(sdk.Main(sdk.Setup{
-		Service: "todo-search", Version: "0.0.1",
-		Online: func(ctx context.Context, run *sdk.Run) error {
-			var todos []json.RawMessage
-			if err := run.Request(ctx, "todos.list", nil, &todos); err != nil {
-				return err
-			}
-			for n, todo := range todos {
-				if err := run.Request(ctx, "todo-search.add", todo, nil); err != nil {
+	bus, stop := exampleBus()
+	defer stop()
+	defer exampleService(bus, relay.Service{Name: "todo-search", Version: "0.0.1", Handlers: map[string]relay.Handler{
+		"reindex": relay.JSON(func(context.Context, struct{}) (int64, error) { return 1204, nil }),
+	}})()
+
+	main := func() int {
+		return sdk.Main(sdk.SetupService{
+			Service: "todo-search", Version: "0.0.1",
+			Online: func(ctx context.Context, run *sdk.Run) error {
+				var todos int64
+				if err := run.Request(ctx, "todo-search.reindex", nil, &todos); err != nil {
 					return err
 				}
-				run.Progress(int64(n+1), int64(len(todos)), "")
-			}
-			return nil
-		},
-	}))
+				run.Progress(todos, todos, "")
+				return nil
+			},
+		})
+	}
+	code := make(chan int)
+	go func() { code <- main() }()
+
+	answer, err := exampleByHand(bus, "deployment-todo-search-0.0.1-online-start")
+	fmt.Println(answer.Done, answer.Items, err)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGTERM) // as whoever supervises it does
+	fmt.Println("exit code", <-code)
+	// Output:
+	// true 1204 <nil>
+	// exit code 0
 }
 
 // A script is tried out by publishing its start by hand; here as
 //
 //	nats request deployment-todo-search-0.0.1-online-start ""
-func ExampleSetup_Run() {
+func ExampleSetupService_Run() {
 	bus, stop := exampleBus()
 	defer stop()
 
 	ctx, end := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() {
-		ended <- sdk.Setup{
+		ended <- sdk.SetupService{
 			Service: "todo-search", Version: "0.0.1",
 			Online: func(_ context.Context, run *sdk.Run) error {
 				run.Progress(3, 3, "indexed")
@@ -58,11 +73,7 @@ func ExampleSetup_Run() {
 		}.Run(ctx, bus)
 	}()
 
-	var answer protocol.Answer
-	err := relay.ErrNobodyListens
-	for errors.Is(err, relay.ErrNobodyListens) { // until the setup service has come up
-		err = bus.Request(ctx, "deployment-todo-search-0.0.1-online-start", nil, &answer)
-	}
+	answer, err := exampleByHand(bus, "deployment-todo-search-0.0.1-online-start")
 	fmt.Println(answer.Done, answer.Items, answer.Note, err)
 	end()
 	fmt.Println("ended:", <-ended)
@@ -92,7 +103,7 @@ func ExampleRun_SaveCheckpoint() {
 			return err
 		}
 		for ; next < len(todos); next++ {
-			if err := sdk.AwaitResume(ctx); err != nil {
+			if err := run.AwaitResume(ctx); err != nil {
 				return err
 			}
 			if run.Start.Attempt == 1 && next == 2 {
@@ -107,7 +118,7 @@ func ExampleRun_SaveCheckpoint() {
 		return nil
 	}
 	for attempt := range 2 {
-		exampleAttempt(bus, attempt+1, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index})
+		exampleAttempt(bus, attempt+1, sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: index})
 	}
 	// Output:
 	// attempt 1: buy milk
@@ -146,9 +157,9 @@ func ExampleBackfill() {
 		},
 		BatchSize: 2, InFlight: 1, Retries: -1, // so small only for the example
 	}
-	exampleAttempt(bus, 1, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index.Run})
+	exampleAttempt(bus, 1, sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: index.Run})
 	index.PutAside = true
-	exampleAttempt(bus, 2, sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: index.Run})
+	exampleAttempt(bus, 2, sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: index.Run})
 	// Output:
 	// attempt 1: buy milk
 	// attempt 1: water the plants
@@ -157,17 +168,46 @@ func ExampleBackfill() {
 	// done, 1 put aside
 }
 
-// A backfill from the stream of another service, with a check of its result: the example of
-// the package's documentation, complete.
+// A backfill from the stream of another service, with a check of its result.
 func ExampleFromStream() {
+	bus, stop := exampleBus()
+	defer stop()
 	type todo struct{ ID, Text string }
+	todos := []todo{{"1", "buy milk"}, {"2", "water the plants"}}
+	defer exampleService(bus, relay.Service{Name: "todos", Version: "0.0.3",
+		Streams: map[string]relay.StreamHandler{
+			"list": relay.JSONStream(func(_ context.Context, _ struct{}, after string, out *relay.Sender) error {
+				next, _ := strconv.Atoi(after) // "" is the beginning
+				for ; next < len(todos); next++ {
+					if err := out.Send(todos[next], strconv.Itoa(next+1)); err != nil {
+						return err
+					}
+				}
+				return nil
+			}),
+		},
+		Handlers: map[string]relay.Handler{
+			"count": relay.JSON(func(context.Context, struct{}) (int, error) { return len(todos), nil }),
+		},
+	})()
+	indexed := make(map[string]string)
+	defer exampleService(bus, relay.Service{Name: "todo-search", Version: "0.0.1", Handlers: map[string]relay.Handler{
+		"add": relay.JSON(func(_ context.Context, batch []todo) (any, error) {
+			for _, t := range batch {
+				indexed[t.ID] = t.Text
+			}
+			return nil, nil
+		}),
+		"count": relay.JSON(func(context.Context, struct{}) (int, error) { return len(indexed), nil }),
+	}})()
+
 	count := func(message string) func(context.Context, *sdk.Run) (int64, error) {
 		return func(ctx context.Context, run *sdk.Run) (n int64, err error) {
 			err = run.Request(ctx, message, nil, &n)
 			return n, err
 		}
 	}
-	os.Exit(sdk.Main(sdk.Setup{
+	exampleAttempt(bus, 1, sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Online: sdk.Backfill[todo]{
 			Source: sdk.FromStream[todo]("todos.list", nil),
@@ -180,12 +220,83 @@ func ExampleFromStream() {
 			},
 			After: []sdk.Check{sdk.CountsEqual("counts equal", count("todos.count"), count("todo-search.count"))},
 		}.Run,
-	}))
+	})
+	fmt.Println(indexed)
+	// Output:
+	// done
+	// map[1:buy milk 2:water the plants]
+}
+
+// A check after a backfill that names what did not arrive.
+func ExampleEveryFound() {
+	bus, stop := exampleBus()
+	defer stop()
+	indexed := map[string]bool{"1": true, "3": true}
+	check := sdk.EveryFound("search knows every todo",
+		func(context.Context, *sdk.Run) iter.Seq2[string, error] {
+			return func(yield func(string, error) bool) {
+				for _, id := range []string{"1", "2", "3", "4"} {
+					if !yield(id, nil) {
+						return
+					}
+				}
+			}
+		},
+		func(_ context.Context, _ *sdk.Run, ids []string) (missing []string, err error) {
+			for _, id := range ids {
+				if !indexed[id] {
+					missing = append(missing, id)
+				}
+			}
+			return missing, nil
+		})
+	index := sdk.Backfill[string]{
+		Source: sdk.Source[string]{Records: func(context.Context, *sdk.Run, string, string) iter.Seq2[sdk.Record[string], error] {
+			return func(func(sdk.Record[string], error) bool) {} // all was done in an earlier attempt
+		}},
+		Each:  func(context.Context, *sdk.Run, sdk.Record[string]) error { return nil },
+		After: []sdk.Check{check},
+	}
+	exampleAttempt(bus, 1, sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: index.Run})
+	// Output: failed: backfill: check "search knows every todo": 2 of 4 are missing: 2, 4
+}
+
+// exampleService serves, until the function that it gives is called.
+func exampleService(bus *relay.Relay, s relay.Service) (stop func()) {
+	ctx, end := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- bus.Serve(ctx, s) }()
+	for up := (micro.Info{}); len(up.Endpoints) < len(s.Handlers)+len(s.Streams); { // until it listens to all of them
+		m, err := bus.Conn().Request("$SRV.INFO."+s.Name, nil, time.Minute)
+		if err == nil {
+			err = json.Unmarshal(m.Data, &up)
+		}
+		if err != nil && !errors.Is(err, nats.ErrNoResponders) {
+			panic(err)
+		}
+	}
+	return func() {
+		end()
+		if err := <-ended; err != nil {
+			panic(err)
+		}
+	}
+}
+
+// exampleByHand publishes a start by hand, and gives the answer.
+func exampleByHand(bus *relay.Relay, start string) (answer protocol.Answer, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err = relay.ErrNobodyListens
+	for errors.Is(err, relay.ErrNobodyListens) { // until the setup service has come up
+		err = bus.Request(ctx, start, nil, &answer)
+	}
+	return answer, err
 }
 
 // exampleAttempt does what an orchestrator does: it starts an attempt of an online script
 // and waits for its answer.
-func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {
+func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.SetupService) {
 	ctx, end := context.WithTimeout(context.Background(), time.Minute)
 	nc := bus.Conn()
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
@@ -219,6 +330,7 @@ func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {
 	start, err := json.Marshal(protocol.StartMessage{
 		Rollout: "0199c6d2-0000-7000-8000-000000000000", Step: script.Step(), Attempt: attempt,
 		App: "todo-app", AppVersion: "0.0.2", Service: script.Name, Version: script.Version, Phase: script.Phase,
+		Services: map[string]string{"todos": "0.0.3", "todo-search": "0.0.1"},
 	})
 	if err == nil {
 		err = nc.Publish(script.Subject(protocol.Start), start)
@@ -235,7 +347,7 @@ func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.Setup) {
 	}
 }
 
-// exampleBus starts a server and connects to it.
+// exampleBus starts a server, which [sdk.Main] finds in its environment, and connects to it.
 func exampleBus() (*relay.Relay, func()) {
 	data, err := os.MkdirTemp("", "golive-example-")
 	if err != nil {
@@ -248,12 +360,15 @@ func exampleBus() (*relay.Relay, func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	r, err := relay.Connect(ctx, relay.Config{Server: server})
-	if err != nil {
+	if err == nil {
+		_, _, err = relay.OpenRoutes(ctx, r.Conn(), 1)
+	}
+	if err = errors.Join(err, os.Setenv(relay.EnvURL, server.URL())); err != nil {
 		panic(err)
 	}
 	return r, func() {
 		r.Close()
-		if err := errors.Join(server.Stop(), os.RemoveAll(data)); err != nil {
+		if err := errors.Join(os.Unsetenv(relay.EnvURL), server.Stop(), os.RemoveAll(data)); err != nil {
 			panic(err)
 		}
 	}

@@ -66,7 +66,7 @@ func (c *conductor) tell(ctx context.Context) {
 	if c.plan.total != nil && f.total == 0 {
 		f.total = c.plan.total()
 	}
-	if Paused(ctx) {
+	if paused(ctx) {
 		f.held = "paused"
 	}
 	c.run.tell(c.name, f)

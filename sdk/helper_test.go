@@ -109,12 +109,12 @@ type line struct {
 }
 
 // run runs a setup service until the test ends, and returns once it listens.
-func (s *stage) run(setup sdk.Setup) *running {
+func (s *stage) run(setup sdk.SetupService) *running {
 	s.t.Helper()
 	return s.runOn(s.Connect(), setup)
 }
 
-func (s *stage) runOn(r *relay.Relay, setup sdk.Setup) *running {
+func (s *stage) runOn(r *relay.Relay, setup sdk.SetupService) *running {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	it := &running{t: s.t, lines: make(chan line, 1000), end: cancel, ended: make(chan error, 1)}
@@ -346,8 +346,8 @@ func (s *stage) listen(subject string) <-chan *nats.Msg {
 }
 
 // setup is a setup service of todo-search 0.0.1 with an online script.
-func setup(do sdk.Script) sdk.Setup {
-	return sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: do}
+func setup(do sdk.Script) sdk.SetupService {
+	return sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: do}
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

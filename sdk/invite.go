@@ -61,7 +61,7 @@ func (c *conductor) invite(ctx, lasting context.Context) {
 	invitation := marshal(protocol.Invitation{Instance: s.instance, Digest: buildDigest(), Start: c.run.Start, Backfill: c.name})
 	for {
 		c.sweep()
-		if c.hasWork() && !Paused(ctx) {
+		if c.hasWork() && !paused(ctx) {
 			_ = s.nc.Publish(protocol.ShareSubject(s.script), invitation) // there is another in a second
 		}
 		if !pause(ctx, inviteEvery) {
@@ -108,7 +108,7 @@ func (c *conductor) reply(ctx, lasting context.Context, data []byte) (reply prot
 	}
 	s := c.share()
 	reply.Rate, reply.InFlight, reply.Held = s.rate, s.inFlight, s.held
-	if Paused(ctx) {
+	if paused(ctx) {
 		reply.Held = "paused"
 	}
 	return reply, true

@@ -27,7 +27,7 @@ func TestAPanicOfAnyFunctionFailsTheScript(t *testing.T) {
 	}
 	count.Source.Count = func(context.Context, *sdk.Run) (int64, error) { return 0, panics() }
 	partitions.Source.Partitions = func(context.Context, *sdk.Run) ([]string, error) { return nil, panics() }
-	throttle.Throttle = func(context.Context) (string, error) { return "", panics() }
+	throttle.Throttle = func(context.Context, *sdk.Run) (string, error) { return "", panics() }
 	each.Batch, each.Each = nil, func(context.Context, *sdk.Run, sdk.Record[int]) error { return panics() }
 	check.Before = []sdk.Check{{Name: "empty", Do: func(context.Context, *sdk.Run) error { return panics() }}}
 	ids.After = []sdk.Check{sdk.EveryFound("found", listOf(1), func(context.Context, *sdk.Run, []string) ([]string, error) { return nil, panics() })}
@@ -188,7 +188,7 @@ func TestACancelEndsABackfillWhereverItIs(t *testing.T) {
 			}
 		},
 		"throttle": func(b *sdk.Backfill[int]) {
-			b.Throttle = func(ctx context.Context) (string, error) { return "", hang(ctx) }
+			b.Throttle = func(ctx context.Context, _ *sdk.Run) (string, error) { return "", hang(ctx) }
 		},
 		"check before": func(b *sdk.Backfill[int]) { b.Before = check },
 		"check after":  func(b *sdk.Backfill[int]) { b.After = check },

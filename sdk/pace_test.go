@@ -128,7 +128,7 @@ func TestAPaceReachesABackfillThatWaits(t *testing.T) {
 func TestARateThatIsSetFixesSmallBatches(t *testing.T) {
 	for r, want := range map[float64]int64{10: 50, 1000: 1} { // batches of 100 records
 		s, to := newStage(t), &counter{}
-		b := sdk.Backfill[int]{Source: numbers(100), Rate: r, Throttle: func(context.Context) (string, error) { return "", nil }, Batch: to.take}
+		b := sdk.Backfill[int]{Source: numbers(100), Rate: r, Throttle: func(context.Context, *sdk.Run) (string, error) { return "", nil }, Batch: to.take}
 		m := start(protocol.Online, 1)
 		m.Pace = &protocol.Pace{InFlight: 3}
 		answers := s.accept(m)
@@ -145,7 +145,7 @@ func TestARateThatIsSetFixesSmallBatches(t *testing.T) {
 }
 
 func TestPacesOfAnAttempt(t *testing.T) {
-	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.Setup) {
+	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 		s := newStage(t)
 		asked, paces := make(chan struct{}), make(chan protocol.Pace)
 		it := s.run(setup(func(_ context.Context, run *sdk.Run) error {
@@ -242,7 +242,7 @@ func TestAThrottleHoldsTheWork(t *testing.T) {
 	s, to := newStage(t), &counter{}
 	m := start(protocol.Online, 1)
 	b, asked := sdk.Backfill[int]{Source: numbers(100), Batch: to.take}, 0
-	b.Throttle = func(context.Context) (string, error) {
+	b.Throttle = func(context.Context, *sdk.Run) (string, error) {
 		if to.records.Load() > 0 {
 			t.Error("records came while it was held")
 		}
@@ -265,7 +265,7 @@ func TestAThrottleHoldsTheWork(t *testing.T) {
 
 func TestAThrottleThatFailsForGoodEndsTheScript(t *testing.T) {
 	s, to := newStage(t), &counter{}
-	b := sdk.Backfill[int]{Source: numbers(endless), Batch: to.take, Throttle: func(context.Context) (string, error) {
+	b := sdk.Backfill[int]{Source: numbers(endless), Batch: to.take, Throttle: func(context.Context, *sdk.Run) (string, error) {
 		return "", sdk.Permanent(errors.New("no such replica"))
 	}}
 	mustFail(t, s.attempt(start(protocol.Online, 1), b.Run), "throttle: no such replica")

@@ -29,7 +29,7 @@ func (r retry) do(ctx context.Context, try func() error) (tries int, err error) 
 // again waits for the next try after one has failed, as long as the script is paused too;
 // false: there is none.
 func (r retry) again(ctx context.Context, tries int, err error) bool {
-	return tries <= r.times && !final(err) && pause(ctx, r.after(tries)) && AwaitResume(ctx) == nil
+	return tries <= r.times && !final(err) && pause(ctx, r.after(tries)) && awaitResume(ctx) == nil
 }
 
 // after is the pause after so many tries.

@@ -28,6 +28,7 @@ type Run struct {
 
 	checkpoints *checkpoints // nil: none are kept
 	pace        *pace        // nil: nobody says how fast to work
+	clock       *clock       // nil: it is never paused
 	js          jetstream.JetStream
 	sharing     *sharing // nil: nobody is to help
 

@@ -73,12 +73,12 @@ func (s *stage) maintain(name, version string, on bool) {
 // inScript runs do as the script of a start and gives its error.
 func (s *stage) inScript(m protocol.StartMessage, do sdk.Script) *protocol.ScriptError {
 	s.t.Helper()
-	it := sdk.Setup{Service: m.Service, Version: m.Version, Online: do}
+	it := sdk.SetupService{Service: m.Service, Version: m.Version, Online: do}
 	switch {
 	case m.Service == "":
-		it = sdk.Setup{App: m.App, Version: m.AppVersion, SetUp: do}
+		it = sdk.SetupService{App: m.App, Version: m.AppVersion, Setup: do}
 	case m.Revert:
-		it = sdk.Setup{Service: m.Service, Version: m.Version, RevertOnline: do}
+		it = sdk.SetupService{Service: m.Service, Version: m.Version, RevertOnline: do}
 	}
 	running := s.run(it)
 	defer running.stop()

@@ -1,11 +1,11 @@
 // Package sdk is for authors of setup services: programs that do the work around the
 // release of a new version.
 //
-// An author fills in a [Setup] with one function for each phase there is work in and
-// calls [Main], or [Setup.Run] inside a bigger program:
+// An author fills in a [SetupService] with one function for each phase there is work in and
+// calls [Main], or [SetupService.Run] inside a bigger program:
 //
 //	func main() {
-//		os.Exit(sdk.Main(sdk.Setup{
+//		os.Exit(sdk.Main(sdk.SetupService{
 //			Service: "todo-search", Version: "0.0.1",
 //			Online: func(ctx context.Context, run *sdk.Run) error {
 //				return run.Request(ctx, "todo-search.reindex", nil, nil)
@@ -15,15 +15,15 @@
 //
 // The package does the rest of the wire protocol: it listens in a queue group, so any
 // number of instances can run and one gets each start; it tells an orchestrator who asks
-// which scripts it has; it claims an attempt durably before it runs it and remembers the
-// result, so a repeated start is answered and not run again, also after a restart; it sends
-// signs of life while a script runs; it repeats the answer until an orchestrator has
-// acknowledged it. Errors and panics become "failed" answers.
+// which scripts it has; it claims an attempt durably before it runs it, so a repeated start
+// is never run again, also after a restart; it sends signs of life while a script runs; it
+// repeats the answer until an orchestrator has acknowledged it, and keeps it durably when
+// that takes longer than a moment. Errors and panics become "failed" answers.
 //
 // A script's context ends when its deadline passes, when the orchestrator cancels it and
 // when the program is told to stop. An orchestrator can also pause a script. Nothing holds
-// it up by force: a script that can wait calls [AwaitResume] between two pieces of work, or
-// asks [Paused]. While it is paused its deadline stands still; the resume brings a new one.
+// it up by force: a script that can wait calls [Run.AwaitResume] between two pieces of
+// work, or asks [Run.Paused]. While it is paused its deadline stands still; the resume brings a new one.
 // A script that is paused before it has begun begins with the resume.
 //
 // It never runs one attempt of a step twice. A script that was cut off by a crash is
@@ -62,7 +62,7 @@
 // and what holds it.
 //
 // Instances of one build of a setup service split a source that has partitions when the
-// backfill is among [Setup]'s Shared. One of them runs the script and writes the checkpoint; the others
+// backfill is among [SetupService]'s Shared. One of them runs the script and writes the checkpoint; the others
 // ask it for partitions, and tell it of each batch. The partition of one that has been
 // silent for five seconds is given to another. When the one that runs the script is gone,
 // the others stop, and the next attempt goes on.
@@ -103,10 +103,12 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -118,33 +120,36 @@ import (
 // after ctx has ended, whose deadline is moved when the orchestrator pauses the script.
 type Script func(ctx context.Context, run *Run) error
 
-// Setup is a setup service: the scripts of one version of a service, or of an app.
-type Setup struct {
+// SetupService is a setup service: the scripts of one version of a service, or of an app.
+type SetupService struct {
 	Service string // the service whose scripts these are; or
 	App     string // the app, for the script of its own setup phase
-	Version string // of the service, or of the app; required
+	Version string // of the service, or of the app; required, but see [Main]
 
 	Before  Script // before anything changes; the previous version serves
 	Offline Script // the new version runs but gets no production traffic
 	Online  Script // the new version serves production traffic
-	SetUp   Script // of an App only: when all services of its new version serve
+	Setup   Script // of an App only: when all services of its new version serve
 
-	RevertBefore, RevertOffline, RevertOnline, RevertSetUp Script // undo what the phase did
+	RevertBefore, RevertOffline, RevertOnline, RevertSetup Script // undo what the phase did
 
 	// Shared are the backfills of these scripts that other instances may help with. Each
-	// has a Name that no other backfill of this Setup has. The instance that runs the script
+	// has a Name of its own. The instance that runs the script
 	// leads: others of the same build that have nothing to do ask it for partitions of the
 	// source, and run the backfill's Source.Records and Partitions, Each and Batch, and nothing
 	// else of the script.
 	Shared []Shareable
 
 	Logger *zap.Logger // of the service itself; nil means silence
+
+	rememberAfter time.Duration // of tests; 0 is the usual
 }
 
 // Main runs s as a whole program: it connects as GOLIVE_NATS_URL and
 // GOLIVE_NATS_CREDS say, works until SIGINT, SIGTERM or the end of a supervising
-// parent, and returns the exit code for os.Exit. Logs go to stderr.
-func Main(s Setup) int {
+// parent, and returns the exit code for os.Exit. An empty s.Version is taken from
+// GOLIVE_VERSION; with another one than that, it refuses to start. Logs go to stderr.
+func Main(s SetupService) int {
 	ctx, stop := relay.UntilStopped(context.Background())
 	defer stop()
 	if s.Logger == nil {
@@ -157,7 +162,12 @@ func Main(s Setup) int {
 	return 0
 }
 
-func (s Setup) main(ctx context.Context) error {
+func (s SetupService) main(ctx context.Context) error {
+	if told := os.Getenv(relay.EnvVersion); s.Version == "" {
+		s.Version = told
+	} else if told != "" && told != s.Version {
+		return fmt.Errorf("setup service of %s: its Version is %s, but %s is %s: let them be the same, or leave Version empty", s.name(), s.Version, relay.EnvVersion, told)
+	}
 	if err := s.check(); err != nil {
 		return err
 	}
@@ -175,8 +185,8 @@ func (s Setup) main(ctx context.Context) error {
 // come, ends the scripts that run, waits for them and returns nil; their attempts are
 // left to the orchestrator. An
 // error means that s is not complete or could not listen. Run may be called for
-// several Setups on one relay.
-func (s Setup) Run(ctx context.Context, r *relay.Relay) error {
+// several on one relay.
+func (s SetupService) Run(ctx context.Context, r *relay.Relay) error {
 	if err := s.check(); err != nil {
 		return err
 	}
@@ -191,10 +201,11 @@ func (s Setup) Run(ctx context.Context, r *relay.Relay) error {
 	if w.shared, err = plans(s.Shared); err != nil {
 		return err
 	}
+	w.rememberAfter = cmp.Or(s.rememberAfter, w.rememberAfter)
 	return w.run(ctx, s.jobs())
 }
 
-func (s Setup) name() string {
+func (s SetupService) name() string {
 	if s.App != "" {
 		return s.App
 	}
@@ -208,12 +219,12 @@ type job struct {
 	do     Script
 }
 
-func (s Setup) jobs() []job {
+func (s SetupService) jobs() []job {
 	all := []job{
 		{s.script(protocol.Before), false, s.Before}, {s.script(protocol.Before), true, s.RevertBefore},
 		{s.script(protocol.Offline), false, s.Offline}, {s.script(protocol.Offline), true, s.RevertOffline},
 		{s.script(protocol.Online), false, s.Online}, {s.script(protocol.Online), true, s.RevertOnline},
-		{s.script(protocol.Setup), false, s.SetUp}, {s.script(protocol.Setup), true, s.RevertSetUp},
+		{s.script(protocol.Setup), false, s.Setup}, {s.script(protocol.Setup), true, s.RevertSetup},
 	}
 	var given []job
 	for _, j := range all {
@@ -224,11 +235,11 @@ func (s Setup) jobs() []job {
 	return given
 }
 
-func (s Setup) script(p protocol.Phase) protocol.Script {
+func (s SetupService) script(p protocol.Phase) protocol.Script {
 	return protocol.Script{Name: s.name(), Version: s.Version, Phase: p}
 }
 
-func (s Setup) check() error {
+func (s SetupService) check() error {
 	if (s.Service == "") == (s.App == "") {
 		return errors.New("setup service: give either Service or App")
 	}
@@ -241,7 +252,7 @@ func (s Setup) check() error {
 	}
 	for _, j := range jobs {
 		if (j.script.Phase == protocol.Setup) != (s.App != "") {
-			return fmt.Errorf("setup service of %s %s: SetUp is the script of an App, and its only one; Before, Offline and Online are those of a Service", s.name(), s.Version)
+			return fmt.Errorf("setup service of %s %s: Setup is the script of an App, and its only one; Before, Offline and Online are those of a Service", s.name(), s.Version)
 		}
 	}
 	_, err := plans(s.Shared)

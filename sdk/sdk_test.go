@@ -21,22 +21,22 @@ import (
 func nothing(context.Context, *sdk.Run) error { return nil }
 
 func TestASetupServiceThatIsNotCompleteIsRefused(t *testing.T) {
-	const foreign = ": SetUp is the script of an App, and its only one; Before, Offline and Online are those of a Service"
+	const foreign = ": Setup is the script of an App, and its only one; Before, Offline and Online are those of a Service"
 	r := relaytest.Start(t).Connect()
 	for _, tt := range []struct {
-		setup sdk.Setup
+		setup sdk.SetupService
 		why   string
 	}{
-		{sdk.Setup{}, "setup service: give either Service or App"},
-		{sdk.Setup{Service: "todos", App: "todo-app"}, "setup service: give either Service or App"},
-		{sdk.Setup{Service: "Todos", Version: "0.0.1", Online: nothing}, `setup service: name "Todos" may hold only lower-case letters, digits and hyphens`},
-		{sdk.Setup{Service: "todos", Online: nothing}, `setup service: version "" must not be empty`},
-		{sdk.Setup{App: "todo-app", Version: "v1.0.0", SetUp: nothing}, `setup service: version "v1.0.0" must not start with a v: write 1.0.0, not v1.0.0`},
-		{sdk.Setup{Service: "todos", Version: "0.0.1"}, "setup service of todos 0.0.1 has no script: give a function for a phase"},
-		{sdk.Setup{Service: "todos", Version: "0.0.1", SetUp: nothing}, "setup service of todos 0.0.1" + foreign},
-		{sdk.Setup{Service: "todos", Version: "0.0.1", Online: nothing, RevertSetUp: nothing}, "setup service of todos 0.0.1" + foreign},
-		{sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: nothing, Before: nothing}, "setup service of todo-app 0.0.2" + foreign},
-		{sdk.Setup{App: "todo-app", Version: "0.0.2", RevertOffline: nothing}, "setup service of todo-app 0.0.2" + foreign},
+		{sdk.SetupService{}, "setup service: give either Service or App"},
+		{sdk.SetupService{Service: "todos", App: "todo-app"}, "setup service: give either Service or App"},
+		{sdk.SetupService{Service: "Todos", Version: "0.0.1", Online: nothing}, `setup service: name "Todos" may hold only lower-case letters, digits and hyphens`},
+		{sdk.SetupService{Service: "todos", Online: nothing}, `setup service: version "" must not be empty`},
+		{sdk.SetupService{App: "todo-app", Version: "v1.0.0", Setup: nothing}, `setup service: version "v1.0.0" must not start with a v: write 1.0.0, not v1.0.0`},
+		{sdk.SetupService{Service: "todos", Version: "0.0.1"}, "setup service of todos 0.0.1 has no script: give a function for a phase"},
+		{sdk.SetupService{Service: "todos", Version: "0.0.1", Setup: nothing}, "setup service of todos 0.0.1" + foreign},
+		{sdk.SetupService{Service: "todos", Version: "0.0.1", Online: nothing, RevertSetup: nothing}, "setup service of todos 0.0.1" + foreign},
+		{sdk.SetupService{App: "todo-app", Version: "0.0.2", Setup: nothing, Before: nothing}, "setup service of todo-app 0.0.2" + foreign},
+		{sdk.SetupService{App: "todo-app", Version: "0.0.2", RevertOffline: nothing}, "setup service of todo-app 0.0.2" + foreign},
 	} {
 		if err := tt.setup.Run(t.Context(), r); err == nil || err.Error() != tt.why {
 			t.Errorf("error %v, want %s", err, tt.why)
@@ -58,12 +58,12 @@ func TestEachPhaseAndDirectionHasItsScript(t *testing.T) {
 			return nil
 		}
 	}
-	s.run(sdk.Setup{
+	s.run(sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Before: script("before"), Offline: script("offline"), Online: script("online"),
 		RevertBefore: script("revert before"), RevertOffline: script("revert offline"), RevertOnline: script("revert online"),
 	})
-	s.run(sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: script("setup"), RevertSetUp: script("revert setup")})
+	s.run(sdk.SetupService{App: "todo-app", Version: "0.0.2", Setup: script("setup"), RevertSetup: script("revert setup")})
 
 	for _, phase := range []protocol.Phase{protocol.Before, protocol.Offline, protocol.Online, protocol.Setup} {
 		for _, revert := range []bool{false, true} {
@@ -200,11 +200,11 @@ func TestPermanentKeepsTheError(t *testing.T) {
 
 func TestASetupServiceTellsAboutItsScripts(t *testing.T) {
 	s := newStage(t)
-	services := s.run(sdk.Setup{
+	services := s.run(sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1-rc.1+build.5",
 		Before: nothing, Offline: nothing, RevertOffline: nothing, RevertOnline: nothing,
 	})
-	s.run(sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: nothing})
+	s.run(sdk.SetupService{App: "todo-app", Version: "0.0.2", Setup: nothing})
 	instances := make(map[string]int)
 	for script, revert := range map[protocol.Script]bool{
 		{Name: "todo-search", Version: "0.0.1-rc.1+build.5", Phase: protocol.Before}:  false,

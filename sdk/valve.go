@@ -61,7 +61,7 @@ func (v *valve) tell() {
 // admit blocks until a batch of n records may begin, which then holds a place.
 func (v *valve) admit(ctx context.Context, n int) error {
 	for {
-		if err := AwaitResume(ctx); err != nil {
+		if err := awaitResume(ctx); err != nil {
 			return err
 		}
 		wait, changed := v.try(time.Now(), n)

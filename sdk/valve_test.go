@@ -16,7 +16,7 @@ import (
 func TestAThrottleThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := true
-		c := newConductor(&Run{Log: zap.NewNop()}, plan{throttle: func(ctx context.Context) (string, error) {
+		c := newConductor(&Run{Log: zap.NewNop()}, plan{throttle: func(ctx context.Context, _ *Run) (string, error) {
 			if hangs {
 				<-ctx.Done()
 			}

@@ -19,20 +19,28 @@ const (
 	defaultHeartbeat = 5 * time.Second        // of a start that names none
 	progressEvery    = 100 * time.Millisecond // at most so often
 	answerTimeout    = 2 * time.Second        // to be acknowledged by an orchestrator, before it is sent again
+	maxReplies       = 16                     // to an answer, that wait to be read: of an orchestrator, and of streams that capture it
 	retryPause       = 250 * time.Millisecond // between tries of a durable step
-	rememberTimeout  = time.Minute            // to make an answer durable, before it is sent all the same
+	rememberTimeout  = time.Minute            // to make an answer durable in the claim; it is sent all the while
 	stopGrace        = 2 * time.Second        // to get rid of an answer, once told to stop
 	remembered       = 1000                   // attempts, of a kind; a start is repeated for seconds, so these are many
 	unheard          = 1000                   // controls that have come and are still to be dealt with
 )
 
-// worker runs the jobs of one Setup.
+// rememberAfter is how long an orchestrator may take to accept a new answer before it is
+// remembered too. It is longer than an orchestrator at work needs, so that most answers cost
+// one write and not two, and so short that hardly a process dies in it.
+const rememberAfter = 50 * time.Millisecond
+
+// worker runs the jobs of one setup service.
 type worker struct {
 	relay    *relay.Relay
 	nc       *nats.Conn
 	log      *zap.Logger
 	instance string
 	claims   *claims
+
+	rememberAfter time.Duration
 
 	shared map[string]plan // what other instances may be helped with, by name
 
@@ -49,6 +57,7 @@ type worker struct {
 var (
 	errCancelled = errors.New("cancelled by the orchestrator")
 	errBegun     = errors.New("it was begun here, and cut off")
+	errAccepted  = errors.New("an orchestrator has accepted the answer")
 )
 
 func newWorker(r *relay.Relay, log *zap.Logger) (*worker, error) {
@@ -58,7 +67,7 @@ func newWorker(r *relay.Relay, log *zap.Logger) (*worker, error) {
 		return nil, err
 	}
 	return &worker{
-		relay: r, nc: r.Conn(), log: log, instance: instance, claims: c,
+		relay: r, nc: r.Conn(), log: log, instance: instance, claims: c, rememberAfter: rememberAfter,
 		running: make(map[string]*clock),
 		orders:  newNewest[attemptID, order](remembered), begun: newNewest[string, *protocol.Answer](remembered),
 	}, nil
@@ -221,6 +230,9 @@ func (w *worker) end() {
 
 // start deals with one start message to its end.
 func (w *worker) start(ctx context.Context, j job, m *nats.Msg) {
+	if m.Header.Get(protocol.HeaderSequence) != "" {
+		return // it tells that an app without a setup script is setting up: nobody has to answer
+	}
 	a := &attempt{worker: w, job: j, header: m.Header}
 	switch err := a.read(m.Data); {
 	case err != nil:

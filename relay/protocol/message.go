@@ -83,8 +83,8 @@ type Hello struct {
 	Version  string `json:"version"`
 }
 
-// Claim is the value under a [ClaimKey]: who runs an attempt and, once it has ended, its
-// answer.
+// Claim is the value under a [ClaimKey]: who runs an attempt and, where no orchestrator has
+// accepted it soon, its answer.
 type Claim struct {
 	Instance string    `json:"instance"`
 	At       time.Time `json:"at"`

@@ -16,7 +16,7 @@ const (
 	RoutesBucket = "golive-routes" // key: service
 	LeasesBucket = "golive-leases" // key: [LeaseKey]; which instances are alive
 	LedgerBucket = "golive-ledger" // what has run: the environment, and a book for each app
-	ClaimsBucket = "golive-claims" // key: [ClaimKey]; what setup services have begun and finished
+	ClaimsBucket = "golive-claims" // key: [ClaimKey]; what setup services have begun, and answers that nobody has accepted yet
 
 	CheckpointsBucket   = "golive-checkpoints"    // key: [CheckpointKey]; how far scripts have come
 	FailedRecordsBucket = "golive-failed-records" // key: [FailedRecordKey]; what scripts could not deal with

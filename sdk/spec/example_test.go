@@ -13,7 +13,7 @@ import (
 // calls [spec.Run] instead.
 func Example() {
 	suite := spec.Suite{
-		Setup: sdk.Setup{
+		SetupService: sdk.SetupService{
 			Service: "todo-search", Version: "0.0.1",
 			Online: func(context.Context, *sdk.Run) error { return nil },
 		},

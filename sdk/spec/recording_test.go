@@ -20,8 +20,8 @@ import (
 var update = flag.Bool("update", false, "rewrite testdata/transcript.txt")
 
 // setupWithAll says everything that a script can say.
-func setupWithAll() sdk.Setup {
-	return sdk.Setup{
+func setupWithAll() sdk.SetupService {
+	return sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Offline: func(_ context.Context, run *sdk.Run) error {
 			for i := range int64(5) {

@@ -15,7 +15,7 @@ import (
 )
 
 // runSetup keeps a setup service at work until the test ends.
-func runSetup(t *testing.T, b *relaytest.Bus, s sdk.Setup) {
+func runSetup(t *testing.T, b *relaytest.Bus, s sdk.SetupService) {
 	t.Helper()
 	r := b.Connect()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -50,7 +50,7 @@ func TestTrafficMovesBetweenThePhases(t *testing.T) {
 			return nil
 		}
 	}
-	runSetup(t, b, sdk.Setup{
+	runSetup(t, b, sdk.SetupService{
 		Service: "todo-search", Version: "0.0.2",
 		Before: tell("before"), Offline: tell("offline"), Online: tell("online"),
 		RevertOffline: tell("undo offline"), RevertOnline: tell("undo online"),
@@ -89,7 +89,7 @@ func TestAFailureMovesNoTraffic(t *testing.T) {
 	t.Parallel()
 	b := relaytest.Start(t)
 	serve(b, "0.0.1")
-	runSetup(t, b, sdk.Setup{
+	runSetup(t, b, sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Offline: func(context.Context, *sdk.Run) error { return sdk.Permanent(errors.New("no room")) },
 		Online:  func(context.Context, *sdk.Run) error { panic("not to be run") },
@@ -127,7 +127,7 @@ func TestAPhaseThatRunsAgainIsTheNextAttempt(t *testing.T) {
 	t.Parallel()
 	b := relaytest.Start(t)
 	attempts := make(chan string, 2)
-	runSetup(t, b, sdk.Setup{
+	runSetup(t, b, sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Offline: func(_ context.Context, run *sdk.Run) error {
 			attempts <- run.Start.Rollout + " " + string('0'+rune(run.Start.Attempt))
@@ -158,7 +158,7 @@ func TestInstancesThatDoNotConfirm(t *testing.T) {
 func TestTheSetupOfAnApp(t *testing.T) {
 	t.Parallel()
 	spec.Run(t, spec.Suite{
-		Setup: sdk.Setup{App: "todo-app", Version: "0.0.2", SetUp: func(ctx context.Context, run *sdk.Run) error {
+		SetupService: sdk.SetupService{App: "todo-app", Version: "0.0.2", Setup: func(ctx context.Context, run *sdk.Run) error {
 			subject := run.Start.App + " has " + run.Start.AppVersion
 			return run.Request(ctx, "mail.send", map[string]string{"subject": subject}, nil)
 		}},

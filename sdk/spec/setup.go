@@ -57,7 +57,7 @@ func (s Suite) setupWork(ctx context.Context, b *bus, out io.Writer) (func() err
 	if err != nil {
 		return nil, err
 	}
-	setup := s.Setup
+	setup := s.SetupService
 	if setup.Logger == nil {
 		setup.Logger = loggerTo(out)
 	}

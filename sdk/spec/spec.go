@@ -4,8 +4,8 @@
 //
 //	func TestDeployment(t *testing.T) {
 //		spec.Run(t, spec.Suite{
-//			Setup:    setup.New(), // or Command, for a setup service in any language
-//			Features: []string{"todo-search.feature"},
+//			SetupService: setup.New(), // or Command, for a setup service in any language
+//			Features:     []string{"todo-search.feature"},
 //			Doubles: []spec.Double{
 //				{Name: "todos", Service: "todos", Version: "0.0.1", List: "list"},
 //				{Name: "todos-search", Service: "todo-search", Version: "0.0.1", Add: "add"},
@@ -67,7 +67,7 @@ type Suite struct {
 	Features []string // paths of features or folders of them, FILE:LINE for one scenario; required
 	Doubles  []Double // the services that the features may name
 
-	Setup sdk.Setup // the setup service, run in this process; or
+	SetupService sdk.SetupService // the setup service, run in this process; or
 
 	Command []string         // program and arguments of one in any language, started with GOLIVE_NATS_URL; with it:
 	Dir     string           // the folder it runs in; empty: that of this process
@@ -76,7 +76,7 @@ type Suite struct {
 	Phases  []protocol.Phase // that it has scripts for; required
 	Reverts []protocol.Phase // that it can undo
 
-	App        string        // the app that the starts name; empty: that of Setup, else [DefaultApp]
+	App        string        // the app that the starts name; empty: that of SetupService, else [DefaultApp]
 	AppVersion string        // empty: the version of the service or app that is set up
 	Timeout    time.Duration // how long each script may take; 0: [DefaultTimeout]
 }
@@ -153,23 +153,23 @@ func (s Suite) count() (int, error) {
 	return total, nil
 }
 
-// complete checks s and fills in its defaults; the result says the same of a Setup as
+// complete checks s and fills in its defaults; the result says the same of a SetupService as
 // of a Command.
 func (s Suite) complete() (Suite, error) {
 	if len(s.Features) == 0 {
 		return s, errors.New("spec: Features is empty: name the feature files")
 	}
-	if s.Setup.Service != "" || s.Setup.App != "" {
+	if s.SetupService.Service != "" || s.SetupService.App != "" {
 		if len(s.Command) > 0 || s.Service != "" || s.Version != "" || len(s.Phases)+len(s.Reverts) > 0 {
-			return s, errors.New("spec: Command, Service, Version, Phases and Reverts describe a Command: give them or Setup")
+			return s, errors.New("spec: Command, Service, Version, Phases and Reverts describe a Command: give them or SetupService")
 		}
-		s.Service, s.Version = s.Setup.Service, s.Setup.Version
-		s.Phases, s.Reverts = phasesOf(s.Setup)
-		if s.Setup.App != "" {
-			s.App, s.AppVersion = s.Setup.App, s.Setup.Version
+		s.Service, s.Version = s.SetupService.Service, s.SetupService.Version
+		s.Phases, s.Reverts = phasesOf(s.SetupService)
+		if s.SetupService.App != "" {
+			s.App, s.AppVersion = s.SetupService.App, s.SetupService.Version
 		}
 	} else if len(s.Command) == 0 {
-		return s, errors.New("spec: there is no setup service: give Setup or Command")
+		return s, errors.New("spec: there is no setup service: give SetupService or Command")
 	} else if s.Service == "" {
 		if s.App == "" {
 			return s, errors.New("spec: Command holds scripts of nothing: name the Service or the App")
@@ -194,7 +194,7 @@ func (s Suite) complete() (Suite, error) {
 	return s, nil
 }
 
-func phasesOf(s sdk.Setup) (phases, reverts []protocol.Phase) {
+func phasesOf(s sdk.SetupService) (phases, reverts []protocol.Phase) {
 	for _, has := range []struct {
 		phase      protocol.Phase
 		do, revert sdk.Script
@@ -202,7 +202,7 @@ func phasesOf(s sdk.Setup) (phases, reverts []protocol.Phase) {
 		{protocol.Before, s.Before, s.RevertBefore},
 		{protocol.Offline, s.Offline, s.RevertOffline},
 		{protocol.Online, s.Online, s.RevertOnline},
-		{protocol.Setup, s.SetUp, s.RevertSetUp},
+		{protocol.Setup, s.Setup, s.RevertSetup},
 	} {
 		if has.do != nil {
 			phases = append(phases, has.phase)

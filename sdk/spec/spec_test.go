@@ -34,8 +34,8 @@ func doubles() []spec.Double {
 
 // seedSetup is the setup service of the seed: it does nothing while offline, and fills
 // the search when it is online.
-func seedSetup() sdk.Setup {
-	return sdk.Setup{
+func seedSetup() sdk.SetupService {
+	return sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Offline: func(context.Context, *sdk.Run) error { return nil },
 		Online:  fill,
@@ -56,8 +56,8 @@ func fill(ctx context.Context, run *sdk.Run) error {
 	return nil
 }
 
-func seedSuite(setup sdk.Setup) spec.Suite {
-	return spec.Suite{Setup: setup, Features: []string{"testdata/todo-search.feature"}, Doubles: doubles()}
+func seedSuite(setup sdk.SetupService) spec.Suite {
+	return spec.Suite{SetupService: setup, Features: []string{"testdata/todo-search.feature"}, Doubles: doubles()}
 }
 
 func TestTheScenarioOfTheSeed(t *testing.T) {
@@ -70,7 +70,7 @@ func TestSteps(t *testing.T) {
 	clear := func(ctx context.Context, run *sdk.Run) error {
 		return run.Request(ctx, "todo-search.remove", struct{}{}, nil)
 	}
-	suite := seedSuite(sdk.Setup{
+	suite := seedSuite(sdk.SetupService{
 		Service: "todo-search", Version: "0.0.1",
 		Before: func(context.Context, *sdk.Run) error { return nil },
 		Offline: func(ctx context.Context, run *sdk.Run) error {
@@ -254,7 +254,7 @@ func TestABackfillOfAStream(t *testing.T) {
 
 // TestHidden is run by TestRunFailsItsTest alone.
 func TestHidden(t *testing.T) {
-	suite := seedSuite(sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: func(context.Context, *sdk.Run) error { return nil }})
+	suite := seedSuite(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: func(context.Context, *sdk.Run) error { return nil }})
 	switch os.Getenv("GOLIVE_SPEC_HIDDEN") {
 	case "no scenario":
 		suite.Features = []string{feature(t, "Feature: f\n")}
@@ -313,9 +313,9 @@ func TestSuitesThatAreWrong(t *testing.T) {
 
 		{"without features", todos, func(s *spec.Suite) { s.Features = nil }, "Features is empty"},
 		{"with a feature that is not there", todos, func(s *spec.Suite) { s.Features = []string{"none.feature"} }, `feature path "none.feature" is not available`},
-		{"without setup service", todos, func(s *spec.Suite) { s.Setup = sdk.Setup{} }, "there is no setup service: give Setup or Command"},
-		{"with two setup services", todos, func(s *spec.Suite) { s.Command = []string{"true"} }, "give them or Setup"},
-		{"without scripts", todos, func(s *spec.Suite) { s.Setup.Offline, s.Setup.Online = nil, nil }, "there is no phase to run"},
+		{"without setup service", todos, func(s *spec.Suite) { s.SetupService = sdk.SetupService{} }, "there is no setup service: give SetupService or Command"},
+		{"with two setup services", todos, func(s *spec.Suite) { s.Command = []string{"true"} }, "give them or SetupService"},
+		{"without scripts", todos, func(s *spec.Suite) { s.SetupService.Offline, s.SetupService.Online = nil, nil }, "there is no phase to run"},
 		{"with two doubles of a name", todos, func(s *spec.Suite) { s.Doubles[0].Name = "todos-search" }, "two doubles are called todos-search"},
 		{"with a double of two words", todos, func(s *spec.Suite) { s.Doubles[0].Name = "the todos" }, "must be one word"},
 		{"with a double that answers nothing", todos, func(s *spec.Suite) { s.Doubles[0] = spec.Double{Name: "todos", Version: "0.0.1"} }, "double todos answers no message"},
@@ -339,7 +339,7 @@ func TestSuitesThatAreWrong(t *testing.T) {
 }
 
 func command(s *spec.Suite, args ...string) {
-	s.Setup, s.Command = sdk.Setup{}, args
+	s.SetupService, s.Command = sdk.SetupService{}, args
 	s.Service, s.Version, s.Phases = "todo-search", "0.0.1", []protocol.Phase{protocol.Online}
 }
 

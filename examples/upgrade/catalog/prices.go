@@ -12,8 +12,8 @@ import (
 // setup converts the prices of all articles for catalog 2.0.0, from text to cents, while nobody
 // sees the shop; and back to text when the upgrade is taken backward. Converted again, an
 // article stays as it is.
-func setup() sdk.Setup {
-	return sdk.Setup{Service: "catalog", Version: "2.0.0", Offline: each(toCents), RevertOffline: each(toText)}
+func setup() sdk.SetupService {
+	return sdk.SetupService{Service: "catalog", Version: "2.0.0", Offline: each(toCents), RevertOffline: each(toText)}
 }
 
 // each is a script that converts one article after the other.

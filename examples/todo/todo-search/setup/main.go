@@ -20,14 +20,14 @@ func main() {
 	os.Exit(sdk.Main(s))
 }
 
-func setup() sdk.Setup {
-	return sdk.Setup{Service: "todo-search", Version: "0.0.1", Online: existing().Run}
+func setup() sdk.SetupService {
+	return sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: existing().Run}
 }
 
 // ofApp has the app itself run the same script, as in examples/dark-launch: when all of
 // its services are online, so that no older web adds a todo behind the script's back.
-func ofApp(app, version string) sdk.Setup {
-	return sdk.Setup{App: app, Version: version, SetUp: existing().Run}
+func ofApp(app, version string) sdk.SetupService {
+	return sdk.SetupService{App: app, Version: version, Setup: existing().Run}
 }
 
 // document is what search wants to know of a todo.

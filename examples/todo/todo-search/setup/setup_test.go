@@ -13,10 +13,10 @@ import (
 	"github.com/golive-dev/golive/sdk/spec"
 )
 
-func suite(s sdk.Setup) spec.Suite {
+func suite(s sdk.SetupService) spec.Suite {
 	return spec.Suite{
-		Setup:    s,
-		Features: []string{"todo-search.feature"},
+		SetupService: s,
+		Features:     []string{"todo-search.feature"},
 		Doubles: []spec.Double{
 			{Name: "todos", Service: "todos", Version: "0.0.1", List: "list", Add: "create"},
 			{Name: "todos-search", Service: "todo-search", Version: "0.0.1", Add: "add-all", Handlers: map[string]relay.Handler{
