@@ -10,7 +10,7 @@ import (
 
 	"github.com/cucumber/godog"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 )
@@ -138,8 +138,8 @@ func (s *scenario) reportedOutage(ctx context.Context) (rollout.Outage, error) {
 	if err != nil {
 		return rollout.Outage{}, err
 	}
-	client := orchestrator.NewClient(o.nc)
-	list, err := client.List(ctx, orchestrator.ListRequest{Limit: 1})
+	client := api.NewClient(o.nc)
+	list, err := client.List(ctx, api.ListRequest{Limit: 1})
 	if err != nil {
 		return rollout.Outage{}, err
 	}

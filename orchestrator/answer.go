@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -83,7 +84,7 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 // withoutAnswer is the failure of a step whose answer is too large to be kept.
 func withoutAnswer(e rollout.Event, why error) rollout.Event {
 	e.Type = rollout.StepBroke
-	e.Answer = &protocol.Answer{Error: &protocol.ScriptError{Code: CodeTooLarge, Message: clip("its answer cannot be kept: " + why.Error())}}
+	e.Answer = &protocol.Answer{Error: &protocol.ScriptError{Code: api.CodeTooLarge, Message: clip("its answer cannot be kept: " + why.Error())}}
 	return e
 }
 

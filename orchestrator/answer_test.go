@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -258,8 +258,8 @@ func TestSignsOfLifeAreShown(t *testing.T) {
 		return ctx.Err()
 	}})
 	id := e.deploy(search(protocol.Offline))
-	e.await(id, "telling its progress", func(s orchestrator.RolloutStory) bool {
-		seen := s.Sightings["todo-search/offline"]
+	e.await(id, "telling its progress", func(s api.RolloutStory) bool {
+		seen := s.Observations["todo-search/offline"]
 		return seen.Done == 512 && seen.Total == 1204 && seen.Note == "indexing" && seen.Sent && !seen.Beat.IsZero()
 	})
 	close(goOn)
@@ -284,8 +284,8 @@ func TestSignOfLifeNamesItsAttempt(t *testing.T) {
 		}
 		e.must(e.nc.PublishMsg(m))
 	}
-	shown := func() orchestrator.Sighting {
-		return e.show(id).Sightings["todo-search/offline"]
+	shown := func() api.Observation {
+		return e.show(id).Observations["todo-search/offline"]
 	}
 	for _, nobodys := range []string{"", "{", `{"attempt": 1, "done": 9}`, `{"rollout": "` + id + `", "attempt": 7, "done": 9}`} {
 		progress("", nobodys)
@@ -320,9 +320,9 @@ func TestSpeedOfAScriptIsShown(t *testing.T) {
 		m.Header.Set(protocol.HeaderAttempt, "1")
 		e.must(e.nc.PublishMsg(m))
 	}
-	shown := func() orchestrator.Sighting { return e.show(id).Sightings["todo-search/offline"] }
+	shown := func() api.Observation { return e.show(id).Observations["todo-search/offline"] }
 	begun := time.Now()
-	done, seen := int64(1_000_000), orchestrator.Sighting{} // so far it had come before
+	done, seen := int64(1_000_000), api.Observation{} // so far it had come before
 	e.until("a speed is shown", func() bool {
 		done += 10
 		progress(fmt.Sprintf(`{"done": %d, "total": 2000000}`, done))

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -33,18 +33,18 @@ func TestListComesInPages(t *testing.T) {
 	}
 	slices.Reverse(newestFirst)
 	for name, c := range map[string]struct {
-		q    orchestrator.ListRequest
+		q    api.ListRequest
 		want []string
 		next bool
 	}{
-		"by default":       {orchestrator.ListRequest{}, newestFirst[:20], true},
-		"of one":           {orchestrator.ListRequest{Limit: 1}, newestFirst[:1], true},
-		"as long as it is": {orchestrator.ListRequest{Limit: 23}, newestFirst, false},
-		"longer":           {orchestrator.ListRequest{Limit: 100}, newestFirst, false},
-		"the second":       {orchestrator.ListRequest{Limit: 20, Before: newestFirst[19]}, newestFirst[20:], false},
-		"behind the last":  {orchestrator.ListRequest{Before: newestFirst[22]}, nil, false},
-		"of an app":        {orchestrator.ListRequest{App: "app-0"}, newestFirst[22:], false},
-		"of no app":        {orchestrator.ListRequest{App: "app-99"}, nil, false},
+		"by default":       {api.ListRequest{}, newestFirst[:20], true},
+		"of one":           {api.ListRequest{Limit: 1}, newestFirst[:1], true},
+		"as long as it is": {api.ListRequest{Limit: 23}, newestFirst, false},
+		"longer":           {api.ListRequest{Limit: 100}, newestFirst, false},
+		"the second":       {api.ListRequest{Limit: 20, Before: newestFirst[19]}, newestFirst[20:], false},
+		"behind the last":  {api.ListRequest{Before: newestFirst[22]}, nil, false},
+		"of an app":        {api.ListRequest{App: "app-0"}, newestFirst[22:], false},
+		"of no app":        {api.ListRequest{App: "app-99"}, nil, false},
 	} {
 		page, err := e.client.List(t.Context(), c.q)
 		e.must(err)
@@ -59,9 +59,9 @@ func TestListComesInPages(t *testing.T) {
 			t.Errorf("a page %s is followed by that before %q", name, page.Next)
 		}
 	}
-	for _, q := range []orchestrator.ListRequest{{Limit: -1}, {Limit: 101}, {App: "*"}, {App: "no app"}} {
+	for _, q := range []api.ListRequest{{Limit: -1}, {Limit: 101}, {App: "*"}, {App: "no app"}} {
 		_, err := e.client.List(t.Context(), q)
-		e.refused(err, orchestrator.CodeInvalid, "")
+		e.refused(err, api.CodeInvalid, "")
 	}
 }
 
@@ -78,7 +78,7 @@ func TestPageFitsIntoAMessage(t *testing.T) {
 	slices.Reverse(want)
 	var got []string
 	pages := 0
-	for q := (orchestrator.ListRequest{Limit: rollouts}); ; pages++ {
+	for q := (api.ListRequest{Limit: rollouts}); ; pages++ {
 		page, err := e.client.List(t.Context(), q)
 		e.must(err)
 		for _, r := range page.Rollouts {
@@ -91,7 +91,7 @@ func TestPageFitsIntoAMessage(t *testing.T) {
 	if !slices.Equal(got, want) || pages == 0 {
 		t.Errorf("%d pages hold %v, want %v", pages+1, got, want)
 	}
-	all, err := e.client.Status(t.Context(), orchestrator.AppRequest{}) // which comes in parts
+	all, err := e.client.Status(t.Context(), api.AppRequest{}) // which comes in parts
 	if e.must(err); len(all) != rollouts {
 		t.Errorf("the status has %d apps", len(all))
 	}
@@ -115,20 +115,20 @@ func TestRolloutIsNamedByAnyUniqueBeginning(t *testing.T) {
 		}
 	}
 	for name, code := range map[string]string{
-		one[:same]: orchestrator.CodeAmbiguous, one[:1]: orchestrator.CodeAmbiguous,
-		one + "0": orchestrator.CodeNotFound, "x": orchestrator.CodeNotFound, ">": orchestrator.CodeNotFound,
-		"": orchestrator.CodeInvalid,
+		one[:same]: api.CodeAmbiguous, one[:1]: api.CodeAmbiguous,
+		one + "0": api.CodeNotFound, "x": api.CodeNotFound, ">": api.CodeNotFound,
+		"": api.CodeInvalid,
 	} {
-		_, err := e.client.Show(t.Context(), orchestrator.RolloutRequest{Rollout: name})
+		_, err := e.client.Show(t.Context(), api.RolloutRequest{Rollout: name})
 		e.refused(err, code, "")
-		_, err = e.client.Retry(t.Context(), orchestrator.RetryRequest{Rollout: name})
+		_, err = e.client.Retry(t.Context(), api.RetryRequest{Rollout: name})
 		e.refused(err, code, "")
 	}
 }
 
 func TestNobodyAnswersWithoutAnOrchestrator(t *testing.T) {
 	e := newEnvironment(t)
-	if _, err := e.client.Version(t.Context()); !errors.Is(err, orchestrator.ErrNoOrchestrator) {
+	if _, err := e.client.Version(t.Context()); !errors.Is(err, api.ErrNoOrchestrator) {
 		t.Errorf("the error is %v, want ErrNoOrchestrator", err)
 	}
 }
@@ -142,7 +142,7 @@ func TestRequestThatIsNoJSONIsRefused(t *testing.T) {
 		Error protocol.ServiceError `json:"error"`
 	}
 	e.must(json.Unmarshal(m.Data, &answer))
-	if answer.Error.Code != orchestrator.CodeInvalid || answer.Error.Hint == "" {
+	if answer.Error.Code != api.CodeInvalid || answer.Error.Hint == "" {
 		t.Errorf("the answer is %s", m.Data)
 	}
 }
@@ -151,14 +151,14 @@ func TestStatusTellsWhatIsOnline(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
 	e.service("todo-search", "0.0.1")
-	all, err := e.client.Status(t.Context(), orchestrator.AppRequest{})
+	all, err := e.client.Status(t.Context(), api.AppRequest{})
 	e.must(err)
 	if len(all) != 0 {
 		t.Errorf("the status of an empty environment is %+v", all)
 	}
 	id := e.deploy(search(protocol.Online))
 	e.running(id, "todo-search/online", 1)
-	all, err = e.client.Status(t.Context(), orchestrator.AppRequest{App: "todo-app"})
+	all, err = e.client.Status(t.Context(), api.AppRequest{App: "todo-app"})
 	e.must(err)
 	s := all[0].Services[0]
 	if all[0].Rollout.ID != id || !slices.Equal(s.Online, []string{"0.0.1"}) || s.Alive != 1 || !slices.Equal(s.NotRun, []string{"online"}) {
@@ -169,8 +169,8 @@ func TestStatusTellsWhatIsOnline(t *testing.T) {
 	if len(routes) != 1 || routes[0].State("0.0.1") != protocol.StateOnline || len(routes[0].Instances) != 1 || routes[0].Rollout != id {
 		t.Errorf("the routes are %+v", routes)
 	}
-	_, err = e.client.Status(t.Context(), orchestrator.AppRequest{App: "shop"})
-	e.refused(err, orchestrator.CodeNotFound, "shop")
+	_, err = e.client.Status(t.Context(), api.AppRequest{App: "shop"})
+	e.refused(err, api.CodeNotFound, "shop")
 	v, err := e.client.Version(t.Context())
 	e.must(err)
 	if v.Version == "" || v.Server == "" {
@@ -187,7 +187,7 @@ func TestLongStoryIsCutAtItsBeginning(t *testing.T) {
 	next(e, "the start", starts)
 	const events = 300
 	for n := range events {
-		_, err := e.client.Pace(t.Context(), orchestrator.PaceRequest{
+		_, err := e.client.Pace(t.Context(), api.PaceRequest{
 			Rollout: id, Step: "todo-search/offline", InFlight: n + 1, Reason: strings.Repeat("x", 100<<10),
 		})
 		e.must(err)
@@ -227,11 +227,11 @@ func TestAnEventOfAHigherFormatIsLeftToNewerOrchestrators(t *testing.T) {
 	ack, err := js.PublishMsg(t.Context(), m, jetstream.WithExpectLastSequenceForSubject(before.Sequence, m.Subject))
 	e.must(err)
 	e.until("the work is left", func() bool { return e.logs.FilterMessage("work interrupted, it comes again").Len() > 1 })
-	_, err = e.client.Abort(t.Context(), orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}})
-	e.refused(err, orchestrator.CodeUnavailable, fmt.Sprintf("format %d is not known", rollout.Format+1))
-	_, err = e.client.Show(t.Context(), orchestrator.RolloutRequest{Rollout: id})
-	e.refused(err, orchestrator.CodeUnavailable, "is not known")
-	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: search()})
+	_, err = e.client.Abort(t.Context(), api.AbortRequest{RolloutRequest: api.RolloutRequest{Rollout: id}})
+	e.refused(err, api.CodeUnavailable, fmt.Sprintf("format %d is not known", rollout.Format+1))
+	_, err = e.client.Show(t.Context(), api.RolloutRequest{Rollout: id})
+	e.refused(err, api.CodeUnavailable, "is not known")
+	_, err = e.client.Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: search()})
 	if err == nil {
 		t.Error("another rollout of its app has begun")
 	}
@@ -259,10 +259,10 @@ func TestWhatANewerVersionHasWrittenIsLeftToIt(t *testing.T) {
 	written, err := j.Append(t.Context(), newer, r.Sequence)
 	e.must(err)
 	e.until("the work is left", func() bool { return e.logs.FilterMessage("work interrupted, it comes again").Len() > 1 })
-	_, err = e.client.Abort(t.Context(), orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}})
-	e.refused(err, orchestrator.CodeUnavailable, `status "verifying" is not known`)
-	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: search()})
-	e.refused(err, orchestrator.CodeRolloutOpen, "verifying")
+	_, err = e.client.Abort(t.Context(), api.AbortRequest{RolloutRequest: api.RolloutRequest{Rollout: id}})
+	e.refused(err, api.CodeUnavailable, `status "verifying" is not known`)
+	_, err = e.client.Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: search()})
+	e.refused(err, api.CodeRolloutOpen, "verifying")
 	if s := e.show(id); s.Sequence != written || len(starts) > 0 {
 		t.Errorf("the rollout has gone on to %s, and its script was started %d times more", s.Event.Type, len(starts))
 	}

@@ -3,11 +3,12 @@ package orchestrator
 import (
 	"context"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 // approve answers the question of a step with yes, or confirms an item of its checklist.
-func (o *Orchestrator) approve(ctx context.Context, q ApproveRequest) (RolloutView, error) {
+func (o *Orchestrator) approve(ctx context.Context, q api.ApproveRequest) (api.RolloutView, error) {
 	what := rollout.ApprovedBy
 	if q.Item != 0 {
 		what = rollout.ItemConfirmed
@@ -16,18 +17,18 @@ func (o *Orchestrator) approve(ctx context.Context, q ApproveRequest) (RolloutVi
 }
 
 // reject answers the question of a step with no.
-func (o *Orchestrator) reject(ctx context.Context, q StepRequest) (RolloutView, error) {
+func (o *Orchestrator) reject(ctx context.Context, q api.StepRequest) (api.RolloutView, error) {
 	return o.say(ctx, q, "reject", rollout.Event{Type: rollout.RejectedBy})
 }
 
 // say records what a person says to an approval. Without a step it is about the one that
 // waits. Saying it twice is no error.
-func (o *Orchestrator) say(ctx context.Context, q StepRequest, command string, e rollout.Event) (RolloutView, error) {
-	if err := o.identified(q.known, command); err != nil {
-		return RolloutView{}, err
+func (o *Orchestrator) say(ctx context.Context, q api.StepRequest, command string, e rollout.Event) (api.RolloutView, error) {
+	if err := o.identified(q.Known, command); err != nil {
+		return api.RolloutView{}, err
 	}
 	if q.By == "" {
-		return RolloutView{}, refuse(CodeInvalid, "name the person in the field by", "nobody is named who says so")
+		return api.RolloutView{}, refuse(api.CodeInvalid, "name the person in the field by", "nobody is named who says so")
 	}
 	return o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
 		step, err := asked(s, q.Step)
@@ -52,7 +53,7 @@ func asked(s rollout.State, id string) (rollout.Step, error) {
 			return step, nil
 		}
 	}
-	return rollout.Step{}, refuse(CodeConflict, "golive show "+s.ID+" tells how it stands", "rollout %s waits for nobody's approval", s.ID)
+	return rollout.Step{}, refuse(api.CodeConflict, "golive show "+s.ID+" tells how it stands", "rollout %s waits for nobody's approval", s.ID)
 }
 
 // said reports whether the same person has said the same already.

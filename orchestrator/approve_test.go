@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -23,8 +23,8 @@ func asking(q rollout.Question, p rollout.Policy) rollout.Release {
 	return r
 }
 
-func (e *environment) approve(client *orchestrator.Client, id, step string, item int, by string) error {
-	q := orchestrator.ApproveRequest{Item: item}
+func (e *environment) approve(client *api.Client, id, step string, item int, by string) error {
+	q := api.ApproveRequest{Item: item}
 	q.Rollout, q.Step, q.By, q.Reason = id, step, by, "looks well"
 	_, err := client.Approve(e.t.Context(), q)
 	return err
@@ -40,10 +40,10 @@ func TestNothingRunsBeforeAPersonHasApproved(t *testing.T) {
 	}
 	id := e.deploy(release)
 	e.running(id, "confirm", 1)
-	e.refused(e.approve(e.client, id, "", 0, "ann"), orchestrator.CodeConflict, "item 1 of the checklist of confirm is not confirmed: backup")
-	e.refused(e.approve(e.client, id, "confirm", 3, "ann"), orchestrator.CodeConflict, "there is no item 3")
-	e.refused(e.approve(e.client, id, "todo-search/offline", 0, "ann"), orchestrator.CodeConflict, "asks nobody")
-	e.refused(e.approve(e.client, id, "confirm", 0, ""), orchestrator.CodeInvalid, "nobody is named")
+	e.refused(e.approve(e.client, id, "", 0, "ann"), api.CodeConflict, "item 1 of the checklist of confirm is not confirmed: backup")
+	e.refused(e.approve(e.client, id, "confirm", 3, "ann"), api.CodeConflict, "there is no item 3")
+	e.refused(e.approve(e.client, id, "todo-search/offline", 0, "ann"), api.CodeConflict, "asks nobody")
+	e.refused(e.approve(e.client, id, "confirm", 0, ""), api.CodeInvalid, "nobody is named")
 	e.must(e.approve(e.client, id, "", 1, "ann"))
 	e.must(e.approve(e.client, id, "", 2, "bob"))
 	e.must(e.approve(e.client, id, "", 2, "bob")) // the same said twice
@@ -63,7 +63,7 @@ func TestNothingRunsBeforeAPersonHasApproved(t *testing.T) {
 	}
 	e.must(e.approve(e.client, id, "", 0, "bob"))
 	next(e, "the start", starts)
-	e.refused(e.approve(e.client, id, "", 0, "cleo"), orchestrator.CodeConflict, "waits for nobody's approval")
+	e.refused(e.approve(e.client, id, "", 0, "cleo"), api.CodeConflict, "waits for nobody's approval")
 }
 
 func TestARejectedRolloutCanBeAskedForAgain(t *testing.T) {
@@ -71,7 +71,7 @@ func TestARejectedRolloutCanBeAskedForAgain(t *testing.T) {
 	e.orchestrate()
 	id := e.deploy(asking(rollout.Question{Text: "Shall it?"}, rollout.Policy{}))
 	e.running(id, "confirm", 1)
-	q := orchestrator.StepRequest{}
+	q := api.StepRequest{}
 	q.Rollout, q.By, q.Reason = id, "ann", "not on a Friday"
 	for range 2 { // said twice, it counts once
 		_, err := e.client.Reject(t.Context(), q)
@@ -97,7 +97,7 @@ func TestWhoDoesNotAnswerIsReminded(t *testing.T) {
 	e.running(id, "confirm", 1)
 	stop() // nobody is there when the time is over
 	e.orchestrate()
-	story := e.await(id, "reminded twice", func(s orchestrator.RolloutStory) bool {
+	story := e.await(id, "reminded twice", func(s api.RolloutStory) bool {
 		step, _ := s.Step("confirm")
 		return step.Approval.Reminded >= 2
 	})
@@ -115,23 +115,23 @@ func TestThePolicyOfTheEnvironmentCounts(t *testing.T) {
 	e := environmentOn(t, func() *relay.Relay { return bus.As("golive") })
 	e.policy = rollout.Policy{Required: true, By: []string{"ann.b", "bob"}, NotStarter: true}
 	e.orchestrate()
-	ann, bob := orchestrator.NewClient(bus.As("ann.b").Conn()), orchestrator.NewClient(bus.As("bob").Conn())
+	ann, bob := api.NewClient(bus.As("ann.b").Conn()), api.NewClient(bus.As("bob").Conn())
 
 	release := search()
 	release.Approvals = rollout.Policy{By: []string{"mallory"}}
 	id := newID(t)
-	_, err := ann.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: id, Release: release, By: "bob"})
+	_, err := ann.Deploy(t.Context(), api.DeployRequest{Rollout: id, Release: release, By: "bob"})
 	e.must(err)
 	e.running(id, rollout.ApprovalID, 1)
 	if by := e.show(id).By; by != "ann.b" {
 		t.Errorf("it was started by %q, the bus says ann.b", by)
 	}
-	e.refused(e.approve(ann, id, "", 0, "bob"), orchestrator.CodeNotAllowed, "ann.b has started the rollout")
-	e.refused(e.approve(e.client, id, "", 0, "bob"), orchestrator.CodeNotAllowed, "golive may not answer")
+	e.refused(e.approve(ann, id, "", 0, "bob"), api.CodeNotAllowed, "ann.b has started the rollout")
+	e.refused(e.approve(e.client, id, "", 0, "bob"), api.CodeNotAllowed, "golive may not answer")
 	bare := bus.As("bob").Conn()
 	for _, subject := range []string{"golive.api.approve", "golive.api.approve.ann=2Eb"} {
 		reply, err := bare.Request(subject, []byte(`{"rollout":"`+id+`","by":"ann.b"}`), 500*time.Millisecond)
-		if err == nil && !strings.Contains(string(reply.Data), orchestrator.CodeNotAllowed) {
+		if err == nil && !strings.Contains(string(reply.Data), api.CodeNotAllowed) {
 			t.Errorf("bob has said on %s that he is ann.b: %s", subject, reply.Data)
 		}
 	}
@@ -139,13 +139,13 @@ func TestThePolicyOfTheEnvironmentCounts(t *testing.T) {
 		t.Fatalf("it counts as approved: %+v", step.Approval)
 	}
 	e.must(e.approve(bob, id, "", 0, "whoever"))
-	step, _ := e.await(id, "approved", func(s orchestrator.RolloutStory) bool {
+	step, _ := e.await(id, "approved", func(s api.RolloutStory) bool {
 		step, _ := s.Step(rollout.ApprovalID)
 		return step.Status == rollout.StepDone
 	}).Step(rollout.ApprovalID)
 	if step.Approval.Approved[0].By != "bob" {
 		t.Errorf("%q has approved, it was bob", step.Approval.Approved[0].By)
 	}
-	_, err = orchestrator.NewClient(bare).Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: release})
-	e.refused(err, orchestrator.CodeRolloutOpen, "one rollout at a time")
+	_, err = api.NewClient(bare).Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: release})
+	e.refused(err, api.CodeRolloutOpen, "one rollout at a time")
 }

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -42,7 +43,7 @@ const benchPatience = 2 * time.Minute
 type benchStage struct {
 	b      *testing.B
 	server *embedded.Server
-	client *orchestrator.Client
+	client *api.Client
 }
 
 func newBenchStage(b *testing.B, unsynced bool) *benchStage {
@@ -66,7 +67,7 @@ func stageOn(b *testing.B, c embedded.Config) *benchStage {
 		}
 	})
 	s := &benchStage{b: b, server: server}
-	s.client = orchestrator.NewClient(s.connect().Conn())
+	s.client = api.NewClient(s.connect().Conn())
 	return s
 }
 
@@ -352,7 +353,7 @@ func (s *benchStage) deploy(ctx context.Context, r rollout.Release) (string, err
 	if err != nil {
 		return "", err
 	}
-	_, err = s.client.Deploy(ctx, orchestrator.DeployRequest{Rollout: id.String(), Release: r, By: "benchmark"})
+	_, err = s.client.Deploy(ctx, api.DeployRequest{Rollout: id.String(), Release: r, By: "benchmark"})
 	if err != nil {
 		return "", fmt.Errorf("deploy %s %s: %w", r.App, r.Version, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -88,7 +89,7 @@ func (s *benchStage) deployAll(ctx context.Context, releases [][]rollout.Release
 			if err != nil {
 				return err
 			}
-			q := orchestrator.DeployRequest{Rollout: id.String(), Release: app[0], By: "benchmark"}
+			q := api.DeployRequest{Rollout: id.String(), Release: app[0], By: "benchmark"}
 			tick := time.NewTicker(50 * time.Millisecond)
 			defer tick.Stop()
 			for {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -135,7 +135,7 @@ func (e *environment) dyingWorker(service string) (begun <-chan struct{}, die fu
 // the next attempt has begun.
 func (e *environment) lost(id string) {
 	e.t.Helper()
-	story := e.await(id, "at attempt 2", func(s orchestrator.RolloutStory) bool {
+	story := e.await(id, "at attempt 2", func(s api.RolloutStory) bool {
 		step, _ := s.Step("todo-search/offline")
 		return step.Attempt == 2
 	})
@@ -296,7 +296,7 @@ func TestServerRestartsUnderTheOrchestrator(t *testing.T) {
 	e.setup(sdk.SetupService{Service: "todo-search", Version: "0.0.2", Offline: nothing})
 	e.awaitStatus(id, rollout.Completed)
 	older := newID(t)
-	_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: older, Release: two(), By: "test", AllowOlder: true})
+	_, err := e.client.Deploy(t.Context(), api.DeployRequest{Rollout: older, Release: two(), By: "test", AllowOlder: true})
 	e.must(err)
 	e.awaitStatus(older, rollout.Completed) // from its beginning
 }

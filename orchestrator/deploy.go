@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -16,30 +17,30 @@ import (
 
 // deploy begins a rollout, or puts it into the app's queue. The plan is made on what is
 // known when the app's newest event is the one found here, and recorded only if it still is.
-func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView, error) {
+func (o *Orchestrator) deploy(ctx context.Context, q api.DeployRequest) (api.RolloutView, error) {
 	if err := checkNeeds(q.Needs); err != nil {
-		return RolloutView{}, err
+		return api.RolloutView{}, err
 	}
 	if id, err := uuid.Parse(q.Rollout); err != nil || id.Version() != 7 || q.Rollout != id.String() {
-		return RolloutView{}, refuse(CodeInvalid, "make a UUID v7 and repeat the request with the same one", "rollout id %q is no UUID v7", q.Rollout)
+		return api.RolloutView{}, refuse(api.CodeInvalid, "make a UUID v7 and repeat the request with the same one", "rollout id %q is no UUID v7", q.Rollout)
 	}
 	if err := q.Release.Validate(); err != nil {
-		return RolloutView{}, refuse(CodeInvalid, "correct golive.yaml", "%v", err)
+		return api.RolloutView{}, refuse(api.CodeInvalid, "correct golive.yaml", "%v", err)
 	}
 	if q.Release = o.governed(q.Release); q.Release.Approvals.NotStarter {
-		if err := o.identified(q.known, "deploy"); err != nil {
-			return RolloutView{}, err
+		if err := o.identified(q.Known, "deploy"); err != nil {
+			return api.RolloutView{}, err
 		}
 	}
 	if err := q.Release.Validate(); err != nil {
-		return RolloutView{}, refuse(CodeInvalid, "the environment's policy and the release's own do not fit together: correct one of them", "%v", err)
+		return api.RolloutView{}, refuse(api.CodeInvalid, "the environment's policy and the release's own do not fit together: correct one of them", "%v", err)
 	}
 	if err := answerable(q.Release.Approvals, q.By); err != nil {
-		return RolloutView{}, err
+		return api.RolloutView{}, err
 	}
 	q.By, q.Reason = clip(q.By), clip(q.Reason)
-	if err := q.checkPlanned(); err != nil {
-		return RolloutView{}, err
+	if err := checkPlanned(q); err != nil {
+		return api.RolloutView{}, err
 	}
 	for known := true; ; known = false {
 		r, err := o.begin(ctx, q, known)
@@ -50,7 +51,7 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 			continue // what is known here may be behind
 		}
 		if err != nil {
-			return RolloutView{}, err
+			return api.RolloutView{}, err
 		}
 		return o.view(r), nil
 	}
@@ -58,7 +59,7 @@ func (o *Orchestrator) deploy(ctx context.Context, q DeployRequest) (RolloutView
 
 // begin begins a rollout, or puts it into the queue, on what is known here of its app or,
 // if known is false, on what the leader knows.
-func (o *Orchestrator) begin(ctx context.Context, q DeployRequest, known bool) (journal.Record, error) {
+func (o *Orchestrator) begin(ctx context.Context, q api.DeployRequest, known bool) (journal.Record, error) {
 	app := q.Release.App
 	if own, known := o.sight.newest(q.Rollout); known && own.State.Release.App == app {
 		return own, nil
@@ -136,7 +137,7 @@ func goesFurther(s rollout.State, r rollout.Release) bool {
 }
 
 // asked finds the rollout that the same request has had go further already.
-func (o *Orchestrator) asked(q DeployRequest) (journal.Record, bool) {
+func (o *Orchestrator) asked(q api.DeployRequest) (journal.Record, bool) {
 	for _, r := range o.sight.ofApp(q.Release.App) {
 		if r.State.Asked == q.Rollout {
 			return r, true
@@ -146,7 +147,7 @@ func (o *Orchestrator) asked(q DeployRequest) (journal.Record, bool) {
 }
 
 // further has a rollout that was to run some phases go on.
-func (o *Orchestrator) further(ctx context.Context, q DeployRequest, r journal.Record) (journal.Record, error) {
+func (o *Orchestrator) further(ctx context.Context, q api.DeployRequest, r journal.Record) (journal.Record, error) {
 	gone, err := o.apply(ctx, q.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
 		if q.Phase != "" && s.Until == q.Phase {
 			return nil, nil // it goes that far already
@@ -165,7 +166,7 @@ func (o *Orchestrator) further(ctx context.Context, q DeployRequest, r journal.R
 // underWay refuses a rollout beside one that has not ended.
 func underWay(s rollout.State) error {
 	if s.Held() {
-		return refuse(CodeRolloutOpen,
+		return refuse(api.CodeRolloutOpen,
 			"golive deploy of that very release has it go on; golive abort "+s.ID+" ends it; golive deploy --replace aborts it and takes its place",
 			"rollout %s of %s %s has run to the end of phase %s, and is of another release: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version, s.Until)
 	}
@@ -173,7 +174,7 @@ func underWay(s rollout.State) error {
 	if slices.ContainsFunc(s.Running(), func(step rollout.Step) bool { return step.Kind == rollout.Approving }) {
 		help = "it waits for a person: golive approve " + s.ID
 	}
-	return refuse(CodeRolloutOpen,
+	return refuse(api.CodeRolloutOpen,
 		help+"; golive deploy --queue waits for its end, --replace aborts it",
 		"rollout %s of %s %s is %s: one app has one rollout at a time", s.ID, s.Release.App, s.Release.Version, s.Status)
 }
@@ -280,7 +281,7 @@ func (o *Orchestrator) checkOwners(ctx context.Context, r rollout.Release) error
 	}
 	for _, service := range r.Touches() {
 		if owner := o.index.Owner(service); owner != "" && owner != r.App {
-			return refuse(CodeInvalid, "choose another name for the service", "service %s belongs to app %s in this environment", service, owner)
+			return refuse(api.CodeInvalid, "choose another name for the service", "service %s belongs to app %s in this environment", service, owner)
 		}
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -67,7 +67,7 @@ func TestSecondRolloutOfAVersionRunsNothing(t *testing.T) {
 func TestDeployRepeatedFindsItsRollout(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
-	q := orchestrator.DeployRequest{Rollout: newID(t), Release: search(protocol.Offline)}
+	q := api.DeployRequest{Rollout: newID(t), Release: search(protocol.Offline)}
 	first, err := e.client.Deploy(t.Context(), q)
 	e.must(err)
 	again, err := e.client.Deploy(t.Context(), q)
@@ -89,7 +89,7 @@ func TestDeploysAtOnceBeginOneRollout(t *testing.T) {
 	var asking sync.WaitGroup
 	for range clients {
 		asking.Go(func() {
-			_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: search(protocol.Offline)})
+			_, err := e.client.Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: search(protocol.Offline)})
 			refusals <- err
 		})
 	}
@@ -99,7 +99,7 @@ func TestDeploysAtOnceBeginOneRollout(t *testing.T) {
 		if err := <-refusals; err == nil {
 			begun++
 		} else {
-			e.refused(err, orchestrator.CodeRolloutOpen, "one rollout at a time")
+			e.refused(err, api.CodeRolloutOpen, "one rollout at a time")
 		}
 	}
 	if begun != 1 {
@@ -113,9 +113,9 @@ func TestDeployWhileARolloutIsOpenIsRefused(t *testing.T) {
 	id := e.deploy(search(protocol.Offline))
 	release := search()
 	release.Version = "0.0.3"
-	_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: release})
-	e.refused(err, orchestrator.CodeRolloutOpen, id)
-	page, err := e.client.List(t.Context(), orchestrator.ListRequest{})
+	_, err := e.client.Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: release})
+	e.refused(err, api.CodeRolloutOpen, id)
+	page, err := e.client.List(t.Context(), api.ListRequest{})
 	e.must(err)
 	if n := len(page.Rollouts); n != 1 {
 		t.Errorf("there are %d rollouts, want 1", n)
@@ -160,7 +160,7 @@ func TestDeployTakesTheFailedRolloutsPlace(t *testing.T) {
 			t.Errorf("%s was done %d times, want %d", step, n, times)
 		}
 	}
-	entries, err := e.client.Ledger(t.Context(), orchestrator.LedgerRequest{App: "todo-app"})
+	entries, err := e.client.Ledger(t.Context(), api.LedgerRequest{App: "todo-app"})
 	e.must(err)
 	for _, entry := range entries {
 		preparing := entry.Phase == protocol.Before || entry.Phase == protocol.Offline
@@ -180,8 +180,8 @@ func TestRefusedDeployLeavesTheFailedRolloutAlone(t *testing.T) {
 	e.awaitStatus(id, rollout.Failed)
 	release := search()
 	release.Services = append(release.Services, rollout.Service{Name: "cart", Version: "2.0.0"})
-	_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: release})
-	e.refused(err, orchestrator.CodeInvalid, "service cart belongs to app shop")
+	_, err := e.client.Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: release})
+	e.refused(err, api.CodeInvalid, "service cart belongs to app shop")
 	if got := e.show(id).Status; got != rollout.Failed {
 		t.Errorf("the failed rollout is %s, want it to be there for a retry", got)
 	}
@@ -201,12 +201,12 @@ func TestDeployThatCannotBeUnderstoodIsRefused(t *testing.T) {
 		"another UUID":  {"8f14e45f-ceea-467f-a8b5-1d1c1c0a0a0a", search(), "no UUID v7"},
 		"reserved name": {newID(t), nameless, "reserved"},
 	} {
-		_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: c.id, Release: c.release})
+		_, err := e.client.Deploy(t.Context(), api.DeployRequest{Rollout: c.id, Release: c.release})
 		if err == nil {
 			t.Errorf("%s: deployed", name)
 			continue
 		}
-		e.refused(err, orchestrator.CodeInvalid, c.words)
+		e.refused(err, api.CodeInvalid, c.words)
 	}
 }
 
@@ -263,7 +263,7 @@ func TestReplaceEndsARolloutUnderWay(t *testing.T) {
 	first := e.deploy(search(protocol.Offline))
 	next(e, "the begin of the first script", began)
 	second := newID(t)
-	request := orchestrator.DeployRequest{Rollout: second, Release: search(), By: "test"}
+	request := api.DeployRequest{Rollout: second, Release: search(), By: "test"}
 	if _, err := e.client.Deploy(t.Context(), request); err == nil {
 		t.Fatal("a deploy was not refused while another rollout was under way")
 	}

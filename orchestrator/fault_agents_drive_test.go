@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -53,7 +53,7 @@ func (a *workApp) bringNext(ctx context.Context) (id string, r rollout.Release, 
 	if err := a.bring(r); err != nil {
 		return "", r, err
 	}
-	q := orchestrator.DeployRequest{Release: r}
+	q := api.DeployRequest{Release: r}
 	if a.n%kindsOfWork == phaseByPhase && a.rnd.IntN(3) > 0 {
 		q.Phase = protocol.Before // the others only behind it
 	}
@@ -62,13 +62,13 @@ func (a *workApp) bringNext(ctx context.Context) (id string, r rollout.Release, 
 }
 
 // order asks for a deploy under an id of its own; empty: it was refused.
-func (a *workApp) order(ctx context.Context, name string, q orchestrator.DeployRequest) (string, error) {
+func (a *workApp) order(ctx context.Context, name string, q api.DeployRequest) (string, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return "", err
 	}
 	q.Rollout, q.By = id.String(), "test"
-	var told orchestrator.RolloutView
+	var told api.RolloutView
 	err = a.command(ctx, name, func(ctx context.Context) (err error) {
 		told, err = a.client.Deploy(ctx, q)
 		return err
@@ -90,7 +90,7 @@ func (a *workApp) order(ctx context.Context, name string, q orchestrator.DeployR
 
 // further has a rollout that has come to the end of a phase run the next one, or all.
 func (a *workApp) further(ctx context.Context, s rollout.State) error {
-	q := orchestrator.DeployRequest{Release: s.Release}
+	q := api.DeployRequest{Release: s.Release}
 	phases := s.Release.Phases()
 	if next := slices.Index(phases, s.Until) + 1; next < len(phases) && a.rnd.IntN(4) > 0 {
 		q.Phase = phases[next]
@@ -111,7 +111,7 @@ func waitsForYes(s rollout.State) (rollout.Step, bool) {
 
 // say answers a question: mostly with yes, now and then twice, and now and then with no.
 func (a *workApp) say(ctx context.Context, id string, step rollout.Step) error {
-	q := orchestrator.StepRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "test"}, Step: step.ID}
+	q := api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: "test"}, Step: step.ID}
 	rest(ctx, time.Duration(a.rnd.Int64N(int64(100*time.Millisecond))))
 	draw := a.rnd.IntN(100)
 	d := deed{What: approves, Rollout: id, Step: step.ID, Attempt: step.Attempt, By: "test"}
@@ -131,7 +131,7 @@ func (a *workApp) say(ctx context.Context, id string, step rollout.Step) error {
 	}
 	for range times {
 		_ = a.command(ctx, "approve", func(ctx context.Context) error {
-			_, err := a.client.Approve(ctx, orchestrator.ApproveRequest{StepRequest: q})
+			_, err := a.client.Approve(ctx, api.ApproveRequest{StepRequest: q})
 			return err
 		})
 	}
@@ -141,7 +141,7 @@ func (a *workApp) say(ctx context.Context, id string, step rollout.Step) error {
 // undo takes a rollout backward; it names it, so that it may be repeated.
 func (a *workApp) undo(ctx context.Context, id string) {
 	err := a.command(ctx, "backward", func(ctx context.Context) error {
-		_, err := a.client.Backward(ctx, orchestrator.BackwardRequest{App: a.name, Rollout: id, By: "test"})
+		_, err := a.client.Backward(ctx, api.BackwardRequest{App: a.name, Rollout: id, By: "test"})
 		return err
 	})
 	if err == nil { // what was seen may be behind

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
@@ -150,8 +151,8 @@ func (m *ensemble) dieAt(ctx context.Context, a *workApp, at orchestrator.Point,
 			t.Fatal(err)
 		}
 		_ = a.command(waiting, "approve", func(ctx context.Context) error {
-			q := orchestrator.StepRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "test"}, Step: step.ID}
-			_, err := a.client.Approve(ctx, orchestrator.ApproveRequest{StepRequest: q})
+			q := api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: "test"}, Step: step.ID}
+			_, err := a.client.Approve(ctx, api.ApproveRequest{StepRequest: q})
 			return err
 		})
 		a.await(waiting, id, func(s rollout.State) bool { _, asked := waitsForYes(s); return !asked })
@@ -196,7 +197,7 @@ func TestFaultHowSoonADeadAgentIsNoticed(t *testing.T) {
 		return func() bool {
 			asking, cancel := context.WithTimeout(ctx, tryFor)
 			defer cancel()
-			hosts, _ := m.client.Hosts(asking, orchestrator.HostsRequest{Rollout: id, Step: longStep})
+			hosts, _ := m.client.Hosts(asking, api.HostsRequest{Rollout: id, Step: longStep})
 			for _, h := range hosts {
 				if h.Name == name {
 					return h.Status == protocol.HostLost

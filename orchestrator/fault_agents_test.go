@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
@@ -53,7 +54,7 @@ func assembleAgents(t *testing.T, orchestrators, agents int, apps []int, version
 		m.others = append(m.others, c.actor(part{Kind: kind, Name: kind + "-0"}))
 	}
 	w := startWatch(c, 1)
-	m.driver = &driver{watch: w, client: orchestrator.NewClient(c.connect().Conn()), did: make(map[string]int)}
+	m.driver = &driver{watch: w, client: api.NewClient(c.connect().Conn()), did: make(map[string]int)}
 	return m
 }
 

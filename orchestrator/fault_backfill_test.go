@@ -19,7 +19,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -238,13 +238,13 @@ func TestFaultsOfABackfill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+5*killEvery*time.Duration(*faultsKills))
 	defer cancel()
 	nc := c.connect().Conn()
-	client := orchestrator.NewClient(nc)
+	client := api.NewClient(nc)
 	told := make(chan *nats.Msg, 10_000)
 	if _, err := nc.ChanSubscribe(fillScript.Subject(protocol.Progress), told); err != nil {
 		t.Fatal(err)
 	}
 	id, begun := newID(t), time.Now()
-	if _, err := client.Deploy(ctx, orchestrator.DeployRequest{Rollout: id, Release: fillRelease()}); err != nil {
+	if _, err := client.Deploy(ctx, api.DeployRequest{Rollout: id, Release: fillRelease()}); err != nil {
 		t.Fatal(err)
 	}
 	var shown course
@@ -275,7 +275,7 @@ func TestFaultsOfABackfill(t *testing.T) {
 	if step.Items != int64(work.Records) {
 		t.Errorf("its answer tells %d items, want %d", step.Items, work.Records)
 	}
-	entries, err := client.Ledger(ctx, orchestrator.LedgerRequest{App: "fill"})
+	entries, err := client.Ledger(ctx, api.LedgerRequest{App: "fill"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,19 +307,19 @@ type stage struct {
 
 // look has the rollout shown again and again until it has ended or ctx does; it gives the last
 // that was shown.
-func (c *course) look(ctx context.Context, client *orchestrator.Client, id string) <-chan orchestrator.RolloutStory {
-	last := make(chan orchestrator.RolloutStory, 1)
+func (c *course) look(ctx context.Context, client *api.Client, id string) <-chan api.RolloutStory {
+	last := make(chan api.RolloutStory, 1)
 	go func() {
-		var story orchestrator.RolloutStory
+		var story api.RolloutStory
 		defer func() { last <- story }()
 		for ctx.Err() == nil && !story.Status.Final() && story.Status != rollout.Failed {
 			trying, cancel := context.WithTimeout(ctx, tryFor)
-			found, err := client.Show(trying, orchestrator.RolloutRequest{Rollout: id})
+			found, err := client.Show(trying, api.RolloutRequest{Rollout: id})
 			cancel()
 			if err == nil {
 				story = found
 				step, _ := story.Step(fillScript.Step())
-				if seen, there := story.Sightings[step.ID]; there && seen.Done > 0 {
+				if seen, there := story.Observations[step.ID]; there && seen.Done > 0 {
 					*c = append(*c, stage{seen.Beat, step.Attempt, seen.Done})
 				}
 			}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -30,7 +30,7 @@ const lateBy = 20 * time.Second
 // driver has people begin rollouts of many apps, and change their minds.
 type driver struct {
 	*watch
-	client *orchestrator.Client
+	client *api.Client
 
 	mu       sync.Mutex
 	accepted []string       // rollouts that an orchestrator said it has begun
@@ -180,7 +180,7 @@ func (d *driver) command(ctx context.Context, name string, do func(context.Conte
 		case err == nil:
 			d.note(name + " done")
 			return nil
-		case errors.As(err, &refusal) && refusal.Code != orchestrator.CodeUnavailable:
+		case errors.As(err, &refusal) && refusal.Code != api.CodeUnavailable:
 			d.note(name + " refused: " + refusal.Code)
 			return err
 		case ctx.Err() != nil:
@@ -198,7 +198,7 @@ func (d *driver) note(what string) {
 }
 
 // deploy begins a rollout, and gives its id, unless it was refused.
-func (a *app) deploy(ctx context.Context, q orchestrator.DeployRequest) (string, error) {
+func (a *app) deploy(ctx context.Context, q api.DeployRequest) (string, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return "", err
@@ -233,7 +233,7 @@ func (a *app) deploy(ctx context.Context, q orchestrator.DeployRequest) (string,
 // Commands of people, which may be refused.
 func (a *app) abort(ctx context.Context, id string) {
 	_ = a.command(ctx, "abort", func(ctx context.Context) error {
-		_, err := a.client.Abort(ctx, orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "test"}, Force: true})
+		_, err := a.client.Abort(ctx, api.AbortRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: "test"}, Force: true})
 		return err
 	})
 }
@@ -241,7 +241,7 @@ func (a *app) abort(ctx context.Context, id string) {
 // backward is tried once: it names no rollout, so one that was done, and whose answer was
 // lost, would go back once more.
 func (a *app) backward(ctx context.Context) {
-	q := orchestrator.BackwardRequest{App: a.name, By: "test"}
+	q := api.BackwardRequest{App: a.name, By: "test"}
 	if live := a.completed(); len(live) > 2 && a.rnd.IntN(3) == 0 {
 		q.To = live[len(live)-3]
 	}
@@ -284,7 +284,7 @@ func (a *app) completed() []string {
 
 func (d *driver) retry(ctx context.Context, id string) {
 	_ = d.command(ctx, "retry", func(ctx context.Context) error {
-		_, err := d.client.Retry(ctx, orchestrator.RetryRequest{Rollout: id, By: "test"})
+		_, err := d.client.Retry(ctx, api.RetryRequest{Rollout: id, By: "test"})
 		return err
 	})
 }
@@ -292,7 +292,7 @@ func (d *driver) retry(ctx context.Context, id string) {
 // amend has the records tried again that the scripts of a rollout, or one of them, have put
 // aside. It tells whether that was done.
 func (a *app) amend(ctx context.Context, id string) bool {
-	q := orchestrator.RetryRequest{Rollout: id, By: "test", FailedRecords: true}
+	q := api.RetryRequest{Rollout: id, By: "test", FailedRecords: true}
 	var aside []string
 	for _, step := range a.state(id).All() {
 		if step.PutAside > 0 {
@@ -336,7 +336,7 @@ func (a *app) amendings(ctx context.Context, id string) (more []string, err erro
 			a.pace(ctx, id)
 		case draw < 70:
 			soon()
-			next, err := a.deploy(ctx, orchestrator.DeployRequest{Queue: draw < 62, Replace: draw >= 62})
+			next, err := a.deploy(ctx, api.DeployRequest{Queue: draw < 62, Replace: draw >= 62})
 			if err != nil || next != "" {
 				return append(more, next), err
 			}
@@ -364,28 +364,28 @@ func (a *app) amendings(ctx context.Context, id string) (more []string, err erro
 // stop aborts what is under way without more ado, as long as the scripts do as they are told.
 func (a *app) stop(ctx context.Context, id string) {
 	_ = a.command(ctx, "abort of records", func(ctx context.Context) error {
-		_, err := a.client.Abort(ctx, orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "test"}})
+		_, err := a.client.Abort(ctx, api.AbortRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: "test"}})
 		return err
 	})
 }
 
 func (d *driver) hold(ctx context.Context, id, step string) {
 	_ = d.command(ctx, "pause", func(ctx context.Context) error {
-		_, err := d.client.Pause(ctx, orchestrator.StepRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}, Step: step})
+		_, err := d.client.Pause(ctx, api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: id}, Step: step})
 		return err
 	})
 }
 
 func (d *driver) goOn(ctx context.Context, id, step string) {
 	_ = d.command(ctx, "resume", func(ctx context.Context) error {
-		_, err := d.client.Resume(ctx, orchestrator.StepRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}, Step: step})
+		_, err := d.client.Resume(ctx, api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: id}, Step: step})
 		return err
 	})
 }
 
 // pace has a script of a rollout, or of what is none, work at some pace.
 func (a *app) pace(ctx context.Context, id string) {
-	q := orchestrator.PaceRequest{Rollout: id, Step: a.name + "-one/online", InFlight: 1 + a.rnd.IntN(8), By: "test"}
+	q := api.PaceRequest{Rollout: id, Step: a.name + "-one/online", InFlight: 1 + a.rnd.IntN(8), By: "test"}
 	if s := a.state(id); len(s.Steps) > 0 {
 		q.Step = s.Steps[a.rnd.IntN(len(s.Steps))].ID
 	}
@@ -410,7 +410,7 @@ func (a *app) drive(ctx, faults context.Context) error {
 }
 
 func (a *app) once(ctx context.Context) error {
-	id, err := a.deploy(ctx, orchestrator.DeployRequest{})
+	id, err := a.deploy(ctx, api.DeployRequest{})
 	if err != nil || id == "" {
 		rest(ctx, 100*time.Millisecond)
 		return err
@@ -440,7 +440,7 @@ func (a *app) once(ctx context.Context) error {
 		a.backward(ctx)
 	case draw < 58:
 		for range 1 + a.rnd.IntN(2) {
-			if id, err = a.deploy(ctx, orchestrator.DeployRequest{Queue: true}); err != nil {
+			if id, err = a.deploy(ctx, api.DeployRequest{Queue: true}); err != nil {
 				return err
 			} else if id != "" {
 				ids = append(ids, id)
@@ -448,7 +448,7 @@ func (a *app) once(ctx context.Context) error {
 		}
 	case draw < 68:
 		soon(500 * time.Millisecond)
-		if id, err = a.deploy(ctx, orchestrator.DeployRequest{Replace: true}); err != nil {
+		if id, err = a.deploy(ctx, api.DeployRequest{Replace: true}); err != nil {
 			return err
 		} else if id != "" {
 			ids = append(ids, id)

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -40,7 +40,7 @@ func TestFaultFoundQueuedRolloutsBegin(t *testing.T) {
 	var queued []string
 	for _, v := range []string{"1.0.1", "1.0.2"} {
 		next := newID(t)
-		_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: next, Release: e.version(v, nothing), Queue: true})
+		_, err := e.client.Deploy(t.Context(), api.DeployRequest{Rollout: next, Release: e.version(v, nothing), Queue: true})
 		e.must(err)
 		queued = append(queued, next)
 	}
@@ -61,7 +61,7 @@ func TestFaultFoundBackwardTwice(t *testing.T) {
 		all = append(all, id)
 	}
 	for _, id := range []string{all[2], all[1]} {
-		_, err := e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
+		_, err := e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app"})
 		e.must(err)
 		e.settledAs(id, rollout.Reverted)
 	}
@@ -76,7 +76,7 @@ func TestFaultFoundBackwardSeveral(t *testing.T) {
 		e.awaitStatus(id, rollout.Completed)
 		all = append(all, id)
 	}
-	_, err := e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app", To: "1.0.0"})
+	_, err := e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app", To: "1.0.0"})
 	e.must(err)
 	e.settledAs(all[2], rollout.Reverted)
 	e.settledAs(all[1], rollout.Reverted)
@@ -85,7 +85,7 @@ func TestFaultFoundBackwardSeveral(t *testing.T) {
 // settledAs blocks until a rollout that goes backward has ended, as it should.
 func (e *environment) settledAs(id string, want rollout.Status) {
 	e.t.Helper()
-	story := e.await(id, "settled", func(s orchestrator.RolloutStory) bool {
+	story := e.await(id, "settled", func(s api.RolloutStory) bool {
 		return s.Status != rollout.Completed && (s.Status.Final() || s.Status == rollout.Failed)
 	})
 	if story.Status != want {
@@ -104,11 +104,11 @@ func TestFaultFoundLedgerOfACancelledScript(t *testing.T) {
 	e.starts("deployment-todo-search-0.0.1-offline-revert-start")
 	id := e.deploy(search(protocol.Offline))
 	next(e, "the start", starts)
-	_, err := e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
+	_, err := e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app"})
 	e.must(err)
 	e.answer(offlineDone, id, 1, `{"items": 12}`)
 	e.running(id, "todo-search/offline", 2)
-	entries, err := e.client.Ledger(t.Context(), orchestrator.LedgerRequest{App: "todo-app"})
+	entries, err := e.client.Ledger(t.Context(), api.LedgerRequest{App: "todo-app"})
 	e.must(err)
 	if len(entries) != 1 || entries[0].Items != 12 || entries[0].At.Before(time.Now().Add(-time.Hour)) || entries[0].Duration < 0 {
 		t.Errorf("the ledger holds %+v", entries)
@@ -127,7 +127,7 @@ func TestFaultFoundQueuedOnce(t *testing.T) {
 	})
 	e.deploy(release)
 	for range 20 {
-		q := orchestrator.DeployRequest{Rollout: newID(t), Release: release, Replace: true}
+		q := api.DeployRequest{Rollout: newID(t), Release: release, Replace: true}
 		var group errgroup.Group
 		for range 4 {
 			group.Go(func() error {
@@ -155,16 +155,16 @@ func TestFaultFoundRevertBesideAnAbortedAmending(t *testing.T) {
 	reverts := e.starts("deployment-todo-search-0.0.1-offline-revert-start")
 	e.must(e.retryRecords(id, ""))
 	m := next(e, "the second start", starts)
-	_, err := e.client.Abort(t.Context(), orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id}})
+	_, err := e.client.Abort(t.Context(), api.AbortRequest{RolloutRequest: api.RolloutRequest{Rollout: id}})
 	e.must(err)
-	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
-	e.refused(err, orchestrator.CodeConflict, "tries records again")
+	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app"})
+	e.refused(err, api.CodeConflict, "tries records again")
 	e.must(m.Respond([]byte(`{"done": true, "items": 1, "putAside": 1}`))) // it was too late to stop
 	story := e.awaitStatus(id, rollout.Completed)
 	if step, _ := story.Step("todo-search/offline"); step.Items != 11 || step.PutAside != 1 || step.Cancelled || step.Error != nil {
 		t.Errorf("the step is %+v", step)
 	}
-	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
+	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app"})
 	e.must(err)
 	if s := start(next(e, "the revert", reverts)); s.Attempt != 3 || s.FailedRecords {
 		t.Errorf("the revert is %+v", s)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
@@ -155,7 +156,7 @@ func (m *ensemble) takeOvers(seed uint64, limit time.Duration, die func(context.
 		a.kind = []int{twoServices, withSetup}[n%2]
 		driving.Go(func() error {
 			for faults.Err() == nil {
-				id, err := a.deploy(ctx, orchestrator.DeployRequest{})
+				id, err := a.deploy(ctx, api.DeployRequest{})
 				if err != nil {
 					return err
 				}

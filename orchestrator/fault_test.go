@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -65,7 +66,7 @@ func assemble(t *testing.T, servers, orchestrators int) *ensemble {
 		}
 	}
 	w := startWatch(c, servers)
-	m.driver = &driver{watch: w, client: orchestrator.NewClient(c.connect().Conn()), did: make(map[string]int)}
+	m.driver = &driver{watch: w, client: api.NewClient(c.connect().Conn()), did: make(map[string]int)}
 	return m
 }
 
@@ -260,7 +261,7 @@ func (m *ensemble) gather() evidence {
 		for range 2 * len(m.orchestrators) { // whoever answers has an index of its own
 			var told []ledger.Entry
 			must(m.command(ctx, "ledger", func(ctx context.Context) (err error) {
-				told, err = m.client.Ledger(ctx, orchestrator.LedgerRequest{App: app})
+				told, err = m.client.Ledger(ctx, api.LedgerRequest{App: app})
 				return err
 			}))
 			if a, b := text(told), text(e.books[app]); a != b && len(told)+len(e.books[app]) > 0 {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
@@ -105,21 +106,21 @@ func (g ground) unchanged(step rollout.Step) bool {
 }
 
 // checkPlanned checks what a deploy says of the plan that it is held to.
-func (q DeployRequest) checkPlanned() error {
+func checkPlanned(q api.DeployRequest) error {
 	switch {
 	case q.Plan == "":
 		return nil
 	case !rollout.IsPlanID(q.Plan):
-		return refuse(CodeInvalid, "golive plan tells it", "%q is no id of a plan, nor 12 digits or more of one", q.Plan)
+		return refuse(api.CodeInvalid, "golive plan tells it", "%q is no id of a plan, nor 12 digits or more of one", q.Plan)
 	case q.Queue || q.Replace:
-		return refuse(CodeInvalid, "deploy it without a plan, or when nothing is under way", "a rollout that waits for another one, or replaces it, cannot be held to a plan made before")
+		return refuse(api.CodeInvalid, "deploy it without a plan, or when nothing is under way", "a rollout that waits for another one, or replaces it, cannot be held to a plan made before")
 	}
 	return nil
 }
 
 // checkPlan refuses a deploy whose plan is not the one that it is held to: the one that is
 // made on these facts, when the failed rollouts have given way.
-func (o *Orchestrator) checkPlan(ctx context.Context, q DeployRequest, facts rollout.Facts, failed []journal.Record) error {
+func (o *Orchestrator) checkPlan(ctx context.Context, q api.DeployRequest, facts rollout.Facts, failed []journal.Record) error {
 	if q.Plan == "" {
 		return nil
 	}
@@ -140,11 +141,11 @@ func (o *Orchestrator) checkPlan(ctx context.Context, q DeployRequest, facts rol
 		q.Plan[:rollout.ShortPlan], q.Release.App, q.Release.Version, now[:rollout.ShortPlan])
 	hint := "see it with golive plan, or go on with it: golive deploy --plan " + now[:rollout.ShortPlan]
 	if q.DependsOn == nil {
-		return refuse(CodePlanChanged, hint+"\nkept in a file, a plan tells what has changed: golive plan --out FILE, golive deploy --plan FILE", "%s", message)
+		return refuse(api.CodePlanChanged, hint+"\nkept in a file, a plan tells what has changed: golive plan --out FILE, golive deploy --plan FILE", "%s", message)
 	}
 	changes := q.DependsOn.Changes(g.basis)
 	if len(changes) == 0 {
 		changes = []string{"no step is another: the plan was made by another version of golive, or changed in its file"}
 	}
-	return refuse(CodePlanChanged, hint, "%s\n%s", message, strings.Join(changes, "\n"))
+	return refuse(api.CodePlanChanged, hint, "%s\n%s", message, strings.Join(changes, "\n"))
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -41,7 +42,7 @@ type environment struct {
 	connect func() *relay.Relay // a connection of its own, closed when the test ends
 	r       *relay.Relay
 	nc      *nats.Conn
-	client  *orchestrator.Client
+	client  *api.Client
 	log     *zap.Logger
 	logs    *observer.ObservedLogs // what all orchestrators have logged
 
@@ -64,7 +65,7 @@ func environmentOn(t *testing.T, connect func() *relay.Relay) *environment {
 	}))}
 	e.r = connect()
 	e.nc = e.r.Conn()
-	e.client = orchestrator.NewClient(e.nc)
+	e.client = api.NewClient(e.nc)
 	return e
 }
 
@@ -226,7 +227,7 @@ func newID(t *testing.T) string {
 func (e *environment) deploy(r rollout.Release) string {
 	e.t.Helper()
 	id := newID(e.t)
-	_, err := e.client.Deploy(e.t.Context(), orchestrator.DeployRequest{Rollout: id, Release: r, By: "test"})
+	_, err := e.client.Deploy(e.t.Context(), api.DeployRequest{Rollout: id, Release: r, By: "test"})
 	e.must(err)
 	return id
 }
@@ -234,7 +235,7 @@ func (e *environment) deploy(r rollout.Release) string {
 // retry has the failed steps of a rollout tried again.
 func (e *environment) retry(id string) {
 	e.t.Helper()
-	_, err := e.client.Retry(e.t.Context(), orchestrator.RetryRequest{Rollout: id, By: "test"})
+	_, err := e.client.Retry(e.t.Context(), api.RetryRequest{Rollout: id, By: "test"})
 	e.must(err)
 }
 
@@ -247,23 +248,23 @@ func (e *environment) refused(err error, code, words string) {
 	}
 }
 
-func (e *environment) show(id string) orchestrator.RolloutStory {
+func (e *environment) show(id string) api.RolloutStory {
 	e.t.Helper()
-	story, err := e.client.Show(e.t.Context(), orchestrator.RolloutRequest{Rollout: id})
+	story, err := e.client.Show(e.t.Context(), api.RolloutRequest{Rollout: id})
 	e.must(err)
 	return story
 }
 
 // await blocks until the rollout is as ok wants it.
-func (e *environment) await(id, what string, ok func(orchestrator.RolloutStory) bool) orchestrator.RolloutStory {
+func (e *environment) await(id, what string, ok func(api.RolloutStory) bool) api.RolloutStory {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	var story orchestrator.RolloutStory
+	var story api.RolloutStory
 	for {
-		found, err := e.client.Show(ctx, orchestrator.RolloutRequest{Rollout: id})
+		found, err := e.client.Show(ctx, api.RolloutRequest{Rollout: id})
 		if err == nil {
 			if story = found; ok(story) {
 				return story
@@ -278,15 +279,15 @@ func (e *environment) await(id, what string, ok func(orchestrator.RolloutStory) 
 	}
 }
 
-func (e *environment) awaitStatus(id string, want rollout.Status) orchestrator.RolloutStory {
+func (e *environment) awaitStatus(id string, want rollout.Status) api.RolloutStory {
 	e.t.Helper()
-	return e.await(id, string(want), func(s orchestrator.RolloutStory) bool { return s.Status == want })
+	return e.await(id, string(want), func(s api.RolloutStory) bool { return s.Status == want })
 }
 
 // running blocks until an attempt of a step runs.
 func (e *environment) running(id, step string, attempt int) {
 	e.t.Helper()
-	e.await(id, "running "+step, func(s orchestrator.RolloutStory) bool {
+	e.await(id, "running "+step, func(s api.RolloutStory) bool {
 		found, _ := s.Step(step)
 		return found.Status == rollout.StepRunning && found.Attempt == attempt
 	})

@@ -109,7 +109,7 @@ func (o *Orchestrator) about(ctx context.Context, script protocol.Script) (proto
 // it has promised more, which only orchestrators that are gone may have heard.
 func (o *Orchestrator) lastSign(ctx context.Context, s rollout.State, step rollout.Step) time.Time {
 	if o.sight.of(s.ID, step.ID, step.Attempt).Beat.IsZero() && o.claimed(ctx, s, step) {
-		o.sight.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) {
+		o.sight.note(s.ID, step.ID, step.Attempt, func(seen *sighting) {
 			seen.Beat, seen.Sent, seen.Waiting = time.Now().UTC(), true, ""
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -36,8 +37,8 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 			return err
 		}
 	}
-	news := make(chan Notice)
-	tell := func(n Notice) {
+	news := make(chan api.Notice)
+	tell := func(n api.Notice) {
 		select {
 		case news <- n:
 		case <-working.Done():
@@ -46,8 +47,8 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 	watching.Go(func() { o.tellWork(working, r.State, step, news) })
 	hosts, err := o.fleet.Do(working, fleet.Job{
 		Rollout: r.State.ID, Release: r.State.Release, Step: step,
-		Tell: func(waiting string) { tell(Notice{Waiting: waiting}) },
-		Told: func(hosts []protocol.Host) { tell(Notice{Sent: true, Waiting: tellHosts(hosts)}) },
+		Tell: func(waiting string) { tell(api.Notice{Waiting: waiting}) },
+		Told: func(hosts []protocol.Host) { tell(api.Notice{Sent: true, Waiting: tellHosts(hosts)}) },
 	})
 	stop()
 	watching.Wait()
@@ -87,10 +88,10 @@ func whyBroke(step rollout.Step, failed *fleet.FailedError) *protocol.ScriptErro
 
 // tellWork tells how far a command or check is on its hosts, and again every now and then for
 // those who have begun to listen meanwhile, until ctx ends.
-func (o *Orchestrator) tellWork(ctx context.Context, s rollout.State, step rollout.Step, news <-chan Notice) {
+func (o *Orchestrator) tellWork(ctx context.Context, s rollout.State, step rollout.Step, news <-chan api.Notice) {
 	again := time.NewTicker(o.cfg.Resend)
 	defer again.Stop()
-	var last Notice
+	var last api.Notice
 	for {
 		select {
 		case last = <-news:
@@ -229,7 +230,7 @@ func (o *Orchestrator) agents(ctx context.Context, _ struct{}) ([]protocol.Agent
 
 // hosts tells what agents have done for a step, with more of what they wrote than the
 // rollout's state holds.
-func (o *Orchestrator) hosts(ctx context.Context, q HostsRequest) ([]protocol.Host, error) {
+func (o *Orchestrator) hosts(ctx context.Context, q api.HostsRequest) ([]protocol.Host, error) {
 	ref, err := o.find(ctx, q.Rollout)
 	if err != nil {
 		return nil, err
@@ -243,7 +244,7 @@ func (o *Orchestrator) hosts(ctx context.Context, q HostsRequest) ([]protocol.Ho
 		return nil, err
 	}
 	if step.Work == nil {
-		return nil, refuse(CodeInvalid, "golive show "+ref.ID+" lists its steps", "step %s is not done by agents", step.ID)
+		return nil, refuse(api.CodeInvalid, "golive show "+ref.ID+" lists its steps", "step %s is not done by agents", step.ID)
 	}
 	return o.fleet.Hosts(ctx, ref.ID, step)
 }

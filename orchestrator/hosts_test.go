@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/agent"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -82,13 +82,13 @@ func TestCommandsRunOnTheirHostsAndAreUndone(t *testing.T) {
 	each := does("stop-front", web)
 	each.AtOnce = 1
 	r, m := e.upgrade("2.0.0", each, does("backup", nil), online, looks("smoke"))
-	if got := strings.Join(codes(e.plan(r)), " "); got != strings.TrimSpace(strings.Repeat(orchestrator.CodeNoAgent+" ", 3)) {
+	if got := strings.Join(codes(e.plan(r)), " "); got != strings.TrimSpace(strings.Repeat(api.CodeNoAgent+" ", 3)) {
 		t.Errorf("without agents the plan has the problems %q", got)
 	}
 	e.agent("other", web, none) // which has another release
 	id := e.deploy(r)
-	e.await(id, "waiting for an agent", func(s orchestrator.RolloutStory) bool {
-		return strings.Contains(s.Sightings["stop-front"].Waiting, "no agent with role=web")
+	e.await(id, "waiting for an agent", func(s api.RolloutStory) bool {
+		return strings.Contains(s.Observations["stop-front"].Waiting, "no agent with role=web")
 	})
 	e.agent("web-1", web, m)
 	e.agent("web-2", web, m)
@@ -102,14 +102,14 @@ func TestCommandsRunOnTheirHostsAndAreUndone(t *testing.T) {
 	if step, _ := story.Step("stop-front"); len(step.Hosts) == 0 || step.Hosts[0].Status != protocol.HostDone || *step.Hosts[0].Exit != 0 {
 		t.Errorf("the state of the hosts: %+v", step.Hosts)
 	}
-	hosts, err := e.client.Hosts(t.Context(), orchestrator.HostsRequest{Rollout: id, Step: "backup"})
+	hosts, err := e.client.Hosts(t.Context(), api.HostsRequest{Rollout: id, Step: "backup"})
 	if e.must(err); len(hosts) != 1 {
 		t.Errorf("the hosts of backup: %+v", hosts)
 	}
 	if p := e.plan(r); p.Pending {
 		t.Errorf("there is something left to do: %s", planned(p))
 	}
-	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "shop", By: "test"})
+	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "shop", By: "test"})
 	e.must(err)
 	e.awaitStatus(id, rollout.Reverted)
 	lines := strings.Split(strings.TrimSpace(strings.TrimPrefix(did(t, m), ran)), "\n")
@@ -169,7 +169,7 @@ func TestAnAbortStopsWhatAgentsRun(t *testing.T) {
 	e.agent("host", nil, m)
 	id := e.deploy(r)
 	e.until("it has begun", func() bool { return strings.Contains(did(t, m), "begun") })
-	_, err := e.client.Abort(t.Context(), orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "test"}})
+	_, err := e.client.Abort(t.Context(), api.AbortRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: "test"}})
 	e.must(err)
 	e.awaitStatus(id, rollout.Aborted)
 	e.until("it was stopped", func() bool { return strings.Contains(did(t, m), "stopped") })

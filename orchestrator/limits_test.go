@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -76,7 +76,7 @@ func TestTheLimitsHoldAllAtOnce(t *testing.T) {
 				}})
 			}
 			e.answerAll(r, strings.Repeat("n", 1000))
-			plan, err := e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: r})
+			plan, err := e.client.Plan(t.Context(), api.PlanRequest{Release: r})
 			if e.must(err); len(plan.Steps) != 4*release.MaxServices+rollout.MaxItems-3 {
 				t.Fatalf("the plan has %d steps", len(plan.Steps))
 			}
@@ -102,14 +102,14 @@ func TestTheLimitsHoldAllAtOnce(t *testing.T) {
 					t.Fatalf("step %s is %s, with a note of %d bytes", step.ID, step.Status, len(step.Note))
 				}
 			}
-			all, err := e.client.Status(t.Context(), orchestrator.AppRequest{})
+			all, err := e.client.Status(t.Context(), api.AppRequest{})
 			if e.must(err); len(all) != 1 {
 				t.Errorf("the status has %d apps", len(all))
 			}
-			if page, err := e.client.List(t.Context(), orchestrator.ListRequest{}); err != nil || len(page.Rollouts) != 1 {
+			if page, err := e.client.List(t.Context(), api.ListRequest{}); err != nil || len(page.Rollouts) != 1 {
 				t.Errorf("the list has %d rollouts: %v", len(page.Rollouts), err)
 			}
-			_, err = e.client.Abort(t.Context(), orchestrator.AbortRequest{Force: true, RolloutRequest: orchestrator.RolloutRequest{Rollout: id}})
+			_, err = e.client.Abort(t.Context(), api.AbortRequest{Force: true, RolloutRequest: api.RolloutRequest{Rollout: id}})
 			e.must(err)
 			e.until("it is aborted", func() bool { return status().Status == rollout.Aborted })
 		})
@@ -124,15 +124,15 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	refused := func(digest int, why string) {
 		t.Helper()
 		r.Digest = incompressible(digest)
-		_, err := e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: r})
-		e.refused(err, orchestrator.CodeTooLarge, why)
-		_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: r})
-		e.refused(err, orchestrator.CodeTooLarge, why)
+		_, err := e.client.Plan(t.Context(), api.PlanRequest{Release: r})
+		e.refused(err, api.CodeTooLarge, why)
+		_, err = e.client.Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: r})
+		e.refused(err, api.CodeTooLarge, why)
 	}
 	refused(40<<10, "the request has ")
 	refused(27<<10, "the event has ") // whose request fits
 	r.Digest = incompressible(20 << 10)
-	if _, err := e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: r}); err != nil {
+	if _, err := e.client.Plan(t.Context(), api.PlanRequest{Release: r}); err != nil {
 		t.Error("what fits is refused:", err)
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -189,7 +190,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	if o.aside, err = openAside(ctx, js, protocol.FailedRecordsBucket); err != nil {
 		return err
 	}
-	user, err := User(ctx, o.nc)
+	user, err := api.User(ctx, o.nc)
 	if err != nil {
 		return err
 	}

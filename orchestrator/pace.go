@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -19,14 +20,14 @@ import (
 
 // pace has the script of a step work faster, or slower. Who asks for what is so already has
 // the script told again: it may not have heard.
-func (o *Orchestrator) pace(ctx context.Context, q PaceRequest) (RolloutView, error) {
+func (o *Orchestrator) pace(ctx context.Context, q api.PaceRequest) (api.RolloutView, error) {
 	asked := protocol.Pace{Rate: q.Rate, InFlight: q.InFlight}
 	if asked == (protocol.Pace{}) {
-		return RolloutView{}, refuse(CodeInvalid, "name rate, in records a second, or inFlight, in batches at the same time, or both",
+		return api.RolloutView{}, refuse(api.CodeInvalid, "name rate, in records a second, or inFlight, in batches at the same time, or both",
 			"nothing is asked for: how fast shall the script work?")
 	}
 	if err := rollout.ValidatePace(asked); err != nil {
-		return RolloutView{}, refuse(CodeInvalid, "a rate of 0 sets no limit; golive pause holds a script", "%v", err)
+		return api.RolloutView{}, refuse(api.CodeInvalid, "a rate of 0 sets no limit; golive pause holds a script", "%v", err)
 	}
 	var again *rollout.Step
 	v, err := o.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
@@ -38,7 +39,7 @@ func (o *Orchestrator) pace(ctx context.Context, q PaceRequest) (RolloutView, er
 		e := rollout.Event{Type: rollout.PaceAsked, Step: q.Step, Pace: &asked, By: q.By, Reason: q.Reason}
 		next, err := s.Apply(e)
 		if err != nil {
-			return nil, refuse(CodeConflict, "golive show "+s.ID+" tells how it stands",
+			return nil, refuse(api.CodeConflict, "golive show "+s.ID+" tells how it stands",
 				"step %s of rollout %s is %s: its script does not run any more", step.ID, s.ID, step.Status)
 		}
 		if then, _ := next.Step(step.ID); samePace(then.Pace, step.Pace) {
@@ -60,9 +61,9 @@ func stepOf(s rollout.State, id string) (rollout.Step, error) {
 	case known:
 		return step, nil
 	case len(s.Steps) == 0:
-		return step, refuse(CodeNotFound, "golive show "+s.ID+" tells what it waits for", "rollout %s is %s: it has no steps yet", s.ID, s.Status)
+		return step, refuse(api.CodeNotFound, "golive show "+s.ID+" tells what it waits for", "rollout %s is %s: it has no steps yet", s.ID, s.Status)
 	}
-	return step, refuse(CodeNotFound, "its steps are "+named(steps(s)), "rollout %s has no step %q", s.ID, id)
+	return step, refuse(api.CodeNotFound, "its steps are "+named(steps(s)), "rollout %s has no step %q", s.ID, id)
 }
 
 func steps(s rollout.State) []rollout.Step {
@@ -83,7 +84,7 @@ func scriptOf(s rollout.State, id string) (rollout.Step, error) {
 	if scripts := scriptsOf(s); len(scripts) > 0 {
 		hint = "its scripts are " + named(scripts)
 	}
-	return step, refuse(CodeInvalid, hint, "step %s of rollout %s runs no script", id, s.ID)
+	return step, refuse(api.CodeInvalid, hint, "step %s of rollout %s runs no script", id, s.ID)
 }
 
 func scriptsOf(s rollout.State) []rollout.Step {

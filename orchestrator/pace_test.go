@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -25,7 +25,7 @@ func paced(rate float64, inFlight int, phases ...protocol.Phase) rollout.Release
 
 // pace asks for a pace; a rate below 0 is not named.
 func (e *environment) pace(id, step string, rate float64, inFlight int) error {
-	q := orchestrator.PaceRequest{Rollout: id, Step: step, InFlight: inFlight, By: "ada", Reason: "quiet hours"}
+	q := api.PaceRequest{Rollout: id, Step: step, InFlight: inFlight, By: "ada", Reason: "quiet hours"}
 	if rate >= 0 {
 		q.Rate = &rate
 	}
@@ -179,19 +179,19 @@ func TestPaceIsRefused(t *testing.T) {
 		request     string
 		code, words string
 	}{
-		"nothing is named":   {`"step": "todo-search/online"`, orchestrator.CodeInvalid, "nothing is asked for"},
-		"a negative rate":    {`"step": "todo-search/online", "rate": -1`, orchestrator.CodeInvalid, "rate is -1"},
-		"next to nothing":    {`"step": "todo-search/online", "rate": 1e-300`, orchestrator.CodeInvalid, "at least 0.001"},
-		"a rate in words":    {`"step": "todo-search/online", "rate": "5"`, orchestrator.CodeInvalid, "JSON"},
-		"half a batch":       {`"step": "todo-search/online", "inFlight": 1.5`, orchestrator.CodeInvalid, "JSON"},
-		"an endless rate":    {`"step": "todo-search/online", "rate": 1e999`, orchestrator.CodeInvalid, "JSON"},
-		"no number":          {`"step": "todo-search/online", "rate": "NaN"`, orchestrator.CodeInvalid, "JSON"},
-		"too many":           {`"step": "todo-search/online", "inFlight": 1025`, orchestrator.CodeInvalid, "inFlight is 1025"},
-		"less than none":     {`"step": "todo-search/online", "inFlight": -1`, orchestrator.CodeInvalid, "inFlight is -1"},
-		"no such step":       {`"step": "todo-search/before", "rate": 1`, orchestrator.CodeNotFound, `no step "todo-search/before"`},
-		"no step":            {`"rate": 1`, orchestrator.CodeNotFound, `no step ""`},
-		"no script":          {`"step": "todo-search/traffic", "rate": 1`, orchestrator.CodeInvalid, "runs no script"},
-		"one that has ended": {`"step": "todo-search/offline", "rate": 1`, orchestrator.CodeConflict, "is done: its script does not run any more"},
+		"nothing is named":   {`"step": "todo-search/online"`, api.CodeInvalid, "nothing is asked for"},
+		"a negative rate":    {`"step": "todo-search/online", "rate": -1`, api.CodeInvalid, "rate is -1"},
+		"next to nothing":    {`"step": "todo-search/online", "rate": 1e-300`, api.CodeInvalid, "at least 0.001"},
+		"a rate in words":    {`"step": "todo-search/online", "rate": "5"`, api.CodeInvalid, "JSON"},
+		"half a batch":       {`"step": "todo-search/online", "inFlight": 1.5`, api.CodeInvalid, "JSON"},
+		"an endless rate":    {`"step": "todo-search/online", "rate": 1e999`, api.CodeInvalid, "JSON"},
+		"no number":          {`"step": "todo-search/online", "rate": "NaN"`, api.CodeInvalid, "JSON"},
+		"too many":           {`"step": "todo-search/online", "inFlight": 1025`, api.CodeInvalid, "inFlight is 1025"},
+		"less than none":     {`"step": "todo-search/online", "inFlight": -1`, api.CodeInvalid, "inFlight is -1"},
+		"no such step":       {`"step": "todo-search/before", "rate": 1`, api.CodeNotFound, `no step "todo-search/before"`},
+		"no step":            {`"rate": 1`, api.CodeNotFound, `no step ""`},
+		"no script":          {`"step": "todo-search/traffic", "rate": 1`, api.CodeInvalid, "runs no script"},
+		"one that has ended": {`"step": "todo-search/offline", "rate": 1`, api.CodeConflict, "is done: its script does not run any more"},
 	} {
 		m, err := e.nc.Request(protocol.APISubject("pace"), []byte(`{"rollout": "`+id+`", `+c.request+`}`), patience)
 		e.must(err)
@@ -208,5 +208,5 @@ func TestPaceIsRefused(t *testing.T) {
 	e.must(e.pace(id, "todo-search/online", 1, 0))
 	e.answer(onlineDone, id, 1, "")
 	e.awaitStatus(id, rollout.Completed)
-	e.refused(e.pace(id, "todo-search/online", 2, 0), orchestrator.CodeConflict, "is done")
+	e.refused(e.pace(id, "todo-search/online", 2, 0), api.CodeConflict, "is done")
 }

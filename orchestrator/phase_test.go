@@ -4,20 +4,20 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 )
 
-func (e *environment) deployPhase(id string, r rollout.Release, phase protocol.Phase) (orchestrator.RolloutView, error) {
+func (e *environment) deployPhase(id string, r rollout.Release, phase protocol.Phase) (api.RolloutView, error) {
 	e.t.Helper()
-	return e.client.Deploy(e.t.Context(), orchestrator.DeployRequest{Rollout: id, Release: r, Phase: phase, By: "test"})
+	return e.client.Deploy(e.t.Context(), api.DeployRequest{Rollout: id, Release: r, Phase: phase, By: "test"})
 }
 
 func (e *environment) awaitHeld(id string, phase protocol.Phase) {
 	e.t.Helper()
-	e.await(id, "held behind "+string(phase), func(s orchestrator.RolloutStory) bool { return s.Held() && s.Until == phase })
+	e.await(id, "held behind "+string(phase), func(s api.RolloutStory) bool { return s.Held() && s.Until == phase })
 }
 
 // The three runs of the workflow with downtime: before, the downtime, and after.
@@ -31,9 +31,9 @@ func TestARolloutGoesOnPhaseByPhase(t *testing.T) {
 	release.Digest = "d1"
 
 	_, err := e.deployPhase(newID(t), release, "after")
-	e.refused(err, orchestrator.CodePhase, "it has before, offline, online")
+	e.refused(err, api.CodePhase, "it has before, offline, online")
 	_, err = e.deployPhase(newID(t), release, protocol.Offline)
-	e.refused(err, orchestrator.CodePhase, "phase before has not run")
+	e.refused(err, api.CodePhase, "phase before has not run")
 
 	id := newID(t)
 	_, err = e.deployPhase(id, release, protocol.Before)
@@ -49,21 +49,21 @@ func TestARolloutGoesOnPhaseByPhase(t *testing.T) {
 	other := release
 	other.Digest = "d2"
 	_, err = e.deployPhase(newID(t), other, "")
-	e.refused(err, orchestrator.CodeRolloutOpen, "is of another release")
+	e.refused(err, api.CodeRolloutOpen, "is of another release")
 	stop()
 	e.orchestrate()
 
-	p, err := e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: release, Phase: protocol.Offline})
+	p, err := e.client.Plan(t.Context(), api.PlanRequest{Release: release, Phase: protocol.Offline})
 	e.must(err)
 	if p.GoesOn != id || len(p.Problems) > 0 || p.Steps[0].Skipped == "" || p.Steps[1].Later || !p.Steps[2].Later {
 		t.Errorf("the plan of the second run: %+v", p)
 	}
-	again, err := e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: release})
+	again, err := e.client.Plan(t.Context(), api.PlanRequest{Release: release})
 	e.must(err)
-	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{
+	_, err = e.client.Deploy(t.Context(), api.DeployRequest{
 		Rollout: newID(t), Release: release, Phase: protocol.Offline, Plan: again.ID, DependsOn: &again.DependsOn, By: "test",
 	})
-	e.refused(err, orchestrator.CodePlanChanged, "it was to stop at its own end, and is to stop at the end of phase offline")
+	e.refused(err, api.CodePlanChanged, "it was to stop at its own end, and is to stop at the end of phase offline")
 	request := newID(t)
 	for range 2 { // the same request sent twice
 		v, err := e.deployPhase(request, release, protocol.Offline)
@@ -80,7 +80,7 @@ func TestARolloutGoesOnPhaseByPhase(t *testing.T) {
 		}
 	}
 	story = e.awaitStatus(id, rollout.Completed)
-	further := slices.DeleteFunc(story.Events, func(v orchestrator.StoryEvent) bool { return v.Type != rollout.FurtherAsked })
+	further := slices.DeleteFunc(story.Events, func(v api.StoryEvent) bool { return v.Type != rollout.FurtherAsked })
 	if len(further) != 2 {
 		t.Errorf("it was asked to go on %d times, want 2", len(further))
 	}
@@ -103,18 +103,18 @@ func TestAReleaseWaitsForTheOneItRequires(t *testing.T) {
 	second.Requires = &rollout.Requirement{Version: "0.0.2"}
 
 	_, err := e.deployPhase(newID(t), second, "")
-	e.refused(err, orchestrator.CodeRequires, "requires that 0.0.2 has completed here")
-	if got := codes(e.plan(second)); !slices.Contains(got, orchestrator.CodeRequires) {
+	e.refused(err, api.CodeRequires, "requires that 0.0.2 has completed here")
+	if got := codes(e.plan(second)); !slices.Contains(got, api.CodeRequires) {
 		t.Errorf("the plan has the problems %v", got)
 	}
 	filling := e.deploy(first)
 	start := next(e, "the start of the fill", fill)
 	for _, replace := range []bool{false, true} { // neither may end what it needs
-		_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: second, Replace: replace, By: "test"})
-		e.refused(err, orchestrator.CodeRequires, "requires that 0.0.2 has completed here")
+		_, err = e.client.Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: second, Replace: replace, By: "test"})
+		e.refused(err, api.CodeRequires, "requires that 0.0.2 has completed here")
 	}
 	queued := newID(t)
-	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: queued, Release: second, Queue: true, By: "test"})
+	_, err = e.client.Deploy(t.Context(), api.DeployRequest{Rollout: queued, Release: second, Queue: true, By: "test"})
 	e.must(err)
 	e.must(start.Respond([]byte(`{"error":{"message":"no room","retry":false}}`)))
 	e.awaitStatus(filling, rollout.Failed)

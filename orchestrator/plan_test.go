@@ -14,15 +14,15 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 )
 
-func (e *environment) plan(r rollout.Release) orchestrator.PlanView {
+func (e *environment) plan(r rollout.Release) api.PlanView {
 	e.t.Helper()
-	p, err := e.client.Plan(e.t.Context(), orchestrator.PlanRequest{Release: r})
+	p, err := e.client.Plan(e.t.Context(), api.PlanRequest{Release: r})
 	e.must(err)
 	return p
 }
@@ -30,12 +30,12 @@ func (e *environment) plan(r rollout.Release) orchestrator.PlanView {
 // deployPlan deploys what was planned, and gives the rollout's id.
 func (e *environment) deployPlan(r rollout.Release, plan string, on *rollout.Basis) (string, error) {
 	id := newID(e.t)
-	_, err := e.client.Deploy(e.t.Context(), orchestrator.DeployRequest{Rollout: id, Release: r, By: "test", Plan: plan, DependsOn: on})
+	_, err := e.client.Deploy(e.t.Context(), api.DeployRequest{Rollout: id, Release: r, By: "test", Plan: plan, DependsOn: on})
 	return id, err
 }
 
 // planned writes a plan in one line for each step.
-func planned(p orchestrator.PlanView) string {
+func planned(p api.PlanView) string {
 	var b strings.Builder
 	for _, s := range p.Steps {
 		fmt.Fprintf(&b, "%d %s", s.Wave, s.ID)
@@ -59,7 +59,7 @@ func planned(p orchestrator.PlanView) string {
 }
 
 // codes are those of the problems of a plan.
-func codes(p orchestrator.PlanView) []string {
+func codes(p api.PlanView) []string {
 	var all []string
 	for _, problem := range p.Problems {
 		all = append(all, problem.Code)
@@ -81,8 +81,8 @@ func TestPlanTellsWhatADeployWouldDo(t *testing.T) {
 	if got := planned(p); got != want || !p.Pending {
 		t.Errorf("pending: %t, the plan is\n%swant\n%s", p.Pending, got, want)
 	}
-	nobody := orchestrator.CodeNotListening
-	if got := codes(p); !slices.Equal(got, []string{nobody, nobody, orchestrator.CodeNotAlive, nobody, nobody}) {
+	nobody := api.CodeNotListening
+	if got := codes(p); !slices.Equal(got, []string{nobody, nobody, api.CodeNotAlive, nobody, nobody}) {
 		t.Errorf("the problems are %v", got)
 	}
 	if p.DependsOn.Digest() != p.ID || e.plan(release).ID != p.ID {
@@ -132,26 +132,26 @@ func TestPlanTellsWhatIsInItsWay(t *testing.T) {
 	id := e.deploy(release)
 	e.running(id, "todo-search/offline", 1)
 	p := e.plan(release)
-	if got := codes(p); !p.Pending || !slices.Equal(got, []string{orchestrator.CodeRolloutOpen}) || !strings.Contains(p.Problems[0].Message, id) {
+	if got := codes(p); !p.Pending || !slices.Equal(got, []string{api.CodeRolloutOpen}) || !strings.Contains(p.Problems[0].Message, id) {
 		t.Errorf("pending: %t, the problems are %v", p.Pending, got)
 	}
 	e.answer(offlineDone, id, 1, "{}")
 	e.awaitStatus(id, rollout.Completed)
 	release.Version = "0.0.1"
-	if got := codes(e.plan(release)); !slices.Equal(got, []string{orchestrator.CodeOlder}) {
+	if got := codes(e.plan(release)); !slices.Equal(got, []string{api.CodeOlder}) {
 		t.Errorf("of an older version the problems are %v", got)
 	}
-	allowed, err := e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: release, AllowOlder: true})
+	allowed, err := e.client.Plan(t.Context(), api.PlanRequest{Release: release, AllowOlder: true})
 	e.must(err)
 	if got := codes(allowed); !allowed.Pending || len(got) > 0 {
 		t.Errorf("of an older one that is allowed the problems are %v", got)
 	}
 	release.App = "another"
-	if got := codes(e.plan(release)); !slices.Equal(got, []string{orchestrator.CodeInvalid}) {
+	if got := codes(e.plan(release)); !slices.Equal(got, []string{api.CodeInvalid}) {
 		t.Errorf("with another app's service the problems are %v", got)
 	}
-	_, err = e.client.Plan(t.Context(), orchestrator.PlanRequest{})
-	e.refused(err, orchestrator.CodeInvalid, "app")
+	_, err = e.client.Plan(t.Context(), api.PlanRequest{})
+	e.refused(err, api.CodeInvalid, "app")
 }
 
 func TestPlanKnowsTheDowntime(t *testing.T) {
@@ -175,7 +175,7 @@ func TestPlanKnowsTheDowntime(t *testing.T) {
 	begun := time.Now()
 	e.answer("deployment-todo-search-2.0.0-offline-done", id, 1, "{}")
 	e.awaitStatus(id, rollout.Completed)
-	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app", SkipMissing: true})
+	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app", SkipMissing: true})
 	e.must(err)
 	e.awaitStatus(id, rollout.Reverted)
 	p = e.plan(release)
@@ -194,12 +194,12 @@ func TestDeployIsHeldToItsPlan(t *testing.T) {
 	before := e.plan(release)
 	for _, plan := range []string{"x", before.ID[:11], before.ID + "0", strings.ToUpper(before.ID)} {
 		_, err := e.deployPlan(release, plan, nil)
-		e.refused(err, orchestrator.CodeInvalid, plan)
+		e.refused(err, api.CodeInvalid, plan)
 	}
-	for _, q := range []orchestrator.DeployRequest{{Queue: true}, {Replace: true}} {
+	for _, q := range []api.DeployRequest{{Queue: true}, {Replace: true}} {
 		q.Rollout, q.Release, q.Plan = newID(t), release, before.ID
 		_, err := e.client.Deploy(t.Context(), q)
-		e.refused(err, orchestrator.CodeInvalid, "held to a plan")
+		e.refused(err, api.CodeInvalid, "held to a plan")
 	}
 	id, err := e.deployPlan(release, before.ID[:rollout.ShortPlan], nil)
 	e.must(err)
@@ -207,21 +207,21 @@ func TestDeployIsHeldToItsPlan(t *testing.T) {
 
 	_, err = e.deployPlan(release, before.ID, nil)
 	after := e.plan(release)
-	e.refused(err, orchestrator.CodePlanChanged, "plan "+before.ID[:12]+" does not hold any more: for todo-app 0.0.2 it is plan "+after.ID[:12]+" now")
+	e.refused(err, api.CodePlanChanged, "plan "+before.ID[:12]+" does not hold any more: for todo-app 0.0.2 it is plan "+after.ID[:12]+" now")
 	_, err = e.deployPlan(release, before.ID, &before.DependsOn)
-	e.refused(err, orchestrator.CodePlanChanged, "\ntodo-search/offline is not needed any more: it ran ")
-	e.refused(err, orchestrator.CodePlanChanged, "\nthe route of todo-search was written by rollout "+id+": it leads to 0.0.1, and led to no version")
+	e.refused(err, api.CodePlanChanged, "\ntodo-search/offline is not needed any more: it ran ")
+	e.refused(err, api.CodePlanChanged, "\nthe route of todo-search was written by rollout "+id+": it leads to 0.0.1, and led to no version")
 	changed := release
 	changed.RetryAfter = rollout.Duration(time.Minute)
 	_, err = e.deployPlan(changed, after.ID, &after.DependsOn)
-	e.refused(err, orchestrator.CodePlanChanged, "\ngolive.yaml has changed")
-	if page, err := e.client.List(t.Context(), orchestrator.ListRequest{}); err != nil || len(page.Rollouts) != 1 {
+	e.refused(err, api.CodePlanChanged, "\ngolive.yaml has changed")
+	if page, err := e.client.List(t.Context(), api.ListRequest{}); err != nil || len(page.Rollouts) != 1 {
 		t.Errorf("what was refused has begun: %+v, %v", page.Rollouts, err)
 	}
 	id, err = e.deployPlan(release, after.ID, nil)
 	e.must(err)
 	e.awaitStatus(id, rollout.Completed)
-	q := orchestrator.DeployRequest{Rollout: id, Release: release, Plan: after.ID}
+	q := api.DeployRequest{Rollout: id, Release: release, Plan: after.ID}
 	if again, err := e.client.Deploy(t.Context(), q); err != nil || again.ID != id {
 		t.Errorf("repeated, the request gives %s, %v", again.ID, err)
 	}
@@ -302,7 +302,7 @@ func TestAPlanIsDeployedOnce(t *testing.T) {
 	for err := range errs {
 		if err == nil {
 			begun++
-		} else if code := codeOf(err); code != orchestrator.CodePlanChanged && code != orchestrator.CodeRolloutOpen {
+		} else if code := codeOf(err); code != api.CodePlanChanged && code != api.CodeRolloutOpen {
 			t.Errorf("refused with %v", err)
 		}
 	}
@@ -379,7 +379,7 @@ func TestPlanChangesNothing(t *testing.T) {
 		var asking sync.WaitGroup
 		for range 10 {
 			for _, r := range []rollout.Release{release, other, recorded("unheard-of")} {
-				asking.Go(func() { _, _ = e.client.Plan(t.Context(), orchestrator.PlanRequest{Release: r}) })
+				asking.Go(func() { _, _ = e.client.Plan(t.Context(), api.PlanRequest{Release: r}) })
 			}
 			asking.Go(func() { _, _ = e.deployPlan(other, "000000000000", nil) }) // refused, and nothing is changed either
 		}
@@ -450,17 +450,17 @@ func TestDeployIsHeldToItsPlanInARace(t *testing.T) {
 		p := e.plan(release)
 		var marking sync.WaitGroup
 		marking.Go(func() {
-			_, err := e.client.Mark(t.Context(), orchestrator.MarkRequest{
+			_, err := e.client.Mark(t.Context(), api.MarkRequest{
 				App: release.App, Name: service.Name, Version: service.Version, Phase: protocol.Offline, By: "test", Reason: "by hand",
 			})
-			if err != nil && codeOf(err) != orchestrator.CodeConflict {
+			if err != nil && codeOf(err) != api.CodeConflict {
 				t.Errorf("mark: %v", err)
 			}
 		})
 		id, err := e.deployPlan(release, p.ID, &p.DependsOn)
 		marking.Wait()
 		if err != nil {
-			e.refused(err, orchestrator.CodePlanChanged, service.Name+"/offline is not needed any more")
+			e.refused(err, api.CodePlanChanged, service.Name+"/offline is not needed any more")
 			continue
 		}
 		begun++

@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"slices"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
@@ -33,6 +34,6 @@ func answerable(p rollout.Policy, by string) error {
 	if !p.NotStarter || len(p.By) == 0 || others >= max(p.Count, 1) {
 		return nil
 	}
-	return refuse(CodeNotAllowed, "have somebody deploy who is not needed for that, or name more people in the approvals",
+	return refuse(api.CodeNotAllowed, "have somebody deploy who is not needed for that, or name more people in the approvals",
 		"%s would start it and may not approve it then: of the others who may there are %d, and it needs %d", by, others, max(p.Count, 1))
 }

@@ -8,13 +8,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 // enqueue records that a rollout waits for its turn, if after is still the sequence of the
 // app's newest event.
-func (o *Orchestrator) enqueue(ctx context.Context, q DeployRequest, after uint64) (journal.Record, error) {
+func (o *Orchestrator) enqueue(ctx context.Context, q api.DeployRequest, after uint64) (journal.Record, error) {
 	s, err := rollout.Enqueue(q.Rollout, q.By, q.Reason, time.Now().UTC(), q.Release)
 	if err != nil {
 		return journal.Record{}, err
@@ -24,7 +25,7 @@ func (o *Orchestrator) enqueue(ctx context.Context, q DeployRequest, after uint6
 }
 
 // replace has what is open of the app give way, and then puts the rollout into the queue.
-func (o *Orchestrator) replace(ctx context.Context, q DeployRequest, open []journal.Record) (journal.Record, error) {
+func (o *Orchestrator) replace(ctx context.Context, q api.DeployRequest, open []journal.Record) (journal.Record, error) {
 	for _, r := range open {
 		if err := o.giveWay(ctx, r, q); err != nil {
 			return journal.Record{}, err
@@ -43,7 +44,7 @@ func (o *Orchestrator) replace(ctx context.Context, q DeployRequest, open []jour
 
 // giveWay has a rollout of the app end, so that another can take its place: one under way
 // is aborted, and so is one that waits in the queue.
-func (o *Orchestrator) giveWay(ctx context.Context, r journal.Record, q DeployRequest) error {
+func (o *Orchestrator) giveWay(ctx context.Context, r journal.Record, q api.DeployRequest) error {
 	_, err := o.apply(ctx, r.State.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
 		if s.Status.Final() || s.Status == rollout.Aborting || s.Status == rollout.Failed || s.Status == rollout.Amending && s.Stopping() {
 			return nil, nil
@@ -101,7 +102,7 @@ func (o *Orchestrator) beginNow(ctx context.Context, s rollout.State, failed []j
 		}, after)
 		return err
 	}
-	if describe(err).Code == CodeUnavailable {
+	if describe(err).Code == api.CodeUnavailable {
 		return err
 	}
 	o.log.Warn("queued rollout may not begin", zap.String("rollout", s.ID), zap.Error(err))

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -17,10 +18,10 @@ import (
 
 // amend has the scripts of a completed rollout try the records again that they have put
 // aside.
-func (o *Orchestrator) amend(ctx context.Context, q RetryRequest) (RolloutView, error) {
+func (o *Orchestrator) amend(ctx context.Context, q api.RetryRequest) (api.RolloutView, error) {
 	ref, err := o.find(ctx, q.Rollout)
 	if err != nil {
-		return RolloutView{}, err
+		return api.RolloutView{}, err
 	}
 	for {
 		r, err := o.askRecords(ctx, ref, q)
@@ -32,7 +33,7 @@ func (o *Orchestrator) amend(ctx context.Context, q RetryRequest) (RolloutView, 
 
 // askRecords records that the records are wanted, if nothing happens to the app meanwhile;
 // else [rollout.ErrConflict]. Asking for what is under way is no error.
-func (o *Orchestrator) askRecords(ctx context.Context, ref journal.Ref, q RetryRequest) (journal.Record, error) {
+func (o *Orchestrator) askRecords(ctx context.Context, ref journal.Ref, q api.RetryRequest) (journal.Record, error) {
 	var none journal.Record
 	after, err := o.appNow(ctx, ref.App)
 	if err != nil {
@@ -77,19 +78,19 @@ func amends(s rollout.State, id string) bool {
 func (o *Orchestrator) mayAmend(s rollout.State) error {
 	switch newest := o.index.Newest(s.Release.App); {
 	case s.Status == rollout.Failed:
-		return refuse(CodeConflict, "golive retry "+s.ID+" tries its failed steps again",
+		return refuse(api.CodeConflict, "golive retry "+s.ID+" tries its failed steps again",
 			"rollout %s has failed: records that were put aside are tried again once it is completed", s.ID)
 	case s.Status == rollout.Amending && s.Stopping():
-		return refuse(CodeConflict, "golive watch "+s.ID+" tells when they have; ask again then",
+		return refuse(api.CodeConflict, "golive watch "+s.ID+" tells when they have; ask again then",
 			"rollout %s waits for its scripts, which were told to stop", s.ID)
 	case s.Status == rollout.Amending:
-		return refuse(CodeConflict, "golive watch "+s.ID+" tells when it has ended; ask again then",
+		return refuse(api.CodeConflict, "golive watch "+s.ID+" tells when it has ended; ask again then",
 			"rollout %s tries the records of other steps again", s.ID)
 	case s.Status != rollout.Completed:
-		return refuse(CodeConflict, "golive show "+s.ID+" tells how it stands",
+		return refuse(api.CodeConflict, "golive show "+s.ID+" tells how it stands",
 			"rollout %s is %s: only of a completed one can records be tried again", s.ID, s.Status)
 	case newest != s.ID:
-		return refuse(CodeConflict, "golive history "+s.Release.App+" lists what has been rolled out",
+		return refuse(api.CodeConflict, "golive history "+s.Release.App+" lists what has been rolled out",
 			"rollout %s has begun after rollout %s: its scripts do not run any more", newest, s.ID)
 	}
 	return nil
@@ -117,14 +118,14 @@ func (o *Orchestrator) checkHeard(ctx context.Context, s rollout.State, id strin
 		if id != "" {
 			whose = "step " + id + " of " + whose
 		}
-		return refuse(CodeConflict, "golive show "+s.ID+" tells what its scripts have dealt with", "no records of %s are put aside", whose)
+		return refuse(api.CodeConflict, "golive show "+s.ID+" tells what its scripts have dealt with", "no records of %s are put aside", whose)
 	}
 	if len(unheard) > 0 {
 		starts := make([]string, len(unheard))
 		for i, step := range unheard {
 			starts[i] = step.Script().Subject(protocol.Start)
 		}
-		return refuse(CodeConflict, "start the setup service of "+unheard[0].Name+" "+unheard[0].Version+", and ask again",
+		return refuse(api.CodeConflict, "start the setup service of "+unheard[0].Name+" "+unheard[0].Version+", and ask again",
 			"nobody listens to %s: nothing was changed", strings.Join(starts, ", "))
 	}
 	return nil
@@ -138,19 +139,19 @@ const (
 // listRecords gives a page of the records that a rollout's scripts have put aside. Whoever
 // turns the pages meets each record that is there all the time, and once more one that is put
 // aside again meanwhile.
-func (o *Orchestrator) listRecords(ctx context.Context, q RecordsRequest) (RecordsPage, error) {
-	none := RecordsPage{}
+func (o *Orchestrator) listRecords(ctx context.Context, q api.RecordsRequest) (api.RecordsPage, error) {
+	none := api.RecordsPage{}
 	if q.Limit == 0 {
 		q.Limit = defaultRecords
 	}
 	if q.Limit < 1 || q.Limit > maxRecords {
-		return none, refuse(CodeInvalid, "leave it out for pages of "+strconv.Itoa(defaultRecords), "limit is %d, it must be from 1 to %d", q.Limit, maxRecords)
+		return none, refuse(api.CodeInvalid, "leave it out for pages of "+strconv.Itoa(defaultRecords), "limit is %d, it must be from 1 to %d", q.Limit, maxRecords)
 	}
 	after := uint64(0)
 	if q.After != "" {
 		var err error
 		if after, err = strconv.ParseUint(q.After, 10, 63); err != nil {
-			return none, refuse(CodeInvalid, "leave it out for the first page", "after is %q, it must be the next of a page", clip(q.After))
+			return none, refuse(api.CodeInvalid, "leave it out for the first page", "after is %q, it must be the next of a page", clip(q.After))
 		}
 	}
 	ref, err := o.find(ctx, q.Rollout)
@@ -170,8 +171,8 @@ func (o *Orchestrator) listRecords(ctx context.Context, q RecordsRequest) (Recor
 }
 
 // recordsPage reads a page of the records under keys, from the place after on.
-func (o *Orchestrator) recordsPage(ctx context.Context, keys []string, after uint64, limit int) (RecordsPage, error) {
-	page := RecordsPage{Records: []protocol.FailedRecord{}}
+func (o *Orchestrator) recordsPage(ctx context.Context, keys []string, after uint64, limit int) (api.RecordsPage, error) {
+	page := api.RecordsPage{Records: []protocol.FailedRecord{}}
 	all := o.nc.MaxPayload() - pageFrame
 	room, last := all, uint64(0)
 	err := o.aside.read(ctx, keys, after, func(place uint64, record protocol.FailedRecord) error {
@@ -187,7 +188,7 @@ func (o *Orchestrator) recordsPage(ctx context.Context, keys []string, after uin
 		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) {
-		return RecordsPage{}, err
+		return api.RecordsPage{}, err
 	}
 	return page, nil
 }

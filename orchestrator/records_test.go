@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -37,7 +37,7 @@ func (e *environment) withAside(r rollout.Release) (id string, starts <-chan *na
 
 // retryRecords asks for the records of a rollout to be tried again.
 func (e *environment) retryRecords(id, step string) error {
-	_, err := e.client.Retry(e.t.Context(), orchestrator.RetryRequest{Rollout: id, By: "ada", Reason: "the index has room now", FailedRecords: true, Step: step})
+	_, err := e.client.Retry(e.t.Context(), api.RetryRequest{Rollout: id, By: "ada", Reason: "the index has room now", FailedRecords: true, Step: step})
 	return err
 }
 
@@ -55,18 +55,18 @@ func TestRecordsThatWerePutAsideAreTriedAgain(t *testing.T) {
 	id, starts, stop := e.withAside(search(protocol.Offline))
 	completed.await(appSetUp, fact)
 
-	_, err := e.client.Retry(t.Context(), orchestrator.RetryRequest{Rollout: id})
-	e.refused(err, orchestrator.CodeConflict, "only a failed one can be retried")
+	_, err := e.client.Retry(t.Context(), api.RetryRequest{Rollout: id})
+	e.refused(err, api.CodeConflict, "only a failed one can be retried")
 	var refusal *protocol.ServiceError
 	if !errors.As(err, &refusal) || !strings.HasPrefix(refusal.Hint, "golive retry "+id+" --failed-records") {
 		t.Errorf("the hint is %q", refusal.Hint)
 	}
-	_, err = e.client.Retry(t.Context(), orchestrator.RetryRequest{Rollout: id, Step: "todo-search/offline"})
-	e.refused(err, orchestrator.CodeInvalid, "all failed steps")
-	e.refused(e.retryRecords(id, "todo-search/online"), orchestrator.CodeNotFound, "no step")
-	e.refused(e.retryRecords(id, "todo-search/traffic"), orchestrator.CodeInvalid, "runs no script")
+	_, err = e.client.Retry(t.Context(), api.RetryRequest{Rollout: id, Step: "todo-search/offline"})
+	e.refused(err, api.CodeInvalid, "all failed steps")
+	e.refused(e.retryRecords(id, "todo-search/online"), api.CodeNotFound, "no step")
+	e.refused(e.retryRecords(id, "todo-search/traffic"), api.CodeInvalid, "runs no script")
 	stop()
-	e.refused(e.retryRecords(id, ""), orchestrator.CodeConflict, "nobody listens to "+offlineStart)
+	e.refused(e.retryRecords(id, ""), api.CodeConflict, "nobody listens to "+offlineStart)
 	if n := len(e.show(id).Events); n != 3 {
 		t.Fatalf("what was refused has left %d events, want 3", n)
 	}
@@ -79,11 +79,11 @@ func TestRecordsThatWerePutAsideAreTriedAgain(t *testing.T) {
 	}
 	e.must(e.retryRecords(id, ""))
 	e.must(e.retryRecords(id, "todo-search/offline"))
-	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: newID(t), Release: search()})
-	e.refused(err, orchestrator.CodeRolloutOpen, "amending")
-	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app"})
-	e.refused(err, orchestrator.CodeConflict, "tries records again")
-	status, err := e.client.Status(t.Context(), orchestrator.AppRequest{App: "todo-app"})
+	_, err = e.client.Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: search()})
+	e.refused(err, api.CodeRolloutOpen, "amending")
+	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app"})
+	e.refused(err, api.CodeConflict, "tries records again")
+	status, err := e.client.Status(t.Context(), api.AppRequest{App: "todo-app"})
 	e.must(err)
 	if len(status) != 1 || status[0].Rollout.Status != rollout.Amending || !slices.Equal(status[0].Services[0].Online, []string{"0.0.1"}) || status[0].Services[0].NotRun != nil {
 		t.Errorf("the status is %+v", status)
@@ -98,8 +98,8 @@ func TestRecordsThatWerePutAsideAreTriedAgain(t *testing.T) {
 	if len(story.Events) != 5 || asked.Type != rollout.RecordsAsked || asked.By != "ada" || asked.Reason != "the index has room now" || asked.Status != rollout.Amending {
 		t.Errorf("the story is %+v", story.Events)
 	}
-	e.refused(e.retryRecords(id, ""), orchestrator.CodeConflict, "no records of rollout "+id+" are put aside")
-	e.refused(e.retryRecords(id, "todo-search/offline"), orchestrator.CodeConflict, "no records of step todo-search/offline")
+	e.refused(e.retryRecords(id, ""), api.CodeConflict, "no records of rollout "+id+" are put aside")
+	e.refused(e.retryRecords(id, "todo-search/offline"), api.CodeConflict, "no records of step todo-search/offline")
 	e.awaitStatus(e.deploy(search()), rollout.Completed) // whose end is told after all that there is to tell
 	completed.count(2)
 	if all, _ := completed.find(appSetUp, func(m *nats.Msg) bool { return outcome(m).Rollout == id }); len(all) != 1 || len(starts) != 0 {
@@ -115,11 +115,11 @@ func TestRecordsOfAnOlderRolloutAreNotTriedAgain(t *testing.T) {
 	newer := search()
 	newer.Version = "0.0.3"
 	e.awaitStatus(e.deploy(newer), rollout.Completed)
-	e.refused(e.retryRecords(id, ""), orchestrator.CodeConflict, "has begun after rollout "+id)
+	e.refused(e.retryRecords(id, ""), api.CodeConflict, "has begun after rollout "+id)
 	before := search(protocol.Before)
 	before.Version = "0.0.4"
 	running := e.deploy(before)
-	e.refused(e.retryRecords(running, ""), orchestrator.CodeConflict, "only of a completed one")
+	e.refused(e.retryRecords(running, ""), api.CodeConflict, "only of a completed one")
 }
 
 func TestRolloutWaitsWhileRecordsAreTriedAgain(t *testing.T) {
@@ -132,7 +132,7 @@ func TestRolloutWaitsWhileRecordsAreTriedAgain(t *testing.T) {
 	queued := newID(t)
 	newer := search()
 	newer.Version = "0.0.3"
-	_, err := e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: queued, Release: newer, Queue: true})
+	_, err := e.client.Deploy(t.Context(), api.DeployRequest{Rollout: queued, Release: newer, Queue: true})
 	e.must(err)
 	stop()
 	e.orchestrate() // which has not seen the rollout when it was completed
@@ -155,7 +155,7 @@ func TestTryingRecordsAgainIsAborted(t *testing.T) {
 	release.Strategy = rollout.Downtime
 	id, starts, _ := e.withAside(release)
 	cancelled := e.starts(offlineCancel)
-	abort := orchestrator.AbortRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: "ada"}}
+	abort := api.AbortRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: "ada"}}
 	e.must(e.retryRecords(id, ""))
 	next(e, "the second start", starts)
 	for _, want := range []rollout.Status{rollout.Amending, rollout.Amending, rollout.Completed, rollout.Completed} {
@@ -177,7 +177,7 @@ func TestTryingRecordsAgainIsAborted(t *testing.T) {
 	next(e, "the third start", starts)
 	_, err := e.client.Abort(t.Context(), abort)
 	e.must(err)
-	e.refused(e.retryRecords(id, ""), orchestrator.CodeConflict, "told to stop")
+	e.refused(e.retryRecords(id, ""), api.CodeConflict, "told to stop")
 	abort.Force = true // it does not stop
 	v, err := e.client.Abort(t.Context(), abort)
 	e.must(err)
@@ -190,7 +190,7 @@ func TestTryingRecordsAgainIsAborted(t *testing.T) {
 	newer := search()
 	newer.Version = "0.0.3"
 	replacing := newID(t)
-	_, err = e.client.Deploy(t.Context(), orchestrator.DeployRequest{Rollout: replacing, Release: newer, Replace: true, By: "ada"})
+	_, err = e.client.Deploy(t.Context(), api.DeployRequest{Rollout: replacing, Release: newer, Replace: true, By: "ada"})
 	e.must(err)
 	e.answer(offlineFailed, id, 4, `{"error": {"code": "cancelled", "message": "stopped"}}`)
 	e.awaitStatus(replacing, rollout.Completed)
@@ -222,7 +222,7 @@ func (e *environment) failedRecords() jetstream.KeyValue {
 }
 
 // turn gives the cursors of all records, page by page.
-func (e *environment) turn(q orchestrator.RecordsRequest) (cursors []string, pages int) {
+func (e *environment) turn(q api.RecordsRequest) (cursors []string, pages int) {
 	e.t.Helper()
 	for {
 		page, err := e.client.Records(e.t.Context(), q)
@@ -259,15 +259,15 @@ func TestRecordsComeInPages(t *testing.T) {
 		cursors = append(cursors, p.cursor)
 	}
 	for name, c := range map[string]struct {
-		q     orchestrator.RecordsRequest
+		q     api.RecordsRequest
 		want  []string
 		pages int
 	}{
-		"by default":     {orchestrator.RecordsRequest{}, cursors, 11},
-		"as many as may": {orchestrator.RecordsRequest{Limit: 1000}, cursors, 2},
-		"of a step":      {orchestrator.RecordsRequest{Limit: 1000, Step: "todos/offline"}, cursors[1:], 2},
-		"of another":     {orchestrator.RecordsRequest{Limit: 1, Step: "todo-search/offline"}, cursors[:1], 1},
-		"of none":        {orchestrator.RecordsRequest{Step: "todo-search/online"}, nil, 1},
+		"by default":     {api.RecordsRequest{}, cursors, 11},
+		"as many as may": {api.RecordsRequest{Limit: 1000}, cursors, 2},
+		"of a step":      {api.RecordsRequest{Limit: 1000, Step: "todos/offline"}, cursors[1:], 2},
+		"of another":     {api.RecordsRequest{Limit: 1, Step: "todo-search/offline"}, cursors[:1], 1},
+		"of none":        {api.RecordsRequest{Step: "todo-search/online"}, nil, 1},
 	} {
 		c.q.Rollout = id
 		got, pages := e.turn(c.q)
@@ -275,7 +275,7 @@ func TestRecordsComeInPages(t *testing.T) {
 			t.Errorf("%s: %d pages with %d records, want %d with %d", name, pages, len(got), c.pages, len(c.want))
 		}
 	}
-	first, err := e.client.Records(t.Context(), orchestrator.RecordsRequest{Rollout: id, Limit: 1})
+	first, err := e.client.Records(t.Context(), api.RecordsRequest{Rollout: id, Limit: 1})
 	e.must(err)
 	if len(first.Records) != 1 || first.Next == "" {
 		t.Fatalf("the page of one is %+v", first)
@@ -292,24 +292,24 @@ func TestRecordsComeInPages(t *testing.T) {
 	}
 	e.putAside(bucket, id, "todos/offline", all[900].cursor, "again") // and this one has failed once more
 	want := append(slices.Delete(slices.Clone(cursors[800:]), 100, 101), cursors[900])
-	rest, pages := e.turn(orchestrator.RecordsRequest{Rollout: id, Limit: 101, After: first.Next})
+	rest, pages := e.turn(api.RecordsRequest{Rollout: id, Limit: 101, After: first.Next})
 	if !slices.Equal(rest, want) || pages != 2 {
 		t.Errorf("%d records are left on %d pages, want %d", len(rest), pages, len(want))
 	}
-	for _, q := range []orchestrator.RecordsRequest{{Limit: -1}, {Limit: 1001}, {Step: "todos/traffic"}, {After: "zzz"}, {After: "18446744073709551615"}} {
+	for _, q := range []api.RecordsRequest{{Limit: -1}, {Limit: 1001}, {Step: "todos/traffic"}, {After: "zzz"}, {After: "18446744073709551615"}} {
 		q.Rollout = id
 		_, err := e.client.Records(t.Context(), q)
-		e.refused(err, orchestrator.CodeInvalid, "")
+		e.refused(err, api.CodeInvalid, "")
 		var refusal *protocol.ServiceError
 		if !errors.As(err, &refusal) || refusal.Hint == "" {
 			t.Errorf("%+v is refused without a hint: %v", q, err)
 		}
 	}
-	for _, q := range []orchestrator.RecordsRequest{{Rollout: id, Step: "todos/later"}, {Rollout: id, Step: ">"}, {Rollout: newID(t)}} {
+	for _, q := range []api.RecordsRequest{{Rollout: id, Step: "todos/later"}, {Rollout: id, Step: ">"}, {Rollout: newID(t)}} {
 		_, err := e.client.Records(t.Context(), q)
-		e.refused(err, orchestrator.CodeNotFound, "")
+		e.refused(err, api.CodeNotFound, "")
 	}
-	if none, pages := e.turn(orchestrator.RecordsRequest{Rollout: e.deploy(recorded("third")), After: "9223372036854775807"}); none != nil || pages != 1 {
+	if none, pages := e.turn(api.RecordsRequest{Rollout: e.deploy(recorded("third")), After: "9223372036854775807"}); none != nil || pages != 1 {
 		t.Errorf("a rollout without any has %v", none)
 	}
 }
@@ -340,7 +340,7 @@ func TestRecordsFitIntoAMessage(t *testing.T) {
 	raw(id+".stray", `{"cursor": "of no step"}`)
 	var broken int
 	got := map[string]bool{}
-	q := orchestrator.RecordsRequest{Rollout: id, Limit: 1000}
+	q := api.RecordsRequest{Rollout: id, Limit: 1000}
 	for pages := 0; pages == 0 || q.After != ""; pages++ {
 		page, err := e.client.Records(t.Context(), q)
 		e.must(err)

@@ -13,14 +13,9 @@ import (
 
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
-
-// Features are what a request may say in its field needs that it relies on: an orchestrator
-// that does not know one refuses the request, instead of doing it without.
-func Features() []string {
-	return []string{"approvals", "autoRevert", "checks", "commands", "phases", "requires", "traffic-steps"}
-}
 
 // decode reads a request. A field that it does not have is an error: it may be what a newer
 // client relies on, or a word that somebody has mistyped.
@@ -39,43 +34,28 @@ func decode(data []byte, into any) error {
 	hint := "see the reference of the API for its fields"
 	field, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
 	if !unknown {
-		return refuse(CodeInvalid, hint, "the request is not JSON of the expected form: %v", err)
+		return refuse(api.CodeInvalid, hint, "the request is not JSON of the expected form: %v", err)
 	}
 	field = strings.Trim(field, `"`)
 	why := fmt.Sprintf("unknown field %q", field)
 	if meant := rollout.Nearest(field, fieldsOf(reflect.TypeOf(into), nil)); meant != "" {
 		why += ", did you mean " + meant + "?"
 	}
-	return refuse(CodeInvalid, hint+"; one of a newer version needs a newer orchestrator", "the request is refused: %s", why)
-}
-
-// Large requests are compressed.
-const (
-	headerEncoding = "Content-Encoding"
-	gzipped        = "gzip"
-	maxRequest     = 64 << 20 // bytes of one that is not compressed any more
-)
-
-func compress(data []byte) ([]byte, error) {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, err := w.Write(data)
-	err = errors.Join(err, w.Close())
-	return b.Bytes(), err
+	return refuse(api.CodeInvalid, hint+"; one of a newer version needs a newer orchestrator", "the request is refused: %s", why)
 }
 
 // inflated is what a request says.
 func inflated(q micro.Request) ([]byte, error) {
-	if q.Headers().Get(headerEncoding) != gzipped {
+	if q.Headers().Get(api.HeaderEncoding) != api.Gzipped {
 		return q.Data(), nil
 	}
 	r, err := gzip.NewReader(bytes.NewReader(q.Data()))
 	if err != nil {
-		return nil, refuse(CodeInvalid, "leave the header "+headerEncoding+" out", "the request is not compressed as its header says: %v", err)
+		return nil, refuse(api.CodeInvalid, "leave the header "+api.HeaderEncoding+" out", "the request is not compressed as its header says: %v", err)
 	}
-	data, err := io.ReadAll(io.LimitReader(r, maxRequest+1))
-	if err = errors.Join(err, r.Close()); err != nil || len(data) > maxRequest {
-		return nil, refuse(CodeInvalid, "send less", "the request cannot be read, or has more than %d bytes: %v", maxRequest, err)
+	data, err := io.ReadAll(io.LimitReader(r, api.MaxRequest+1))
+	if err = errors.Join(err, r.Close()); err != nil || len(data) > api.MaxRequest {
+		return nil, refuse(api.CodeInvalid, "send less", "the request cannot be read, or has more than %d bytes: %v", api.MaxRequest, err)
 	}
 	return data, nil
 }
@@ -103,38 +83,9 @@ func fieldsOf(t reflect.Type, seen []reflect.Type) []string {
 // checkNeeds refuses a request that relies on what this orchestrator does not know.
 func checkNeeds(needs []string) error {
 	for _, need := range needs {
-		if !slices.Contains(Features(), need) {
-			return refuse(CodeInvalid, "bring the orchestrators of this environment up to date", "this orchestrator does not know %q, which the request needs", need)
+		if !slices.Contains(api.Features(), need) {
+			return refuse(api.CodeInvalid, "bring the orchestrators of this environment up to date", "this orchestrator does not know %q, which the request needs", need)
 		}
 	}
 	return nil
-}
-
-// needsOf lists what a release relies on that orchestrators of before did not have.
-func needsOf(r rollout.Release) []string {
-	needs := make(map[string]bool)
-	for _, item := range r.Workflow {
-		switch {
-		case item.Approval != nil:
-			needs["approvals"] = true
-		case item.Work != nil && item.Work.Check:
-			needs["checks"] = true
-		case item.Work != nil:
-			needs["commands"] = true
-		case item.Traffic != "":
-			needs["traffic-steps"] = true
-		}
-	}
-	if r.Approvals.Required {
-		needs["approvals"] = true
-	}
-	needs["autoRevert"], needs["requires"] = r.AutoRevert, r.Requires != nil
-	var all []string
-	for need, is := range needs {
-		if is {
-			all = append(all, need)
-		}
-	}
-	slices.Sort(all)
-	return all
 }

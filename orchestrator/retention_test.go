@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -29,7 +29,7 @@ func TestOldRolloutsAreDroppedFromTheJournal(t *testing.T) {
 		all = append(all, id)
 	}
 	e.until("two rollouts are dropped", func() bool {
-		page, err := e.client.List(t.Context(), orchestrator.ListRequest{App: "todo-app"})
+		page, err := e.client.List(t.Context(), api.ListRequest{App: "todo-app"})
 		return err == nil && len(page.Rollouts) == 1 && page.Rollouts[0].ID == all[2]
 	})
 	keys, err := e.failedRecords().Keys(t.Context())
@@ -39,7 +39,7 @@ func TestOldRolloutsAreDroppedFromTheJournal(t *testing.T) {
 	}
 	check := func() {
 		t.Helper()
-		entries, err := e.client.Ledger(t.Context(), orchestrator.LedgerRequest{App: "todo-app"})
+		entries, err := e.client.Ledger(t.Context(), api.LedgerRequest{App: "todo-app"})
 		e.must(err)
 		if len(entries) != 3 || entries[0].Rollout != all[0] || entries[0].Version != "1.0.0" {
 			t.Errorf("the ledger holds %+v, want what the three have run", entries)
@@ -49,14 +49,14 @@ func TestOldRolloutsAreDroppedFromTheJournal(t *testing.T) {
 	stop()
 	e.orchestrate() // which reads the ledger anew
 	check()
-	_, err = e.client.Show(t.Context(), orchestrator.RolloutRequest{Rollout: all[0]})
-	e.refused(err, orchestrator.CodeNotFound, all[0])
+	_, err = e.client.Show(t.Context(), api.RolloutRequest{Rollout: all[0]})
+	e.refused(err, api.CodeNotFound, all[0])
 	if story := e.show(all[2]); len(story.Events) != 3 {
 		t.Errorf("the last rollout has %d events, want 3", len(story.Events))
 	}
-	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app", To: "1.0.0", SkipMissing: true})
-	e.refused(err, orchestrator.CodeConflict, "retention")
-	_, err = e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app", SkipMissing: true})
+	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app", To: "1.0.0", SkipMissing: true})
+	e.refused(err, api.CodeConflict, "retention")
+	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app", SkipMissing: true})
 	if err != nil {
 		t.Error(errors.New("the last rollout cannot be undone: "), err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -47,16 +47,16 @@ func TestRetryIsANewAttempt(t *testing.T) {
 	if len(ids([]*nats.Msg{first, second})) != 2 {
 		t.Error("both attempts have the same message id")
 	}
-	_, err := e.client.Retry(t.Context(), orchestrator.RetryRequest{Rollout: id})
-	e.refused(err, orchestrator.CodeConflict, "only a failed one can be retried")
+	_, err := e.client.Retry(t.Context(), api.RetryRequest{Rollout: id})
+	e.refused(err, api.CodeConflict, "only a failed one can be retried")
 	e.answer(offlineDone, id, 2, "")
 	e.awaitStatus(id, rollout.Completed)
 	completed := heard.await(appSetUp, fact)
 	if got := outcome(completed); got.Rollout != id || !got.Final {
 		t.Errorf("set-up says %s", completed.Data)
 	}
-	_, err = e.client.Retry(t.Context(), orchestrator.RetryRequest{Rollout: id})
-	e.refused(err, orchestrator.CodeConflict, "completed")
+	_, err = e.client.Retry(t.Context(), api.RetryRequest{Rollout: id})
+	e.refused(err, api.CodeConflict, "completed")
 }
 
 func TestEachFailureIsToldOnce(t *testing.T) {

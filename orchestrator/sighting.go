@@ -14,40 +14,21 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// Sighting is what has been observed of a running attempt. It is kept in memory only.
-type Sighting struct {
-	Sent    bool      `json:"sent,omitempty"`    // its start has reached somebody
-	Beat    time.Time `json:"beat,omitzero"`     // the last sign of life
-	Done    int64     `json:"done,omitempty"`    // of its progress
-	Total   int64     `json:"total,omitempty"`   // of its progress; 0: not known
-	Note    string    `json:"note,omitempty"`    // of its progress
-	Waiting string    `json:"waiting,omitempty"` // what it waits for
-
-	Rate     float64 `json:"rate,omitempty"`     // of its progress: records a second now
-	Average  float64 `json:"average,omitempty"`  // of its progress: records a second of this attempt
-	Limit    float64 `json:"limit,omitempty"`    // of its progress: records a second that it keeps to; 0: none
-	Held     string  `json:"held,omitempty"`     // of its progress: why it does not go on, or not as fast as it could
-	PutAside int64   `json:"putAside,omitempty"` // of its progress: records that could not be dealt with
+// sighting is what has been observed of a running attempt, as it is told to others, and what
+// is done about it here.
+type sighting struct {
+	api.Observation
 
 	started time.Time     // when its start was last sent from here
 	checked time.Time     // when its silence was last looked into
 	pause   time.Duration // until that is done again
 	speed   *speed        // of its progress
-}
-
-// Notice is what orchestrators tell each other and watchers about a running attempt.
-type Notice struct {
-	From    string `json:"from"` // which orchestrator
-	Rollout string `json:"rollout"`
-	Step    string `json:"step"`
-	Attempt int    `json:"attempt"`
-	Sent    bool   `json:"sent,omitempty"`
-	Waiting string `json:"waiting,omitempty"`
 }
 
 // sightings holds the open rollouts as the journal tells them, and what was observed
@@ -70,7 +51,7 @@ type sightedApp struct {
 
 type sighted struct {
 	record  journal.Record
-	steps   map[string]*Sighting // by attempt
+	steps   map[string]*sighting // by attempt
 	changed chan struct{}        // closed and replaced when the record is
 }
 
@@ -139,7 +120,7 @@ func (x *sightings) set(r journal.Record) {
 	}
 	found := x.open[r.State.ID]
 	if found == nil {
-		found = &sighted{steps: make(map[string]*Sighting), changed: make(chan struct{})}
+		found = &sighted{steps: make(map[string]*sighting), changed: make(chan struct{})}
 		x.open[r.State.ID], app.open[r.State.ID] = found, found
 	}
 	if r.Sequence > found.record.Sequence {
@@ -257,7 +238,7 @@ func (x *sightings) wants(id string, step rollout.Step) (_ <-chan struct{}, want
 
 // note changes what is known of the newest attempt of a step, or of the one after it,
 // which may be heard of before the journal tells that it runs.
-func (x *sightings) note(id, step string, attempt int, change func(*Sighting)) {
+func (x *sightings) note(id, step string, attempt int, change func(*sighting)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	found := x.open[id]
@@ -269,13 +250,13 @@ func (x *sightings) note(id, step string, attempt int, change func(*Sighting)) {
 	}
 	key := attemptKey(step, attempt)
 	if found.steps[key] == nil {
-		found.steps[key] = &Sighting{}
+		found.steps[key] = &sighting{}
 	}
 	change(found.steps[key])
 }
 
 // of gives what is known of an attempt.
-func (x *sightings) of(id, step string, attempt int) Sighting {
+func (x *sightings) of(id, step string, attempt int) sighting {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if found := x.open[id]; found != nil {
@@ -283,7 +264,7 @@ func (x *sightings) of(id, step string, attempt int) Sighting {
 			return *s
 		}
 	}
-	return Sighting{}
+	return sighting{}
 }
 
 // maxSilence is the longest time between two looks into the silence of an attempt.
@@ -292,7 +273,7 @@ const maxSilence = 4 * time.Second
 // silent reports whether an attempt has been silent for long enough to look into it: after
 // the time first, and then again after longer ones.
 func (x *sightings) silent(s rollout.State, step rollout.Step, first time.Duration) (look bool) {
-	x.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) {
+	x.note(s.ID, step.ID, step.Attempt, func(seen *sighting) {
 		switch {
 		case !seen.Beat.IsZero():
 		case seen.pause == 0:
@@ -319,7 +300,7 @@ func (x *sightings) ofApp(app string) []journal.Record {
 }
 
 // tell makes a notice known here and everywhere.
-func (o *Orchestrator) tell(s rollout.State, n Notice) {
+func (o *Orchestrator) tell(s rollout.State, n api.Notice) {
 	n.From, n.Rollout = o.id, s.ID
 	known := o.sight.of(n.Rollout, n.Step, n.Attempt)
 	changed := known.Sent != n.Sent || known.Waiting != n.Waiting
@@ -339,8 +320,8 @@ func (o *Orchestrator) tell(s rollout.State, n Notice) {
 	}
 }
 
-func (o *Orchestrator) notice(n Notice) {
-	o.sight.note(n.Rollout, n.Step, n.Attempt, func(s *Sighting) {
+func (o *Orchestrator) notice(n api.Notice) {
+	o.sight.note(n.Rollout, n.Step, n.Attempt, func(s *sighting) {
 		s.Sent = s.Sent || n.Sent
 		s.Waiting = n.Waiting
 	})
@@ -349,7 +330,7 @@ func (o *Orchestrator) notice(n Notice) {
 func (o *Orchestrator) hearNotices(ctx context.Context) error {
 	own := []byte(`{"from":"` + o.id + `"`)
 	sub, err := o.nc.Subscribe(protocol.AllNotices, func(m *nats.Msg) {
-		var n Notice
+		var n api.Notice
 		if bytes.HasPrefix(m.Data, own) {
 			return
 		}
@@ -372,7 +353,7 @@ func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 		return
 	}
 	p.Rollout, p.Attempt = about(m, p.Rollout, p.Attempt)
-	o.sight.note(p.Rollout, step, max(p.Attempt, 1), func(s *Sighting) {
+	o.sight.note(p.Rollout, step, max(p.Attempt, 1), func(s *sighting) {
 		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
 		if p.Done != nil && *p.Done >= 0 {
 			s.progress(p)
@@ -382,7 +363,7 @@ func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 
 // progress takes in how far a script says to have come. Of one that does not say how fast it
 // is, that is found out.
-func (s *Sighting) progress(p protocol.ProgressMessage) {
+func (s *sighting) progress(p protocol.ProgressMessage) {
 	s.Done, s.Total, s.Note = *p.Done, max(p.Total, 0), clip(p.Note)
 	s.Rate, s.Average, s.Limit = sane(p.Rate), sane(p.Average), sane(p.Limit)
 	s.Held, s.PutAside = clip(p.Held), max(p.PutAside, 0)

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -17,8 +17,8 @@ import (
 // waiting blocks until a step is shown as waiting for a listener.
 func (e *environment) waiting(id, step, subject string) {
 	e.t.Helper()
-	e.await(id, "waiting", func(s orchestrator.RolloutStory) bool {
-		return s.Sightings[step].Waiting == "nobody listens to "+subject
+	e.await(id, "waiting", func(s api.RolloutStory) bool {
+		return s.Observations[step].Waiting == "nobody listens to "+subject
 	})
 }
 
@@ -52,8 +52,8 @@ func TestStartThatNobodyListensToIsSentAgain(t *testing.T) {
 	if want := "golive.answer." + id + ".1.1.do"; start.Reply != want {
 		t.Errorf("the start's reply subject is %s, want %s", start.Reply, want)
 	}
-	e.await(id, "no longer waiting", func(s orchestrator.RolloutStory) bool {
-		seen := s.Sightings["todo-search/offline"]
+	e.await(id, "no longer waiting", func(s api.RolloutStory) bool {
+		seen := s.Observations["todo-search/offline"]
 		return seen.Sent && seen.Waiting == ""
 	})
 	e.answer(offlineDone, id, 1, "")
@@ -172,8 +172,8 @@ func TestWaitingForInstancesIsShown(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
 	id := e.deploy(search())
-	e.await(id, "waiting for an instance", func(s orchestrator.RolloutStory) bool {
-		return strings.HasPrefix(s.Sightings["todo-search/traffic"].Waiting, "0 of 1 instances of todo-search 0.0.1")
+	e.await(id, "waiting for an instance", func(s api.RolloutStory) bool {
+		return strings.HasPrefix(s.Observations["todo-search/traffic"].Waiting, "0 of 1 instances of todo-search 0.0.1")
 	})
 	e.service("todo-search", "0.0.1")
 	e.awaitStatus(id, rollout.Completed)

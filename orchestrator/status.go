@@ -7,13 +7,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-func (o *Orchestrator) status(ctx context.Context, q AppRequest) ([]AppStatus, error) {
-	all := []AppStatus{}
+func (o *Orchestrator) status(ctx context.Context, q api.AppRequest) ([]api.AppStatus, error) {
+	all := []api.AppStatus{}
 	for _, app := range o.index.Apps() {
 		if q.App != "" && q.App != app {
 			continue
@@ -28,25 +29,25 @@ func (o *Orchestrator) status(ctx context.Context, q AppRequest) ([]AppStatus, e
 		all = append(all, one)
 	}
 	if q.App != "" && len(all) == 0 {
-		return nil, refuse(CodeNotFound, "golive status lists the apps", "no version of an app %q has been rolled out here", q.App)
+		return nil, refuse(api.CodeNotFound, "golive status lists the apps", "no version of an app %q has been rolled out here", q.App)
 	}
 	return all, nil
 }
 
-func (o *Orchestrator) appStatus(ctx context.Context, app string) (AppStatus, error) {
+func (o *Orchestrator) appStatus(ctx context.Context, app string) (api.AppStatus, error) {
 	newest := o.index.Newest(app)
 	if newest == "" {
-		return AppStatus{}, rollout.ErrNotFound
+		return api.AppStatus{}, rollout.ErrNotFound
 	}
 	r, err := o.journal.Load(ctx, app, newest)
 	if err != nil {
-		return AppStatus{}, err
+		return api.AppStatus{}, err
 	}
 	book, err := o.index.Book(ctx, app)
 	if err != nil {
-		return AppStatus{}, err
+		return api.AppStatus{}, err
 	}
-	s := AppStatus{App: app, Version: r.State.Release.Version, Rollout: o.view(r), Services: make([]ServiceStatus, len(r.State.Release.Services))}
+	s := api.AppStatus{App: app, Version: r.State.Release.Version, Rollout: o.view(r), Services: make([]api.ServiceStatus, len(r.State.Release.Services))}
 	for _, open := range o.sight.ofApp(app) {
 		if isQueued(open) {
 			s.Queued = append(s.Queued, o.view(open))
@@ -72,8 +73,8 @@ func (o *Orchestrator) appStatus(ctx context.Context, app string) (AppStatus, er
 // statusAtOnce is how many services are asked about at the same time.
 const statusAtOnce = 16
 
-func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Service, book *ledger.Book) (ServiceStatus, error) {
-	s := ServiceStatus{Service: service.Name, Version: service.Version, Online: []string{}}
+func (o *Orchestrator) serviceStatus(ctx context.Context, service rollout.Service, book *ledger.Book) (api.ServiceStatus, error) {
+	s := api.ServiceStatus{Service: service.Name, Version: service.Version, Online: []string{}}
 	route, err := o.gate.Route(ctx, service.Name)
 	if err != nil {
 		return s, err

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -48,7 +49,7 @@ func (o *Orchestrator) order(r journal.Record, step rollout.Step) gate.Order {
 	}
 	order.Rollout, order.Sequence, order.Seal = r.State.ID, r.Sequence, step.Backwards()
 	order.Tell = func(waiting string) {
-		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: waiting})
+		o.tell(r.State, api.Notice{Step: step.ID, Attempt: step.Attempt, Waiting: waiting})
 	}
 	return order
 }

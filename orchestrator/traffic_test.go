@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -81,8 +81,8 @@ func TestACutoverThatCannotBeFinishedGoesBack(t *testing.T) {
 	p := e.traffic("todo-search.version", "nothing")
 	end := e.hang("todo-search", "1.0.0")
 	id := e.deploy(version("2.0.0"))
-	e.await(id, "turned back", func(s orchestrator.RolloutStory) bool {
-		return slices.ContainsFunc(s.Events, func(e orchestrator.StoryEvent) bool { return e.Type == rollout.TurnedBack })
+	e.await(id, "turned back", func(s api.RolloutStory) bool {
+		return slices.ContainsFunc(s.Events, func(e api.StoryEvent) bool { return e.Type == rollout.TurnedBack })
 	})
 	stop() // another one goes on with the way back
 	e.orchestrate()
@@ -168,7 +168,7 @@ func TestReplacingARolloutInTheMiddleOfACutover(t *testing.T) {
 	second := newID(t)
 	deployed := make(chan error, 1)
 	go func() {
-		_, err := e.client.Deploy(context.Background(), orchestrator.DeployRequest{Rollout: second, Release: version("3.0.0"), Replace: true})
+		_, err := e.client.Deploy(context.Background(), api.DeployRequest{Rollout: second, Release: version("3.0.0"), Replace: true})
 		deployed <- err
 	}()
 	e.until("the route is taken away", func() bool { return len(written()) > 1 })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
@@ -28,19 +29,19 @@ func (o *Orchestrator) checkVersions(ctx context.Context, r rollout.Release, fac
 	}
 	highest := book.Highest()
 	if ledger.Older(r.Version, highest) && !allowOlder {
-		return refuse(CodeOlder, "golive backward "+r.App+" undoes what the newer version did; to bring the older one on top of that: --allow-older",
+		return refuse(api.CodeOlder, "golive backward "+r.App+" undoes what the newer version did; to bring the older one on top of that: --allow-older",
 			"%s %s is older than %s, which has been live here", r.App, r.Version, highest)
 	}
 	for _, s := range r.Services {
 		for _, online := range facts.Routes[s.Name].Online {
 			if ledger.Older(s.Version, online) && !slices.Contains(s.KeepOnline, online) && !allowOlder {
-				return refuse(CodeOlder, "to bring it all the same: --allow-older", "%s %s is older than %s, which is online here", s.Name, s.Version, online)
+				return refuse(api.CodeOlder, "to bring it all the same: --allow-older", "%s %s is older than %s, which is online here", s.Name, s.Version, online)
 			}
 		}
 	}
 	for _, v := range append(book.Skips(), r.MustNotSkip...) {
 		if ledger.Older(highest, v) && ledger.Older(v, r.Version) && !book.Completed(v) {
-			return refuse(CodeMustNotSkip, "roll out "+r.App+" "+v+" first",
+			return refuse(api.CodeMustNotSkip, "roll out "+r.App+" "+v+" first",
 				"%s %s would jump over %s, which must not be skipped: %s is here", r.App, r.Version, v, highest)
 		}
 	}
@@ -62,7 +63,7 @@ func (o *Orchestrator) checkRequires(ctx context.Context, r rollout.Release) err
 			hint = "rollout " + s.ID + " of it is " + string(s.Status) + ", bring it to its end: golive watch " + s.ID + " tells how far it is; golive deploy --queue waits for it"
 		}
 	}
-	return refuse(CodeRequires, hint, "%s %s requires that %s has completed here, which it has not", r.App, r.Version, r.Requires.Version)
+	return refuse(api.CodeRequires, hint, "%s %s requires that %s has completed here, which it has not", r.App, r.Version, r.Requires.Version)
 }
 
 // phaseHint is what may be deployed instead.

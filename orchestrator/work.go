@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -327,15 +328,15 @@ func (o *Orchestrator) publishStart(ctx context.Context, s rollout.State, step r
 		return false, err
 	}
 	heard, err = o.post.send(ctx, m)
-	o.sight.note(s.ID, step.ID, step.Attempt, func(seen *Sighting) { seen.started = time.Now() })
+	o.sight.note(s.ID, step.ID, step.Attempt, func(seen *sighting) { seen.started = time.Now() })
 	o.at(StartSent)
 	switch {
 	case err != nil:
 		return false, err
 	case heard:
-		o.tell(s, Notice{Step: step.ID, Attempt: step.Attempt, Sent: true})
+		o.tell(s, api.Notice{Step: step.ID, Attempt: step.Attempt, Sent: true})
 	default:
-		o.tell(s, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "nobody listens to " + m.Subject})
+		o.tell(s, api.Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "nobody listens to " + m.Subject})
 	}
 	if now := o.withPace(s.ID, step); heard && !samePace(now.Pace, step.Pace) { // who was told so had not begun
 		err = o.sendPace(ctx, s, now)
@@ -385,7 +386,7 @@ func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, ste
 		if !listened {
 			return o.record(ctx, r, o.lost(r.State, step, "it was cancelled, and nobody listens to its start any more"))
 		}
-		o.tell(r.State, Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "its script to answer that it has stopped"})
+		o.tell(r.State, api.Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "its script to answer that it has stopped"})
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -92,7 +92,7 @@ func TestLostStartIsWithheldOnTheWayBack(t *testing.T) {
 	id := e.deploy(search(protocol.Offline))
 	next(e, "the start", starts)
 	script := protocol.Script{Name: "todo-search", Version: "0.0.1", Phase: protocol.Offline}
-	_, err := e.client.Backward(t.Context(), orchestrator.BackwardRequest{App: "todo-app", SkipMissing: true})
+	_, err := e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app", SkipMissing: true})
 	e.must(err)
 	e.bare(protocol.AboutScriptSubject(script), func(_ *nats.Conn, m *nats.Msg) { e.must(m.Respond([]byte(`{"instance": "new"}`))) })
 	e.awaitStatus(id, rollout.Reverted)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
@@ -51,7 +51,7 @@ missing then, because more people have to approve.`,
 }
 
 func (c *command) rejectCommand() *cobra.Command {
-	var q orchestrator.StepRequest
+	var q api.StepRequest
 	cmd := &cobra.Command{
 		Use:   "reject ROLLOUT [STEP]",
 		Short: "Say no to an approval step that a rollout waits for",
@@ -63,7 +63,7 @@ abort ends it.`,
 		Args: arguments(1, 2, "the id of a rollout, or its beginning, and at most one step"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.RolloutRequest, q.Step = c.about(args[0], q.Reason), strings.Join(args[1:], "")
-			v, err := ask(cmd.Context(), c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutView, error) {
+			v, err := ask(cmd.Context(), c, "", func(ctx context.Context, client *api.Client) (api.RolloutView, error) {
 				return client.Reject(ctx, q)
 			})
 			if err != nil {
@@ -94,8 +94,8 @@ func (c *command) approve(ctx context.Context, id, step string, o approveOptions
 		return err
 	}
 	defer r.Close()
-	client := orchestrator.NewClient(r.Conn())
-	found, err := client.Show(ctx, orchestrator.RolloutRequest{Rollout: id})
+	client := api.NewClient(r.Conn())
+	found, err := client.Show(ctx, api.RolloutRequest{Rollout: id})
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (c *command) approve(ctx context.Context, id, step string, o approveOptions
 	} else {
 		step = asked.ID
 	}
-	q := orchestrator.ApproveRequest{StepRequest: orchestrator.StepRequest{RolloutRequest: c.about(found.ID, o.reason), Step: step}}
+	q := api.ApproveRequest{StepRequest: api.StepRequest{RolloutRequest: c.about(found.ID, o.reason), Step: step}}
 	var open []int
 	if waits {
 		open = asked.Approval.Unconfirmed()
@@ -123,17 +123,17 @@ func (c *command) approve(ctx context.Context, id, step string, o approveOptions
 }
 
 // confirm confirms items of a checklist and, if that is wanted, approves.
-func (c *command) confirm(ctx context.Context, client *orchestrator.Client, q orchestrator.ApproveRequest, items []int, whole bool) error {
+func (c *command) confirm(ctx context.Context, client *api.Client, q api.ApproveRequest, items []int, whole bool) error {
 	if whole {
 		items = append(slices.Clone(items), 0)
 	}
-	var last orchestrator.RolloutView
+	var last api.RolloutView
 	for _, q.Item = range items {
 		var err error
 		if last, err = client.Approve(ctx, q); err == nil {
 			continue
 		}
-		found, e := client.Show(ctx, orchestrator.RolloutRequest{Rollout: q.Rollout})
+		found, e := client.Show(ctx, api.RolloutRequest{Rollout: q.Rollout})
 		if e != nil || !confirmedIn(found.State, q.Step, q.Item) {
 			return err
 		}
@@ -149,10 +149,10 @@ func confirmedIn(s rollout.State, id string, item int) bool {
 }
 
 // approveHere asks the person at the terminal item by item, and then for the approval.
-func (c *command) approveHere(ctx context.Context, client *orchestrator.Client, q orchestrator.ApproveRequest, s rollout.State, step rollout.Step) error {
+func (c *command) approveHere(ctx context.Context, client *api.Client, q api.ApproveRequest, s rollout.State, step rollout.Step) error {
 	story := c.story()
 	story.tellApproval(s, step)
-	var last orchestrator.RolloutView
+	var last api.RolloutView
 	asking := newQuestion(c.prompter(), step, func(text string) { story.line(plain, text) }, func(ctx context.Context, v vote) (rollout.State, error) {
 		q, err := q, error(nil)
 		if q.Item = v.item; v.no {
@@ -205,7 +205,7 @@ func unconfirmed(s rollout.State, step rollout.Step) *failure {
 }
 
 // printApproved tells how an approval stands after somebody has answered.
-func (c *command) printApproved(v orchestrator.RolloutView, id string) error {
+func (c *command) printApproved(v api.RolloutView, id string) error {
 	return c.print(v, func(w io.Writer) {
 		if id == "" {
 			id = v.Event.Step

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -98,7 +98,7 @@ func TestRunningLine(t *testing.T) {
 	}
 	s := newStory(&out, false)
 	s.running(pulse{step: "todo-search/online", since: time.Now()})
-	s.running(pulse{step: "a/offline", Sighting: orchestrator.Sighting{Waiting: "nobody listens to deployment-a-0.0.1-offline-start"}, since: time.Now()})
+	s.running(pulse{step: "a/offline", Observation: api.Observation{Waiting: "nobody listens to deployment-a-0.0.1-offline-start"}, since: time.Now()})
 	golden(t, "running.txt", out.Bytes())
 }
 
@@ -125,7 +125,7 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 	silent := heard("a/online", 10*time.Second, 10, 1000, nil)
 	silent.Beat = noon.Add(-time.Minute)
 	joined := pulse{step: "a/online", attempt: 1, since: noon.Add(-time.Hour),
-		Sighting: orchestrator.Sighting{Done: 3600, Total: 7200, Average: 1, Beat: noon}}
+		Observation: api.Observation{Done: 3600, Total: 7200, Average: 1, Beat: noon}}
 	slowed := joined
 	slowed.Limit, slowed.Rate = 0.5, 0.5
 	throttled := joined

@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay"
 )
@@ -219,14 +219,14 @@ func (c *command) reach(ctx context.Context, dir string) (*relay.Relay, error) {
 }
 
 // ask connects, has f ask the orchestrator, and disconnects.
-func ask[Out any](ctx context.Context, c *command, dir string, f func(context.Context, *orchestrator.Client) (Out, error)) (Out, error) {
+func ask[Out any](ctx context.Context, c *command, dir string, f func(context.Context, *api.Client) (Out, error)) (Out, error) {
 	var none Out
 	r, err := c.reach(ctx, dir)
 	if err != nil {
 		return none, err
 	}
 	defer r.Close()
-	return f(ctx, orchestrator.NewClient(r.Conn()))
+	return f(ctx, api.NewClient(r.Conn()))
 }
 
 // logger writes to stderr with -v, and nothing but warnings without.

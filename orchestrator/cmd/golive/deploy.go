@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
@@ -90,19 +90,19 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	if err != nil {
 		return err
 	}
-	q := orchestrator.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
+	q := api.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
 		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase),
 		Plan: plan, DependsOn: dependsOn}
 	return c.rollOut(ctx, r, q, o.wait)
 }
 
 // rollOut begins a rollout, or has one go on, and follows it.
-func (c *command) rollOut(ctx context.Context, r *relay.Relay, q orchestrator.DeployRequest, wait time.Duration) error {
+func (c *command) rollOut(ctx context.Context, r *relay.Relay, q api.DeployRequest, wait time.Duration) error {
 	f := c.follower(r)
 	if err := f.listen(q.Release.App, q.Rollout); err != nil {
 		return err
 	}
-	client := orchestrator.NewClient(r.Conn())
+	client := api.NewClient(r.Conn())
 	begun, err := client.Deploy(ctx, q)
 	if err != nil {
 		c.tellPlanChanged(ctx, client, q, err)
@@ -123,7 +123,7 @@ func (c *command) rollOut(ctx context.Context, r *relay.Relay, q orchestrator.De
 
 // followTo follows a rollout to its end; the answer is its last state. Any other end than
 // the one that is wanted is a failure.
-func (c *command) followTo(ctx context.Context, r *relay.Relay, begun orchestrator.RolloutView, want rollout.Status) error {
+func (c *command) followTo(ctx context.Context, r *relay.Relay, begun api.RolloutView, want rollout.Status) error {
 	return c.followBy(ctx, c.follower(r), begun, want)
 }
 
@@ -134,7 +134,7 @@ func (c *command) follower(r *relay.Relay) *follower {
 }
 
 // followBy is followTo by a follower that may listen already.
-func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.RolloutView, want rollout.Status) error {
+func (c *command) followBy(ctx context.Context, f *follower, begun api.RolloutView, want rollout.Status) error {
 	last, err := c.followUntil(ctx, f, begun, want)
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func (c *command) followBy(ctx context.Context, f *follower, begun orchestrator.
 // followUntil tells a rollout's story until it has ended, or stands at the end of the phase
 // that it was to run, and gives its last state. Any other end than the one that is wanted is
 // a failure.
-func (c *command) followUntil(ctx context.Context, f *follower, begun orchestrator.RolloutView, want rollout.Status) (rollout.State, error) {
+func (c *command) followUntil(ctx context.Context, f *follower, begun api.RolloutView, want rollout.Status) (rollout.State, error) {
 	last, err := c.followAll(ctx, f, begun)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -177,12 +177,12 @@ func (c *command) followUntil(ctx context.Context, f *follower, begun orchestrat
 
 // followAll tells a rollout's story, from what has just been asked for to its end, and
 // gives its last state.
-func (c *command) followAll(ctx context.Context, f *follower, begun orchestrator.RolloutView) (rollout.State, error) {
+func (c *command) followAll(ctx context.Context, f *follower, begun api.RolloutView) (rollout.State, error) {
 	j, err := journal.Open(ctx, f.nc)
 	if err != nil {
 		return rollout.State{}, err
 	}
-	f.since, f.seen = begun.Sequence, begun.Sightings
+	f.since, f.seen = begun.Sequence, begun.Observations
 	last, err := f.follow(ctx, j, begun.Release.App, begun.ID)
 	return last.State, err
 }

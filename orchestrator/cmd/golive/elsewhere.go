@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -19,8 +19,8 @@ const elsewhereWithin = 2 * time.Second
 
 // tellElsewhere fills in how long scripts took in another environment of the manifest that
 // have never run in this one. An environment that does not answer is left out.
-func (c *command) tellElsewhere(ctx context.Context, m *release.Manifest, p *orchestrator.PlanView) {
-	unknown := func(s orchestrator.PlanStep) bool {
+func (c *command) tellElsewhere(ctx context.Context, m *release.Manifest, p *api.PlanView) {
+	unknown := func(s api.PlanStep) bool {
 		return s.Kind == rollout.Migration && s.Last == nil && s.Skipped == ""
 	}
 	if !slices.ContainsFunc(p.Steps, unknown) {
@@ -42,7 +42,7 @@ func (c *command) tellElsewhere(ctx context.Context, m *release.Manifest, p *orc
 				return
 			}
 			defer r.Close()
-			found[i], _ = orchestrator.NewClient(r.Conn()).Ledger(ctx, orchestrator.LedgerRequest{App: m.App})
+			found[i], _ = api.NewClient(r.Conn()).Ledger(ctx, api.LedgerRequest{App: m.App})
 		})
 	}
 	asking.Wait()
@@ -54,7 +54,7 @@ func (c *command) tellElsewhere(ctx context.Context, m *release.Manifest, p *orc
 		for n, entries := range found {
 			for _, e := range entries {
 				if e.Script() == script && e.Duration > 0 && (p.Steps[i].Last == nil || e.At.After(p.Steps[i].Last.At)) {
-					p.Steps[i].Last = &orchestrator.LastRun{
+					p.Steps[i].Last = &api.LastRun{
 						Environment: m.Environments[n], Duration: rollout.Duration(e.Duration), At: e.At, Rollout: e.Rollout,
 					}
 				}

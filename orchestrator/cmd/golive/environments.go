@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -108,9 +108,9 @@ func (c *command) askEnvironment(ctx context.Context, m *release.Manifest, p pla
 		return err
 	}
 	defer r.Close()
-	client := orchestrator.NewClient(r.Conn())
+	client := api.NewClient(r.Conn())
 	for before := ""; ; {
-		page, err := client.List(ctx, orchestrator.ListRequest{App: m.App, Before: before, Limit: 20})
+		page, err := client.List(ctx, api.ListRequest{App: m.App, Before: before, Limit: 20})
 		if err != nil {
 			return err
 		}

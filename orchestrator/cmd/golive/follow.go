@@ -14,7 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -34,7 +34,7 @@ type follower struct {
 	after uint64                     // sequence of the event to go on from; 0: from the beginning
 	each  func(journal.Record) error // called with every event; nil: not
 	lines func(any) error            // prints, for programs, each event and how far scripts are; nil: not
-	seen  map[string]orchestrator.Sighting
+	seen  map[string]api.Observation
 
 	desk   *desk                                   // where approvals are asked for; nil: nowhere
 	person func(rollout.State, rollout.Step) error // called when an approval waits; an error ends following; nil: not
@@ -176,7 +176,7 @@ func (f *follower) take(r journal.Record) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lines != nil && !past {
-		if err := f.lines(orchestrator.RolloutView{State: r.State, Sequence: r.Sequence}); err != nil {
+		if err := f.lines(api.RolloutView{State: r.State, Sequence: r.Sequence}); err != nil {
 			return err
 		}
 	}
@@ -253,7 +253,7 @@ func (f *follower) isOf(m *nats.Msg, p protocol.ProgressMessage, attempt int) bo
 }
 
 func (f *follower) notice(m *nats.Msg) {
-	var n orchestrator.Notice
+	var n api.Notice
 	if json.Unmarshal(m.Data, &n) != nil {
 		return
 	}
@@ -261,7 +261,7 @@ func (f *follower) notice(m *nats.Msg) {
 	defer f.mu.Unlock()
 	if r := f.running[n.Step]; r != nil {
 		r.Sent, r.Waiting = n.Sent, n.Waiting
-		r.take(r.Sighting)
+		r.take(r.Observation)
 	}
 }
 

@@ -10,12 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 func (c *command) historyCommand() *cobra.Command {
-	var q orchestrator.ListRequest
+	var q api.ListRequest
 	cmd := &cobra.Command{
 		Use:   "history [APP]",
 		Short: "The rollouts of this environment, newest first",
@@ -32,8 +32,8 @@ func (c *command) historyCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *command) history(ctx context.Context, q orchestrator.ListRequest) error {
-	page, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutList, error) {
+func (c *command) history(ctx context.Context, q api.ListRequest) error {
+	page, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) (api.RolloutList, error) {
 		return client.List(ctx, q)
 	})
 	if err != nil {
@@ -98,9 +98,9 @@ have done for a command or check, and the end of what each has written.`,
 			case records && hosts != "":
 				return misused(cmd, "--failed-records and --hosts exclude each other")
 			case hosts != "":
-				return c.showHosts(cmd.Context(), orchestrator.HostsRequest{Rollout: args[0], Step: hosts})
+				return c.showHosts(cmd.Context(), api.HostsRequest{Rollout: args[0], Step: hosts})
 			case records:
-				return c.failedRecords(cmd.Context(), orchestrator.RecordsRequest{Rollout: args[0], Step: step})
+				return c.failedRecords(cmd.Context(), api.RecordsRequest{Rollout: args[0], Step: step})
 			case step != "":
 				return misused(cmd, "--step is for --failed-records")
 			}
@@ -114,8 +114,8 @@ have done for a command or check, and the end of what each has written.`,
 }
 
 func (c *command) show(ctx context.Context, id string) error {
-	r, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutStory, error) {
-		return client.Show(ctx, orchestrator.RolloutRequest{Rollout: id})
+	r, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) (api.RolloutStory, error) {
+		return client.Show(ctx, api.RolloutRequest{Rollout: id})
 	})
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (c *command) show(ctx context.Context, id string) error {
 }
 
 // printOutages tells what callers saw of maintenance.
-func printOutages(w io.Writer, r orchestrator.RolloutView) {
+func printOutages(w io.Writer, r api.RolloutView) {
 	if len(r.Outages) == 0 {
 		return
 	}
@@ -169,7 +169,7 @@ func printOutages(w io.Writer, r orchestrator.RolloutView) {
 // clock writes a time to the millisecond, in UTC.
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") }
 
-func printSteps(w io.Writer, r orchestrator.RolloutStory) {
+func printSteps(w io.Writer, r api.RolloutStory) {
 	var rows [][]string
 	for _, step := range r.All() {
 		text := step.Skipped
@@ -177,7 +177,7 @@ func printSteps(w io.Writer, r orchestrator.RolloutStory) {
 			text = whyFailed(step)
 		}
 		items, duration := step.Items, "-"
-		if seen, runs := r.Sightings[step.ID]; runs && step.Status == rollout.StepRunning {
+		if seen, runs := r.Observations[step.ID]; runs && step.Status == rollout.StepRunning {
 			items = seen.Done
 			p := sighted(r.State, step, seen)
 			text = p.tell(time.Now())
@@ -221,7 +221,7 @@ func toSay(s rollout.State) []string {
 }
 
 // printVotes tells who has said what to approvals, and what nobody has confirmed.
-func printVotes(w io.Writer, r orchestrator.RolloutStory) {
+func printVotes(w io.Writer, r api.RolloutStory) {
 	var rows [][]string
 	for _, step := range r.All() {
 		if a := step.Approval; a != nil && step.Attempt > 0 {
@@ -258,7 +258,7 @@ func votesOf(step rollout.Step) [][]string {
 }
 
 // printChecks tells what the scripts have checked.
-func printChecks(w io.Writer, r orchestrator.RolloutStory) {
+func printChecks(w io.Writer, r api.RolloutStory) {
 	var rows [][]string
 	for _, step := range r.All() {
 		for _, c := range step.Checks {
@@ -276,7 +276,7 @@ func printChecks(w io.Writer, r orchestrator.RolloutStory) {
 }
 
 // sighted is how far a step is that runs, as an orchestrator has seen it.
-func sighted(s rollout.State, step rollout.Step, seen orchestrator.Sighting) *pulse {
+func sighted(s rollout.State, step rollout.Step, seen api.Observation) *pulse {
 	p := newPulse(step)
 	p.take(seen)
 	p.paused = pausedBy(s, step)
@@ -304,7 +304,7 @@ func nonEmpty(texts ...string) []string {
 }
 
 // tellEvent is an event in a few words.
-func tellEvent(e orchestrator.StoryEvent) string {
+func tellEvent(e api.StoryEvent) string {
 	if text := tellPerson(e.Event); text != "" {
 		return text + because(e.Event)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -219,7 +219,7 @@ func (s *story) failedHosts(hosts []protocol.Host) {
 }
 
 // printHosts tells what agents have done, by step.
-func printHosts(w io.Writer, r orchestrator.RolloutStory) {
+func printHosts(w io.Writer, r api.RolloutStory) {
 	var rows [][]string
 	for _, step := range r.All() {
 		for _, h := range step.Hosts {
@@ -249,8 +249,8 @@ func rowOf(h protocol.Host) []string {
 }
 
 // showHosts prints what agents have done for a step, and the end of what they wrote.
-func (c *command) showHosts(ctx context.Context, q orchestrator.HostsRequest) error {
-	hosts, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) ([]protocol.Host, error) {
+func (c *command) showHosts(ctx context.Context, q api.HostsRequest) error {
+	hosts, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]protocol.Host, error) {
 		return client.Hosts(ctx, q)
 	})
 	if err != nil {

@@ -29,7 +29,8 @@ func TestImports(t *testing.T) {
 		"orchestrator/gate":       adapters,
 		"orchestrator/fleet":      adapters,
 		"orchestrator/agent":      append(adapters, "orchestrator/journal", "orchestrator/process", "orchestrator/release"),
-		"orchestrator":            append(adapters, "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate", "orchestrator/fleet"),
+		"orchestrator/api":        append(adapters, "orchestrator/ledger", "orchestrator/gate"),
+		"orchestrator":            append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate", "orchestrator/fleet"),
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

@@ -8,17 +8,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
-	"github.com/spf13/cobra"
 )
 
 const reasonUsage = "why, for the journal"
 
 func (c *command) retryCommand() *cobra.Command {
-	var q orchestrator.RetryRequest
+	var q api.RetryRequest
 	cmd := &cobra.Command{
 		Use:   "retry ROLLOUT [STEP --failed-records]",
 		Short: "Try the failed steps of a rollout again, and follow it to its end",
@@ -48,17 +49,17 @@ is left, and 1 if some are.`,
 }
 
 // about is a request of the person at this terminal about a rollout.
-func (c *command) about(id, reason string) orchestrator.RolloutRequest {
-	return orchestrator.RolloutRequest{Rollout: id, By: me(), Reason: reason}
+func (c *command) about(id, reason string) api.RolloutRequest {
+	return api.RolloutRequest{Rollout: id, By: me(), Reason: reason}
 }
 
-func (c *command) retry(ctx context.Context, q orchestrator.RetryRequest) error {
+func (c *command) retry(ctx context.Context, q api.RetryRequest) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, q)
+	begun, err := api.NewClient(r.Conn()).Retry(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (c *command) retry(ctx context.Context, q orchestrator.RetryRequest) error 
 		want = rollout.Reverted
 	}
 	f := c.follower(r)
-	c.attend(f, orchestrator.NewClient(r.Conn()), "")
+	c.attend(f, api.NewClient(r.Conn()), "")
 	return c.followBy(ctx, f, begun, want)
 }
 
@@ -84,7 +85,7 @@ once an offline script has begun, abort asks first.`,
 		Example: `  golive abort 0199c6d2-1a2b --reason "wrong version"`,
 		Args:    arguments(1, 1, "the id of a rollout, or its beginning"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.abort(cmd.Context(), orchestrator.AbortRequest{RolloutRequest: c.about(args[0], reason), Force: yes})
+			return c.abort(cmd.Context(), api.AbortRequest{RolloutRequest: c.about(args[0], reason), Force: yes})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
@@ -92,16 +93,16 @@ once an offline script has begun, abort asks first.`,
 	return cmd
 }
 
-func (c *command) abort(ctx context.Context, q orchestrator.AbortRequest) error {
+func (c *command) abort(ctx context.Context, q api.AbortRequest) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	client := orchestrator.NewClient(r.Conn())
+	client := api.NewClient(r.Conn())
 	begun, err := client.Abort(ctx, q)
 	var refused *protocol.ServiceError
-	if errors.As(err, &refused) && refused.Code == orchestrator.CodeConfirm && c.keys != nil {
+	if errors.As(err, &refused) && refused.Code == api.CodeConfirm && c.keys != nil {
 		if !c.confirmed(ctx, refused.Message) {
 			return &failure{code: refused.Code, exit: exitFailed, message: "not aborted: nothing was changed", hint: refused.Hint}
 		}
@@ -131,7 +132,7 @@ func (c *command) pauseCommand() *cobra.Command {
 are told to hold, if they can, and their clocks stand still. A move of traffic
 that is under way is finished.`,
 		`  golive pause 0199c6d2-1a2b --reason "lunch"
-  golive pause 0199c6d2-1a2b todo-search/online`, (*orchestrator.Client).Pause, "holds")
+  golive pause 0199c6d2-1a2b todo-search/online`, (*api.Client).Pause, "holds")
 }
 
 func (c *command) resumeCommand() *cobra.Command {
@@ -139,17 +140,17 @@ func (c *command) resumeCommand() *cobra.Command {
 		`resume lets a rollout, or one of its steps, that was paused go on. The clocks of
 scripts go on where they stood.`,
 		`  golive resume 0199c6d2-1a2b
-  golive resume 0199c6d2-1a2b todo-search/online`, (*orchestrator.Client).Resume, "goes on")
+  golive resume 0199c6d2-1a2b todo-search/online`, (*api.Client).Resume, "goes on")
 }
 
 func (c *command) holdCommand(use, short, long, example string,
-	ask func(*orchestrator.Client, context.Context, orchestrator.StepRequest) (orchestrator.RolloutView, error), does string) *cobra.Command {
+	ask func(*api.Client, context.Context, api.StepRequest) (api.RolloutView, error), does string) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Example: example,
 		Args: arguments(1, 2, "the id of a rollout, or its beginning, and at most one step"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := orchestrator.StepRequest{RolloutRequest: c.about(args[0], reason)}
+			q := api.StepRequest{RolloutRequest: c.about(args[0], reason)}
 			what := "rollout "
 			if len(args) > 1 {
 				q.Step = args[1]
@@ -160,7 +161,7 @@ func (c *command) holdCommand(use, short, long, example string,
 				return err
 			}
 			defer r.Close()
-			v, err := ask(orchestrator.NewClient(r.Conn()), cmd.Context(), q)
+			v, err := ask(api.NewClient(r.Conn()), cmd.Context(), q)
 			if err != nil {
 				return err
 			}
@@ -187,7 +188,7 @@ back. A script that has no revert script is named before anything changes.`,
   golive backward todo-app 0.0.1 --skip-missing`,
 		Args: arguments(1, 2, "an app and at most one version"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := orchestrator.BackwardRequest{App: args[0], SkipMissing: skipMissing, By: me(), Reason: reason}
+			q := api.BackwardRequest{App: args[0], SkipMissing: skipMissing, By: me(), Reason: reason}
 			if len(args) > 1 {
 				q.To = args[1]
 			}
@@ -199,13 +200,13 @@ back. A script that has no revert script is named before anything changes.`,
 	return cmd
 }
 
-func (c *command) backward(ctx context.Context, q orchestrator.BackwardRequest) error {
+func (c *command) backward(ctx context.Context, q api.BackwardRequest) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	client := orchestrator.NewClient(r.Conn())
+	client := api.NewClient(r.Conn())
 	begun, err := client.Backward(ctx, q)
 	for err == nil {
 		if err = c.followTo(ctx, r, begun, rollout.Reverted); err != nil || q.To == "" {
@@ -221,12 +222,12 @@ func (c *command) backward(ctx context.Context, q orchestrator.BackwardRequest) 
 
 // nextBack gives the rollout that is undone after one on the way to a version; false when
 // there is none left.
-func (c *command) nextBack(ctx context.Context, r *relay.Relay, undone string, q orchestrator.BackwardRequest) (orchestrator.RolloutView, bool, error) {
-	client := orchestrator.NewClient(r.Conn())
+func (c *command) nextBack(ctx context.Context, r *relay.Relay, undone string, q api.BackwardRequest) (api.RolloutView, bool, error) {
+	client := api.NewClient(r.Conn())
 	for before := undone; ; {
-		page, err := client.List(ctx, orchestrator.ListRequest{App: q.App, Before: before, Limit: 1})
+		page, err := client.List(ctx, api.ListRequest{App: q.App, Before: before, Limit: 1})
 		if err != nil || len(page.Rollouts) == 0 {
-			return orchestrator.RolloutView{}, false, err
+			return api.RolloutView{}, false, err
 		}
 		found := page.Rollouts[0]
 		before = found.ID

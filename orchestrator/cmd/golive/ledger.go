@@ -8,14 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 func (c *command) ledgerCommand() *cobra.Command {
-	q := orchestrator.LedgerRequest{}
+	q := api.LedgerRequest{}
 	cmd := &cobra.Command{
 		Use:   "ledger [APP]",
 		Short: "Which scripts have run in this environment",
@@ -38,7 +38,7 @@ func (c *command) ledgerCommand() *cobra.Command {
 }
 
 func (c *command) markCommand() *cobra.Command {
-	var q orchestrator.MarkRequest
+	var q api.MarkRequest
 	cmd := &cobra.Command{
 		Use:   "mark NAME VERSION PHASE",
 		Short: "Record a script as run, without running it",
@@ -61,8 +61,8 @@ rollout that begins after it skips the script.`,
 	return cmd
 }
 
-func (c *command) mark(ctx context.Context, q orchestrator.MarkRequest) error {
-	v, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutView, error) {
+func (c *command) mark(ctx context.Context, q api.MarkRequest) error {
+	v, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) (api.RolloutView, error) {
 		return client.Mark(ctx, q)
 	})
 	if err != nil {
@@ -73,8 +73,8 @@ func (c *command) mark(ctx context.Context, q orchestrator.MarkRequest) error {
 	})
 }
 
-func (c *command) ledger(ctx context.Context, q orchestrator.LedgerRequest) error {
-	all, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) ([]ledger.Entry, error) {
+func (c *command) ledger(ctx context.Context, q api.LedgerRequest) error {
+	all, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]ledger.Entry, error) {
 		return client.Ledger(ctx, q)
 	})
 	if err != nil {

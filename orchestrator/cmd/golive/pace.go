@@ -8,13 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 func (c *command) paceCommand() *cobra.Command {
-	q := orchestrator.PaceRequest{}
+	q := api.PaceRequest{}
 	rate := 0.0
 	cmd := &cobra.Command{
 		Use:   "pace ROLLOUT [STEP] [--rate N] [--in-flight N]",
@@ -50,15 +50,15 @@ script runs.`,
 	return cmd
 }
 
-func (c *command) pace(ctx context.Context, q orchestrator.PaceRequest) error {
-	v, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RolloutView, error) {
+func (c *command) pace(ctx context.Context, q api.PaceRequest) error {
+	v, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) (api.RolloutView, error) {
 		if q.Step == "" {
-			found, err := client.Show(ctx, orchestrator.RolloutRequest{Rollout: q.Rollout})
+			found, err := client.Show(ctx, api.RolloutRequest{Rollout: q.Rollout})
 			if err == nil {
 				q.Step, err = onlyScript(found.State)
 			}
 			if err != nil {
-				return orchestrator.RolloutView{}, err
+				return api.RolloutView{}, err
 			}
 		}
 		return client.Pace(ctx, q)
@@ -87,13 +87,13 @@ func onlyScript(s rollout.State) (string, error) {
 	case len(all) == 1:
 		return all[0], nil
 	case s.Status.Final():
-		return "", &failure{code: orchestrator.CodeConflict, exit: exitFailed, message: fmt.Sprintf("rollout %s is %s: none of its scripts runs any more", s.ID, s.Status),
+		return "", &failure{code: api.CodeConflict, exit: exitFailed, message: fmt.Sprintf("rollout %s is %s: none of its scripts runs any more", s.ID, s.Status),
 			hint: "golive show " + s.ID + " tells how it ended"}
 	case len(all) == 0:
-		return "", &failure{code: orchestrator.CodeConflict, exit: exitFailed, message: fmt.Sprintf("no script of rollout %s runs", s.ID),
+		return "", &failure{code: api.CodeConflict, exit: exitFailed, message: fmt.Sprintf("no script of rollout %s runs", s.ID),
 			hint: "name the step whose script shall have the pace when it runs: golive show " + s.ID + " lists them"}
 	}
-	return "", &failure{code: orchestrator.CodeAmbiguous, exit: exitFailed,
+	return "", &failure{code: api.CodeAmbiguous, exit: exitFailed,
 		message: fmt.Sprintf("several scripts of rollout %s run: %s", s.ID, strings.Join(all, ", ")),
 		hint:    "name the step: golive pace " + s.ID + " " + all[0]}
 }

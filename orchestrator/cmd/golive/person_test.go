@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -23,7 +24,7 @@ import (
 type environment struct {
 	t      *testing.T
 	url    string
-	client *orchestrator.Client
+	client *api.Client
 }
 
 func newEnvironment(t *testing.T) *environment {
@@ -53,12 +54,12 @@ func newEnvironment(t *testing.T) *environment {
 		}
 		r.Close()
 	})
-	return &environment{t: t, url: server.URL(), client: orchestrator.NewClient(r.Conn())}
+	return &environment{t: t, url: server.URL(), client: api.NewClient(r.Conn())}
 }
 
 // request is one for a release that begins with an approval.
-func request(policy rollout.Policy, checklist ...string) orchestrator.DeployRequest {
-	return orchestrator.DeployRequest{Rollout: uuid.Must(uuid.NewV7()).String(), By: "starter", Release: rollout.Release{
+func request(policy rollout.Policy, checklist ...string) api.DeployRequest {
+	return api.DeployRequest{Rollout: uuid.Must(uuid.NewV7()).String(), By: "starter", Release: rollout.Release{
 		App: "todo-app", Version: "0.0.2", Strategy: rollout.Parallel, Digest: "d", Approvals: policy,
 		Services: []rollout.Service{{Name: "todos", Version: "0.0.2"}},
 		Workflow: []rollout.Item{
@@ -68,7 +69,7 @@ func request(policy rollout.Policy, checklist ...string) orchestrator.DeployRequ
 	}}
 }
 
-func (e *environment) deploy(q orchestrator.DeployRequest) string {
+func (e *environment) deploy(q api.DeployRequest) string {
 	e.t.Helper()
 	v, err := e.client.Deploy(e.t.Context(), q)
 	if err != nil {
@@ -77,9 +78,9 @@ func (e *environment) deploy(q orchestrator.DeployRequest) string {
 	return v.ID
 }
 
-func (e *environment) show(id string) orchestrator.RolloutStory {
+func (e *environment) show(id string) api.RolloutStory {
 	e.t.Helper()
-	s, err := e.client.Show(e.t.Context(), orchestrator.RolloutRequest{Rollout: id})
+	s, err := e.client.Show(e.t.Context(), api.RolloutRequest{Rollout: id})
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -89,8 +90,8 @@ func (e *environment) show(id string) orchestrator.RolloutStory {
 // says has somebody else answer.
 func (e *environment) says(by, id string, item int) {
 	e.t.Helper()
-	q := orchestrator.StepRequest{RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: by}}
-	if _, err := e.client.Approve(e.t.Context(), orchestrator.ApproveRequest{StepRequest: q, Item: item}); err != nil {
+	q := api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: by}}
+	if _, err := e.client.Approve(e.t.Context(), api.ApproveRequest{StepRequest: q, Item: item}); err != nil {
 		e.t.Fatal(err)
 	}
 }
@@ -186,7 +187,7 @@ func (d *desktop) run(e *environment, args ...string) int {
 }
 
 // follow begins to deploy what the files of a folder cannot say in a test.
-func (d *desktop) follow(e *environment, q orchestrator.DeployRequest) <-chan error {
+func (d *desktop) follow(e *environment, q api.DeployRequest) <-chan error {
 	c := &command{streams: d.streams, options: options{nats: e.url, output: "table"}}
 	if d.in != nil {
 		c.keys = newKeyboard(d.in)
@@ -318,7 +319,7 @@ func TestDeployAsksInTheTerminal(t *testing.T) {
 	d.err.await(t, "[y = approve, n = reject, l = leave it to others]")
 	d.typed(t, "y")
 	d.err.await(t, "* go-ahead is approved by "+me()+" (1 of 2 have approved, anybody may but "+me())
-	page, err := e.client.List(t.Context(), orchestrator.ListRequest{})
+	page, err := e.client.List(t.Context(), api.ListRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -78,8 +78,8 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 	if err != nil {
 		return err
 	}
-	p, err := ask(ctx, c, dir, func(ctx context.Context, client *orchestrator.Client) (orchestrator.PlanView, error) {
-		return client.Plan(ctx, orchestrator.PlanRequest{Release: releaseOf(m), AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase)})
+	p, err := ask(ctx, c, dir, func(ctx context.Context, client *api.Client) (api.PlanView, error) {
+		return client.Plan(ctx, api.PlanRequest{Release: releaseOf(m), AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase)})
 	})
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 }
 
 // verdict is how plan ends: with what there is to do, and what keeps it from being done.
-func (c *command) verdict(p orchestrator.PlanView) error {
+func (c *command) verdict(p api.PlanView) error {
 	switch {
 	case len(p.Problems) > 0:
 		return c.reportProblems(p)
@@ -116,7 +116,7 @@ func (c *command) verdict(p orchestrator.PlanView) error {
 }
 
 // keepPlan writes the plan to a file, if one is named.
-func (c *command) keepPlan(p orchestrator.PlanView, file string) error {
+func (c *command) keepPlan(p api.PlanView, file string) error {
 	if file == "" {
 		return nil
 	}
@@ -131,7 +131,7 @@ func (c *command) keepPlan(p orchestrator.PlanView, file string) error {
 }
 
 // reportProblems tells why a plan cannot run. For programs they are part of the answer.
-func (c *command) reportProblems(p orchestrator.PlanView) error {
+func (c *command) reportProblems(p api.PlanView) error {
 	if c.output == "table" {
 		for _, problem := range p.Problems {
 			c.report(explain(problem))
@@ -154,7 +154,7 @@ func (c *command) heldTo(plan string) (string, *rollout.Basis, error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("read the plan: %w", err)
 	}
-	var p orchestrator.PlanView
+	var p api.PlanView
 	if err := json.Unmarshal(data, &p); err != nil || !rollout.IsPlanID(p.ID) {
 		return "", nil, &failure{code: codeMisused, exit: exitMisused, message: plan + " holds no plan", hint: "golive plan --out FILE keeps one"}
 	}
@@ -163,18 +163,18 @@ func (c *command) heldTo(plan string) (string, *rollout.Basis, error) {
 
 // tellPlanChanged shows the plan as it is now, when a deploy was refused because it was
 // held to another one of which only the id is known.
-func (c *command) tellPlanChanged(ctx context.Context, client *orchestrator.Client, q orchestrator.DeployRequest, refusal error) {
-	var api *protocol.ServiceError
-	if c.output != "table" || q.DependsOn != nil || !errors.As(refusal, &api) || api.Code != orchestrator.CodePlanChanged {
+func (c *command) tellPlanChanged(ctx context.Context, client *api.Client, q api.DeployRequest, refusal error) {
+	var refused *protocol.ServiceError
+	if c.output != "table" || q.DependsOn != nil || !errors.As(refusal, &refused) || refused.Code != api.CodePlanChanged {
 		return
 	}
-	p, err := client.Plan(ctx, orchestrator.PlanRequest{Release: q.Release, AllowOlder: q.AllowOlder, Phase: q.Phase})
+	p, err := client.Plan(ctx, api.PlanRequest{Release: q.Release, AllowOlder: q.AllowOlder, Phase: q.Phase})
 	if err == nil { // else the refusal says enough
 		printPlan(c.err, p)
 	}
 }
 
-func printPlan(w io.Writer, p orchestrator.PlanView) {
+func printPlan(w io.Writer, p api.PlanView) {
 	todo := 0
 	for _, s := range p.Steps {
 		if s.Skipped == "" && !s.Unchanged && !s.Later {
@@ -187,7 +187,7 @@ func printPlan(w io.Writer, p orchestrator.PlanView) {
 	if p.GoesOn != "" {
 		fmt.Fprintf(w, "goes on: with rollout %s, which was to run to the end of a phase\n", p.GoesOn)
 	}
-	if slices.ContainsFunc(p.Steps, func(s orchestrator.PlanStep) bool { return s.Later }) {
+	if slices.ContainsFunc(p.Steps, func(s api.PlanStep) bool { return s.Later }) {
 		fmt.Fprintf(w, "stops: at the end of phase %s\n", p.Phase)
 	}
 	for _, id := range p.GivesWay {
@@ -200,9 +200,9 @@ func printPlan(w io.Writer, p orchestrator.PlanView) {
 }
 
 // printWaves prints the steps that are not skipped. Those of one wave run side by side.
-func printWaves(w io.Writer, p orchestrator.PlanView) {
-	steps := slices.DeleteFunc(slices.Clone(p.Steps), func(s orchestrator.PlanStep) bool { return s.Wave == 0 })
-	slices.SortStableFunc(steps, func(a, b orchestrator.PlanStep) int { return a.Wave - b.Wave })
+func printWaves(w io.Writer, p api.PlanView) {
+	steps := slices.DeleteFunc(slices.Clone(p.Steps), func(s api.PlanStep) bool { return s.Wave == 0 })
+	slices.SortStableFunc(steps, func(a, b api.PlanStep) int { return a.Wave - b.Wave })
 	if len(steps) == 0 {
 		return
 	}
@@ -223,7 +223,7 @@ func printWaves(w io.Writer, p orchestrator.PlanView) {
 }
 
 // tellLast is how long a step took last, and when and where that was.
-func tellLast(r orchestrator.LastRun) string {
+func tellLast(r api.LastRun) string {
 	text := took(time.Duration(r.Duration))
 	if r.Environment != "" {
 		text += " in " + r.Environment
@@ -232,7 +232,7 @@ func tellLast(r orchestrator.LastRun) string {
 }
 
 // printApprovals tells how what has to be approved can be, once the rollout comes to it.
-func printApprovals(w io.Writer, p orchestrator.PlanView) {
+func printApprovals(w io.Writer, p api.PlanView) {
 	for _, s := range p.Steps {
 		if s.Kind == rollout.Approving && s.Skipped == "" && !s.Later {
 			fmt.Fprintf(w, "Somebody has to answer the step %s: golive approve %s %s, once the rollout comes to it\n", s.ID, cmp.Or(p.GoesOn, "ROLLOUT"), s.ID)
@@ -241,7 +241,7 @@ func printApprovals(w io.Writer, p orchestrator.PlanView) {
 }
 
 // tellWaits lists what a step waits for; of many, as a barrier may make them, the first.
-func tellWaits(p orchestrator.PlanView, s orchestrator.PlanStep) string {
+func tellWaits(p api.PlanView, s api.PlanStep) string {
 	const most = 4
 	var ids []string
 	for _, n := range s.WaitsFor {
@@ -254,7 +254,7 @@ func tellWaits(p orchestrator.PlanView, s orchestrator.PlanStep) string {
 }
 
 // tellPlanned is what a step does.
-func tellPlanned(s orchestrator.PlanStep) string {
+func tellPlanned(s api.PlanStep) string {
 	if s.Later {
 		s.Later = false
 		return "later: " + tellPlanned(s)
@@ -281,7 +281,7 @@ func tellPlanned(s orchestrator.PlanStep) string {
 	return "move traffic from " + from + " to " + s.Version
 }
 
-func printSkipped(w io.Writer, p orchestrator.PlanView) {
+func printSkipped(w io.Writer, p api.PlanView) {
 	var rows [][]string
 	for _, s := range p.Steps {
 		if s.Skipped == "" {
@@ -311,7 +311,7 @@ func printSkipped(w io.Writer, p orchestrator.PlanView) {
 	}
 }
 
-func tellPlannedDowntime(d *orchestrator.PlannedDowntime) string {
+func tellPlannedDowntime(d *api.PlannedDowntime) string {
 	if d == nil {
 		return "none"
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -21,7 +21,7 @@ const (
 
 // pulse is how far a running step is.
 type pulse struct {
-	orchestrator.Sighting
+	api.Observation
 
 	step    string
 	attempt int
@@ -52,8 +52,8 @@ func newPulse(step rollout.Step) *pulse {
 
 // take takes in what an orchestrator has seen. What agents that are at work tell stands where
 // it says what is waited for.
-func (p *pulse) take(seen orchestrator.Sighting) {
-	p.Sighting = seen
+func (p *pulse) take(seen api.Observation) {
+	p.Observation = seen
 	if p.work && seen.Sent {
 		p.hosts, p.Waiting = seen.Waiting, ""
 	}

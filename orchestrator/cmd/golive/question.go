@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -95,7 +95,7 @@ func (q *question) put(ctx context.Context) (outcome, error) {
 		after, err := q.vote(ctx, v)
 		var refused *protocol.ServiceError
 		switch {
-		case errors.As(err, &refused) && refused.Code == orchestrator.CodeConflict && q.settle(ctx, changed):
+		case errors.As(err, &refused) && refused.Code == api.CodeConflict && q.settle(ctx, changed):
 			continue
 		case err != nil:
 			return unanswered, err
@@ -185,14 +185,14 @@ func isNo(answer string) bool {
 }
 
 // voter sends what the person at this terminal says to an approval.
-func voter(client *orchestrator.Client, id, step string) func(context.Context, vote) (rollout.State, error) {
+func voter(client *api.Client, id, step string) func(context.Context, vote) (rollout.State, error) {
 	return func(ctx context.Context, v vote) (rollout.State, error) {
-		q := orchestrator.StepRequest{Step: step, RolloutRequest: orchestrator.RolloutRequest{Rollout: id, By: me(), Reason: v.reason}}
+		q := api.StepRequest{Step: step, RolloutRequest: api.RolloutRequest{Rollout: id, By: me(), Reason: v.reason}}
 		if v.no {
 			r, err := client.Reject(ctx, q)
 			return r.State, err
 		}
-		r, err := client.Approve(ctx, orchestrator.ApproveRequest{StepRequest: q, Item: v.item})
+		r, err := client.Approve(ctx, api.ApproveRequest{StepRequest: q, Item: v.item})
 		return r.State, err
 	}
 }
@@ -236,7 +236,7 @@ func (d *desk) see(ctx context.Context, s rollout.State) {
 // attend has a follower ask the person at the terminal for approvals. Where nobody is there
 // to be asked it ends as soon as one waits; how the rollout can be gone on with is then said
 // by again, if it does not go on by itself.
-func (c *command) attend(f *follower, client *orchestrator.Client, again string) {
+func (c *command) attend(f *follower, client *api.Client, again string) {
 	f.story.commands = false
 	p := c.prompter()
 	if p == nil {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -17,7 +17,7 @@ const (
 )
 
 // failedRecords lists the records that the scripts of a rollout have put aside.
-func (c *command) failedRecords(ctx context.Context, q orchestrator.RecordsRequest) error {
+func (c *command) failedRecords(ctx context.Context, q api.RecordsRequest) error {
 	switch c.output {
 	case "jsonl":
 		return c.eachRecord(ctx, q, func(r protocol.FailedRecord) error { return c.print(r, nil) })
@@ -33,7 +33,7 @@ func (c *command) failedRecords(ctx context.Context, q orchestrator.RecordsReque
 		return c.print(all, nil)
 	}
 	q.Limit = recordsInTable
-	page, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) (orchestrator.RecordsPage, error) {
+	page, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) (api.RecordsPage, error) {
 		return client.Records(ctx, q)
 	})
 	if err != nil {
@@ -43,13 +43,13 @@ func (c *command) failedRecords(ctx context.Context, q orchestrator.RecordsReque
 }
 
 // eachRecord calls f with every record that is put aside, page by page.
-func (c *command) eachRecord(ctx context.Context, q orchestrator.RecordsRequest, f func(protocol.FailedRecord) error) error {
+func (c *command) eachRecord(ctx context.Context, q api.RecordsRequest, f func(protocol.FailedRecord) error) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	client := orchestrator.NewClient(r.Conn())
+	client := api.NewClient(r.Conn())
 	for q.Limit = recordsAsked; ; {
 		page, err := client.Records(ctx, q)
 		if err != nil {
@@ -66,7 +66,7 @@ func (c *command) eachRecord(ctx context.Context, q orchestrator.RecordsRequest,
 	}
 }
 
-func printRecords(w io.Writer, q orchestrator.RecordsRequest, page orchestrator.RecordsPage) {
+func printRecords(w io.Writer, q api.RecordsRequest, page api.RecordsPage) {
 	if len(page.Records) == 0 {
 		fmt.Fprintln(w, "No record is put aside.")
 		return
@@ -92,13 +92,13 @@ func printRecords(w io.Writer, q orchestrator.RecordsRequest, page orchestrator.
 }
 
 // retryRecords has the records that are put aside tried again, and follows that to its end.
-func (c *command) retryRecords(ctx context.Context, q orchestrator.RetryRequest) error {
+func (c *command) retryRecords(ctx context.Context, q api.RetryRequest) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	begun, err := orchestrator.NewClient(r.Conn()).Retry(ctx, q)
+	begun, err := api.NewClient(r.Conn()).Retry(ctx, q)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -264,18 +264,18 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 func explain(err error) *failure {
 	f := &failure{code: codeFailed, message: err.Error(), exit: exitFailed}
 	var given *failure
-	var api *protocol.ServiceError
+	var refused *protocol.ServiceError
 	var manifest release.Errors
 	switch {
 	case errors.As(err, &given):
 		return given
-	case errors.As(err, &api):
-		f.code, f.hint = api.Code, api.Hint
+	case errors.As(err, &refused):
+		f.code, f.hint = refused.Code, refused.Hint
 		f.message = strings.TrimPrefix(f.message, "stale: ") // which is said to programs
 	case errors.As(err, &manifest):
 		f.code, f.exit = codeManifest, exitMisused
 		f.hint = hints(manifest)
-	case errors.Is(err, orchestrator.ErrNoOrchestrator):
+	case errors.Is(err, api.ErrNoOrchestrator):
 		f.code = codeNoBus
 		f.hint = "start one: golive serve, or golive up in the folder of an app"
 	case errors.Is(err, embedded.ErrDataInUse):

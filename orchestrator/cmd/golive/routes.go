@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -38,7 +38,7 @@ func (c *command) routesCommand() *cobra.Command {
 }
 
 func (c *command) routes(ctx context.Context) error {
-	all, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) ([]orchestrator.RouteStatus, error) {
+	all, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]api.RouteStatus, error) {
 		return client.Routes(ctx)
 	})
 	if err != nil {
@@ -47,7 +47,7 @@ func (c *command) routes(ctx context.Context) error {
 	return c.print(all, func(w io.Writer) { printRoutes(w, all) })
 }
 
-func printRoutes(w io.Writer, all []orchestrator.RouteStatus) {
+func printRoutes(w io.Writer, all []api.RouteStatus) {
 	if len(all) == 0 {
 		fmt.Fprintln(w, "No service has a route yet: none gets production traffic.")
 		return
@@ -66,7 +66,7 @@ func printRoutes(w io.Writer, all []orchestrator.RouteStatus) {
 }
 
 // confirmed tells how many of the version's live instances act on the revision.
-func confirmed(r orchestrator.RouteStatus, version string, state protocol.VersionState) string {
+func confirmed(r api.RouteStatus, version string, state protocol.VersionState) string {
 	have, alive := 0, 0
 	for _, i := range r.Instances {
 		if i.Version != version {
@@ -95,7 +95,7 @@ func (c *command) watchRoutes(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
-	if _, err := orchestrator.NewClient(r.Conn()).Routes(ctx); err != nil {
+	if _, err := api.NewClient(r.Conn()).Routes(ctx); err != nil {
 		return err // nobody writes routes here
 	}
 	g, err := gate.New(ctx, r.Conn(), 1)
@@ -127,7 +127,7 @@ func (c *command) tellRoutes(ctx context.Context, g *gate.Gate) error {
 }
 
 func (c *command) tellEach(ctx context.Context, g *gate.Gate, routes <-chan gate.Route) error {
-	newest := make(map[string]orchestrator.RouteStatus)
+	newest := make(map[string]api.RouteStatus)
 	complete := time.Now().Add(2 * protocol.ConfirmEvery) // by then whoever confirms has been heard
 	tick := time.NewTicker(recount)
 	defer tick.Stop()
@@ -136,7 +136,7 @@ func (c *command) tellEach(ctx context.Context, g *gate.Gate, routes <-chan gate
 		case <-ctx.Done():
 			return ctx.Err()
 		case r := <-routes:
-			newest[r.Service] = orchestrator.RouteStatus{Route: r, Instances: []gate.Instance{}}
+			newest[r.Service] = api.RouteStatus{Route: r, Instances: []gate.Instance{}}
 			if err := c.tellRoute(newest[r.Service], ""); err != nil {
 				return err
 			}
@@ -150,7 +150,7 @@ func (c *command) tellEach(ctx context.Context, g *gate.Gate, routes <-chan gate
 
 // tellCounts tells of the services whose instances have come, gone or confirmed. At the
 // beginning it waits until it has heard of each.
-func (c *command) tellCounts(ctx context.Context, g *gate.Gate, newest map[string]orchestrator.RouteStatus, complete bool) error {
+func (c *command) tellCounts(ctx context.Context, g *gate.Gate, newest map[string]api.RouteStatus, complete bool) error {
 	for service, before := range newest {
 		instances, err := g.Instances(ctx, service)
 		if err != nil {
@@ -159,7 +159,7 @@ func (c *command) tellCounts(ctx context.Context, g *gate.Gate, newest map[strin
 		if !complete && slices.ContainsFunc(instances, func(i gate.Instance) bool { return i.Seen.IsZero() }) {
 			continue
 		}
-		now := orchestrator.RouteStatus{Route: before.Route, Instances: instances}
+		now := api.RouteStatus{Route: before.Route, Instances: instances}
 		newest[service] = now
 		if slices.EqualFunc(before.Instances, instances, sameInstance) {
 			continue
@@ -183,7 +183,7 @@ func sameInstance(a, b gate.Instance) bool {
 }
 
 // tellRoute tells a revision, or who has confirmed it.
-func (c *command) tellRoute(r orchestrator.RouteStatus, count string) error {
+func (c *command) tellRoute(r api.RouteStatus, count string) error {
 	if c.output == "jsonl" {
 		return json.NewEncoder(c.out).Encode(r)
 	}

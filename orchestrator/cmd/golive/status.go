@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
@@ -40,8 +40,8 @@ func (c *command) statusCommand() *cobra.Command {
 }
 
 func (c *command) status(ctx context.Context, app string, check bool) error {
-	all, err := ask(ctx, c, "", func(ctx context.Context, client *orchestrator.Client) ([]orchestrator.AppStatus, error) {
-		return client.Status(ctx, orchestrator.AppRequest{App: app})
+	all, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]api.AppStatus, error) {
+		return client.Status(ctx, api.AppRequest{App: app})
 	})
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (c *command) status(ctx context.Context, app string, check bool) error {
 	return err
 }
 
-func pending(all []orchestrator.AppStatus) bool {
+func pending(all []api.AppStatus) bool {
 	for _, a := range all {
 		if a.Rollout.Status != rollout.Completed {
 			return true
@@ -77,7 +77,7 @@ func pending(all []orchestrator.AppStatus) bool {
 	return false
 }
 
-func printApp(w io.Writer, a orchestrator.AppStatus) {
+func printApp(w io.Writer, a api.AppStatus) {
 	r := a.Rollout
 	at := r.Created
 	if !r.Ended.IsZero() {
@@ -88,7 +88,7 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 		if asks(step) { // for whom it waits is told below
 			continue
 		}
-		seen := r.Sightings[step.ID]
+		seen := r.Observations[step.ID]
 		text := ""
 		if told := sighted(r.State, step, seen).tell(time.Now()); told != "" {
 			text = ", " + told
@@ -119,7 +119,7 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 		fmt.Fprintf(w, "  changed: the setup script of %s is not the one that ran\n", a.Version)
 	}
 	header := []string{"  SERVICE", "VERSION", "ONLINE", "ALIVE", "NOT RUN"}
-	changed := slices.ContainsFunc(a.Services, func(s orchestrator.ServiceStatus) bool { return len(s.Changed) > 0 })
+	changed := slices.ContainsFunc(a.Services, func(s api.ServiceStatus) bool { return len(s.Changed) > 0 })
 	if changed {
 		header = append(header, "CHANGED")
 	}
@@ -139,7 +139,7 @@ func printApp(w io.Writer, a orchestrator.AppStatus) {
 }
 
 // tellDowntime says how long the app was, or has been, under maintenance.
-func tellDowntime(r orchestrator.RolloutView) string {
+func tellDowntime(r api.RolloutView) string {
 	text := took(time.Duration(r.Downtime))
 	if slices.ContainsFunc(r.Outages, func(o rollout.Outage) bool { return o.To.IsZero() }) {
 		text += " so far, under maintenance"

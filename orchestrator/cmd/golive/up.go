@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -83,7 +84,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 		return err
 	}
 	a := newApp(m, bus.place, filepath.Join(data, "services"), s)
-	u := &upRun{command: c, options: o, app: a, engine: e, ended: ended, relay: r, story: s, client: orchestrator.NewClient(r.Conn())}
+	u := &upRun{command: c, options: o, app: a, engine: e, ended: ended, relay: r, story: s, client: api.NewClient(r.Conn())}
 	err = u.run(ctx)
 	s.say(dim, "▪", "stopping what was started")
 	if e := a.stop(atOnce(ctx)); e != nil {

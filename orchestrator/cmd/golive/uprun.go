@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
@@ -29,7 +29,7 @@ type upRun struct {
 	ended   <-chan error
 	relay   *relay.Relay
 	story   *story
-	client  *orchestrator.Client
+	client  *api.Client
 	before  map[string]bool // instances that were on the bus before anything was started
 }
 
@@ -229,7 +229,7 @@ func (u *upRun) ruin(d death) *failure {
 func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	want := releaseOf(u.app.manifest)
 	replaced := "" // what gives way
-	page, err := u.client.List(ctx, orchestrator.ListRequest{App: want.App, Limit: 1})
+	page, err := u.client.List(ctx, api.ListRequest{App: want.App, Limit: 1})
 	if err != nil {
 		return rollout.State{}, err
 	}
@@ -244,7 +244,7 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 			return found.State, nil
 		case same && found.Status == rollout.Failed:
 			u.story.say(plain, "*", "rollout %s had failed: trying it again", found.ID)
-			retried, err := u.client.Retry(ctx, orchestrator.RetryRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
+			retried, err := u.client.Retry(ctx, api.RetryRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
 			if err != nil || retried.Until == "" {
 				return retried.State, err
 			}
@@ -259,7 +259,7 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	if err != nil {
 		return rollout.State{}, err
 	}
-	begun, err := u.client.Deploy(ctx, orchestrator.DeployRequest{
+	begun, err := u.client.Deploy(ctx, api.DeployRequest{
 		Rollout: id.String(), Release: want, By: me(), Replace: true, AllowOlder: u.options.older,
 	})
 	if err == nil && replaced != "" {
@@ -272,7 +272,7 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 // there is no bus then that another command could go to.
 func (u *upRun) older(err error) error {
 	var refused *protocol.ServiceError
-	if !errors.As(err, &refused) || refused.Code != orchestrator.CodeOlder {
+	if !errors.As(err, &refused) || refused.Code != api.CodeOlder {
 		return err
 	}
 	dir := u.short(u.app.manifest.Dir)
@@ -344,7 +344,7 @@ func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) erro
 		return nil
 	}
 	if d.program.owner != "" {
-		story, err := u.client.Show(ctx, orchestrator.RolloutRequest{Rollout: begun.ID})
+		story, err := u.client.Show(ctx, api.RolloutRequest{Rollout: begun.ID})
 		if err == nil && !unfinished(story.State, d.program.owner) {
 			return nil
 		}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
@@ -33,7 +33,7 @@ func (c *command) watch(ctx context.Context, args []string) error {
 		return err
 	}
 	defer r.Close()
-	client := orchestrator.NewClient(r.Conn())
+	client := api.NewClient(r.Conn())
 	id := ""
 	if len(args) > 0 {
 		id = args[0]
@@ -44,12 +44,12 @@ func (c *command) watch(ctx context.Context, args []string) error {
 		c.story().say(plain, "*", "no rollout is under way")
 		return nil
 	}
-	found, err := client.Show(ctx, orchestrator.RolloutRequest{Rollout: id})
+	found, err := client.Show(ctx, api.RolloutRequest{Rollout: id})
 	if err != nil {
 		return err
 	}
 	if found.Mark != nil {
-		return &failure{code: orchestrator.CodeConflict, exit: exitFailed,
+		return &failure{code: api.CodeConflict, exit: exitFailed,
 			message: found.ID + " is no rollout: it records that " + found.Mark.Script().String() + " has run"}
 	}
 	return c.followTo(ctx, r, found.RolloutView, rollout.Completed)
@@ -57,9 +57,9 @@ func (c *command) watch(ctx context.Context, args []string) error {
 
 // underWay is the newest rollout that is under way, rather one that goes on than one that is
 // queued, or has stopped at the end of a phase; empty when there is none.
-func underWay(ctx context.Context, client *orchestrator.Client) (string, error) {
+func underWay(ctx context.Context, client *api.Client) (string, error) {
 	queued, held := "", ""
-	for q := (orchestrator.ListRequest{Limit: 100}); ; {
+	for q := (api.ListRequest{Limit: 100}); ; {
 		page, err := client.List(ctx, q)
 		if err != nil {
 			return "", err

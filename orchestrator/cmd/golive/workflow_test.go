@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -142,19 +142,19 @@ func TestWorkflowInWords(t *testing.T) {
 	three := rollout.Approval{Policy: rollout.Policy{Count: 3}, Question: rollout.Question{Text: "Sure?"}}
 	many := []string{"web-1", "web-2", "web-3", "web-4", "web-5", "web-6", "web-7"}
 	for _, c := range []struct {
-		step orchestrator.PlanStep
+		step api.PlanStep
 		want string
 	}{
-		{orchestrator.PlanStep{Approval: &asked}, "ask somebody: Shall it go live?"},
-		{orchestrator.PlanStep{Approval: &strict}, "ask 2 of ann, bob, cy, not who has started it: Shall it go live? (checklist of 2 items)"},
-		{orchestrator.PlanStep{Approval: &three, Later: true}, "later: ask 3 people: Sure?"},
-		{orchestrator.PlanStep{Work: &rollout.Work{}}, "run on any one host, of which none is there"},
-		{orchestrator.PlanStep{Work: &rollout.Work{}, Hosts: many[:2]}, "run on one of web-1, web-2"},
-		{orchestrator.PlanStep{Work: &rollout.Work{On: web, Check: true, AtOnce: 2, Need: rollout.Need{Percent: 50}}, Hosts: many},
+		{api.PlanStep{Approval: &asked}, "ask somebody: Shall it go live?"},
+		{api.PlanStep{Approval: &strict}, "ask 2 of ann, bob, cy, not who has started it: Shall it go live? (checklist of 2 items)"},
+		{api.PlanStep{Approval: &three, Later: true}, "later: ask 3 people: Sure?"},
+		{api.PlanStep{Work: &rollout.Work{}}, "run on any one host, of which none is there"},
+		{api.PlanStep{Work: &rollout.Work{}, Hosts: many[:2]}, "run on one of web-1, web-2"},
+		{api.PlanStep{Work: &rollout.Work{On: web, Check: true, AtOnce: 2, Need: rollout.Need{Percent: 50}}, Hosts: many},
 			"check on web-1, web-2, web-3, web-4, web-5 and 2 more (role=web, zone=a), 50 % must succeed, 2 at once"},
-		{orchestrator.PlanStep{Work: &rollout.Work{On: web, Need: rollout.Need{Hosts: 3}}}, "run on hosts with role=web, zone=a, of which none is there, 3 must succeed"},
-		{orchestrator.PlanStep{Kind: rollout.Maintenance, Lift: true, Online: []string{"1.0.0"}}, "end the maintenance of 1.0.0"},
-		{orchestrator.PlanStep{Kind: rollout.Traffic, Drain: true, Online: []string{"1.0.0"}, Later: true}, "later: take the traffic from 1.0.0"},
+		{api.PlanStep{Work: &rollout.Work{On: web, Need: rollout.Need{Hosts: 3}}}, "run on hosts with role=web, zone=a, of which none is there, 3 must succeed"},
+		{api.PlanStep{Kind: rollout.Maintenance, Lift: true, Online: []string{"1.0.0"}}, "end the maintenance of 1.0.0"},
+		{api.PlanStep{Kind: rollout.Traffic, Drain: true, Online: []string{"1.0.0"}, Later: true}, "later: take the traffic from 1.0.0"},
 	} {
 		if got := tellPlanned(c.step); got != c.want {
 			t.Errorf("it says %q, want %q", got, c.want)
@@ -179,21 +179,21 @@ func TestWorkflowInWords(t *testing.T) {
 			t.Errorf("it says %q, want %q", got, c.want)
 		}
 	}
-	lasted := orchestrator.LastRun{Environment: "staging", Duration: rollout.Duration(4 * time.Second), At: time.Now().Add(-49 * time.Hour)}
+	lasted := api.LastRun{Environment: "staging", Duration: rollout.Duration(4 * time.Second), At: time.Now().Add(-49 * time.Hour)}
 	if got, want := tellLast(lasted), "4s in staging, 2d ago"; got != want {
 		t.Errorf("it says %q, want %q", got, want)
 	}
 }
 
 func TestPlanOfAWorkflow(t *testing.T) {
-	view := orchestrator.PlanView{ID: "58a1a96968fb58a1", App: "todo-app", Version: "0.0.2", Strategy: rollout.Parallel, Pending: true, Approval: true,
-		Phase: protocol.Before, GoesOn: "0199c6d2-1a2b-7000-8000-000000000001", Steps: []orchestrator.PlanStep{
+	view := api.PlanView{ID: "58a1a96968fb58a1", App: "todo-app", Version: "0.0.2", Strategy: rollout.Parallel, Pending: true, Approval: true,
+		Phase: protocol.Before, GoesOn: "0199c6d2-1a2b-7000-8000-000000000001", Steps: []api.PlanStep{
 			{Number: 1, ID: "copy", Kind: rollout.Command, Version: "0.0.2", Skipped: "done in rollout 0199c6d2-1a2b-7000-8000-000000000001, with which it goes on",
-				Work: &rollout.Work{}, Last: &orchestrator.LastRun{Duration: rollout.Duration(4 * time.Second), At: time.Now().Add(-50 * time.Hour), Rollout: "0199c6d2"}},
+				Work: &rollout.Work{}, Last: &api.LastRun{Duration: rollout.Duration(4 * time.Second), At: time.Now().Add(-50 * time.Hour), Rollout: "0199c6d2"}},
 			{Number: 2, ID: "go-ahead", Kind: rollout.Approving, Version: "0.0.2", Wave: 1,
 				Approval: &rollout.Approval{Question: rollout.Question{Text: "Shall it go live?"}, Policy: rollout.Policy{By: []string{"ann", "bob"}}}},
 			{Number: 3, ID: "todos/before", Kind: rollout.Migration, Phase: protocol.Before, Name: "todos", Version: "0.0.2", Wave: 2, WaitsFor: []int{2},
-				Last: &orchestrator.LastRun{Environment: "staging", Duration: rollout.Duration(time.Minute), At: time.Now().Add(-50 * time.Hour)}},
+				Last: &api.LastRun{Environment: "staging", Duration: rollout.Duration(time.Minute), At: time.Now().Add(-50 * time.Hour)}},
 			{Number: 4, ID: "todos/traffic", Kind: rollout.Traffic, Name: "todos", Version: "0.0.2", Wave: 3, WaitsFor: []int{3}, Later: true},
 			{Number: 5, ID: "smoke", Kind: rollout.Check, Version: "0.0.2", Wave: 4, WaitsFor: []int{4}, Later: true, Work: &rollout.Work{Check: true}, Hosts: []string{"web-1"}},
 		}}
@@ -202,10 +202,10 @@ func TestPlanOfAWorkflow(t *testing.T) {
 	printApprovals(&out, view)
 	golden(t, "plan.txt", out.Bytes())
 	c := &command{streams: streams{out: &out, err: &out}, options: options{output: "json"}}
-	for want, change := range map[int]func(*orchestrator.PlanView){
-		exitPerson:  func(*orchestrator.PlanView) {},
-		exitPending: func(p *orchestrator.PlanView) { p.Approval = false },
-		exitFailed:  func(p *orchestrator.PlanView) { p.Problems = []*protocol.ServiceError{{Code: "no_agent"}} },
+	for want, change := range map[int]func(*api.PlanView){
+		exitPerson:  func(*api.PlanView) {},
+		exitPending: func(p *api.PlanView) { p.Approval = false },
+		exitFailed:  func(p *api.PlanView) { p.Problems = []*protocol.ServiceError{{Code: "no_agent"}} },
 	} {
 		p := view
 		change(&p)
@@ -222,7 +222,7 @@ func TestWhatHostsHaveDone(t *testing.T) {
 	all[0].Exit, all[0].Note = &zero, "had been done already"
 	all[1].Cut = true
 	all[2].Status, all[2].Ended, all[2].Error = protocol.HostLost, noon.Add(time.Minute), "its agent has died"
-	story := orchestrator.RolloutStory{RolloutView: orchestrator.RolloutView{State: rollout.State{ID: "0199c6d2", Steps: []*rollout.Step{
+	story := api.RolloutStory{RolloutView: api.RolloutView{State: rollout.State{ID: "0199c6d2", Steps: []*rollout.Step{
 		{ID: "todos/traffic", Kind: rollout.Traffic}, {ID: "copy", Kind: rollout.Command, Hosts: all},
 	}}}}
 	printHosts(&out, story)
@@ -238,9 +238,9 @@ func TestWhatHostsHaveDone(t *testing.T) {
 
 func TestPulsesOfAWorkflow(t *testing.T) {
 	copying := newPulse(rollout.Step{ID: "copy", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: 1, Started: noon, Work: &rollout.Work{}})
-	copying.take(orchestrator.Sighting{Sent: true, Waiting: "web-2 (1 of 2 hosts done)"})
+	copying.take(api.Observation{Sent: true, Waiting: "web-2 (1 of 2 hosts done)"})
 	smoke := newPulse(rollout.Step{ID: "smoke", Kind: rollout.Check, Status: rollout.StepRunning, Attempt: 1, Started: noon, Work: &rollout.Work{}})
-	smoke.take(orchestrator.Sighting{Waiting: "no agent has the release"})
+	smoke.take(api.Observation{Waiting: "no agent has the release"})
 	asked := rollout.Step{ID: "go-ahead", Kind: rollout.Approving, Status: rollout.StepRunning, Attempt: 1, Started: noon,
 		Approval: &rollout.Approval{Question: rollout.Question{Text: "Sure?"}}}
 	approval := newPulse(asked)

@@ -1,4 +1,4 @@
-package orchestrator
+package api
 
 import (
 	"context"
@@ -36,10 +36,10 @@ func call[Out, In any](ctx context.Context, c *Client, command string, in In) (O
 	if err != nil {
 		return out, fmt.Errorf("%s: %w", command, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, apiTimeout+flushTimeout)
+	ctx, cancel := context.WithTimeout(ctx, Timeout+transferTime)
 	defer cancel()
 	subject := protocol.APISubject(command)
-	if _, personal := any(&in).(person); personal {
+	if _, personal := any(&in).(Personal); personal {
 		c.once.Do(func() { c.user, _ = User(ctx, c.nc) }) // who is not known asks as such
 		if c.user != "" {
 			subject = protocol.UserAPISubject(command, c.user)
@@ -83,9 +83,9 @@ func (c *Client) ask(ctx context.Context, subject string, data []byte) ([]byte, 
 		if q.Data, err = compress(data); err != nil {
 			return nil, err
 		}
-		q.Header.Set(headerEncoding, gzipped)
+		q.Header.Set(HeaderEncoding, Gzipped)
 		if size := q.Size(); int64(size) > most {
-			return nil, refuse(CodeTooLarge, "make the release smaller, or raise max_payload of the bus",
+			return nil, refused(CodeTooLarge, "make the release smaller, or raise max_payload of the bus",
 				"the request has %d bytes, compressed, and a message may have %d here", size, most)
 		}
 	}

@@ -1,0 +1,84 @@
+package api
+
+import (
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Codes of problems of a plan that no command is refused with. They are stable.
+const (
+	CodeNotListening = "not_listening" // nobody listens to the start of a script
+	CodeNotAlive     = "not_alive"     // too few instances of a service are alive
+	CodeNoAgent      = "no_agent"      // no agent, or too few, can do a command or check
+)
+
+// PlanRequest asks what a deploy of the release would do.
+type PlanRequest struct {
+	Release    rollout.Release `json:"release"`
+	AllowOlder bool            `json:"allowOlder,omitempty"` // as in [DeployRequest]
+	Needs      []string        `json:"needs,omitempty"`      // as in [DeployRequest]
+	Phase      protocol.Phase  `json:"phase,omitempty"`      // as in [DeployRequest]
+}
+
+// PlanView is what a deploy would do. What it depends on is part of it, so that a deploy
+// can be held to it.
+type PlanView struct {
+	ID        string                   `json:"id"` // digest of what it depends on
+	App       string                   `json:"app"`
+	Version   string                   `json:"version"`
+	Strategy  rollout.Strategy         `json:"strategy"`
+	Pending   bool                     `json:"pending"`            // there is something to do
+	Approval  bool                     `json:"approval,omitempty"` // a person has to approve, at some step
+	Phase     protocol.Phase           `json:"phase,omitempty"`    // at whose end it stops; empty: it goes to its own
+	GoesOn    string                   `json:"goesOn,omitempty"`   // the rollout that it goes on with, which has stopped at the end of a phase
+	Steps     []PlanStep               `json:"steps"`
+	Downtime  *PlannedDowntime         `json:"downtime,omitempty"` // nil: no service goes under maintenance
+	GivesWay  []string                 `json:"givesWay,omitempty"` // rollouts of the app that have failed, and end when this one begins
+	Problems  []*protocol.ServiceError `json:"problems,omitempty"` // because of which it cannot run now
+	DependsOn rollout.Basis            `json:"dependsOn"`
+}
+
+// PlanStep is a step of a plan.
+type PlanStep struct {
+	Number    int            `json:"number"` // from 1
+	ID        string         `json:"id"`
+	Kind      rollout.Kind   `json:"kind"`
+	Name      string         `json:"name"`    // of the service, or of the app in phase setup
+	Version   string         `json:"version"` // that its script is of, or that gets traffic; of maintenance, that has it
+	Phase     protocol.Phase `json:"phase,omitempty"`
+	Wave      int            `json:"wave,omitempty"`      // steps of one wave can run at the same time; 0: it is skipped
+	WaitsFor  []int          `json:"waitsFor,omitempty"`  // numbers of steps, without those that these wait for
+	Online    []string       `json:"online,omitempty"`    // of traffic and maintenance: versions that serve now
+	Unchanged bool           `json:"unchanged,omitempty"` // of traffic: the version serves already, and goes on
+	Skipped   string         `json:"skipped,omitempty"`   // why it is skipped
+	Later     bool           `json:"later,omitempty"`     // it is of a phase that is not asked for
+
+	Approval *rollout.Approval `json:"approval,omitempty"` // of an approval: who is asked what
+	Work     *rollout.Work     `json:"work,omitempty"`     // of a command or check
+	Hosts    []string          `json:"hosts,omitempty"`    // of a command or check: agents that can do it now
+	Lift     bool              `json:"lift,omitempty"`     // of maintenance: it ends it
+	Drain    bool              `json:"drain,omitempty"`    // of traffic: no version is online afterwards
+
+	Last *LastRun `json:"last,omitempty"` // nil: it is not known, or has never run
+}
+
+// LastRun says when a step was last done, and how long that took.
+type LastRun struct {
+	Environment string `json:"environment,omitempty"` // where that was; empty: in this one
+
+	Duration rollout.Duration `json:"duration"`
+	At       time.Time        `json:"at"` // when it had finished
+	Rollout  string           `json:"rollout"`
+}
+
+// PlannedDowntime is how long services will be under maintenance.
+type PlannedDowntime struct {
+	Services []string          `json:"services"`
+	Estimate *rollout.Duration `json:"estimate,omitempty"` // what the offline scripts that wait for each other, and the steps beside them, took last; nil: not known
+	Unknown  []string          `json:"unknown,omitempty"`  // offline scripts, and steps beside them, that have never run here
+}
+
+// Todo reports whether there is something to do in a step.
+func (s PlanStep) Todo() bool { return s.Skipped == "" && !s.Later && !s.Unchanged }
