@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			}
 		}
 		if !g.await(ctx, o.Service, count+p.missing(), tick.C) {
+			if overtaken, err := g.overtaken(ctx, at, confirmed); overtaken && err == nil {
+				return errOvertaken
+			}
 			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: nobody is given up
 				holders = found
 			}
@@ -57,6 +61,22 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			return ctx.Err()
 		}
 	}
+}
+
+// errOvertaken says that another worker of the same rollout has led the route further, while
+// confirmations of a revision were waited for that nobody gives any more: this worker slept, or
+// did not hear them.
+var errOvertaken = errors.New("the route has been led further")
+
+// overtaken reports whether the route is beyond a revision, where an instance says that it is.
+func (g *Gate) overtaken(ctx context.Context, at Route, confirmed map[string]heard) (bool, error) {
+	for _, c := range confirmed {
+		if c.Revision > at.Revision {
+			now, err := g.Route(ctx, at.Service)
+			return err == nil && now.Revision > at.Revision, err
+		}
+	}
+	return false, nil
 }
 
 // await blocks until so many confirmations of a service have been heard; false when the

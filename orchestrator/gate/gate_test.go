@@ -243,3 +243,25 @@ func TestSealKeepsTheRouteAndRefusesWhoComesLate(t *testing.T) {
 		t.Errorf("the route of a service that nobody serves is %s, want %s", data, want)
 	}
 }
+
+// A worker that has slept waits for confirmations which were given meanwhile, and to another
+// worker of the same rollout: nobody gives them again.
+func TestAWorkerThatWasOvertakenDoesNotWait(t *testing.T) {
+	b := newBench(t)
+	b.bus.Serve(says("1.0.0"))
+	b.bus.Serve(says("2.0.0"))
+	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1", Instances: 1})
+	order := gate.Order{Service: "todos", Version: "2.0.0", Rollout: "r2", Replaces: first, Instances: 1}
+	b.open(order)
+	early := b.route("todos")
+	early.Revision = first + 1
+	early.Versions = []protocol.RouteVersion{{Version: "1.0.0", State: protocol.StateOnline}, {Version: "2.0.0", State: protocol.StateStandby}}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := b.Confirmed(ctx, order, early); !errors.Is(err, gate.ErrOvertaken) {
+		t.Errorf("waiting for what nobody confirms any more ends with %v", err)
+	}
+	if again := b.open(order); again != b.route("todos").Revision {
+		t.Errorf("the order leads to revision %d, the route is at %d", again, b.route("todos").Revision)
+	}
+}

@@ -117,7 +117,12 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 				next.Versions = []protocol.RouteVersion{} // not null on the wire
 			}
 		} else if found.Revision != known { // whoever wrote it may have died before it was confirmed
-			if err := g.find(ctx, o, found, done, &moved); err != nil {
+			if err = g.find(ctx, o, found, done, &moved); errors.Is(err, errOvertaken) {
+				known, guessed = 0, false
+				found, err = g.Route(ctx, o.Service)
+				continue
+			}
+			if err != nil {
 				return moved, err
 			}
 		}
@@ -137,7 +142,12 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 		}
 		found = Route{Route: next, Revision: known, Since: time.Now().UTC()}
 		g.remember(found)
-		if err := g.confirmed(ctx, o, found, &moved); err != nil {
+		if err = g.confirmed(ctx, o, found, &moved); errors.Is(err, errOvertaken) {
+			known = 0
+			found, err = g.Route(ctx, o.Service)
+			continue
+		}
+		if err != nil {
 			return moved, err
 		}
 	}
