@@ -119,13 +119,6 @@ func onlyLost(hosts []protocol.Host) bool {
 	return lost
 }
 
-// leftToAgents reports whether an event has ended a step without the agents that do it: the
-// rollout was aborted.
-func leftToAgents(e rollout.Event, step rollout.Step) bool {
-	return e.Type == rollout.AbortAsked && step.Work != nil && step.Ended.Equal(e.At) &&
-		step.Error != nil && step.Error.Code == protocol.CodeCancelled
-}
-
 // stopAgents tells the agents that do a step to stop, and blocks until they have, or have
 // died, or do a later attempt.
 func (o *Orchestrator) stopAgents(ctx context.Context, r journal.Record, step rollout.Step) error {

@@ -145,7 +145,7 @@ func TestPhasesComeInTheirOrder(t *testing.T) {
 	e.awaitStatus(id, rollout.Completed)
 	heard.await(appSetUp, fact)
 	// A start is sent once more to a setup service that says only now that it has come up.
-	order := slices.Compact(heard.subjects())
+	order := slices.CompactFunc(heard.subjects(), func(a, b string) bool { return a == b && strings.HasSuffix(a, "-start") })
 	at := func(subject string) int { return slices.Index(order, subject) }
 	for _, pair := range [][2]string{
 		{"deployment-todos-2.0.0-before-start", "deployment-todos-2.0.0-before-done"},

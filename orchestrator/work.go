@@ -105,26 +105,8 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 		}
 	}
 	doing, acting := errgroup.WithContext(ctx)
-	for _, step := range r.State.All() {
-		if leftToAgents(r.State.Event, step) {
-			doing.Go(func() error { return o.stopAgents(acting, r, step) })
-		}
-	}
-	for _, step := range r.State.Todo() {
-		if !inCare(r.State.Event, step) {
-			continue
-		}
-		doing.Go(func() error {
-			switch {
-			case step.Work != nil:
-				return o.workOnHosts(acting, r, step)
-			case step.Kind != rollout.Migration:
-				return o.moveTraffic(acting, r, step)
-			case step.Cancelled:
-				return o.awaitCancelled(acting, r, step)
-			}
-			return o.sendStart(acting, r, step)
-		})
+	for _, act := range r.State.Acts() {
+		doing.Go(func() error { return o.act(acting, r, act) })
 	}
 	if err := doing.Wait(); err != nil {
 		return err
@@ -132,20 +114,19 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 	return o.follows(ctx, r)
 }
 
-// inCare reports whether it is the item of this event that acts on a step.
-func inCare(e rollout.Event, step rollout.Step) bool {
-	if step.Started.Equal(e.At) {
-		return true
+// act does what an event's item has to do about a step.
+func (o *Orchestrator) act(ctx context.Context, r journal.Record, act rollout.Act) error {
+	switch act.Deed {
+	case rollout.StopAgents:
+		return o.stopAgents(ctx, r, act.Step)
+	case rollout.AskAgents:
+		return o.workOnHosts(ctx, r, act.Step)
+	case rollout.LeadTraffic:
+		return o.moveTraffic(ctx, r, act.Step)
+	case rollout.AwaitCancelled:
+		return o.awaitCancelled(ctx, r, act.Step)
 	}
-	switch e.Type {
-	case rollout.TurnedBack:
-		return step.ID == e.Step
-	case rollout.BackwardAsked, rollout.AbortAsked:
-		return step.Cancelled
-	case rollout.ResumeAsked: // it may have been paused before its start was sent
-		return (step.Kind == rollout.Migration || step.Work != nil) && (e.Step == "" || e.Step == step.ID)
-	}
-	return false
+	return o.sendStart(ctx, r, act.Step)
 }
 
 // remind sets the rollout's timer, if anything can be late.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -578,8 +579,18 @@ func (w *world) show(before rollout.State) string {
 			fmt.Fprintf(&out, "  %s\n", describeStep(step))
 		}
 	}
-	for _, step := range s.Todo() {
-		fmt.Fprintf(&out, "  to do: %s\n", describeTodo(s, step))
+	acts := s.Acts()
+	for _, act := range acts {
+		if act.Deed == rollout.StopAgents {
+			fmt.Fprintf(&out, "  now: stop the agents of %s #%d\n", act.Step.ID, act.Step.Attempt)
+			continue
+		}
+		fmt.Fprintf(&out, "  now: %s\n", describeTodo(s, act.Step))
+	}
+	for _, step := range s.Todo() { // in the care of the items of other events
+		if !slices.ContainsFunc(acts, func(a rollout.Act) bool { return a.Step.ID == step.ID }) {
+			fmt.Fprintf(&out, "  to do: %s\n", describeTodo(s, step))
+		}
 	}
 	for _, what := range s.Waits() {
 		fmt.Fprintf(&out, "  waits for %s\n", what)

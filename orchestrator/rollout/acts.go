@@ -1,0 +1,74 @@
+package rollout
+
+import "github.com/golive-dev/golive/relay/protocol"
+
+// Deed is what is to be done about a step.
+type Deed string
+
+// The deeds.
+const (
+	SendStart      Deed = "send-start"      // of its script
+	AwaitCancelled Deed = "await-cancelled" // until its script, which was told to stop, has answered or is dead
+	LeadTraffic    Deed = "lead-traffic"    // to where the step says
+	AskAgents      Deed = "ask-agents"      // to do its command or check; of one that was cancelled, until they have stopped
+	StopAgents     Deed = "stop-agents"     // the step has ended without them
+)
+
+// Act is something to be done about a step.
+type Act struct {
+	Step Step
+	Deed Deed
+}
+
+// Acts lists what the work item of the event that led to this state has to do. Each attempt
+// of a step is in the care of one item, that of the event which began it, turned it or let it
+// go on: the item comes again until the step is done. So nothing is done twice side by side,
+// and nothing is left undone when somebody dies. Acting twice must be harmless all the same.
+func (s State) Acts() []Act {
+	var acts []Act
+	for _, step := range s.All() {
+		if s.leftToAgents(step) {
+			acts = append(acts, Act{step, StopAgents})
+		}
+	}
+	for _, step := range s.Todo() {
+		if !s.inCare(step) {
+			continue
+		}
+		act := Act{step, SendStart}
+		switch {
+		case step.Work != nil:
+			act.Deed = AskAgents
+		case step.Kind != Migration:
+			act.Deed = LeadTraffic
+		case step.Cancelled:
+			act.Deed = AwaitCancelled
+		}
+		acts = append(acts, act)
+	}
+	return acts
+}
+
+// inCare reports whether it is the item of the state's own event that acts on a step.
+func (s State) inCare(step Step) bool {
+	e := s.Event
+	if step.Started.Equal(e.At) {
+		return true
+	}
+	switch e.Type {
+	case TurnedBack:
+		return step.ID == e.Step
+	case BackwardAsked, AbortAsked:
+		return step.Cancelled
+	case ResumeAsked: // it may have been paused before its start was sent
+		return (step.Kind == Migration || step.Work != nil) && (e.Step == "" || e.Step == step.ID)
+	}
+	return false
+}
+
+// leftToAgents reports whether the state's own event has ended a step without the agents that
+// do it: the rollout was aborted.
+func (s State) leftToAgents(step Step) bool {
+	return s.Event.Type == AbortAsked && step.Work != nil && step.Ended.Equal(s.Event.At) &&
+		step.Error != nil && step.Error.Code == protocol.CodeCancelled
+}
