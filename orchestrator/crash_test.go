@@ -303,6 +303,7 @@ func TestServerRestartsUnderTheOrchestrator(t *testing.T) {
 
 func TestOrchestratorStopsWhileTheBusIsAway(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	s := newServer(t)
 	e := s.environment(t)
 	stop := e.orchestrate()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // A gate that sees no lease takes everybody for dead. So a restart of the server, after
@@ -16,6 +17,7 @@ import (
 // memory is gone after it, with its leases.)
 func TestLeasesSurviveARestartOfTheServer(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	const lasts = 4 * time.Second
 	data := t.TempDir()
 	server := startServer(t, data, "")

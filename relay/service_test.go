@@ -356,6 +356,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 func TestServeEndsAlsoWhileTheBusIsStuck(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")

@@ -393,6 +393,7 @@ func TestStatsTellOfProduction(t *testing.T) {
 // soon as each is confirmed by both.
 func TestNoRequestIsLostWhenVersionsTakeTurns(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")

@@ -12,11 +12,13 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
 func TestAnAnswerIsSentUntilAnOrchestratorAcknowledgesIt(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	s := newStage(t)
 	var runs atomic.Int64
 	it := s.run(setup(counting(&runs, nil)))
@@ -84,6 +86,7 @@ func TestARefusedAnswerIsNotRepeated(t *testing.T) {
 
 func TestSignsOfLifeComeFromTheFirstMoment(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	s := newStage(t)
 	step := make(chan func(*sdk.Run))
 	s.run(setup(func(_ context.Context, run *sdk.Run) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -188,6 +189,7 @@ func (s *stage) mustNotRunAgain(m protocol.StartMessage, heard *answers) {
 // A connection that is cut again and again only makes a backfill slower.
 func TestABackfillBearsACutConnection(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	s, to := newStage(t), newTarget()
 	cable := s.Cable()
 	r, err := relay.Connect(s.within(), relay.Config{URL: cable.URL()})

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -78,6 +79,7 @@ func (c *counter) mustSee(t *testing.T, what string, want float64) {
 
 // In real time: a backfill keeps to its rate, and to another one from when it is told of it.
 func TestABackfillKeepsToItsPace(t *testing.T) {
+	relaytest.Long(t)
 	s, to := newStage(t), &counter{}
 	m := start(protocol.Online, 1)
 	m.Pace = &protocol.Pace{Rate: rate(5_000)}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -124,6 +125,7 @@ func TestInstancesShareABackfill(t *testing.T) {
 // the silent one reports later is refused.
 func TestTheWorkOfASilentHelperIsGivenToAnother(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	const n = 400
 	m := newTeam(t, sdk.Backfill[int]{Source: parted(n, 2), BatchSize: 10, InFlight: 2})
 	begun, goOn := make(chan struct{}, n), make(chan struct{})
@@ -242,6 +244,7 @@ func TestWhatAHelperCannotDealWith(t *testing.T) {
 
 // All instances together keep to the rate, and all are paused.
 func TestATeamKeepsToOnePace(t *testing.T) {
+	relaytest.Long(t)
 	m := newTeam(t, sdk.Backfill[int]{Source: parted(endless, 3), BatchSize: 20, Rate: 3000})
 	var moved counter
 	count := func(_ context.Context, b sdk.Batch[int]) error { return moved.take(t.Context(), nil, b) }

@@ -13,6 +13,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 func short(a *agent.Agent) { a.SetLease(2 * time.Second) }
@@ -238,6 +239,7 @@ func TestEnd(t *testing.T) {
 
 // Without a lease nothing is begun; the order is not answered, so it comes again.
 func TestNothingBeginsWithoutALease(t *testing.T) {
+	relaytest.Long(t)
 	h := newHost(t, release.Step{Name: "migrate", Command: &release.Command{Shell: "echo >>ran"}})
 	h.record()
 	a := h.run(h.config())

@@ -10,6 +10,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 func TestDo(t *testing.T) {
@@ -138,6 +139,7 @@ func TestNeed(t *testing.T) {
 // Not more run at the same time than may; when the need can no longer be met no further one
 // is begun, and those that run are waited for.
 func TestAtOnce(t *testing.T) {
+	relaytest.Long(t)
 	e := newEnvironment(t, "")
 	e.change(func(s *rollout.Step) { s.Work.AtOnce, s.Work.Need.Hosts = 2, 4 })
 	var all []*double

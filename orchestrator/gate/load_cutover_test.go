@@ -108,6 +108,7 @@ func TestCutoverUnderLoad(t *testing.T) {
 		cutOver(t, benchOn(t, bus, 1), []string{bus.URL()}, cmp.Or(*cutovers, 20))
 	})
 	t.Run("on three servers", func(t *testing.T) {
+		relaytest.Long(t)
 		bus := relaytest.StartCluster(t, 3)
 		cutOver(t, benchOn(t, bus, 3), bus.URLs(), cmp.Or(*cutovers, 10))
 	})

@@ -152,6 +152,7 @@ func TestBeginIsConditionalOnTheWholeApp(t *testing.T) {
 
 // The stream takes the event, but tells nobody: the journal finds it by its id.
 func TestEventWhoseAcknowledgementIsLostIsStored(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel() // it has to wait for what does not come
 	b := newBench(t)
 	js, err := jetstream.New(b.nc)

@@ -11,6 +11,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // working takes work until stop is called or the test ends.
@@ -98,6 +99,7 @@ func TestWorkOfOneThatStopsGoesToAnother(t *testing.T) {
 // given to somebody else meanwhile.
 func TestLongWorkIsDoneOnce(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	b := newBench(t)
 	items := make(chan journal.Item, 10)
 	goOn := make(chan struct{})

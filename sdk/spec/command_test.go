@@ -127,6 +127,7 @@ func TestACommandThatCrashesInAScript(t *testing.T) {
 // A shell that starts a program and goes away leaves it to us.
 func TestNothingOfACommandIsLeft(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	pids := t.TempDir() + "/pid"
 	suite := bareSuite("sh", "-c", `trap "" TERM; sleep 600 & echo $! > "$0"; "$1" bare-setup; wait`, pids, os.Args[0])
 	if err := suite.Run(t.Context(), io.Discard); err != nil {

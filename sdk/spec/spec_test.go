@@ -15,6 +15,7 @@ import (
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 	"github.com/golive-dev/golive/sdk/spec"
 )
@@ -188,6 +189,7 @@ func TestScriptsThatAreWrong(t *testing.T) {
 // A script that does not end with its context must not keep a test from ending.
 func TestAScriptThatDoesNotReturn(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	forever := make(chan struct{})
 	t.Cleanup(func() { close(forever) })
 	setup := seedSetup()

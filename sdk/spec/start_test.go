@@ -229,6 +229,7 @@ func TestNobodyListens(t *testing.T) {
 
 func TestSignsOfLifeThatStop(t *testing.T) {
 	t.Parallel()
+	relaytest.Long(t)
 	b := relaytest.Start(t)
 	bareService(t, b, func(nc *nats.Conn, start *nats.Msg) {
 		must(t, nc.PublishMsg(named("deployment-todo-search-0.0.1-offline-progress", start, `{"done": 5, "total": 12}`)))
