@@ -11,11 +11,11 @@ import (
 )
 
 // Whatever route an order finds in the middle of whatever, it leads where it says, and on
-// the way no two versions answer that are not both meant to, and nobody leaves before
-// another has come.
+// the way no two versions answer that are not both meant to, nobody leaves before another
+// has come, and nobody comes online without having been told to.
 func TestEveryCourseIsSafe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		route := protocol.Route{Service: "todos"}
+		route := drawRoute(t)
 		for range rapid.IntRange(1, 5).Draw(t, "orders") {
 			c := drawCourse(t)
 			steps := rapid.IntRange(0, 12).Draw(t, "steps") // then somebody else has another idea
@@ -28,6 +28,20 @@ func TestEveryCourseIsSafe(t *testing.T) {
 		}
 		mustBeAt(t, c, end)
 	})
+}
+
+// drawRoute is any route: also one that no order of this version of golive leads to.
+func drawRoute(t *rapid.T) protocol.Route {
+	states := []protocol.VersionState{
+		protocol.StateOffline, protocol.StateStandby, protocol.StateOnline, protocol.StateFenced, protocol.StateDraining,
+	}
+	r := protocol.Route{Service: "todos"}
+	for _, v := range []string{"1.0.0", "2.0.0", "3.0.0"} {
+		if state := rapid.SampledFrom(states).Draw(t, v); state != protocol.StateOffline {
+			r.Versions = append(r.Versions, protocol.RouteVersion{Version: v, State: state})
+		}
+	}
+	return r
 }
 
 func drawCourse(t *rapid.T) course {
@@ -75,6 +89,12 @@ func mustBeSafe(t *rapid.T, c course, from, to protocol.Route, alone bool) {
 			if v != other && !slices.Contains(before, v) && !meant {
 				fatal(v + " begins to answer while " + other + " may not have heard that it shall not")
 			}
+		}
+	}
+	for _, v := range to.Online() { // also under maintenance: it answers once that is over
+		was := from.State(v)
+		if v != c.target && was != protocol.StateOnline && was != protocol.StateFenced {
+			fatal(v + " comes online, and it was " + string(was) + " and is not the target")
 		}
 	}
 	if len(before) > 0 && len(after) == 0 && to.Maintenance == nil && c.target != "" && to.State(c.target) != protocol.StateStandby {

@@ -184,6 +184,57 @@ func TestAnInstanceThatHasLeftIsNotWaitedFor(t *testing.T) {
 		}})
 }
 
+// leave makes an instance known that has left, and whose lease has not run out yet.
+func (b *bench) leave(version, id string) {
+	b.t.Helper()
+	b.lease("todos", version, id)
+	listed := func() bool {
+		return slices.ContainsFunc(b.instances("todos"), func(i gate.Instance) bool { return i.ID == id })
+	}
+	if !listed() {
+		b.t.Errorf("%s is not alive before it has left", id)
+	}
+	b.confirm("todos", id, protocol.Confirmation{Version: version, State: protocol.StateLeft})
+	b.until("the gate has heard that "+id+" has left", func() bool { return !listed() })
+}
+
+// Nobody of the version before is alive who could answer meanwhile, or hand over what it
+// holds: the steps that are for those are left out.
+func TestAVersionThatHasLeftIsReplacedInFewerSteps(t *testing.T) {
+	b := newBench(t)
+	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1"})
+	b.leave("1.0.0", "gone")
+	b.bus.Serve(says("2.0.0"))
+	b.until("2.0.0 is alive", func() bool { return len(b.instances("todos")) > 0 })
+	second := b.open(gate.Order{Service: "todos", Version: "2.0.0", Rollout: "r2", Replaces: first, Instances: 1})
+	// The steps are fenced and standby, fenced and online, online: no more are written.
+	if steps := second - first; steps != 3 {
+		t.Errorf("the route went there in %d steps, want 3", steps)
+	}
+}
+
+// An instance that has left is none of those that the new version needs: the version before
+// keeps its traffic until there are enough.
+func TestAnInstanceThatHasLeftDoesNotTakeOver(t *testing.T) {
+	b := newBench(t)
+	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1"})
+	b.leave("2.0.0", "gone")
+	opened := make(chan error, 1)
+	go func() {
+		_, err := b.Open(t.Context(), gate.Order{Service: "todos", Version: "2.0.0", Rollout: "r2", Replaces: first, Instances: 1})
+		opened <- err
+	}()
+	b.until("the route is written", func() bool { return b.route("todos").Revision > first })
+	if got := b.route("todos").String(); got != "1.0.0 online, 2.0.0 standby" {
+		t.Errorf("while nobody of 2.0.0 is alive the route is %s", got)
+	}
+	b.bus.Serve(says("2.0.0"))
+	b.must(<-opened)
+	if got := b.route("todos").String(); got != "2.0.0 online" {
+		t.Errorf("the route is %s", got)
+	}
+}
+
 func TestSeveralVersionsOnline(t *testing.T) {
 	b := newBench(t)
 	for _, v := range []string{"1.0.0", "2.0.0", "3.0.0"} {

@@ -195,6 +195,65 @@ func TestPreparationIsVoidWhenAnotherVersionMayHaveServed(t *testing.T) {
 	b.expect("1.0.0", "online")
 }
 
+// drain begins a rollout of a release without todos, that takes the traffic from it.
+func (b *bench) drain(id, version string) {
+	b.t.Helper()
+	s, err := rollout.Compile(id, "anna", noon, rollout.Release{
+		App: "todo-app", Version: "2.0.0", Strategy: rollout.Parallel,
+		Services: []rollout.Service{{Name: "lists", Version: version, Migrations: []protocol.Phase{protocol.Before}}},
+		Workflow: []rollout.Item{
+			{Phase: protocol.Before}, {Phase: protocol.Online}, {Traffic: rollout.Drain, Services: []string{"todos"}},
+		},
+	}, rollout.Facts{
+		Ran:    b.book("todo-app").Ran,
+		Routes: map[string]rollout.Replace{"todos": {Revision: 3, Online: []string{"1.0.0"}}},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.take(s)
+}
+
+// No version of the service is online any more: whichever comes back has to be prepared
+// again, also the one that was online last.
+func TestPreparationIsVoidOnceTheServiceIsDrained(t *testing.T) {
+	b := newBench(t)
+	b.begin("r1", "todo-app", "todos", "1.0.0")
+	b.goOn("r1", done, done, opened, done, done)
+	b.drain("r2", "2.0.0")
+	b.goOn("r2", done, opened)
+	b.expect("1.0.0", "before offline online")
+	b.goOn("r2", opened)
+	b.expect("1.0.0", "online")
+	if got := b.ran("todo-app", "lists", "2.0.0"); got != "before" {
+		t.Errorf("of lists %q have run, want before", got)
+	}
+	for _, e := range b.book("todo-app").Entries() {
+		if e.Name == "todos" && e.Void != "" && e.Void != "taken offline by rollout r2" {
+			t.Errorf("%s of todos is void: %s", e.Phase, e.Void)
+		}
+	}
+	if s := b.states["r2"]; s.Status != rollout.Completed {
+		t.Errorf("the rollout is %s", s.Status)
+	}
+}
+
+// Nobody knows whether the traffic was gone of a service that was being drained.
+func TestPreparationIsVoidWhenTheServiceMayBeDrained(t *testing.T) {
+	b := newBench(t)
+	b.begin("r1", "todo-app", "todos", "1.0.0")
+	b.goOn("r1", done, done, opened, done, done)
+	b.drain("r2", "2.0.0")
+	b.goOn("r2", failed, superseded)
+	b.expect("1.0.0", "before offline online")
+	b.drain("r3", "2.0.0")
+	b.goOn("r3", done, opened)
+	b.become("r3", rollout.Event{Type: rollout.AbortAsked}, rollout.Aborting)
+	b.expect("1.0.0", "before offline online")
+	b.become("r3", rollout.Event{Type: rollout.Restored, Step: "lists/traffic"}, rollout.Aborted)
+	b.expect("1.0.0", "online")
+}
+
 func TestOtherServicesAreLeftAlone(t *testing.T) {
 	b := newBench(t)
 	b.begin("r1", "todo-app", "todos", "1.0.0")

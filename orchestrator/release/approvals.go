@@ -34,7 +34,7 @@ func (r *reader) approvers(v value) []string {
 	return r.fewWords(v, "a list of users like [ann, bob]", few{"user", MaxApprovers}, func(item value, user string) {
 		const longest = 256
 		if strings.TrimSpace(user) != user || user == "" || len(user) > longest || strings.ContainsFunc(user, unicode.IsControl) {
-			r.report(begin(item.node), item.key, "", "the user %s must be 1 to %d bytes that can be printed, without spaces around them", quote(user), longest)
+			r.report(r.begin(item.node), item.key, "", "the user %s must be 1 to %d bytes that can be printed, without spaces around them", quote(user), longest)
 		}
 	})
 }
@@ -44,7 +44,7 @@ func (r *reader) approvalsCount(v value, a *Approvals) int {
 	count, ok := r.whole(v, 1, MaxApprovers)
 	r.checks = append(r.checks, func() { // the users may stand below
 		if ok && a.By != nil && count > len(a.By) {
-			r.report(begin(v.node), v.key, "add users to by, or lower the count", "%d people have to approve, but by names %d", count, len(a.By))
+			r.report(r.begin(v.node), v.key, "add users to by, or lower the count", "%d people have to approve, but by names %d", count, len(a.By))
 		}
 	})
 	return count
@@ -74,11 +74,11 @@ func (r *reader) readable(v value, text string) {
 	unreadable := func(char rune) bool { return unicode.IsControl(char) && char != '\n' && char != '\t' }
 	switch {
 	case strings.TrimSpace(text) == "":
-		r.report(begin(v.node), v.key, "", "the text must not be empty")
+		r.report(r.begin(v.node), v.key, "", "the text must not be empty")
 	case len(text) > MaxText:
-		r.report(begin(v.node), v.key, "", "the text is %d bytes long, at most %d are allowed", len(text), MaxText)
+		r.report(r.begin(v.node), v.key, "", "the text is %d bytes long, at most %d are allowed", len(text), MaxText)
 	case strings.ContainsFunc(text, unreadable):
-		r.report(begin(v.node), v.key, "", "the text cannot hold control characters")
+		r.report(r.begin(v.node), v.key, "", "the text cannot hold control characters")
 	}
 }
 
@@ -103,7 +103,7 @@ func (r *reader) completed(v value) bool {
 	before := len(r.problems)
 	completed := r.truth(v)
 	if !completed && len(r.problems) == before {
-		r.report(begin(v.node), v.key, "write completed: true, or remove requires", "a rollout can be required to have completed only, found false")
+		r.report(r.begin(v.node), v.key, "write completed: true, or remove requires", "a rollout can be required to have completed only, found false")
 	}
 	return completed
 }
@@ -121,7 +121,7 @@ func (r *reader) olderVersion(v value, m *Manifest) string {
 		case cmp.Or(ownErr, err) != nil:
 			r.incomparable(v, version, m.Version)
 		case !older.LessThan(own):
-			r.report(begin(v.node), v.key, "give a version that comes before it", "%s is not older than the app's version %s", quote(version), quote(m.Version))
+			r.report(r.begin(v.node), v.key, "give a version that comes before it", "%s is not older than the app's version %s", quote(version), quote(m.Version))
 		}
 	})
 	return version

@@ -27,7 +27,7 @@ func (r *reader) natsURLs(v value) string {
 	if !ok {
 		return ""
 	}
-	at := begin(v.node)
+	at := r.begin(v.node)
 	for part := range strings.SplitSeq(text, ",") {
 		u, err := url.Parse(strings.TrimSpace(part))
 		_, secret := userOf(u)
@@ -64,7 +64,7 @@ func natsHint(text string) string {
 func (r *reader) reference(v value, want string) string {
 	name, ok := r.text(v, want)
 	if ok && (strings.TrimSpace(name) == "" || strings.ContainsFunc(name, unicode.IsControl)) {
-		r.report(begin(v.node), v.key, "", "expected %s, found the text %s", want, quote(name))
+		r.report(r.begin(v.node), v.key, "", "expected %s, found the text %s", want, quote(name))
 	}
 	return name
 }
@@ -81,7 +81,7 @@ func (r *reader) natsContext(v value, e *Environment) string {
 	})
 	name, ok := r.text(v, want)
 	if ok && !contextName.MatchString(name) {
-		r.report(begin(v.node), v.key, "", "expected %s, found the text %s", want, quote(name))
+		r.report(r.begin(v.node), v.key, "", "expected %s, found the text %s", want, quote(name))
 	}
 	return name
 }

@@ -103,7 +103,7 @@ func (r *reader) httpURL(v value) string {
 	if !ok {
 		return ""
 	}
-	at := begin(v.node)
+	at := r.begin(v.node)
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || len(text) > MaxText:
@@ -122,7 +122,7 @@ func (r *reader) message(v value, m *Manifest) string {
 	}
 	service, _, err := protocol.SplitMessage(name)
 	if err != nil {
-		r.breaks(begin(v.node), v.key, err)
+		r.breaks(r.begin(v.node), v.key, err)
 		return name
 	}
 	r.checks = append(r.checks, func() { // the services may stand below
@@ -135,7 +135,7 @@ func (r *reader) message(v value, m *Manifest) string {
 func (r *reader) payload(v value) string {
 	text, ok := r.text(v, `JSON in quotes like '{"count": 1}'`)
 	if ok && !json.Valid([]byte(text)) {
-		r.report(begin(v.node), v.key, "", `expected JSON like '{"count": 1}', found the text %s`, quote(text))
+		r.report(r.begin(v.node), v.key, "", `expected JSON like '{"count": 1}', found the text %s`, quote(text))
 	}
 	return text
 }

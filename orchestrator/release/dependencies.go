@@ -43,7 +43,7 @@ func (r *reader) unknownService(d dependency, names []string) {
 	if len(others) > 0 {
 		valid = "valid are " + list(others)
 	}
-	r.report(begin(d.item.node), d.item.key, didYouMean(d.on, others), "unknown service %s: %s", quote(d.on), valid)
+	r.report(r.begin(d.item.node), d.item.key, didYouMean(d.on, others), "unknown service %s: %s", quote(d.on), valid)
 }
 
 // graph is which service depends on which.
@@ -75,7 +75,7 @@ func (r *reader) cycles(g *graph, name string) {
 		if g.state[d.on] == onTrail && !closed {
 			closed = true
 			cycle := append(slices.Clone(g.trail[slices.Index(g.trail, d.on):]), d.on)
-			r.report(begin(d.item.node), d.item.key, "remove one of these dependencies",
+			r.report(r.begin(d.item.node), d.item.key, "remove one of these dependencies",
 				"services wait for each other in a cycle: %s", strings.Join(bares(cycle), " -> "))
 		}
 		r.cycles(g, d.on)

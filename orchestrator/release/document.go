@@ -38,8 +38,8 @@ func (r *reader) document(data []byte) (value, bool) {
 	}
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
-			mark(doc.Body, r.source)
-			return value{node: doc.Body, at: begin(doc.Body)}, true
+			r.mark(doc.Body, r.source)
+			return value{node: doc.Body, at: r.begin(doc.Body)}, true
 		}
 	}
 	if r.source == 0 {

@@ -16,9 +16,9 @@ func (r *reader) timeout(v value) time.Duration {
 	switch {
 	case !ok:
 	case timeout <= 0:
-		r.report(begin(v.node), v.key, noLimit, "a timeout must be longer than 0, found %s", quote(text))
+		r.report(r.begin(v.node), v.key, noLimit, "a timeout must be longer than 0, found %s", quote(text))
 	case timeout > MaxTimeout:
-		r.report(begin(v.node), v.key, noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
+		r.report(r.begin(v.node), v.key, noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
 	}
 	return timeout
 }
@@ -41,12 +41,12 @@ func (r *reader) retryAfter(v value) time.Duration {
 	switch {
 	case !ok:
 	case wait < MinRetryAfter:
-		r.report(begin(v.node), v.key, hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
+		r.report(r.begin(v.node), v.key, hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
 	case wait > MaxRetryAfter:
-		r.report(begin(v.node), v.key, hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
+		r.report(r.begin(v.node), v.key, hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
 	case wait%time.Second != 0:
 		up := fmt.Sprintf("write %ds", wait/time.Second+1)
-		r.report(begin(v.node), v.key, up, "a time to wait must be whole seconds, found %s", quote(text))
+		r.report(r.begin(v.node), v.key, up, "a time to wait must be whole seconds, found %s", quote(text))
 	}
 	return wait
 }
@@ -65,11 +65,11 @@ func (r *reader) between(v value, s span) time.Duration {
 	switch {
 	case !ok:
 	case duration <= 0 && s.least <= time.Nanosecond:
-		r.report(begin(v.node), v.key, s.hint, "%s must be longer than 0, found %s", s.what, quote(text))
+		r.report(r.begin(v.node), v.key, s.hint, "%s must be longer than 0, found %s", s.what, quote(text))
 	case duration < s.least:
-		r.report(begin(v.node), v.key, s.hint, "%s is at least %s, found %s", s.what, brief(s.least), quote(text))
+		r.report(r.begin(v.node), v.key, s.hint, "%s is at least %s, found %s", s.what, brief(s.least), quote(text))
 	case duration > s.most:
-		r.report(begin(v.node), v.key, s.hint, "%s is at most %s, found %s", s.what, brief(s.most), quote(text))
+		r.report(r.begin(v.node), v.key, s.hint, "%s is at most %s, found %s", s.what, brief(s.most), quote(text))
 	}
 	return duration
 }
@@ -94,7 +94,7 @@ func (r *reader) duration(v value, want, units string) (time.Duration, string, b
 	}
 	duration, err := time.ParseDuration(text)
 	if err != nil {
-		r.report(begin(v.node), v.key, units, "expected %s, found the text %s", want, quote(text))
+		r.report(r.begin(v.node), v.key, units, "expected %s, found the text %s", want, quote(text))
 		return 0, "", false
 	}
 	return duration, text, true

@@ -30,10 +30,10 @@ func (r *reader) blocksWithin(v value) {
 			return
 		}
 		r.breaks(e.value.at, e.value.key, protocol.ValidateName(e.name))
-		r.sources = append(r.sources, source{file: r.sources[0].file, environment: e.name, block: true})
-		b := block{e.name, len(r.sources) - 1, value{node: e.value.node, at: e.value.at}}
+		from := r.add(source{file: r.list[0].file, environment: e.name, block: true})
+		b := block{e.name, from, value{node: e.value.node, at: e.value.at}}
 		b.value.at.source = b.source
-		mark(b.value.node, b.source)
+		r.mark(b.value.node, b.source)
 		r.blocks = append(r.blocks, b)
 	}
 }
@@ -43,8 +43,7 @@ const tooManyEnvironments = "this is environment %d: at most %d are allowed"
 // blocksOf reads the environments of files beside the manifest.
 func (r *reader) blocksOf(beside []file) {
 	for _, f := range beside {
-		r.sources = append(r.sources, source{file: f.path, environment: f.environment})
-		r.source = len(r.sources) - 1
+		r.source = r.add(source{file: f.path, environment: f.environment})
 		r.blockOf(f)
 		r.source = 0
 	}
@@ -62,7 +61,7 @@ func (r *reader) blockOf(f file) {
 	switch {
 	case known >= 0:
 		r.report(position{}, "", "keep one of the two", "the environment %s stands in line %d of %s, too",
-			f.environment, r.blocks[known].value.at.line, r.sources[0].file)
+			f.environment, r.blocks[known].value.at.line, r.list[0].file)
 		return
 	case len(r.blocks) == MaxEnvironments:
 		r.report(position{}, "", "", tooManyEnvironments, MaxEnvironments+1, MaxEnvironments)
@@ -121,7 +120,7 @@ func (r *reader) inForce(base *ast.MappingNode, at position, b block) inForce {
 		if _, isNull := node.(*ast.NullNode); isNull {
 			hint = "write {} if nothing is different there"
 		}
-		r.report(begin(node), b.value.key, hint, "expected an environment, a map like {nats: nats://staging:4222}, found %s", describe(node))
+		r.report(r.begin(node), b.value.key, hint, "expected an environment, a map like {nats: nats://staging:4222}, found %s", describe(node))
 		return inForce{manifest: &Manifest{}}
 	}
 	root := value{node: r.overridden(base, over), at: at}

@@ -21,7 +21,7 @@ func (r *reader) labels(v value) map[string]string {
 	case !ok:
 		return nil
 	case len(entries) == 0:
-		r.report(begin(v.node), v.key, "leave the key out for any one agent", "there is no label in it")
+		r.report(r.begin(v.node), v.key, "leave the key out for any one agent", "there is no label in it")
 	case len(entries) > MaxLabels:
 		e := entries[MaxLabels].value
 		r.report(e.at, e.key, "", "this is label %d: at most %d are allowed", MaxLabels+1, MaxLabels)
@@ -48,9 +48,9 @@ func (r *reader) labelValue(v value) string {
 	text, ok := textOf(node)
 	switch {
 	case !ok:
-		r.report(begin(node), v.key, asText(node), "expected text, found %s", describe(node))
+		r.report(r.begin(node), v.key, asText(node), "expected text, found %s", describe(node))
 	case !label.MatchString(text):
-		r.report(begin(node), v.key, "", labelRule, "value", quote(text))
+		r.report(r.begin(node), v.key, "", labelRule, "value", quote(text))
 	}
 	return text
 }

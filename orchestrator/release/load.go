@@ -52,7 +52,7 @@ func parse(path string, data []byte, beside []file, environment string) (*Manife
 	if err != nil {
 		return nil, fmt.Errorf("find the folder of the manifest %s: %w", path, err)
 	}
-	r := &reader{sources: []source{{file: path}}}
+	r := &reader{sources: newSources(path)}
 	var m *Manifest
 	if root, ok := r.document(data); ok {
 		m = r.effective(root, beside, environment)

@@ -35,7 +35,7 @@ func (r *reader) merge(base, over *ast.MappingNode, path []string) *ast.MappingN
 			merged.Values = append(merged.Values, pair)
 			continue
 		}
-		at, path := begin(pair.Key), append(slices.Clone(path), name)
+		at, path := r.begin(pair.Key), append(slices.Clone(path), name)
 		if before, twice := first[name]; twice {
 			r.twice(at, pathOf(path), before)
 			continue

@@ -52,7 +52,7 @@ func numberOf(node ast.Node) (float64, bool) {
 func (r *reader) inFlight(v value) int {
 	batches, ok := r.number(v, MaxInFlight)
 	if ok && batches == 0 {
-		r.report(begin(v.node), v.key, "leave the key out for what its author has chosen; golive pause holds a script",
+		r.report(r.begin(v.node), v.key, "leave the key out for what its author has chosen; golive pause holds a script",
 			"at least one batch must be under way, found the number 0")
 	}
 	return batches

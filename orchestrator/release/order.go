@@ -25,7 +25,7 @@ func (r *reader) checkNames(all []placed) {
 			continue
 		}
 		if before, twice := first[p.Name]; twice {
-			r.report(begin(p.name.node), p.name.key, "give each step a name of its own", "%s is the name of another step, in line %d", quote(p.Name), before.at.line)
+			r.report(r.begin(p.name.node), p.name.key, "give each step a name of its own", "%s is the name of another step, in line %d", quote(p.Name), before.at.line)
 			continue
 		}
 		first[p.Name] = p.name
@@ -48,16 +48,16 @@ func (r *reader) checkPhases(v value, all []placed, m *Manifest) {
 			unknown = true
 			continue
 		case twice:
-			r.report(begin(at.node), at.key, "keep one of the two", "the phase %s is there twice, first in line %d", p.Phase, before.does.at.line)
+			r.report(r.begin(at.node), at.key, "keep one of the two", "the phase %s is there twice, first in line %d", p.Phase, before.does.at.line)
 			continue
 		case last.Step != nil && rank < slices.Index(allPhases(), last.Phase):
-			r.report(begin(at.node), at.key, "move it up", "the phase %s comes before the phase %s, which stands in line %d", p.Phase, last.Phase, last.does.at.line)
+			r.report(r.begin(at.node), at.key, "move it up", "the phase %s comes before the phase %s, which stands in line %d", p.Phase, last.Phase, last.does.at.line)
 		default:
 			last = p
 		}
 		place[p.Phase] = p
 		if reason := idle(p.Phase, m); reason != "" {
-			r.report(begin(p.does.node), p.does.key, "remove the step", "the phase %s has nothing to run: %s", p.Phase, reason)
+			r.report(r.begin(p.does.node), p.does.key, "remove the step", "the phase %s has nothing to run: %s", p.Phase, reason)
 		}
 	}
 	for _, phase := range allPhases() {
@@ -117,7 +117,7 @@ func (r *reader) ofRelease(v value, name string, m *Manifest) {
 	if len(names) > 0 {
 		valid = "valid are " + list(names)
 	}
-	r.report(begin(v.node), v.key, didYouMean(name, names), "unknown service %s: %s", quote(name), valid)
+	r.report(r.begin(v.node), v.key, didYouMean(name, names), "unknown service %s: %s", quote(name), valid)
 }
 
 // serviceNames are the names of the services of the release.

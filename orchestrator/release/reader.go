@@ -14,8 +14,8 @@ import (
 // reader turns nodes of YAML into values of the manifest and collects the mistakes
 // on the way: after one it goes on, so that all come to light at once.
 type reader struct {
-	sources  []source // the first is the manifest itself
-	source   int      // of what has no better one: the one whose text is taken apart
+	*sources
+	source   int // of what has no better one: the one whose text is taken apart
 	problems []found
 	checks   []func() // of what can be seen only when all is read
 
@@ -41,7 +41,7 @@ func (r *reader) report(at position, key, hint, format string, args ...any) {
 	if at.source == 0 {
 		at.source = r.source
 	}
-	s := r.sources[at.source]
+	s := r.list[at.source]
 	r.problems = append(r.problems, found{Problem{
 		File: s.file, Line: max(at.line, 1), Column: max(at.column, 1),
 		Key: s.key(key), Message: fmt.Sprintf(format, args...), Hint: hint,
@@ -136,7 +136,7 @@ func (r *reader) entries(v value, want string) ([]entry, bool) {
 		if !ok {
 			continue
 		}
-		e := entry{name, value{node: pair.Value, key: join(v.key, name), at: begin(pair.Key)}}
+		e := entry{name, value{node: pair.Value, key: join(v.key, name), at: r.begin(pair.Key)}}
 		if before, twice := first[name]; twice {
 			r.twice(e.value.at, e.value.key, before)
 			continue
@@ -155,7 +155,7 @@ func (r *reader) twice(at position, key string, before position) {
 // key reads the key of a pair of the map v.
 func (r *reader) key(v value, key ast.MapKeyNode) (string, bool) {
 	if key.IsMergeKey() {
-		r.report(begin(key), v.key, "write the keys out", "merge keys (<<) are not supported")
+		r.report(r.begin(key), v.key, "write the keys out", "merge keys (<<) are not supported")
 		return "", false
 	}
 	node, ok := r.plain(value{node: key, key: v.key})
@@ -164,7 +164,7 @@ func (r *reader) key(v value, key ast.MapKeyNode) (string, bool) {
 	}
 	name, ok := node.(*ast.StringNode)
 	if !ok {
-		r.report(begin(node), v.key, "", "a key must be text, found %s", describe(node))
+		r.report(r.begin(node), v.key, "", "a key must be text, found %s", describe(node))
 		return "", false
 	}
 	return name.Value, true
@@ -183,7 +183,7 @@ func (r *reader) items(v value, want string) ([]value, bool) {
 	}
 	items := make([]value, len(sequence.Values))
 	for i, item := range sequence.Values {
-		items[i] = value{node: item, key: fmt.Sprintf("%s[%d]", v.key, i), at: begin(item)}
+		items[i] = value{node: item, key: fmt.Sprintf("%s[%d]", v.key, i), at: r.begin(item)}
 	}
 	return items, true
 }
@@ -208,13 +208,13 @@ func (r *reader) plain(v value) (ast.Node, bool) {
 	for {
 		switch n := node.(type) {
 		case *ast.AnchorNode:
-			r.report(begin(n), v.key, "write the value out where it is needed; text that starts with & goes in quotes", "anchors (&) are not supported")
+			r.report(r.begin(n), v.key, "write the value out where it is needed; text that starts with & goes in quotes", "anchors (&) are not supported")
 			node = n.Value
 		case *ast.TagNode:
-			r.report(begin(n), v.key, "leave the tag out; text that starts with ! goes in quotes", "tags (!) are not supported")
+			r.report(r.begin(n), v.key, "leave the tag out; text that starts with ! goes in quotes", "tags (!) are not supported")
 			node = n.Value
 		case *ast.AliasNode:
-			r.report(begin(n), v.key, "write the value out; text that starts with * goes in quotes", "aliases (*) are not supported")
+			r.report(r.begin(n), v.key, "write the value out; text that starts with * goes in quotes", "aliases (*) are not supported")
 			return nil, false
 		case nil:
 			r.report(v.at, v.key, "", "there is no value")
@@ -227,7 +227,7 @@ func (r *reader) plain(v value) (ast.Node, bool) {
 
 // wrong reports a node of another type than wanted.
 func (r *reader) wrong(v value, node ast.Node, want string) {
-	r.report(begin(node), v.key, "", "expected %s, found %s", want, describe(node))
+	r.report(r.begin(node), v.key, "", "expected %s, found %s", want, describe(node))
 }
 
 // textOf is the text that a node holds.

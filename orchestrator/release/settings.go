@@ -69,13 +69,13 @@ func manifestLayout() layout {
 
 // settler collects the settings of a valid manifest.
 type settler struct {
-	sources  []source
+	*sources
 	settings []Setting
 }
 
 // settings are those of the manifest whose map at the top this is.
-func settings(sources []source, root value) []Setting {
-	s := &settler{sources: sources}
+func settings(from *sources, root value) []Setting {
+	s := &settler{sources: from}
 	s.add(root, manifestLayout())
 	return s.settings
 }
@@ -91,12 +91,12 @@ func (s *settler) add(v value, l layout) {
 	case *ast.SequenceNode:
 		if slices.ContainsFunc(n.Values, func(item ast.Node) bool { _, isMap := item.(*ast.MappingNode); return isMap }) {
 			for i, item := range n.Values {
-				s.add(value{item, v.key + "[" + strconv.Itoa(i) + "]", begin(item)}, l.below[""])
+				s.add(value{item, v.key + "[" + strconv.Itoa(i) + "]", s.begin(item)}, l.below[""])
 			}
 			return
 		}
 	}
-	from := s.sources[v.at.source]
+	from := s.list[v.at.source]
 	s.settings = append(s.settings, Setting{Key: v.key, Value: inline(v.node), File: from.file, Line: v.at.line, Within: from.environment})
 }
 
@@ -106,7 +106,7 @@ func (s *settler) addMap(key string, m *ast.MappingNode, l layout) {
 	order := slices.Clone(l.keys)
 	for _, pair := range m.Values {
 		name, _ := textOf(pair.Key)
-		given[name] = value{pair.Value, join(key, name), begin(pair.Key)}
+		given[name] = value{pair.Value, join(key, name), s.begin(pair.Key)}
 		if len(l.keys) == 0 {
 			order = append(order, name)
 		}

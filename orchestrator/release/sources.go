@@ -26,42 +26,53 @@ func (s source) key(key string) string {
 // position is where something stands in its source; the zero position is the start.
 type position struct{ line, column, source int }
 
-// mark remembers at each node below and with this one of which source it is: in the
-// offsets of its tokens, which nobody needs once the text is taken apart.
-func mark(node ast.Node, source int) {
+// sources are all that a manifest is read from.
+type sources struct {
+	list []source         // the first is the manifest itself
+	of   map[ast.Node]int // the place in the list of what a node comes from; a missing one comes from the manifest itself
+}
+
+// newSources are those of a manifest that says nothing of any environment.
+func newSources(file string) *sources {
+	return &sources{list: []source{{file: file}}, of: make(map[ast.Node]int)}
+}
+
+// add adds a source, and gives its place in the list.
+func (s *sources) add(from source) int {
+	s.list = append(s.list, from)
+	return len(s.list) - 1
+}
+
+// mark notes of a node, and of each one below it, from which source it comes.
+func (s *sources) mark(node ast.Node, source int) {
 	if node == nil {
 		return
 	}
-	if tk := node.GetToken(); tk != nil && tk.Position != nil {
-		tk.Position.Offset = source
-	}
+	s.of[node] = source
 	switch n := node.(type) {
 	case *ast.MappingNode:
 		for _, pair := range n.Values {
-			mark(pair.Key, source)
-			mark(pair.Value, source)
+			s.mark(pair.Key, source)
+			s.mark(pair.Value, source)
 		}
 	case *ast.SequenceNode:
 		for _, item := range n.Values {
-			mark(item, source)
+			s.mark(item, source)
 		}
 	case *ast.AnchorNode:
-		mark(n.Value, source)
+		s.mark(n.Value, source)
 	case *ast.TagNode:
-		mark(n.Value, source)
+		s.mark(n.Value, source)
 	}
 }
 
-// begin is where a marked node starts, as a person sees it.
-func begin(node ast.Node) position {
+// begin is where a node starts, as a person sees it.
+func (s *sources) begin(node ast.Node) position {
 	if m, ok := node.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
-		return begin(m.Values[0].Key) // the map's own token is the first colon
+		return s.begin(m.Values[0].Key) // the map's own token is the first colon
 	}
-	tk := node.GetToken()
-	at := positionOf(tk)
-	if tk != nil && tk.Position != nil {
-		at.source = tk.Position.Offset
-	}
+	at := positionOf(node.GetToken())
+	at.source = s.of[node]
 	return at
 }
 

@@ -166,10 +166,10 @@ func (r *reader) stepName(v value, p *placed) {
 	}
 	p.Name = name
 	if name == reservedName {
-		r.report(begin(v.node), v.key, "choose another, such as confirm", "the name %s is golive's own", name)
+		r.report(r.begin(v.node), v.key, "choose another, such as confirm", "the name %s is golive's own", name)
 		return
 	}
-	r.breaks(begin(v.node), v.key, protocol.ValidateName(name))
+	r.breaks(r.begin(v.node), v.key, protocol.ValidateName(name))
 }
 
 // phase reads the phase whose scripts stand at a step.
@@ -188,7 +188,7 @@ func oneOf[T ~string](r *reader, v value, what string, valid []T) T {
 	words := texts(valid)
 	text, ok := r.text(v, "one of "+list(words))
 	if ok && !slices.Contains(words, text) {
-		r.report(begin(v.node), v.key, didYouMean(text, words), "unknown %s %s: valid are %s", what, quote(text), list(words))
+		r.report(r.begin(v.node), v.key, didYouMean(text, words), "unknown %s %s: valid are %s", what, quote(text), list(words))
 	}
 	return T(text)
 }
@@ -209,13 +209,13 @@ func (r *reader) line(v value) string {
 	_, isList := node.(*ast.SequenceNode)
 	switch {
 	case isList:
-		r.report(begin(node), v.key, "a list stands under command, and runs without a shell", "expected %s, found %s", want, describe(node))
+		r.report(r.begin(node), v.key, "a list stands under command, and runs without a shell", "expected %s, found %s", want, describe(node))
 	case !ok:
 		r.wrong(v, node, want)
 	case strings.TrimSpace(line) == "":
-		r.report(begin(v.node), v.key, "", "the line must not be empty")
+		r.report(r.begin(v.node), v.key, "", "the line must not be empty")
 	case strings.ContainsRune(line, 0):
-		r.report(begin(v.node), v.key, "", "a line for sh -c cannot hold the character NUL")
+		r.report(r.begin(v.node), v.key, "", "a line for sh -c cannot hold the character NUL")
 	}
 	return line
 }
@@ -223,11 +223,11 @@ func (r *reader) line(v value) string {
 // servicesOf reads the services of a traffic step.
 func (r *reader) servicesOf(v value, p *placed) []string {
 	names := r.fewWords(v, "a list of services like [web]", few{"service", MaxServices}, func(item value, name string) {
-		r.breaks(begin(item.node), item.key, protocol.ValidateName(name))
+		r.breaks(r.begin(item.node), item.key, protocol.ValidateName(name))
 		p.services = append(p.services, item)
 	})
 	if names == nil {
-		r.report(begin(v.node), v.key, "name at least one service", "the list is empty")
+		r.report(r.begin(v.node), v.key, "name at least one service", "the list is empty")
 		return []string{}
 	}
 	return names

@@ -51,7 +51,7 @@ func phasePlace(all []placed, phase protocol.Phase) int {
 
 // checkOpen reports an opening that is not the only one, or not in its place.
 func (r *reader) checkOpen(i int, p placed, all []placed, t *traffic, m *Manifest) {
-	at := begin(p.does.node)
+	at := r.begin(p.does.node)
 	if t.opened != nil {
 		r.report(at, p.does.key, "keep one of the two", "the gates open in line %d already", t.opened.does.at.line)
 		return
@@ -81,7 +81,7 @@ func (r *reader) checkDrain(p placed, t *traffic, m *Manifest) {
 	for i, name := range p.Services {
 		item := p.services[i]
 		if slices.Contains(serviceNames(m), name) {
-			r.report(begin(item.node), item.key, "remove it from the list", "%s is a service of the release, which gets traffic", quote(name))
+			r.report(r.begin(item.node), item.key, "remove it from the list", "%s is a service of the release, which gets traffic", quote(name))
 		}
 		r.once(item, name, "is drained", t.drained)
 	}
@@ -93,7 +93,7 @@ func (r *reader) checkMaintenanceOn(i int, p placed, t *traffic, m *Manifest) {
 	case i > t.opening:
 		r.tooLate(p)
 	case i > t.offline && m.Strategy == Downtime:
-		r.report(begin(p.does.node), p.does.key, "move it up, or remove it: without it the maintenance begins right before that phase",
+		r.report(r.begin(p.does.node), p.does.key, "move it up, or remove it: without it the maintenance begins right before that phase",
 			"with the strategy downtime a maintenance begins before the phase offline")
 	}
 	for _, s := range p.named(serviceNames(m)) {
@@ -117,11 +117,11 @@ func (r *reader) checkMaintenanceOff(i int, p placed, t *traffic, m *Manifest) {
 		}
 	}
 	if p.Services == nil && len(open) == 0 {
-		r.report(begin(p.does.node), p.does.key, "put a maintenance-on above it, or remove it", "no service is under maintenance here by a step above")
+		r.report(r.begin(p.does.node), p.does.key, "put a maintenance-on above it, or remove it", "no service is under maintenance here by a step above")
 	}
 	for _, s := range p.named(open) {
 		if _, on := t.on[s.name]; !on {
-			r.report(begin(s.value.node), s.value.key, "put a maintenance-on for it above, or remove it here", "the service %s is not under maintenance here by a step above", quote(s.name))
+			r.report(r.begin(s.value.node), s.value.key, "put a maintenance-on for it above, or remove it here", "the service %s is not under maintenance here by a step above", quote(s.name))
 			continue
 		}
 		r.once(s.value, s.name, "comes out of maintenance", t.off)
@@ -130,16 +130,16 @@ func (r *reader) checkMaintenanceOff(i int, p placed, t *traffic, m *Manifest) {
 
 // tooLate reports a move that has no sense once the new versions have the traffic.
 func (r *reader) tooLate(p placed) {
-	r.report(begin(p.does.node), p.does.key, "move it up", "%s must stand above the opening: traffic open, or else the phase online", p.Traffic)
+	r.report(r.begin(p.does.node), p.does.key, "move it up", "%s must stand above the opening: traffic open, or else the phase online", p.Traffic)
 }
 
 // once reports a service that a move has had before.
 func (r *reader) once(v value, name, does string, had map[string]position) {
 	if before, twice := had[name]; twice {
-		r.report(begin(v.node), v.key, "remove one of the two", "%s %s in line %d already", quote(name), does, before.line)
+		r.report(r.begin(v.node), v.key, "remove one of the two", "%s %s in line %d already", quote(name), does, before.line)
 		return
 	}
-	had[name] = begin(v.node)
+	had[name] = r.begin(v.node)
 }
 
 // namedService is a service that a step names, or means.

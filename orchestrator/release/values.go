@@ -30,7 +30,7 @@ func (r *reader) name(v value) string {
 	if !ok {
 		return ""
 	}
-	r.breaks(begin(v.node), v.key, protocol.ValidateName(name))
+	r.breaks(r.begin(v.node), v.key, protocol.ValidateName(name))
 	return name
 }
 
@@ -40,7 +40,7 @@ func (r *reader) version(v value) string {
 	if !ok {
 		return ""
 	}
-	r.breaks(begin(v.node), v.key, protocol.ValidateVersion(version))
+	r.breaks(r.begin(v.node), v.key, protocol.ValidateVersion(version))
 	return version
 }
 
@@ -63,9 +63,9 @@ func (r *reader) folder(v value) string {
 	}
 	switch {
 	case strings.TrimSpace(folder) == "":
-		r.report(begin(v.node), v.key, "leave the key out for "+DefaultData, "the name of the folder must not be empty")
+		r.report(r.begin(v.node), v.key, "leave the key out for "+DefaultData, "the name of the folder must not be empty")
 	case strings.ContainsRune(folder, 0):
-		r.report(begin(v.node), v.key, "", "the name of a folder cannot hold the character NUL")
+		r.report(r.begin(v.node), v.key, "", "the name of a folder cannot hold the character NUL")
 	}
 	return folder
 }
@@ -83,7 +83,7 @@ func (r *reader) appSetup(v value) Setup {
 		return Setup{Command: r.command(value{node: node, key: v.key, at: v.at}, want)}
 	case text != external:
 		hint := cmp.Or(didYouMean(text, []string{external}), asCommand(text))
-		r.report(begin(node), v.key, hint, "expected %s, found %s", want, describe(node))
+		r.report(r.begin(node), v.key, hint, "expected %s, found %s", want, describe(node))
 	}
 	return Setup{External: true}
 }
@@ -91,12 +91,12 @@ func (r *reader) appSetup(v value) Setup {
 // command reads a command: a program and its arguments.
 func (r *reader) command(v value, want string) []string {
 	if node, ok := v.node.(*ast.StringNode); ok {
-		r.report(begin(node), v.key, asCommand(node.Value), "expected %s, found %s", want, describe(node))
+		r.report(r.begin(node), v.key, asCommand(node.Value), "expected %s, found %s", want, describe(node))
 		return nil
 	}
 	items, ok := r.items(v, want)
 	if ok && len(items) == 0 {
-		r.report(begin(v.node), v.key, "", "expected %s, found an empty list", want)
+		r.report(r.begin(v.node), v.key, "", "expected %s, found an empty list", want)
 	}
 	command := make([]string, len(items))
 	for i, item := range items {
@@ -114,11 +114,11 @@ func (r *reader) argument(v value) string {
 	text, ok := textOf(node)
 	switch {
 	case !ok:
-		r.report(begin(node), v.key, asText(node), "expected text, found %s", describe(node))
+		r.report(r.begin(node), v.key, asText(node), "expected text, found %s", describe(node))
 	case text == "":
-		r.report(begin(node), v.key, "", "a word of a command must not be empty")
+		r.report(r.begin(node), v.key, "", "a word of a command must not be empty")
 	case strings.ContainsRune(text, 0):
-		r.report(begin(node), v.key, "", "a word of a command cannot hold the character NUL")
+		r.report(r.begin(node), v.key, "", "a word of a command cannot hold the character NUL")
 	}
 	return text
 }
@@ -135,7 +135,7 @@ func (r *reader) phases(v value) []protocol.Phase {
 		if phase == string(protocol.Setup) {
 			hint = "the app's own setup service stands at the top of the manifest, in the key setup"
 		}
-		r.report(begin(item.node), item.key, hint, "unknown phase %s: valid are %s", quote(phase), list(valid))
+		r.report(r.begin(item.node), item.key, hint, "unknown phase %s: valid are %s", quote(phase), list(valid))
 	})
 	if given == nil {
 		return nil
@@ -153,7 +153,7 @@ func (r *reader) phases(v value) []protocol.Phase {
 func (r *reader) keepOnline(v value, s *Service) []string {
 	return r.versions(v, MaxKeepOnline, func(item value, version string) {
 		if version == s.Version {
-			r.report(begin(item.node), item.key, "remove it from the list", "%s is the service's own version, which is online anyway", quote(version))
+			r.report(r.begin(item.node), item.key, "remove it from the list", "%s is the service's own version, which is online anyway", quote(version))
 		}
 	})
 }
@@ -170,7 +170,7 @@ func (r *reader) mustNotSkip(v value, m *Manifest) []string {
 		case cmp.Or(err, listedErr) != nil:
 			r.incomparable(item, version, m.Version)
 		case listed.GreaterThan(own):
-			r.report(begin(item.node), item.key, "remove it here: it belongs in the manifests from that version on",
+			r.report(r.begin(item.node), item.key, "remove it here: it belongs in the manifests from that version on",
 				"%s is newer than the app's version %s", quote(version), quote(m.Version))
 		}
 	})
@@ -178,7 +178,7 @@ func (r *reader) mustNotSkip(v value, m *Manifest) []string {
 
 // incomparable reports a version whose place before or behind the app's nobody can tell.
 func (r *reader) incomparable(v value, version, own string) {
-	r.report(begin(v.node), v.key, "", "%s cannot be compared with the app's version %s: a number in one of them is larger than %d",
+	r.report(r.begin(v.node), v.key, "", "%s cannot be compared with the app's version %s: a number in one of them is larger than %d",
 		quote(version), quote(own), uint64(math.MaxUint64))
 }
 
@@ -187,7 +187,7 @@ func (r *reader) incomparable(v value, version, own string) {
 func (r *reader) versions(v value, most int, check func(value, string)) []string {
 	return r.fewWords(v, "a list of versions like [0.0.1]", few{"version", most}, func(item value, version string) {
 		if err := protocol.ValidateVersion(version); err != nil {
-			r.breaks(begin(item.node), item.key, err)
+			r.breaks(r.begin(item.node), item.key, err)
 			return
 		}
 		r.checks = append(r.checks, func() { check(item, version) })
@@ -219,10 +219,10 @@ func (r *reader) fewWords(v value, want string, few few, check func(value, strin
 		case !ok:
 			continue
 		case seen[word]:
-			r.report(begin(item.node), item.key, "remove one of the two", "%s is in this list twice", quote(word))
+			r.report(r.begin(item.node), item.key, "remove one of the two", "%s is in this list twice", quote(word))
 			continue
 		case len(words) == few.most:
-			r.report(begin(item.node), item.key, "", "this is %s %d: at most %d are allowed", few.what, few.most+1, few.most)
+			r.report(r.begin(item.node), item.key, "", "this is %s %d: at most %d are allowed", few.what, few.most+1, few.most)
 			return words
 		}
 		seen[word] = true
