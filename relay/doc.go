@@ -187,14 +187,19 @@
 //	it was forwarded under a later revision than ours   held: this instance is behind
 //	the route has "maintenance"                         answered at once with an empty message
 //	                                                    and the headers Nats-Service-Error-Code: 503,
-//	                                                    Nats-Service-Error: under maintenance,
-//	                                                    Golive-Retry-After: <its retryAfterSeconds>
+//	                                                    Golive-Reason: maintenance,
+//	                                                    Golive-Retry-After: <its retryAfterSeconds>,
+//	                                                    Nats-Service-Error: <a text for people>
 //	own version is fenced                               held
 //	a version is online; forwarded under our revision   held
 //	a version is online                                 forwarded to the first one that is
 //	own version is standby                              held
-//	else                                                answered with 503, "no version of the
-//	                                                    service is online"
+//	else                                                answered in the same way with 503 and
+//	                                                    Golive-Reason: no-version
+//
+// Callers know either answer by Golive-Reason alone; the text may be any. No handler has
+// seen the request then. So what a handler answers never carries that header, even when it
+// passes on an error that it has got from another service.
 //
 // What a handler answers is up to the service; on the relay it is JSON, and a failure is an
 // empty message with the headers Nats-Service-Error-Code, 500 unless the handler chose
