@@ -24,8 +24,10 @@ var ErrMaintenance = errors.New("under maintenance")
 
 // Codes of an [Error] that the relay itself gives.
 const (
+	CodeBadRequest  = "400" // the message cannot be read, or is not answered in the way it asks for
+	CodeTooLarge    = "413" // a record of a stream is larger than NATS takes
 	CodeFailed      = "500" // the handler returned an error that is no *Error, or panicked
-	CodeUnavailable = "503" // nobody can answer now; with [Error.RetryAfter], the service is under maintenance
+	CodeUnavailable = "503" // nobody can answer now; [ErrMaintenance] and [ErrNobodyListens] tell why
 )
 
 // Answers to requests that no handler has seen. Trying again may help.
