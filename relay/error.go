@@ -20,23 +20,19 @@ var ErrNobodyListens = errors.New("nobody listens")
 
 // ErrMaintenance says that the service is under maintenance. The error is an *[Error]
 // too, whose RetryAfter tells when to try again; no handler has seen the request.
-var ErrMaintenance = errors.New(underMaintenance)
+var ErrMaintenance = errors.New("under maintenance")
 
 // Codes of an [Error] that the relay itself gives.
 const (
+	CodeBadRequest  = "400" // the message cannot be read, or is not answered in the way it asks for
+	CodeTooLarge    = "413" // a record of a stream is larger than NATS takes
 	CodeFailed      = "500" // the handler returned an error that is no *Error, or panicked
-	CodeUnavailable = "503" // nobody can answer now; with [Error.RetryAfter], the service is under maintenance
+	CodeUnavailable = "503" // nobody can answer now; [ErrMaintenance] and [ErrNobodyListens] tell why
 )
-
-// underMaintenance is what a request to a service under maintenance is answered with.
-const underMaintenance = "under maintenance"
-
-// nobodyOnline is what an instance answers that nobody should have asked.
-const nobodyOnline = "no version of the service is online"
 
 // Answers to requests that no handler has seen. Trying again may help.
 var (
-	errNobodyOnline = &Error{Code: CodeUnavailable, Message: nobodyOnline}
+	errNobodyOnline = &Error{Code: CodeUnavailable, Message: "no version of the service is online", reason: protocol.ReasonNoVersion}
 	errTooMany      = &Error{Code: CodeUnavailable, Message: "too many requests are held while traffic moves"}
 	errTooLong      = &Error{Code: CodeUnavailable, Message: "held for too long while traffic moves"}
 	errStopped      = &Error{Code: CodeFailed, Message: "the instance was stopped before it could begin"}
@@ -55,6 +51,8 @@ type Error struct {
 	Code       string        // "500" where the handler chose none
 	Message    string        // what went wrong, as a sentence
 	RetryAfter time.Duration // when to try again; 0: not told
+
+	reason string // of an answer that no handler gave, as in [protocol.HeaderReason]; empty: none told
 }
 
 // Error is the message, behind the name it answers where that is known.
@@ -70,9 +68,9 @@ func (e *Error) Error() string {
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrMaintenance:
-		return e.Code == CodeUnavailable && e.Message == underMaintenance
+		return e.Code == CodeUnavailable && e.reason == protocol.ReasonMaintenance
 	case ErrNobodyListens:
-		return e.Code == CodeUnavailable && e.Message == nobodyOnline
+		return e.Code == CodeUnavailable && e.reason == protocol.ReasonNoVersion
 	}
 	return false
 }
@@ -86,7 +84,10 @@ func errorOf(name string, m *nats.Msg) error {
 	if message == "" && code == "" {
 		return nil
 	}
-	e := &Error{Name: name, Code: cmp.Or(code, CodeFailed), Message: cmp.Or(message, noReason)}
+	e := &Error{
+		Name: name, Code: cmp.Or(code, CodeFailed), Message: cmp.Or(message, noReason),
+		reason: m.Header.Get(protocol.HeaderReason),
+	}
 	if s, err := strconv.Atoi(m.Header.Get(protocol.HeaderRetryAfter)); err == nil {
 		e.RetryAfter = time.Duration(s) * time.Second
 	}

@@ -31,7 +31,7 @@ func (m *Message) Decode(v any) error {
 		return nil
 	}
 	if err := json.Unmarshal(m.Data, v); err != nil {
-		return &Error{Code: "400", Message: fmt.Sprintf("%s takes JSON: %v", m.Name, err)}
+		return &Error{Code: CodeBadRequest, Message: fmt.Sprintf("%s takes JSON: %v", m.Name, err)}
 	}
 	return nil
 }
@@ -42,7 +42,7 @@ func (m *Message) Decode(v any) error {
 type Handler func(ctx context.Context, m *Message) (any, error)
 
 // JSON makes a Handler of a function from one JSON value to another. An empty
-// message gives the zero value of In; one that is not JSON is answered with code 400.
+// message gives the zero value of In; one that is not JSON is answered with [CodeBadRequest].
 func JSON[In, Out any](f func(ctx context.Context, in In) (Out, error)) Handler {
 	return func(ctx context.Context, m *Message) (any, error) {
 		var in In

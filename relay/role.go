@@ -38,7 +38,7 @@ func newRole(route protocol.Route, revision uint64, service, version string) *ro
 	case route.Maintenance != nil:
 		r.verdict = refuse
 		r.refusal = &Error{
-			Code: CodeUnavailable, Message: underMaintenance,
+			Code: CodeUnavailable, Message: ErrMaintenance.Error(), reason: protocol.ReasonMaintenance,
 			RetryAfter: time.Duration(route.Maintenance.RetryAfterSeconds) * time.Second,
 		}
 	case r.state == protocol.StateOnline:

@@ -14,9 +14,6 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// CodeTooLarge is the code of the [Error] for a record that NATS does not take.
-const CodeTooLarge = "413"
-
 // Causes for which a stream handler's context ends.
 var (
 	errCancelled      = errors.New("the receiver wants no more of the stream")
@@ -41,7 +38,7 @@ type StreamHandler func(ctx context.Context, m *Message, out *Sender) error
 
 // JSONStream makes a StreamHandler of a function that takes a JSON value, and the cursor
 // behind which to go on. An empty message gives the zero value of In; one that is not
-// JSON is answered with code 400.
+// JSON is answered with [CodeBadRequest].
 func JSONStream[In any](f func(ctx context.Context, in In, after string, out *Sender) error) StreamHandler {
 	return func(ctx context.Context, m *Message, out *Sender) error {
 		var in In

@@ -287,6 +287,19 @@ func (i *instance) respond(q *request, answer []byte, failure error) {
 	_ = respond(i.relay.nc, q.reply, nil, err) // it has been logged
 }
 
+// refuse answers a request that no handler has seen, and tells why in a header. Answers of
+// handlers never carry it: one may pass on an error that it has got from another service.
+func (i *instance) refuse(q *request, e *Error) {
+	if q.reply == "" {
+		return
+	}
+	h := failureHeader(e)
+	h.Set(protocol.HeaderReason, e.reason)
+	if err := i.relay.nc.PublishMsg(&nats.Msg{Subject: q.reply, Header: h}); err != nil {
+		i.log.Error("answer", zap.String("message", q.to.message), zap.Error(err))
+	}
+}
+
 // finish waits for the messages that the instance has got before it left; handlers
 // that take too long are told to end.
 func (i *instance) finish(abandon context.CancelFunc) {

@@ -17,9 +17,9 @@ const MaxStreams = 1000
 // Answers to requests that no stream handler has seen.
 var (
 	errStreams     = &Error{Code: CodeUnavailable, Message: fmt.Sprintf("the instance sends %d streams already", MaxStreams)}
-	errOnlyStream  = &Error{Code: "400", Message: "it answers as a stream: use Stream"}
-	errNeverStream = &Error{Code: "400", Message: "it answers plainly: use Request"}
-	errWindow      = &Error{Code: "400", Message: protocol.HeaderStream + " is no number of bytes"}
+	errOnlyStream  = &Error{Code: CodeBadRequest, Message: "it answers as a stream: use Stream"}
+	errNeverStream = &Error{Code: CodeBadRequest, Message: "it answers plainly: use Request"}
+	errWindow      = &Error{Code: CodeBadRequest, Message: protocol.HeaderStream + " is no number of bytes"}
 )
 
 // streams are what an instance sends. They end at once when it may not send them any more,

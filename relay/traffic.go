@@ -135,9 +135,9 @@ func (i *instance) deflect(q request, v verdict, at *role) {
 	case forward:
 		i.forward(q, at)
 	case refuse:
-		i.respond(&q, nil, at.refusal)
+		i.refuse(&q, at.refusal)
 	case nobody:
-		i.respond(&q, nil, errNobodyOnline)
+		i.refuse(&q, errNobodyOnline)
 	case giveBack:
 		i.giveBack(q)
 	}

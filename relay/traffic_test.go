@@ -268,7 +268,7 @@ func TestUnderMaintenanceNobodyIsAsked(t *testing.T) {
 	confirmed.await(revision, protocol.StateOnline)
 	m, err := r.Conn().Request("todos.say", nil, patience)
 	must(t, err)
-	if m.Header.Get("Nats-Service-Error-Code") != "503" || m.Header.Get("Nats-Service-Error") != "under maintenance" ||
+	if m.Header.Get("Nats-Service-Error-Code") != "503" || m.Header.Get("Nats-Service-Error") != "under maintenance" || m.Header.Get("Golive-Reason") != "maintenance" ||
 		m.Header.Get("Golive-Retry-After") != "30" || len(m.Data) != 0 {
 		t.Errorf("answered %q with the headers %v", m.Data, http.Header(m.Header))
 	}

@@ -307,7 +307,7 @@ func (i *bareInstance) take(r *bareRequest) {
 	case forwarded && by > i.revision: // it is behind
 		i.hold(r)
 	case i.route.Maintenance != nil:
-		i.refuse(r, "under maintenance", strconv.Itoa(i.route.Maintenance.RetryAfterSeconds))
+		i.refuse(r, "maintenance", "back soon", strconv.Itoa(i.route.Maintenance.RetryAfterSeconds))
 	case state == "fenced", online != "" && forwarded && by == i.revision:
 		i.hold(r)
 	case online != "":
@@ -315,7 +315,7 @@ func (i *bareInstance) take(r *bareRequest) {
 	case state == "standby":
 		i.hold(r)
 	default:
-		i.refuse(r, "no version of the service is online", "")
+		i.refuse(r, "no-version", "nobody here is online", "")
 	}
 }
 
@@ -340,7 +340,7 @@ func (i *bareInstance) hold(r *bareRequest) {
 	case len(i.held) < 65536 && time.Since(r.came) < time.Minute:
 		i.held = append(i.held, r)
 	case !r.done: // else 503 would be a lie
-		i.refuse(r, "held too long, or too many of them", "")
+		i.refuse(r, "", "held too long, or too many of them", "")
 	}
 }
 
@@ -354,8 +354,11 @@ func (i *bareInstance) goOn() {
 	i.confirm()
 }
 
-func (i *bareInstance) refuse(r *bareRequest, why, retryAfter string) {
-	h := nats.Header{"Nats-Service-Error-Code": {"503"}, "Nats-Service-Error": {why}}
+func (i *bareInstance) refuse(r *bareRequest, reason, text, retryAfter string) {
+	h := nats.Header{"Nats-Service-Error-Code": {"503"}, "Nats-Service-Error": {text}}
+	if reason != "" {
+		h.Set("Golive-Reason", reason)
+	}
 	if retryAfter != "" {
 		h.Set("Golive-Retry-After", retryAfter)
 	}

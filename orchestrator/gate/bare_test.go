@@ -171,7 +171,7 @@ func TestABareInstanceUnderMaintenance(t *testing.T) {
 	m, err := b.askBare("todos.say")
 	b.must(err)
 	for header, want := range map[string]string{
-		"Nats-Service-Error-Code": "503", "Nats-Service-Error": "under maintenance", "Golive-Retry-After": "7",
+		"Nats-Service-Error-Code": "503", "Golive-Reason": "maintenance", "Golive-Retry-After": "7",
 	} {
 		if got := m.Header.Get(header); got != want {
 			t.Errorf("under maintenance %s is %q, want %q", header, got, want)

@@ -18,11 +18,19 @@ const (
 
 	HeaderParts      = "Golive-Parts"            // of a request to the API: its answer may come in parts; of such a part: which, of how many: "2/3"
 	HeaderRetryAfter = "Golive-Retry-After"      // seconds until a service under maintenance is expected back
+	HeaderReason     = "Golive-Reason"           // on an answer with code 503 that no handler gave: one of [ReasonMaintenance] and [ReasonNoVersion]
 	HeaderErrorCode  = "Nats-Service-Error-Code" // NATS's own: the code of an answer that is an error
 	HeaderError      = "Nats-Service-Error"      // NATS's own: the text of an answer that is an error
 	HeaderStatus     = "Status"                  // NATS's own: a message with it is no answer
 	HeaderTTL        = "Nats-TTL"                // NATS's own: after how long a stored message is forgotten
 	HeaderMsgID      = "Nats-Msg-Id"             // NATS's own: the same whenever the same message is sent again
+)
+
+// Reasons in [HeaderReason]. A caller decides by them; the text beside them is for people
+// and may be worded anew.
+const (
+	ReasonMaintenance = "maintenance" // the service is under maintenance
+	ReasonNoVersion   = "no-version"  // no version of the service is online
 )
 
 // HeartbeatsMissed is how many signs of life in a row may fail to come before a

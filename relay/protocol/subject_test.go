@@ -43,6 +43,7 @@ func TestSubjects(t *testing.T) {
 		protocol.HeaderStep + " " + protocol.HeaderMessageID:                                                     "Golive-Step Golive-Message-Id",
 		protocol.HeaderSequence + " " + protocol.HeaderForwarded:                                                 "Golive-Sequence Golive-Forwarded",
 		protocol.HeaderRetryAfter + " " + protocol.HeaderTraceparent:                                             "Golive-Retry-After traceparent",
+		protocol.HeaderReason + " " + protocol.ReasonMaintenance + " " + protocol.ReasonNoVersion:                "Golive-Reason maintenance no-version",
 		protocol.HeaderError + " " + protocol.HeaderErrorCode:                                                    "Nats-Service-Error Nats-Service-Error-Code",
 		protocol.HeaderStatus + " " + protocol.HeaderTTL:                                                         "Status Nats-TTL",
 	} {

@@ -124,7 +124,7 @@ func (h *holdings) stream(_ context.Context, m *relay.Message, out *relay.Sender
 	if m.Cursor != "" {
 		var err error
 		if first, err = strconv.Atoi(m.Cursor); err != nil || first < 0 || first > len(all) {
-			return &relay.Error{Code: "400", Message: fmt.Sprintf("%s has no entry %q", m.Name, m.Cursor)}
+			return &relay.Error{Code: relay.CodeBadRequest, Message: fmt.Sprintf("%s has no entry %q", m.Name, m.Cursor)}
 		}
 	}
 	out.Total(int64(len(all)))
@@ -147,7 +147,7 @@ func (h *holdings) add(_ context.Context, m *relay.Message) (any, error) {
 	for _, part := range parts {
 		e, err := readEntry(part)
 		if err != nil {
-			return nil, &relay.Error{Code: "400", Message: fmt.Sprintf("%s takes an entry: %v", m.Name, err)}
+			return nil, &relay.Error{Code: relay.CodeBadRequest, Message: fmt.Sprintf("%s takes an entry: %v", m.Name, err)}
 		}
 		entries = append(entries, e)
 	}
@@ -160,7 +160,7 @@ func (h *holdings) add(_ context.Context, m *relay.Message) (any, error) {
 func (h *holdings) remove(_ context.Context, m *relay.Message) (any, error) {
 	like, err := readEntry(m.Data)
 	if err != nil {
-		return nil, &relay.Error{Code: "400", Message: fmt.Sprintf("%s takes the fields of the entries to remove: %v", m.Name, err)}
+		return nil, &relay.Error{Code: relay.CodeBadRequest, Message: fmt.Sprintf("%s takes the fields of the entries to remove: %v", m.Name, err)}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -161,5 +161,5 @@ func (i *index) query(text string) query.Query {
 }
 
 func invalid(format string, a ...any) error {
-	return &relay.Error{Code: "400", Message: fmt.Sprintf(format, a...)}
+	return &relay.Error{Code: relay.CodeBadRequest, Message: fmt.Sprintf(format, a...)}
 }

@@ -268,5 +268,5 @@ func (l *list) get(ctx context.Context, in struct{ ID string }) (todo, error) {
 }
 
 func invalid(format string, a ...any) error {
-	return &relay.Error{Code: "400", Message: fmt.Sprintf(format, a...)}
+	return &relay.Error{Code: relay.CodeBadRequest, Message: fmt.Sprintf(format, a...)}
 }

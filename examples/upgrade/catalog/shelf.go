@@ -91,7 +91,7 @@ func (s *shelf) stored(ctx context.Context, _ struct{}) ([]article, error) {
 // store stores an article as it is, in the place of the one with its id.
 func (s *shelf) store(ctx context.Context, a article) (struct{}, error) {
 	if a.ID == "" || a.Name == "" {
-		return struct{}{}, &relay.Error{Code: "400", Message: "an article needs an id and a name"}
+		return struct{}{}, &relay.Error{Code: relay.CodeBadRequest, Message: "an article needs an id and a name"}
 	}
 	data, err := json.Marshal(a)
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *shelf) list(ctx context.Context, readable func(article) bool, lacks str
 	}
 	for _, a := range articles {
 		if !readable(a) {
-			return nil, &relay.Error{Code: "500", Message: fmt.Sprintf("article %s has no %s", a.ID, lacks)}
+			return nil, &relay.Error{Code: relay.CodeFailed, Message: fmt.Sprintf("article %s has no %s", a.ID, lacks)}
 		}
 	}
 	return articles, nil
