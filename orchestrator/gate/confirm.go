@@ -50,7 +50,7 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			}
 		}
 		if !g.await(ctx, o.Service, count+p.missing(), tick.C) {
-			if overtaken, err := g.overtaken(ctx, at, confirmed); overtaken && err == nil {
+			if overtaken, err := overtaken(ctx, g, at, confirmed); overtaken && err == nil {
 				return errOvertaken
 			}
 			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: nobody is given up
@@ -69,7 +69,7 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 var errOvertaken = errors.New("the route has been led further")
 
 // overtaken reports whether the route is beyond a revision, where an instance says that it is.
-func (g *Gate) overtaken(ctx context.Context, at Route, confirmed map[string]heard) (bool, error) {
+func overtaken(ctx context.Context, g *Gate, at Route, confirmed map[string]heard) (bool, error) {
 	for _, c := range confirmed {
 		if c.Revision > at.Revision {
 			now, err := g.Route(ctx, at.Service)

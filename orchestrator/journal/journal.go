@@ -15,9 +15,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +23,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -36,143 +32,6 @@ type Journal struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	folded folded
-}
-
-// Open opens the journal of the environment that nc is connected to. It neither makes nor
-// changes it: [ErrNone] says that no orchestrator has made it yet, and [rollout.ErrUnknown]
-// that a newer version of golive has written it.
-func Open(ctx context.Context, nc *nats.Conn) (*Journal, error) {
-	return open(ctx, nc, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
-		stream, err := js.Stream(ctx, protocol.Stream)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return nil, ErrNone
-		}
-		if err != nil {
-			return nil, err
-		}
-		return stream, readable(stream.CachedInfo().Config)
-	})
-}
-
-// ErrNone says that the environment has no journal yet.
-var ErrNone = errors.New("the environment has no journal yet: it is made by golive serve, or golive up")
-
-// Make is Open for an orchestrator. It makes the journal with the given number of replicas (1
-// to 5) when it is missing, and where there is one that is not as this version of golive needs
-// it, or has fewer replicas than are asked for, changes it.
-func Make(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
-	return open(ctx, nc, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
-		stream, err := js.Stream(ctx, protocol.Stream)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			// Not CreateOrUpdate: called by several at once on a fresh cluster it times out.
-			stream, err = js.CreateStream(ctx, config(replicas))
-			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-				stream, err = js.Stream(ctx, protocol.Stream)
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		there := stream.CachedInfo().Config
-		if err := readable(there); err != nil {
-			return nil, err
-		}
-		wanted := config(max(replicas, there.Replicas))
-		if id := there.Metadata[metaEnvironment]; id != "" {
-			wanted.Metadata[metaEnvironment] = id
-		}
-		differs := differences(there, wanted)
-		if len(differs) == 0 {
-			return stream, nil
-		}
-		if stream, err = js.UpdateStream(ctx, wanted); err != nil {
-			return nil, fmt.Errorf("it has %s, and cannot be changed: %w", strings.Join(differs, ", "), err)
-		}
-		return stream, nil
-	})
-}
-
-// differences says how a stream is not as it is wanted.
-func differences(there, wanted jetstream.StreamConfig) []string {
-	var all []string
-	differ := func(what string, is, want any) {
-		if !reflect.DeepEqual(is, want) {
-			all = append(all, fmt.Sprintf("%s %v instead of %v", what, is, want))
-		}
-	}
-	subjects := slices.Sorted(slices.Values(there.Subjects))
-	differ("subjects", subjects, slices.Sorted(slices.Values(wanted.Subjects)))
-	differ("replicas", there.Replicas, wanted.Replicas)
-	differ("message schedules", there.AllowMsgSchedules, wanted.AllowMsgSchedules)
-	differ("message TTLs", there.AllowMsgTTL, wanted.AllowMsgTTL)
-	differ("direct reads", there.AllowDirect, wanted.AllowDirect)
-	differ("a window for duplicates of", there.Duplicates, wanted.Duplicates)
-	differ("format", there.Metadata[metaFormat], wanted.Metadata[metaFormat])
-	differ("environment", there.Metadata[metaEnvironment], wanted.Metadata[metaEnvironment])
-	return all
-}
-
-// readable refuses a journal of a format that this version of golive does not know.
-func readable(there jetstream.StreamConfig) error {
-	if format, err := strconv.Atoi(there.Metadata[metaFormat]); err == nil && format > rollout.Format {
-		return fmt.Errorf("its format %d is %w, which reads up to %d: bring golive up to date", format, rollout.ErrUnknown, rollout.Format)
-	}
-	return nil
-}
-
-// Environment is the id that the environment got when its journal was made: a UUID.
-func (j *Journal) Environment() string { return j.stream.CachedInfo().Config.Metadata[metaEnvironment] }
-
-// What the stream's metadata says.
-const (
-	metaFormat      = "golive-format"
-	metaEnvironment = "golive-environment"
-)
-
-func open(ctx context.Context, nc *nats.Conn, find func(context.Context, jetstream.JetStream) (jetstream.Stream, error)) (*Journal, error) {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, err
-	}
-	for began := time.Now(); ; {
-		asking, cancel := context.WithTimeout(ctx, openTimeout)
-		stream, err := find(asking, js)
-		cancel()
-		if err == nil {
-			return &Journal{nc: nc, js: js, stream: stream}, nil
-		}
-		if ctx.Err() != nil || !relay.Unanswered(err) || time.Since(began) > openFor {
-			return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
-		}
-		if err := pause(ctx, openTimeout/10); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// A cluster that elects a leader answers nothing meanwhile, also not later: it has to be
-// asked again.
-const (
-	openTimeout = 2 * time.Second
-	openFor     = 30 * time.Second
-)
-
-func config(replicas int) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:        protocol.Stream,
-		Description: "golive: what has happened to every rollout, and what is due",
-		Subjects:    []string{protocol.AllRollouts, protocol.AllAnswers, protocol.AllTimers, protocol.AllDue},
-		Retention:   jetstream.LimitsPolicy,
-		Storage:     jetstream.FileStorage,
-		Replicas:    max(replicas, 1),
-		// A replica may be behind: a decision made on an old state would be refused,
-		// but a reader would be told what is no longer true.
-		AllowDirect:       false,
-		AllowMsgTTL:       true,
-		AllowMsgSchedules: true,
-		Duplicates:        duplicates,
-		Metadata:          map[string]string{metaFormat: strconv.Itoa(rollout.Format), metaEnvironment: uuid.NewString()},
-	}
 }
 
 // Record is one event of a rollout as the journal holds it.
