@@ -280,6 +280,7 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 		switch {
 		case err == nil:
 			o.take(r)
+		case e.Dropped():
 		case errors.Is(err, rollout.ErrNotFound):
 			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", e.Sequence))
 		case errors.Is(err, rollout.ErrUnknown):

@@ -101,8 +101,12 @@ type folded struct {
 	steps   int               // of all records together
 }
 
-// keepSteps is how many steps the records that are held may have together: eight bytes each.
-const keepSteps = 1 << 19
+// What is held: so many records, some two kilobytes each, with so many steps together, eight
+// bytes each.
+const (
+	keepRecords = 4096
+	keepSteps   = 1 << 19
+)
 
 func (f *folded) get(sequence uint64) (Record, bool) {
 	f.mu.Lock()
@@ -123,7 +127,7 @@ func (f *folded) put(r Record) {
 	f.records[r.Sequence] = r
 	f.order = append(f.order, r.Sequence)
 	f.steps += weight(r)
-	for f.steps > keepSteps && len(f.order) > 1 {
+	for (f.steps > keepSteps || len(f.order) > keepRecords) && len(f.order) > 1 {
 		f.steps -= weight(f.records[f.order[0]])
 		delete(f.records, f.order[0])
 		f.order = f.order[1:]
@@ -151,12 +155,13 @@ func (j *Journal) fold(ctx context.Context, m raw) (Record, error) {
 	var r Record
 	for previous := c.Previous; previous > 0; previous = chain[len(chain)-1].change.Previous {
 		known := false
-		if r, known = j.folded.get(previous); known {
+		if r, known = j.folded.get(previous); known && r.State.ID == c.Rollout {
 			break
 		}
+		r = Record{}
 		found, err := j.stream.GetMsg(ctx, previous)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return Record{}, fmt.Errorf("event %d of rollout %s: %w", previous, c.Rollout, rollout.ErrNotFound)
+			return Record{Sequence: m.sequence}, fmt.Errorf("%w: event %d, which it names as the one before it, is not there", errNoEvent, previous)
 		}
 		if err != nil {
 			return Record{}, fmt.Errorf("load event %d of rollout %s: %w", previous, c.Rollout, err)
@@ -232,17 +237,6 @@ func (j *Journal) events(ctx context.Context, s stretch, each func(Record) error
 		}
 		return each(r)
 	})
-}
-
-// head reads of an event what can be known without those before it: which rollout it is of,
-// and where that stood.
-func (m raw) head() (Record, error) {
-	c, err := m.change()
-	if err != nil {
-		return Record{}, err
-	}
-	s := rollout.State{ID: c.Rollout, Release: rollout.Release{App: c.App, Version: c.Version}, Event: c.Event, Status: c.Summary.Status}
-	return Record{State: s, Sequence: m.sequence}, c.Known()
 }
 
 // subjectOf is the subject of a rollout's events.

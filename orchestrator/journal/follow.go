@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -19,11 +20,19 @@ type Event struct {
 	journal  *Journal
 }
 
-// Record gives the rollout after the event. [rollout.ErrNotFound] says that it is none,
+// Dropped reports whether the message says that its rollout is being removed.
+func (e Event) Dropped() bool { return e.message.Headers().Get(headerDropped) != "" }
+
+// Record gives the rollout after the event. Where earlier events have to be read for that, and
+// the bus is away, it blocks until it is back, or ctx ends. [rollout.ErrNotFound] says that it is none,
 // because somebody else has published it or the rollout is gone, and [rollout.ErrUnknown] that
 // a newer version of golive has written it; the rollout's name stands in the record then.
 func (e Event) Record(ctx context.Context) (Record, error) {
-	r, err := e.journal.fold(ctx, raw{subject: e.message.Subject(), header: e.message.Headers(), data: e.message.Data(), sequence: e.Sequence})
+	m := raw{subject: e.message.Subject(), header: e.message.Headers(), data: e.message.Data(), sequence: e.Sequence}
+	r, err := e.journal.fold(ctx, m)
+	for err != nil && relay.Unanswered(err) && pause(ctx, followPause) == nil {
+		r, err = e.journal.fold(ctx, m)
+	}
 	if errors.Is(err, errNoEvent) {
 		err = fmt.Errorf("%w: message %d is %w", rollout.ErrNotFound, e.Sequence, err)
 	}

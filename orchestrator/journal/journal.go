@@ -195,7 +195,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // overwritten reports whether nothing but what is no event has come after a rollout's event:
 // then the next one follows on it all the same.
 func (j *Journal) overwritten(ctx context.Context, subject string, event uint64, newest raw) bool {
-	if _, err := newest.change(); err == nil || newest.header.Get(headerDropped) != "" {
+	if _, err := j.fold(ctx, newest); !errors.Is(err, errNoEvent) || newest.header.Get(headerDropped) != "" {
 		return false
 	}
 	r, err := j.newestEvent(ctx, subject, newest.sequence)

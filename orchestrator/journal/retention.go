@@ -49,9 +49,9 @@ func (j *Journal) Finished(ctx context.Context, since time.Time, after uint64, l
 		if newest.Sequence != m.sequence {
 			return nil
 		}
-		r, err := rawOf(newest).head()
-		if errors.Is(err, errNoEvent) {
-			r, err = j.newestEvent(ctx, m.Subject(), newest.Sequence)
+		r, err := j.newest(ctx, m.Subject())
+		if err != nil && !errors.Is(err, rollout.ErrNotFound) && !errors.Is(err, rollout.ErrUnknown) {
+			return err
 		}
 		if err == nil && r.State.Status.Final() {
 			found = append(found, r)
@@ -159,7 +159,7 @@ func (j *Journal) over(ctx context.Context, id string, since time.Time) (bool, e
 	if err != nil {
 		return false, err
 	}
-	r, err := rawOf(newest).head()
+	r, err := j.newest(ctx, newest.Subject)
 	return err == nil && r.State.Status.Final() && newest.Time.Before(since), nil
 }
 
