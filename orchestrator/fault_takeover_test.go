@@ -34,7 +34,6 @@ type death struct {
 // TestFaultTakeOver has an orchestrator die beside another one, at one point after the
 // other, and measures how long rollouts stand still.
 func TestFaultTakeOver(t *testing.T) {
-	t.Parallel()
 	relaytest.Long(t)
 	seed := drawSeed(t)
 	m := assemble(t, 1, 2)
@@ -68,7 +67,6 @@ func TestFaultTakeOver(t *testing.T) {
 
 // TestFaultOfALeader kills the server of a cluster that leads the journal.
 func TestFaultOfALeader(t *testing.T) {
-	t.Parallel()
 	relaytest.Long(t)
 	seed := drawSeed(t)
 	m := assemble(t, 3, 2)

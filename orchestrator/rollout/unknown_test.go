@@ -3,7 +3,6 @@ package rollout_test
 import (
 	"errors"
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -36,7 +35,10 @@ func TestNothingIsAppliedToAStateThatIsNotKnown(t *testing.T) {
 		`rollout r1: status "z" of step y is not known to this version of golive`: func(s *rollout.State) { s.Steps[last].Status = "z" },
 	} {
 		s := known
-		s.Steps = slices.Clone(known.Steps)
+		s.Steps = nil
+		for _, step := range known.All() {
+			s.Steps = append(s.Steps, &step)
+		}
 		change(&s)
 		for _, e := range events {
 			next, err := s.Apply(e)

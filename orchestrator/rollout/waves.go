@@ -32,25 +32,35 @@ func (s State) Waves() [][]Step {
 func (s State) WaitsFor() [][]int {
 	n := len(s.Steps)
 	wave, waits := make([]int, n), make([][]int, n)
-	before := make([][]bool, n) // all that a step comes after
+	before := make([]set, n) // all that a step comes after
 	for w, steps := range s.Waves() {
 		for _, step := range steps {
 			i := step.Number - 1
-			wave[i], before[i] = w, make([]bool, n)
+			wave[i], before[i] = w, make(set, n/64+1)
 			direct := slices.SortedFunc(s.blocking(step), func(a, b int) int { return cmp.Or(wave[b]-wave[a], a-b) })
 			for _, d := range direct {
-				if before[i][d] {
+				if before[i].has(d) {
 					continue
 				}
 				waits[i] = append(waits[i], d+1)
-				before[i][d] = true
-				for k, also := range before[d] {
-					before[i][k] = before[i][k] || also
-				}
+				before[i].add(d)
+				before[i].join(before[d])
 			}
 		}
 	}
 	return waits
+}
+
+// set is a set of small numbers, a bit for each.
+type set []uint64
+
+func (s set) has(n int) bool { return s[n/64]&(1<<(n%64)) != 0 }
+func (s set) add(n int)      { s[n/64] |= 1 << (n % 64) }
+
+func (s set) join(other set) {
+	for i := range other {
+		s[i] |= other[i]
+	}
 }
 
 // blocking goes through the steps, by index, that have to finish before a step can begin:
