@@ -21,6 +21,7 @@ import (
 const (
 	maxHostText  = 1 << 10
 	maxHostsText = 64 << 10
+	manyHosts    = 100 // of more than that, nothing of those that have done it
 )
 
 // workOnHosts has a command or check done by agents, and records what has come of it. It
@@ -206,6 +207,9 @@ func trimmed(hosts []protocol.Host) []protocol.Host {
 		}
 		if len(h.Error) > most {
 			h.Error = strings.ToValidUTF8(h.Error[:most], "") + " …"
+		}
+		if len(hosts) > manyHosts && h.Status == protocol.HostDone {
+			h.Instance, h.Output, h.Cut = "", "", h.Cut || h.Output != ""
 		}
 		all[i] = h
 	}

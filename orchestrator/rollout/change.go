@@ -21,6 +21,8 @@ type Change struct {
 	Event    Event   `json:"event"`
 	Summary  Summary `json:"summary"` // of the state after it, for readers that do not fold
 
+	StepHosts bool `json:"stepHosts,omitempty"` // the hosts of the event's answer stand in its step, and only there
+
 	// State is the state after it but for what stands beside it here: the release is left out
 	// unless this change brings one, and of the steps those are here that are not as before.
 	// With a release all steps are here.
@@ -60,6 +62,13 @@ func (s State) ChangeFrom(before State, previous uint64) Change {
 		Event: s.Event, Summary: s.Summary(), State: s,
 	}
 	c.State.ID, c.State.Event = "", Event{}
+	if a := c.Event.Answer; a != nil && len(a.Hosts) > 0 { // the step has them, too
+		if step, known := s.Step(c.Event.Step); known && reflect.DeepEqual(step.Hosts, a.Hosts) {
+			answer := *a
+			answer.Hosts = nil
+			c.Event.Answer, c.StepHosts = &answer, true
+		}
+	}
 	if previous == 0 || !samePlan(before, s) {
 		return c
 	}
@@ -89,6 +98,13 @@ func (s State) Fold(c Change, sequence uint64) (State, error) {
 	}
 	next := c.State
 	next.ID, next.Event = c.Rollout, c.Event
+	for _, step := range c.State.Steps {
+		if c.StepHosts && step != nil && step.ID == c.Event.Step && c.Event.Answer != nil {
+			answer := *c.Event.Answer
+			answer.Hosts = step.Hosts
+			next.Event.Answer = &answer
+		}
+	}
 	switch {
 	case c.Previous != sequence:
 		return s, fmt.Errorf("rollout %s: a change of event %d does not follow on event %d", c.Rollout, c.Previous, sequence)

@@ -1,6 +1,8 @@
 package rollout_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,6 +51,45 @@ func TestChangesStaySmall(t *testing.T) {
 		if len(data) > most {
 			t.Errorf("%d services: the change has %d bytes, want at most %d: %s", n, len(data), most, data)
 		}
+	}
+}
+
+// A step may be done on a thousand hosts, on a bus whose messages may have 64 KiB.
+func TestAThousandHostsFitIntoAMessage(t *testing.T) {
+	r := coursed(rollout.Item{Name: "restart", Work: &rollout.Work{On: map[string]string{"role": "web"}}})
+	s, err := rollout.Compile("r1", "ada", time.Unix(1e9, 0).UTC(), r, rollout.Facts{Ran: neverRan})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exit, begun := 0, s.Created
+	hosts := make([]protocol.Host, 1000)
+	for i := range hosts {
+		begun = begun.Add(time.Duration(7919*i%1000+1) * 1237 * time.Microsecond)
+		hosts[i] = protocol.Host{Name: fmt.Sprintf("web-%04d", i), Attempt: 1, Status: protocol.HostDone, Started: begun, Ended: begun.Add(time.Duration(i) * 31337 * time.Microsecond), Exit: &exit, Cut: true}
+	}
+	e := rollout.Event{Type: rollout.StepAnswered, At: begun, Step: "restart", Attempt: 1, Answer: &protocol.Answer{Hosts: hosts}}
+	next, err := s.Apply(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(next.ChangeFrom(s, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c rollout.Change
+	if err := json.Unmarshal(data, &c); err != nil {
+		t.Fatal(err)
+	}
+	if folded, err := s.Fold(c, 1); err != nil || !reflect.DeepEqual(folded, next) {
+		t.Errorf("folded it is another state: %v", err)
+	}
+	var small bytes.Buffer
+	w := gzip.NewWriter(&small)
+	if _, err := w.Write(data); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	if t.Logf("%d bytes, %d compressed", len(data), small.Len()); small.Len() > 48<<10 {
+		t.Errorf("its event has %d bytes", small.Len())
 	}
 }
 
