@@ -41,7 +41,7 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 		return journal.Record{}, err
 	}
 	defer leave()
-	for r, known := o.sight.newest(id); ; {
+	for r, known := o.view.newest(id); ; {
 		if !known {
 			if r, err = o.journal.Load(ctx, app, id); err != nil {
 				return r, err
@@ -67,7 +67,7 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 			sequence, err = o.journal.Append(ctx, next, r.Sequence)
 		}
 		if errors.Is(err, rollout.ErrConflict) { // the event of somebody else is on its way here
-			r, known = o.sight.awaitNewer(ctx, id, r.Sequence)
+			r, known = o.view.awaitNewer(ctx, id, r.Sequence)
 			continue
 		}
 		if err != nil {
@@ -76,7 +76,7 @@ func (o *Orchestrator) apply(ctx context.Context, app, id string, event func(rol
 		o.at(EventSaved)
 		o.logEvent(next, sequence)
 		r = journal.Record{State: next, Sequence: sequence}
-		o.sight.meet(r)
+		o.view.meet(r)
 		return r, nil
 	}
 }
@@ -151,7 +151,7 @@ func (o *Orchestrator) takeNamed(ctx context.Context, script protocol.Script, ve
 		Revert: verb == protocol.Reverted || verb == protocol.RevertFailed,
 	}
 	if id, err := uuid.Parse(answer.Rollout); err == nil && id.String() == answer.Rollout {
-		for _, app := range o.ears.apps(m.Subject) {
+		for _, app := range o.subscriptions.apps(m.Subject) {
 			if err := o.settle(ctx, app, answer.Rollout, script, e); !errors.Is(err, rollout.ErrNotFound) {
 				return err
 			}
@@ -225,7 +225,7 @@ func (o *Orchestrator) reply(ctx context.Context, i journal.Item) error {
 	if err := o.catchUp(ctx); err != nil {
 		return err
 	}
-	found, open := o.sight.newest(id)
+	found, open := o.view.newest(id)
 	if !open || number < 1 || number > len(found.State.Steps) || found.State.Steps[number-1].Kind != rollout.Migration {
 		o.log.Warn("reply changes nothing: no script of an open rollout waits for it", zap.String("subject", i.Subject))
 		return nil

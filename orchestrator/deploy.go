@@ -53,7 +53,7 @@ func (o *Orchestrator) deploy(ctx context.Context, q api.DeployRequest) (api.Rol
 		if err != nil {
 			return api.RolloutView{}, err
 		}
-		return o.view(r), nil
+		return o.viewOf(r), nil
 	}
 }
 
@@ -61,13 +61,13 @@ func (o *Orchestrator) deploy(ctx context.Context, q api.DeployRequest) (api.Rol
 // if known is false, on what the leader knows.
 func (o *Orchestrator) begin(ctx context.Context, q api.DeployRequest, known bool) (journal.Record, error) {
 	app := q.Release.App
-	if own, known := o.sight.newest(q.Rollout); known && own.State.Release.App == app {
+	if own, known := o.view.newest(q.Rollout); known && own.State.Release.App == app {
 		return own, nil
 	}
 	if own, known := o.asked(q); known {
 		return own, nil
 	}
-	after := o.sight.newestOf(app)
+	after := o.view.newestOf(app)
 	if !known || after == 0 && o.index.Newest(app) != "" {
 		var err error
 		if after, err = o.appNow(ctx, app); err != nil {
@@ -82,7 +82,7 @@ func (o *Orchestrator) begin(ctx context.Context, q api.DeployRequest, known boo
 			return own, err
 		}
 	}
-	if err := o.sight.readable(app); err != nil {
+	if err := o.view.readable(app); err != nil {
 		return journal.Record{}, err
 	}
 	if err := o.checkOwners(ctx, q.Release); err != nil {
@@ -95,7 +95,7 @@ func (o *Orchestrator) begin(ctx context.Context, q api.DeployRequest, known boo
 	if err := o.checkVersions(ctx, q.Release, facts, q.AllowOlder); err != nil {
 		return journal.Record{}, err
 	}
-	open := o.sight.ofApp(app)
+	open := o.view.ofApp(app)
 	busy := slices.IndexFunc(open, func(r journal.Record) bool { return !givesWay(r) })
 	if busy < 0 || !q.Queue { // else what it requires may be on its way
 		if err := o.checkRequires(ctx, q.Release); err != nil {
@@ -138,7 +138,7 @@ func goesFurther(s rollout.State, r rollout.Release) bool {
 
 // asked finds the rollout that the same request has had go further already.
 func (o *Orchestrator) asked(q api.DeployRequest) (journal.Record, bool) {
-	for _, r := range o.sight.ofApp(q.Release.App) {
+	for _, r := range o.view.ofApp(q.Release.App) {
 		if r.State.Asked == q.Rollout {
 			return r, true
 		}
@@ -232,7 +232,7 @@ func (o *Orchestrator) keep(ctx context.Context, s rollout.State, after uint64, 
 	o.at(EventSaved)
 	o.logEvent(s, sequence)
 	r := journal.Record{State: s, Sequence: sequence}
-	o.sight.meet(r)
+	o.view.meet(r)
 	return r, nil
 }
 

@@ -61,7 +61,7 @@ func (o *Orchestrator) workOnHosts(ctx context.Context, r journal.Record, step r
 	case errors.Is(err, rollout.ErrStale):
 		return nil
 	case err != nil:
-		if _, wanted := o.sight.wants(r.State.ID, step); !wanted {
+		if _, wanted := o.view.wants(r.State.ID, step); !wanted {
 			return nil
 		}
 		return err

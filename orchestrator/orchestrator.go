@@ -107,16 +107,16 @@ type Orchestrator struct {
 	log     *zap.Logger
 	cfg     Config
 
-	index    *ledger.Index
-	sight    *sightings
-	turns    turns
-	ears     *ears
-	post     *post
-	claims   jetstream.KeyValue
-	aside    *aside
-	outdated atomic.Bool // a newer version of golive has written an event
-	users    bool        // the bus has users, so it can be known who asks for something
-	ready    chan struct{}
+	index         *ledger.Index
+	view          *view
+	turns         turns
+	subscriptions *subscriptions
+	delivery      *delivery
+	claims        jetstream.KeyValue
+	failed        *failedRecords
+	outdated      atomic.Bool // a newer version of golive has written an event
+	users         bool        // the bus has users, so it can be known who asks for something
+	ready         chan struct{}
 }
 
 // New checks c and fills in its defaults. It starts nothing.
@@ -142,7 +142,7 @@ func New(c Config) (*Orchestrator, error) {
 	return &Orchestrator{
 		id: uuid.NewString(),
 		nc: c.Conn, journal: c.Journal, store: c.Ledger, gate: c.Gate, fleet: c.Fleet, log: c.Logger, cfg: c,
-		sight: newSightings(), ready: make(chan struct{}),
+		view: newView(), ready: make(chan struct{}),
 	}, nil
 }
 
@@ -187,7 +187,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.aside, err = openAside(ctx, js, protocol.FailedRecordsBucket); err != nil {
+	if o.failed, err = openFailedRecords(ctx, js, protocol.FailedRecordsBucket); err != nil {
 		return err
 	}
 	user, err := api.User(ctx, o.nc)
@@ -195,12 +195,12 @@ func (o *Orchestrator) run(ctx context.Context) error {
 		return err
 	}
 	o.users = user != ""
-	if o.post, err = newPost(o.nc); err != nil {
+	if o.delivery, err = newDelivery(o.nc); err != nil {
 		return err
 	}
-	defer o.post.close()
-	o.ears = newEars(o)
-	defer o.ears.close()
+	defer o.delivery.close()
+	o.subscriptions = newSubscriptions(o)
+	defer o.subscriptions.close()
 
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error { return o.watchBus(ctx) })
@@ -259,7 +259,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// follow keeps the index, the open rollouts and the ears up to date with the journal. It
+// follow keeps the index, the open rollouts and the subscriptions up to date with the journal. It
 // begins with the rollouts that were open when the ledger was saved: those that have ended
 // cost nothing.
 func (o *Orchestrator) follow(ctx context.Context) error {
@@ -274,7 +274,7 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 		}
 		o.take(r)
 	}
-	o.sight.follow(after)
+	o.view.follow(after)
 	return o.journal.Follow(ctx, after, func(e journal.Event) error {
 		r, err := e.Record(ctx)
 		switch {
@@ -289,7 +289,7 @@ func (o *Orchestrator) follow(ctx context.Context) error {
 			return err
 		}
 		o.index.Apply(r.State, e.Sequence)
-		o.sight.follow(e.Sequence)
+		o.view.follow(e.Sequence)
 		return nil
 	})
 }
@@ -300,14 +300,14 @@ func (o *Orchestrator) behind(r journal.Record, why error) {
 	if !o.outdated.Swap(true) {
 		o.log.Warn("a newer version of golive works here: its rollouts and the ledger are left to it", zap.String("rollout", r.State.ID), zap.Error(why))
 	}
-	o.sight.forget(r)
+	o.view.forget(r)
 }
 
 // take takes in what has happened to a rollout.
 func (o *Orchestrator) take(r journal.Record) {
-	o.sight.track(r)
+	o.view.track(r)
 	o.overtaken(r)
-	if err := o.ears.hear(r); err != nil {
+	if err := o.subscriptions.hear(r); err != nil {
 		o.log.Warn("listen", zap.String("rollout", r.State.ID), zap.Error(err)) // the work item does it again
 	}
 }
@@ -323,7 +323,7 @@ func (o *Orchestrator) catchUp(ctx context.Context) error {
 
 func (o *Orchestrator) reach(ctx context.Context, sequence uint64) error {
 	for {
-		reached, further := o.sight.reached(sequence)
+		reached, further := o.view.reached(sequence)
 		if reached {
 			return nil
 		}

@@ -146,7 +146,7 @@ func (o *Orchestrator) overtaken(r journal.Record) {
 	if e.Type != rollout.PaceAsked || step.Status != rollout.StepRunning {
 		return
 	}
-	if started := o.sight.of(r.State.ID, step.ID, step.Attempt).started; started.IsZero() || e.At.After(started) {
+	if started := o.view.of(r.State.ID, step.ID, step.Attempt).started; started.IsZero() || e.At.After(started) {
 		return
 	}
 	if err := o.publishPace(r.State, o.withPace(r.State.ID, step)); err != nil {
@@ -181,7 +181,7 @@ func (o *Orchestrator) settlePace(ctx context.Context, r journal.Record) error {
 // withPace is an attempt of a step with the newest pace that is known here: whoever acts on it
 // may have begun before somebody has changed it.
 func (o *Orchestrator) withPace(id string, step rollout.Step) rollout.Step {
-	newest, known := o.sight.newest(id)
+	newest, known := o.view.newest(id)
 	if !known {
 		return step
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// foretell tells what a deploy would do. It writes nothing, anywhere.
-func (o *Orchestrator) foretell(ctx context.Context, q api.PlanRequest) (api.PlanView, error) {
+// planOf tells what a deploy would do. It writes nothing, anywhere.
+func (o *Orchestrator) planOf(ctx context.Context, q api.PlanRequest) (api.PlanView, error) {
 	if err := checkNeeds(q.Needs); err != nil {
 		return api.PlanView{}, err
 	}
@@ -27,12 +27,12 @@ func (o *Orchestrator) foretell(ctx context.Context, q api.PlanRequest) (api.Pla
 	if err := r.Validate(); err != nil {
 		return api.PlanView{}, refuse(api.CodeInvalid, "correct golive.yaml", "%v", err)
 	}
-	open := o.sight.ofApp(r.App)
+	open := o.view.ofApp(r.App)
 	failed := slices.DeleteFunc(slices.Clone(open), func(r journal.Record) bool { return !givesWay(r) })
 	if len(failed) < len(open) {
 		failed = nil // as long as one is under way nobody gives way
 	}
-	g, err := o.ground(ctx, r, q.Phase, "", failed)
+	g, err := o.planInputs(ctx, r, q.Phase, "", failed)
 	if err != nil {
 		return api.PlanView{}, err
 	}
@@ -55,7 +55,7 @@ func (o *Orchestrator) foretell(ctx context.Context, q api.PlanRequest) (api.Pla
 }
 
 // compiled is the rollout that a deploy would begin, or go on with: then it has an id.
-func (o *Orchestrator) compiled(q api.PlanRequest, g ground, open []journal.Record) (rollout.State, error) {
+func (o *Orchestrator) compiled(q api.PlanRequest, g planInputs, open []journal.Record) (rollout.State, error) {
 	for _, r := range open {
 		if !goesFurther(r.State, q.Release) {
 			continue
@@ -81,7 +81,7 @@ func (o *Orchestrator) compiled(q api.PlanRequest, g ground, open []journal.Reco
 }
 
 // planSteps are the steps of a plan, in its order.
-func (o *Orchestrator) planSteps(ctx context.Context, s rollout.State, g ground) ([]api.PlanStep, error) {
+func (o *Orchestrator) planSteps(ctx context.Context, s rollout.State, g planInputs) ([]api.PlanStep, error) {
 	var newest rollout.State
 	if id := o.index.Newest(s.Release.App); id != "" {
 		r, err := o.journal.Load(ctx, s.Release.App, id)
@@ -191,7 +191,7 @@ func plannedDowntime(s rollout.State, steps []api.PlanStep) *api.PlannedDowntime
 }
 
 // problems says why a plan cannot run now.
-func (o *Orchestrator) problems(ctx context.Context, q api.PlanRequest, p api.PlanView, g ground, open []journal.Record) ([]*protocol.ServiceError, error) {
+func (o *Orchestrator) problems(ctx context.Context, q api.PlanRequest, p api.PlanView, g planInputs, open []journal.Record) ([]*protocol.ServiceError, error) {
 	var all []*protocol.ServiceError
 	busy := slices.IndexFunc(open, func(r journal.Record) bool { return !givesWay(r) && !goesFurther(r.State, q.Release) })
 	if busy >= 0 {
@@ -236,7 +236,7 @@ func (o *Orchestrator) missing(ctx context.Context, r rollout.Release, step api.
 		return missingAgents(r, step), nil
 	case step.Kind == rollout.Migration:
 		start := protocol.Script{Name: step.Name, Version: step.Version, Phase: step.Phase}.Subject(protocol.Start)
-		if listened, err := o.post.listened(ctx, start); err != nil || listened {
+		if listened, err := o.delivery.listened(ctx, start); err != nil || listened {
 			return nil, err
 		}
 		return &protocol.ServiceError{

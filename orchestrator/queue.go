@@ -59,16 +59,16 @@ func (o *Orchestrator) giveWay(ctx context.Context, r journal.Record, q api.Depl
 // way any more. A failed one gives way to it.
 func (o *Orchestrator) beginQueued(ctx context.Context, app string) error {
 	for {
-		if !slices.ContainsFunc(o.sight.ofApp(app), isQueued) {
+		if !slices.ContainsFunc(o.view.ofApp(app), isQueued) {
 			return nil // what is queued from now on comes with an item of its own
 		}
 		after, err := o.appNow(ctx, app)
 		if err != nil {
 			return err
 		}
-		open := o.sight.ofApp(app)
+		open := o.view.ofApp(app)
 		first := slices.IndexFunc(open, isQueued)
-		busy := o.sight.readable(app) != nil ||
+		busy := o.view.readable(app) != nil ||
 			slices.ContainsFunc(open, func(r journal.Record) bool { return !isQueued(r) && !givesWay(r) })
 		if first < 0 || busy {
 			return nil

@@ -26,7 +26,7 @@ func (o *Orchestrator) amend(ctx context.Context, q api.RetryRequest) (api.Rollo
 	for {
 		r, err := o.askRecords(ctx, ref, q)
 		if !errors.Is(err, rollout.ErrConflict) {
-			return o.view(r), err
+			return o.viewOf(r), err
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (o *Orchestrator) checkHeard(ctx context.Context, s rollout.State, id strin
 			continue
 		}
 		aside = append(aside, step)
-		listened, err := o.post.listened(ctx, step.Script().Subject(protocol.Start))
+		listened, err := o.delivery.listened(ctx, step.Script().Subject(protocol.Start))
 		if err != nil {
 			return err
 		}
@@ -175,7 +175,7 @@ func (o *Orchestrator) recordsPage(ctx context.Context, keys []string, after uin
 	page := api.RecordsPage{Records: []protocol.FailedRecord{}}
 	all := o.nc.MaxPayload() - pageFrame
 	room, last := all, uint64(0)
-	err := o.aside.read(ctx, keys, after, func(place uint64, record protocol.FailedRecord) error {
+	err := o.failed.read(ctx, keys, after, func(place uint64, record protocol.FailedRecord) error {
 		size, err := sizeWithin(&record, all)
 		if err != nil {
 			return fmt.Errorf("write record %d: %w", place, err)

@@ -65,7 +65,7 @@ func (o *Orchestrator) drop(ctx context.Context, r journal.Record) error {
 		return err
 	}
 	// They go first: as long as the journal has the rollout, it is found again.
-	if err := o.aside.drop(ctx, s.ID); err != nil {
+	if err := o.failed.drop(ctx, s.ID); err != nil {
 		return err
 	}
 	if err := o.fleet.Forget(ctx, s.ID); err != nil {

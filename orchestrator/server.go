@@ -30,32 +30,32 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}
-	var crew crew
-	defer crew.dismiss()
+	var tasks tasks
+	defer tasks.dismiss()
 	defer func() { _ = service.Stop() }() // the connection may be gone
 	endpoints := map[string]endpoint{
-		"deploy": answer(ctx, o, &crew, o.deploy),
-		"plan":   answer(ctx, o, &crew, o.foretell),
-		"retry":  answer(ctx, o, &crew, o.retry),
-		"abort":  answer(ctx, o, &crew, o.abort),
-		"pause":  answer(ctx, o, &crew, o.pause),
-		"resume": answer(ctx, o, &crew, o.resume),
-		"mark":   answer(ctx, o, &crew, o.mark),
-		"pace":   answer(ctx, o, &crew, o.pace),
+		"deploy": answer(ctx, o, &tasks, o.deploy),
+		"plan":   answer(ctx, o, &tasks, o.planOf),
+		"retry":  answer(ctx, o, &tasks, o.retry),
+		"abort":  answer(ctx, o, &tasks, o.abort),
+		"pause":  answer(ctx, o, &tasks, o.pause),
+		"resume": answer(ctx, o, &tasks, o.resume),
+		"mark":   answer(ctx, o, &tasks, o.mark),
+		"pace":   answer(ctx, o, &tasks, o.pace),
 
-		"approve": answer(ctx, o, &crew, o.approve),
-		"reject":  answer(ctx, o, &crew, o.reject),
-		"agents":  answer(ctx, o, &crew, o.agents),
-		"hosts":   answer(ctx, o, &crew, o.hosts),
+		"approve": answer(ctx, o, &tasks, o.approve),
+		"reject":  answer(ctx, o, &tasks, o.reject),
+		"agents":  answer(ctx, o, &tasks, o.agents),
+		"hosts":   answer(ctx, o, &tasks, o.hosts),
 
-		"backward": answer(ctx, o, &crew, o.backward),
-		"show":     answer(ctx, o, &crew, o.show),
-		"list":     answer(ctx, o, &crew, o.list),
-		"status":   answer(ctx, o, &crew, o.status),
-		"routes":   answer(ctx, o, &crew, o.routes),
-		"ledger":   answer(ctx, o, &crew, o.ledger),
-		"records":  answer(ctx, o, &crew, o.listRecords),
-		"version":  answer(ctx, o, &crew, o.version),
+		"backward": answer(ctx, o, &tasks, o.backward),
+		"show":     answer(ctx, o, &tasks, o.show),
+		"list":     answer(ctx, o, &tasks, o.list),
+		"status":   answer(ctx, o, &tasks, o.status),
+		"routes":   answer(ctx, o, &tasks, o.routes),
+		"ledger":   answer(ctx, o, &tasks, o.ledger),
+		"records":  answer(ctx, o, &tasks, o.listRecords),
+		"version":  answer(ctx, o, &tasks, o.version),
 	}
 	for name, handler := range endpoints {
 		if err := service.AddEndpoint(name, handler, micro.WithEndpointSubject(protocol.APISubject(name))); err != nil {
@@ -78,8 +78,8 @@ func (o *Orchestrator) serveAPI(ctx context.Context) error {
 }
 
 // answer makes an endpoint of a function from a request to its result. NATS calls an
-// endpoint for one request after the other; the crew lets none wait for another.
-func answer[In, Out any](ctx context.Context, o *Orchestrator, c *crew, f func(context.Context, In) (Out, error)) endpoint {
+// endpoint for one request after the other; no request waits for another.
+func answer[In, Out any](ctx context.Context, o *Orchestrator, c *tasks, f func(context.Context, In) (Out, error)) endpoint {
 	_, personal := any(new(In)).(api.Personal)
 	return endpoint{personal: personal, Handler: micro.HandlerFunc(func(q micro.Request) {
 		c.do(func() {
@@ -182,14 +182,14 @@ func describe(err error) *protocol.ServiceError {
 	return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "is JetStream healthy? try again"}
 }
 
-func (o *Orchestrator) view(r journal.Record) api.RolloutView {
+func (o *Orchestrator) viewOf(r journal.Record) api.RolloutView {
 	v := api.RolloutView{State: r.State, Sequence: r.Sequence, Outages: r.State.Outages(), Waits: r.State.Waits()}
 	v.Downtime = rollout.Duration(r.State.Downtime(time.Now().UTC()).Round(time.Millisecond))
 	for _, step := range r.State.Running() {
 		if v.Observations == nil {
 			v.Observations = make(map[string]api.Observation)
 		}
-		v.Observations[step.ID] = o.sight.of(r.State.ID, step.ID, step.Attempt).Observation
+		v.Observations[step.ID] = o.view.of(r.State.ID, step.ID, step.Attempt).Observation
 	}
 	return v
 }
@@ -226,7 +226,7 @@ func (o *Orchestrator) show(ctx context.Context, q api.RolloutRequest) (api.Roll
 	if len(records) == 0 { // dropped meanwhile
 		return story, fmt.Errorf("%w: %s", rollout.ErrNotFound, ref.ID)
 	}
-	story.RolloutView = o.view(records[len(records)-1])
+	story.RolloutView = o.viewOf(records[len(records)-1])
 	frame, err := json.Marshal(story)
 	if err != nil {
 		return story, fmt.Errorf("write rollout %s: %w", ref.ID, err)
@@ -278,7 +278,7 @@ func (o *Orchestrator) list(ctx context.Context, q api.ListRequest) (api.Rollout
 		if err != nil {
 			return api.RolloutList{}, err
 		}
-		v := o.view(r)
+		v := o.viewOf(r)
 		data, err := json.Marshal(v)
 		if err != nil {
 			return api.RolloutList{}, fmt.Errorf("write rollout %s: %w", ref.ID, err)

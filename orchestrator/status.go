@@ -47,10 +47,10 @@ func (o *Orchestrator) appStatus(ctx context.Context, app string) (api.AppStatus
 	if err != nil {
 		return api.AppStatus{}, err
 	}
-	s := api.AppStatus{App: app, Version: r.State.Release.Version, Rollout: o.view(r), Services: make([]api.ServiceStatus, len(r.State.Release.Services))}
-	for _, open := range o.sight.ofApp(app) {
+	s := api.AppStatus{App: app, Version: r.State.Release.Version, Rollout: o.viewOf(r), Services: make([]api.ServiceStatus, len(r.State.Release.Services))}
+	for _, open := range o.view.ofApp(app) {
 		if isQueued(open) {
-			s.Queued = append(s.Queued, o.view(open))
+			s.Queued = append(s.Queued, o.viewOf(open))
 		}
 	}
 	asking, ctx := errgroup.WithContext(ctx)

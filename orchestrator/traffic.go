@@ -34,7 +34,7 @@ func (o *Orchestrator) moveTraffic(ctx context.Context, r journal.Record, step r
 	moved, err := o.gate.Open(moving, o.order(r, step))
 	stop()
 	watching.Wait()
-	if _, wanted := o.sight.wants(r.State.ID, step); !wanted && err != nil {
+	if _, wanted := o.view.wants(r.State.ID, step); !wanted && err != nil {
 		return nil
 	}
 	o.at(TrafficLed)

@@ -58,7 +58,7 @@ func (o *Orchestrator) checkRequires(ctx context.Context, r rollout.Release) err
 		return err
 	}
 	hint := "roll out " + r.App + " " + r.Requires.Version + " first"
-	for _, open := range o.sight.ofApp(r.App) {
+	for _, open := range o.view.ofApp(r.App) {
 		if s := open.State; s.Release.Version == r.Requires.Version {
 			hint = "rollout " + s.ID + " of it is " + string(s.Status) + ", bring it to its end: golive watch " + s.ID + " tells how far it is; golive deploy --queue waits for it"
 		}

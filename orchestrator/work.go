@@ -91,15 +91,15 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 		}
 	}
 	o.at(Announced)
-	o.sight.meet(r)
+	o.view.meet(r)
 	if again {
 		newest, err := o.journal.Load(ctx, r.State.Release.App, r.State.ID)
 		if err != nil {
 			return err
 		}
-		o.sight.meet(newest)
+		o.view.meet(newest)
 	}
-	if newest, known := o.sight.newest(r.State.ID); known && newest.Sequence == r.Sequence {
+	if newest, known := o.view.newest(r.State.ID); known && newest.Sequence == r.Sequence {
 		if err := o.remind(ctx, r); err != nil {
 			return err
 		}
@@ -188,7 +188,7 @@ func (o *Orchestrator) due(ctx context.Context, app, id string) error {
 
 // endLate ends the first of a rollout's steps that are past their deadline, if there is one.
 func (o *Orchestrator) endLate(ctx context.Context, app, id string) (journal.Record, error) {
-	r, known := o.sight.newest(id)
+	r, known := o.view.newest(id)
 	late := r.State.Late(time.Now().UTC())
 	if !known || len(late) == 0 {
 		var err error
@@ -265,12 +265,12 @@ func messageID(rollout, key string) (space, id uuid.UUID) {
 // sendStart sends the start of an attempt until somebody listens to it, or it is no longer
 // wanted. One that is known to have arrived is not sent again.
 func (o *Orchestrator) sendStart(ctx context.Context, r journal.Record, step rollout.Step) error {
-	if err := o.ears.hear(r); err != nil {
+	if err := o.subscriptions.hear(r); err != nil {
 		return fmt.Errorf("listen to the answers of %s: %w", step.ID, err)
 	}
 	for {
-		changed, wanted := o.sight.wants(r.State.ID, step)
-		if !wanted || o.sight.of(r.State.ID, step.ID, step.Attempt).Sent {
+		changed, wanted := o.view.wants(r.State.ID, step)
+		if !wanted || o.view.of(r.State.ID, step.ID, step.Attempt).Sent {
 			return nil
 		}
 		if heard, err := o.publishStart(ctx, r.State, step); err != nil || heard {
@@ -292,7 +292,7 @@ func (o *Orchestrator) awaitResend(ctx context.Context, id string, step rollout.
 			return nil
 		case <-changed:
 			wanted := false
-			if changed, wanted = o.sight.wants(id, step); !wanted {
+			if changed, wanted = o.view.wants(id, step); !wanted {
 				return nil
 			}
 		case <-ctx.Done():
@@ -308,8 +308,8 @@ func (o *Orchestrator) publishStart(ctx context.Context, s rollout.State, step r
 	if err != nil {
 		return false, err
 	}
-	heard, err = o.post.send(ctx, m)
-	o.sight.note(s.ID, step.ID, step.Attempt, func(seen *sighting) { seen.started = time.Now() })
+	heard, err = o.delivery.send(ctx, m)
+	o.view.note(s.ID, step.ID, step.Attempt, func(seen *observed) { seen.started = time.Now() })
 	o.at(StartSent)
 	switch {
 	case err != nil:
@@ -343,7 +343,7 @@ func (o *Orchestrator) start(s rollout.State, step rollout.Step) (*nats.Msg, err
 // here, and of any other nobody is left when nobody listens to its start any more.
 func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, step rollout.Step) error {
 	for {
-		changed, wanted := o.sight.wants(r.State.ID, step)
+		changed, wanted := o.view.wants(r.State.ID, step)
 		if !wanted || !o.lastSign(ctx, r.State, step).IsZero() {
 			return nil
 		}
@@ -360,7 +360,7 @@ func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, ste
 			}
 			continue
 		}
-		listened, err := o.post.listened(ctx, step.Script().Subject(protocol.StartVerb(step.Revert)))
+		listened, err := o.delivery.listened(ctx, step.Script().Subject(protocol.StartVerb(step.Revert)))
 		if err != nil {
 			return err
 		}
@@ -373,7 +373,7 @@ func (o *Orchestrator) awaitCancelled(ctx context.Context, r journal.Record, ste
 
 // lost is the event of a worker that is taken for dead.
 func (o *Orchestrator) lost(s rollout.State, step rollout.Step, why string) rollout.Event {
-	done := o.sight.of(s.ID, step.ID, step.Attempt).Done
+	done := o.view.of(s.ID, step.ID, step.Attempt).Done
 	return rollout.Event{
 		Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
 		Answer: &protocol.Answer{Items: done, Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: why}},
@@ -395,7 +395,7 @@ func (o *Orchestrator) record(ctx context.Context, r journal.Record, e rollout.E
 // watchWanted calls stop when a step is no longer wanted; false says that it is not even
 // now.
 func (o *Orchestrator) watchWanted(ctx context.Context, stop func(), watching *sync.WaitGroup, id string, step rollout.Step) bool {
-	changed, wanted := o.sight.wants(id, step)
+	changed, wanted := o.view.wants(id, step)
 	if !wanted {
 		return false
 	}
@@ -403,7 +403,7 @@ func (o *Orchestrator) watchWanted(ctx context.Context, stop func(), watching *s
 		for wanted := true; wanted; {
 			select {
 			case <-changed:
-				changed, wanted = o.sight.wants(id, step)
+				changed, wanted = o.view.wants(id, step)
 			case <-ctx.Done():
 				return
 			}

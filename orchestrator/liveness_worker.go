@@ -19,12 +19,12 @@ import (
 // hearHellos looks after the attempts of the scripts of each setup service that comes up:
 // it may have come in the place of one that has died.
 func (o *Orchestrator) hearHellos(ctx context.Context) error {
-	var crew crew
-	defer crew.dismiss()
+	var tasks tasks
+	defer tasks.dismiss()
 	sub, err := o.nc.Subscribe(protocol.HelloSubject, func(m *nats.Msg) {
 		var h protocol.Hello
 		if json.Unmarshal(m.Data, &h) == nil {
-			crew.do(func() { o.lookAfter(ctx, h) })
+			tasks.do(func() { o.lookAfter(ctx, h) })
 		}
 	})
 	if err != nil {
@@ -42,7 +42,7 @@ func (o *Orchestrator) lookAfter(ctx context.Context, h protocol.Hello) {
 	if app == "" {
 		app = h.Name
 	}
-	for _, r := range o.sight.ofApp(app) {
+	for _, r := range o.view.ofApp(app) {
 		for _, step := range r.State.Todo() {
 			if step.Kind != rollout.Migration || step.Name != h.Name || step.Version != h.Version {
 				continue
@@ -60,7 +60,7 @@ func (o *Orchestrator) lookInto(ctx context.Context, r journal.Record, step roll
 	claim, err := o.claimOf(ctx, r.State, step)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		if step.Cancelled || !o.sight.of(r.State.ID, step.ID, step.Attempt).Sent {
+		if step.Cancelled || !o.view.of(r.State.ID, step.ID, step.Attempt).Sent {
 			return nil
 		}
 		_, err := o.publishStart(ctx, r.State, step)

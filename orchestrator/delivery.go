@@ -16,10 +16,10 @@ import (
 // traceTimeout is how long the server may take to tell who has got a message.
 const traceTimeout = time.Second
 
-// post sends starts and learns from the server who has got them (NATS's message tracing).
+// delivery sends starts and learns from the server who has got them (NATS's message tracing).
 // The status 503 of NATS would not do: to NATS, a stream that stores the start and a
 // watcher of everything are listeners, too. It is safe for concurrent use.
-type post struct {
+type delivery struct {
 	nc    *nats.Conn
 	sub   *nats.Subscription
 	inbox string
@@ -40,8 +40,8 @@ type trace struct {
 	} `json:"events"`
 }
 
-func newPost(nc *nats.Conn) (*post, error) {
-	p := &post{nc: nc, inbox: nc.NewInbox(), waiting: make(map[string]chan bool)}
+func newDelivery(nc *nats.Conn) (*delivery, error) {
+	p := &delivery{nc: nc, inbox: nc.NewInbox(), waiting: make(map[string]chan bool)}
 	sub, err := nc.Subscribe(p.inbox+".*", p.told)
 	if err != nil {
 		return nil, fmt.Errorf("listen to who gets a start: %w", err)
@@ -50,9 +50,9 @@ func newPost(nc *nats.Conn) (*post, error) {
 	return p, nil
 }
 
-func (p *post) close() { _ = p.sub.Unsubscribe() } // the connection may be gone
+func (p *delivery) close() { _ = p.sub.Unsubscribe() } // the connection may be gone
 
-func (p *post) told(m *nats.Msg) {
+func (p *delivery) told(m *nats.Msg) {
 	token := strings.TrimPrefix(m.Subject, p.inbox+".")
 	p.mu.Lock()
 	result, waiting := p.waiting[token]
@@ -90,7 +90,7 @@ func (t trace) heard() bool {
 }
 
 // send publishes a message and reports whether anybody has got it who may run a script.
-func (p *post) send(ctx context.Context, m *nats.Msg) (heard bool, err error) {
+func (p *delivery) send(ctx context.Context, m *nats.Msg) (heard bool, err error) {
 	result := make(chan bool, 1)
 	p.mu.Lock()
 	p.sent++
@@ -123,7 +123,7 @@ func (p *post) send(ctx context.Context, m *nats.Msg) (heard bool, err error) {
 
 // listened reports whether anybody who may run a script listens to its start, by a message
 // that nobody gets.
-func (p *post) listened(ctx context.Context, start string) (bool, error) {
+func (p *delivery) listened(ctx context.Context, start string) (bool, error) {
 	probe := nats.NewMsg(start)
 	probe.Header.Set("Nats-Trace-Only", "true")
 	return p.send(ctx, probe)

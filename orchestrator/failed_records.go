@@ -14,20 +14,20 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// aside reads what scripts have put aside, in the order in which they did so, by the stream
+// failedRecords reads what scripts have put aside, in the order in which they did so, by the stream
 // that keeps the bucket: a page costs what is on it, however many records there are. It is
 // safe for concurrent use.
-type aside struct {
+type failedRecords struct {
 	bucket string
 	stream jetstream.Stream
 }
 
-func openAside(ctx context.Context, js jetstream.JetStream, bucket string) (*aside, error) {
+func openFailedRecords(ctx context.Context, js jetstream.JetStream, bucket string) (*failedRecords, error) {
 	stream, err := js.Stream(ctx, "KV_"+bucket)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	return &aside{bucket, stream}, nil
+	return &failedRecords{bucket, stream}, nil
 }
 
 // asideKeys match the keys of the records of a rollout or, if one is named, of one of its
@@ -53,7 +53,7 @@ var errEnough = errors.New("enough")
 // read calls each with the records under keys that stand behind the place after, until there
 // are no more or each gives an error, which is given back. The place of a record is where it
 // was put aside last.
-func (a *aside) read(ctx context.Context, keys []string, after uint64, each func(place uint64, r protocol.FailedRecord) error) error {
+func (a *failedRecords) read(ctx context.Context, keys []string, after uint64, each func(place uint64, r protocol.FailedRecord) error) error {
 	subjects := make([]string, len(keys))
 	for i, key := range keys {
 		subjects[i] = protocol.KeySubject(a.bucket, key)
@@ -129,7 +129,7 @@ var recordKey = regexp.MustCompile(`^[^.]+\.([^.]+)\.([^.]+)\.[^.]+\.[-/_=a-zA-Z
 
 // record is what a message of the bucket's stream says of a record: of one that cannot be
 // read, what is known; false if it tells of one that is gone, or of none.
-func (a *aside) record(m jetstream.Msg, meta *jetstream.MsgMetadata) (r protocol.FailedRecord, there bool) {
+func (a *failedRecords) record(m jetstream.Msg, meta *jetstream.MsgMetadata) (r protocol.FailedRecord, there bool) {
 	key := recordKey.FindStringSubmatch(strings.TrimPrefix(m.Subject(), protocol.KeySubject(a.bucket, "")))
 	if key == nil || m.Headers().Get("KV-Operation") != "" || m.Headers().Get(jetstream.MarkerReasonHeader) != "" {
 		return r, false
@@ -144,7 +144,7 @@ func (a *aside) record(m jetstream.Msg, meta *jetstream.MsgMetadata) (r protocol
 }
 
 // drop forgets the records of a rollout.
-func (a *aside) drop(ctx context.Context, id string) error {
+func (a *failedRecords) drop(ctx context.Context, id string) error {
 	for _, key := range asideKeys(id, "") {
 		if err := a.stream.Purge(ctx, jetstream.WithPurgeSubject(protocol.KeySubject(a.bucket, key))); err != nil {
 			return fmt.Errorf("drop the records that rollout %s has put aside: %w", id, err)

@@ -34,7 +34,7 @@ func (o *Orchestrator) watchHearts(ctx context.Context) error {
 		}
 		var checking errgroup.Group
 		checking.SetLimit(checkAtOnce)
-		for _, r := range o.sight.all() {
+		for _, r := range o.view.all() {
 			checking.Go(func() error { o.checkHearts(ctx, r, since); return nil })
 		}
 		_ = checking.Wait() // nothing fails
@@ -51,7 +51,7 @@ func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since 
 		if step.Kind != rollout.Migration {
 			continue
 		}
-		last := o.sight.of(r.State.ID, step.ID, step.Attempt).Beat
+		last := o.view.of(r.State.ID, step.ID, step.Attempt).Beat
 		if last.IsZero() {
 			o.checkArrival(ctx, r, step)
 			continue
@@ -77,7 +77,7 @@ func (o *Orchestrator) checkHearts(ctx context.Context, r journal.Record, since 
 // it. It is sent again to a setup service that says of itself that it claims attempts, and
 // that nobody has claimed it; of any other nothing more can be known.
 func (o *Orchestrator) checkArrival(ctx context.Context, r journal.Record, step rollout.Step) {
-	if !o.sight.silent(r.State, step, o.cfg.Resend) || !o.lastSign(ctx, r.State, step).IsZero() || step.Cancelled {
+	if !o.view.silent(r.State, step, o.cfg.Resend) || !o.lastSign(ctx, r.State, step).IsZero() || step.Cancelled {
 		return
 	}
 	if _, err := o.about(ctx, step.Script()); err != nil {
@@ -108,12 +108,12 @@ func (o *Orchestrator) about(ctx context.Context, script protocol.Script) (proto
 // when it has given none. A claim that is found counts as one, given now: whoever took
 // it has promised more, which only orchestrators that are gone may have heard.
 func (o *Orchestrator) lastSign(ctx context.Context, s rollout.State, step rollout.Step) time.Time {
-	if o.sight.of(s.ID, step.ID, step.Attempt).Beat.IsZero() && o.claimed(ctx, s, step) {
-		o.sight.note(s.ID, step.ID, step.Attempt, func(seen *sighting) {
+	if o.view.of(s.ID, step.ID, step.Attempt).Beat.IsZero() && o.claimed(ctx, s, step) {
+		o.view.note(s.ID, step.ID, step.Attempt, func(seen *observed) {
 			seen.Beat, seen.Sent, seen.Waiting = time.Now().UTC(), true, ""
 		})
 	}
-	return o.sight.of(s.ID, step.ID, step.Attempt).Beat
+	return o.view.of(s.ID, step.ID, step.Attempt).Beat
 }
 
 // claimed reports whether a worker has claimed the attempt.

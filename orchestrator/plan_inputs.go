@@ -14,19 +14,19 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// ground is what a plan stands on.
-type ground struct {
+// planInputs are the facts that a plan is made on.
+type planInputs struct {
 	basis  rollout.Basis
 	book   *ledger.Book          // as it will be when failed rollouts have given way
 	routes map[string]gate.Route // of the release's services, as they are
 	keep   map[string][]string   // by service: versions that stay online
 }
 
-// ground finds out what a plan of r depends on once the failed rollouts have given way to
+// planInputs finds out what a plan of r depends on once the failed rollouts have given way to
 // the rollout id, as they do before it begins: what has prepared their versions counts no
 // more, and the routes that they may still write are written anew, on its behalf.
-func (o *Orchestrator) ground(ctx context.Context, r rollout.Release, until protocol.Phase, id string, failed []journal.Record) (ground, error) {
-	g := ground{routes: make(map[string]gate.Route), keep: make(map[string][]string)}
+func (o *Orchestrator) planInputs(ctx context.Context, r rollout.Release, until protocol.Phase, id string, failed []journal.Record) (planInputs, error) {
+	g := planInputs{routes: make(map[string]gate.Route), keep: make(map[string][]string)}
 	var err error
 	if g.book, err = o.index.Book(ctx, r.App); err != nil {
 		return g, err
@@ -84,7 +84,7 @@ func toTake(s rollout.State) []rollout.Step {
 }
 
 // live is the version of the app that was completed last, and not taken backward since.
-func (g ground) live() string {
+func (g planInputs) live() string {
 	for _, v := range slices.Backward(g.book.Versions()) {
 		if v.Void == "" {
 			return v.Version
@@ -94,7 +94,7 @@ func (g ground) live() string {
 }
 
 // unchanged reports whether a step finds the traffic as it would leave it.
-func (g ground) unchanged(step rollout.Step) bool {
+func (g planInputs) unchanged(step rollout.Step) bool {
 	route := g.routes[step.Name]
 	if step.Kind != rollout.Traffic || step.Drain || !route.Settled() || route.Maintenance != nil {
 		return false
@@ -124,7 +124,7 @@ func (o *Orchestrator) checkPlan(ctx context.Context, q api.DeployRequest, facts
 	if q.Plan == "" {
 		return nil
 	}
-	g, err := o.ground(ctx, q.Release, q.Phase, q.Rollout, failed)
+	g, err := o.planInputs(ctx, q.Release, q.Phase, q.Rollout, failed)
 	if err != nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func (o *Orchestrator) intervene(ctx context.Context, id string, event func(roll
 	if err != nil {
 		return api.RolloutView{}, refusedBy(ref.ID, err)
 	}
-	return o.view(r), nil
+	return o.viewOf(r), nil
 }
 
 // refusedBy names the rollout in what helps where one does not take what a person wants.
@@ -172,7 +172,7 @@ func (o *Orchestrator) backward(ctx context.Context, q api.BackwardRequest) (api
 	for {
 		r, err := o.turnRound(ctx, q)
 		if !errors.Is(err, rollout.ErrConflict) {
-			return o.view(r), err
+			return o.viewOf(r), err
 		}
 	}
 }
@@ -244,7 +244,7 @@ func (o *Orchestrator) undone(ctx context.Context, q api.BackwardRequest) (_ jou
 // doing so.
 func (o *Orchestrator) toUndo(ctx context.Context, q api.BackwardRequest) ([]journal.Record, error) {
 	var all []journal.Record
-	for _, r := range o.sight.ofApp(q.App) {
+	for _, r := range o.view.ofApp(q.App) {
 		switch {
 		case r.State.Status == rollout.Queued:
 			return nil, refuse(api.CodeConflict, "golive abort "+r.State.ID+" takes it out of the queue", "rollout %s of %s waits in the queue: it would begin as soon as the app is back", r.State.ID, r.State.Release.Version)
@@ -292,7 +292,7 @@ func (o *Orchestrator) withoutRevert(ctx context.Context, s rollout.State) ([]st
 		if step.Kind != rollout.Migration || step.Attempt == 0 {
 			continue
 		}
-		listened, err := o.post.listened(ctx, step.Script().Subject(protocol.RevertStart))
+		listened, err := o.delivery.listened(ctx, step.Script().Subject(protocol.RevertStart))
 		if err != nil {
 			return nil, err
 		}
@@ -321,7 +321,7 @@ func (o *Orchestrator) furtherBack(ctx context.Context, s rollout.State) error {
 		return err
 	}
 	live, err := o.liveVersions(ctx, app)
-	if err != nil || len(live) == 0 || live[len(live)-1].Version == to || len(o.sight.ofApp(app)) > 0 {
+	if err != nil || len(live) == 0 || live[len(live)-1].Version == to || len(o.view.ofApp(app)) > 0 {
 		return err
 	}
 	_, err = o.turnRound(ctx, api.BackwardRequest{
@@ -352,7 +352,7 @@ func (o *Orchestrator) mark(ctx context.Context, q api.MarkRequest) (api.Rollout
 		if err != nil {
 			return api.RolloutView{}, err
 		}
-		for _, r := range o.sight.ofApp(app) {
+		for _, r := range o.view.ofApp(app) {
 			if step, known := r.State.Step(script.Step()); known && step.Script() == script && step.Status == rollout.StepRunning {
 				return api.RolloutView{}, refuse(api.CodeConflict, "golive abort "+r.State.ID+" stops it", "the script %s is running, in rollout %s", script, r.State.ID)
 			}
@@ -368,7 +368,7 @@ func (o *Orchestrator) mark(ctx context.Context, q api.MarkRequest) (api.Rollout
 		if err != nil {
 			return api.RolloutView{}, err
 		}
-		return o.view(r), nil
+		return o.viewOf(r), nil
 	}
 }
 

@@ -20,15 +20,15 @@ const answerQueue = "golive"
 // sent again then.
 const maxArriving = 64 << 10
 
-// ears are the subscriptions to the answers and the progress of all scripts of the
+// subscriptions are those to the answers and the progress of all scripts of the
 // newest rollout of each app: also of those that do not run, whose answers have to be
 // refused, or they are sent again for ever. They share one channel, because a callback of
 // its own costs each of thousands a goroutine. It is safe for concurrent use.
-type ears struct {
+type subscriptions struct {
 	o        *Orchestrator
 	arriving chan *nats.Msg
 	taking   sync.WaitGroup
-	crew     crew // takes the answers
+	tasks    tasks // takes the answers
 
 	mu    sync.Mutex
 	subs  map[string]*ear    // by subject
@@ -47,8 +47,8 @@ type interest struct {
 	verb   protocol.Verb
 }
 
-func newEars(o *Orchestrator) *ears {
-	e := &ears{
+func newSubscriptions(o *Orchestrator) *subscriptions {
+	e := &subscriptions{
 		o: o, arriving: make(chan *nats.Msg, maxArriving),
 		subs: make(map[string]*ear), heard: make(map[string]hearing),
 	}
@@ -56,8 +56,8 @@ func newEars(o *Orchestrator) *ears {
 	return e
 }
 
-// take deals with what arrives until the ears are closed.
-func (e *ears) take() {
+// take deals with what arrives until the subscriptions are closed.
+func (e *subscriptions) take() {
 	for m := range e.arriving {
 		e.mu.Lock()
 		found := e.subs[m.Subject]
@@ -67,7 +67,7 @@ func (e *ears) take() {
 		case found.verb == protocol.Progress:
 			e.o.heardProgress(found.script.Step(), m)
 		default:
-			e.crew.do(func() { e.o.heardAnswer(found.script, found.verb, m) })
+			e.tasks.do(func() { e.o.heardAnswer(found.script, found.verb, m) })
 		}
 	}
 }
@@ -92,7 +92,7 @@ func wanted(s rollout.State) map[string]interest {
 
 // subscribe listens to a subject: of the orchestrators one takes each answer, and all hear
 // of progress.
-func (e *ears) subscribe(subject string, verb protocol.Verb) (*nats.Subscription, error) {
+func (e *subscriptions) subscribe(subject string, verb protocol.Verb) (*nats.Subscription, error) {
 	if verb == protocol.Progress {
 		return e.o.nc.ChanSubscribe(subject, e.arriving)
 	}
@@ -101,7 +101,7 @@ func (e *ears) subscribe(subject string, verb protocol.Verb) (*nats.Subscription
 
 // hear opens what the newest rollout of an app needs, before what is published on the same
 // connection from now on, and closes what only one before it needed.
-func (e *ears) hear(r journal.Record) error {
+func (e *subscriptions) hear(r journal.Record) error {
 	if len(r.State.Steps) == 0 { // it has not begun
 		return nil
 	}
@@ -131,7 +131,7 @@ func (e *ears) hear(r journal.Record) error {
 }
 
 // leave closes a subject that an app no longer needs, if no other one does.
-func (e *ears) leave(app, subject string) {
+func (e *subscriptions) leave(app, subject string) {
 	found := e.subs[subject]
 	if found == nil {
 		return
@@ -144,13 +144,13 @@ func (e *ears) leave(app, subject string) {
 }
 
 // open reports whether all that a rollout needs is heard already, which changes only when
-// it turns round, or the ears are open for a later one.
-func (e *ears) open(r journal.Record) bool {
+// it turns round, or the subscriptions are open for a later one.
+func (e *subscriptions) open(r journal.Record) bool {
 	now := e.heard[r.State.Release.App]
 	return r.Sequence < now.sequence || now.rollout == r.State.ID && now.backward == (r.State.Backward != nil)
 }
 
-// hearing is the rollout of an app that the ears are open for, and whether it goes
+// hearing is the rollout of an app that the subscriptions are open for, and whether it goes
 // backward, as of one event.
 type hearing struct {
 	rollout  string
@@ -160,7 +160,7 @@ type hearing struct {
 }
 
 // apps lists those whose newest rollouts listen to subject.
-func (e *ears) apps(subject string) []string {
+func (e *subscriptions) apps(subject string) []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if found := e.subs[subject]; found != nil {
@@ -171,7 +171,7 @@ func (e *ears) apps(subject string) []string {
 
 // close ends all subscriptions and waits for the answers that are being taken: they
 // still find the apps that they are for, and are not refused.
-func (e *ears) close() {
+func (e *subscriptions) close() {
 	e.mu.Lock()
 	for _, found := range e.subs {
 		_ = found.sub.Unsubscribe() // the connection may be gone
@@ -179,5 +179,5 @@ func (e *ears) close() {
 	e.mu.Unlock()
 	close(e.arriving) // the client puts nothing into it once it has unsubscribed
 	e.taking.Wait()
-	e.crew.dismiss()
+	e.tasks.dismiss()
 }

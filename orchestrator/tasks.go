@@ -2,16 +2,16 @@ package orchestrator
 
 import "sync"
 
-// crew does what comes from the bus, each task in a goroutine of its own, until it is
-// dismissed. The zero crew is ready for work; it is safe for concurrent use.
-type crew struct {
+// tasks are done as they come from the bus, each in a goroutine of its own, until they are
+// dismissed. The zero value is ready; it is safe for concurrent use.
+type tasks struct {
 	mu        sync.Mutex
 	dismissed bool
 	busy      sync.WaitGroup
 }
 
-// do starts a task, unless the crew has been dismissed.
-func (c *crew) do(task func()) {
+// do starts a task, unless tasks are no more taken.
+func (c *tasks) do(task func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.dismissed {
@@ -20,7 +20,7 @@ func (c *crew) do(task func()) {
 }
 
 // dismiss takes no more tasks and waits for those under way.
-func (c *crew) dismiss() {
+func (c *tasks) dismiss() {
 	c.mu.Lock()
 	c.dismissed = true
 	c.mu.Unlock()

@@ -20,9 +20,9 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// sighting is what has been observed of a running attempt, as it is told to others, and what
+// observed is what has been observed of a running attempt, as it is told to others, and what
 // is done about it here.
-type sighting struct {
+type observed struct {
 	api.Observation
 
 	started time.Time     // when its start was last sent from here
@@ -31,48 +31,48 @@ type sighting struct {
 	speed   *speed        // of its progress
 }
 
-// sightings holds the open rollouts as the journal tells them, and what was observed
+// view holds the open rollouts as the journal tells them, and what was observed
 // of their running attempts. It is safe for concurrent use.
-type sightings struct {
+type view struct {
 	mu       sync.Mutex
-	open     map[string]*sighted // by rollout
-	followed uint64              // the sequence that the journal was followed to
-	further  chan struct{}       // closed and replaced when it is followed further
-	apps     map[string]*sightedApp
+	open     map[string]*viewed // by rollout
+	followed uint64             // the sequence that the journal was followed to
+	further  chan struct{}      // closed and replaced when it is followed further
+	apps     map[string]*viewedApp
 	ended    map[string]uint64 // rollouts whose end the journal was not followed to yet: its sequence
 }
 
-// sightedApp is what is known of an app.
-type sightedApp struct {
-	newest uint64              // sequence of its newest known event
-	open   map[string]*sighted // by rollout
-	unread string              // a rollout of which an event cannot be read here; empty: none
+// viewedApp is what is known here of an app.
+type viewedApp struct {
+	newest uint64             // sequence of its newest known event
+	open   map[string]*viewed // by rollout
+	unread string             // a rollout of which an event cannot be read here; empty: none
 }
 
-type sighted struct {
+type viewed struct {
 	record  journal.Record
-	steps   map[string]*sighting // by attempt
+	steps   map[string]*observed // by attempt
 	changed chan struct{}        // closed and replaced when the record is
 }
 
-func newSightings() *sightings {
-	return &sightings{
-		open: make(map[string]*sighted), further: make(chan struct{}),
-		apps: make(map[string]*sightedApp), ended: make(map[string]uint64),
+func newView() *view {
+	return &view{
+		open: make(map[string]*viewed), further: make(chan struct{}),
+		apps: make(map[string]*viewedApp), ended: make(map[string]uint64),
 	}
 }
 
 func attemptKey(step string, attempt int) string { return fmt.Sprintf("%s#%d", step, attempt) }
 
 // track takes in the journal's next event, and forgets a rollout that is final.
-func (x *sightings) track(r journal.Record) {
+func (x *view) track(r journal.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.set(r)
 }
 
 // follow says that everything up to sequence has been taken in, here and elsewhere.
-func (x *sightings) follow(sequence uint64) {
+func (x *view) follow(sequence uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.followed = sequence
@@ -83,14 +83,14 @@ func (x *sightings) follow(sequence uint64) {
 
 // reached reports whether everything up to sequence has been taken in, and gives a
 // channel that is closed when more is.
-func (x *sightings) reached(sequence uint64) (bool, <-chan struct{}) {
+func (x *view) reached(sequence uint64) (bool, <-chan struct{}) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.followed >= sequence, x.further
 }
 
 // newestOf is the sequence of the newest known event of an app; 0 when none is known.
-func (x *sightings) newestOf(app string) uint64 {
+func (x *view) newestOf(app string) uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if known := x.apps[app]; known != nil {
@@ -100,7 +100,7 @@ func (x *sightings) newestOf(app string) uint64 {
 }
 
 // meet takes in an event that whoever follows the journal may not have come to yet.
-func (x *sightings) meet(r journal.Record) {
+func (x *view) meet(r journal.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if r.Sequence > x.followed {
@@ -108,10 +108,10 @@ func (x *sightings) meet(r journal.Record) {
 	}
 }
 
-func (x *sightings) set(r journal.Record) {
+func (x *view) set(r journal.Record) {
 	name := r.State.Release.App
 	if x.apps[name] == nil {
-		x.apps[name] = &sightedApp{open: make(map[string]*sighted)}
+		x.apps[name] = &viewedApp{open: make(map[string]*viewed)}
 	}
 	app := x.apps[name]
 	app.newest = max(app.newest, r.Sequence)
@@ -120,7 +120,7 @@ func (x *sightings) set(r journal.Record) {
 	}
 	found := x.open[r.State.ID]
 	if found == nil {
-		found = &sighted{steps: make(map[string]*sighting), changed: make(chan struct{})}
+		found = &viewed{steps: make(map[string]*observed), changed: make(chan struct{})}
 		x.open[r.State.ID], app.open[r.State.ID] = found, found
 	}
 	if r.Sequence > found.record.Sequence {
@@ -138,12 +138,12 @@ func (x *sightings) set(r journal.Record) {
 }
 
 // forget takes out a rollout of which an event cannot be read here.
-func (x *sightings) forget(r journal.Record) {
+func (x *view) forget(r journal.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	name := r.State.Release.App
 	if x.apps[name] == nil {
-		x.apps[name] = &sightedApp{open: make(map[string]*sighted)}
+		x.apps[name] = &viewedApp{open: make(map[string]*viewed)}
 	}
 	app := x.apps[name]
 	app.newest, app.unread = max(app.newest, r.Sequence), r.State.ID
@@ -157,7 +157,7 @@ func (x *sightings) forget(r journal.Record) {
 
 // readable is [rollout.ErrUnknown] if an app has a rollout that cannot be read here: nothing
 // else of the app may begin then.
-func (x *sightings) readable(app string) error {
+func (x *view) readable(app string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if known := x.apps[app]; known != nil && known.unread != "" {
@@ -167,7 +167,7 @@ func (x *sightings) readable(app string) error {
 }
 
 // newest is the newest known state of an open rollout.
-func (x *sightings) newest(id string) (journal.Record, bool) {
+func (x *view) newest(id string) (journal.Record, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	found := x.open[id]
@@ -182,7 +182,7 @@ const newsPatience = 250 * time.Millisecond
 
 // awaitNewer gives the rollout once it is known here with an event after the one at a sequence;
 // false when that takes too long.
-func (x *sightings) awaitNewer(ctx context.Context, id string, sequence uint64) (journal.Record, bool) {
+func (x *view) awaitNewer(ctx context.Context, id string, sequence uint64) (journal.Record, bool) {
 	late := time.NewTimer(newsPatience)
 	defer late.Stop()
 	for {
@@ -208,7 +208,7 @@ func (x *sightings) awaitNewer(ctx context.Context, id string, sequence uint64) 
 }
 
 // all lists the open rollouts.
-func (x *sightings) all() []journal.Record {
+func (x *view) all() []journal.Record {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	records := make([]journal.Record, 0, len(x.open))
@@ -220,7 +220,7 @@ func (x *sightings) all() []journal.Record {
 
 // wants reports whether a step of a rollout is still to be acted on in the same way, as far
 // as is known, and gives a channel that is closed when something happens to the rollout.
-func (x *sightings) wants(id string, step rollout.Step) (_ <-chan struct{}, wanted bool) {
+func (x *view) wants(id string, step rollout.Step) (_ <-chan struct{}, wanted bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	found := x.open[id]
@@ -238,7 +238,7 @@ func (x *sightings) wants(id string, step rollout.Step) (_ <-chan struct{}, want
 
 // note changes what is known of the newest attempt of a step, or of the one after it,
 // which may be heard of before the journal tells that it runs.
-func (x *sightings) note(id, step string, attempt int, change func(*sighting)) {
+func (x *view) note(id, step string, attempt int, change func(*observed)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	found := x.open[id]
@@ -250,13 +250,13 @@ func (x *sightings) note(id, step string, attempt int, change func(*sighting)) {
 	}
 	key := attemptKey(step, attempt)
 	if found.steps[key] == nil {
-		found.steps[key] = &sighting{}
+		found.steps[key] = &observed{}
 	}
 	change(found.steps[key])
 }
 
 // of gives what is known of an attempt.
-func (x *sightings) of(id, step string, attempt int) sighting {
+func (x *view) of(id, step string, attempt int) observed {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if found := x.open[id]; found != nil {
@@ -264,7 +264,7 @@ func (x *sightings) of(id, step string, attempt int) sighting {
 			return *s
 		}
 	}
-	return sighting{}
+	return observed{}
 }
 
 // maxSilence is the longest time between two looks into the silence of an attempt.
@@ -272,8 +272,8 @@ const maxSilence = 4 * time.Second
 
 // silent reports whether an attempt has been silent for long enough to look into it: after
 // the time first, and then again after longer ones.
-func (x *sightings) silent(s rollout.State, step rollout.Step, first time.Duration) (look bool) {
-	x.note(s.ID, step.ID, step.Attempt, func(seen *sighting) {
+func (x *view) silent(s rollout.State, step rollout.Step, first time.Duration) (look bool) {
+	x.note(s.ID, step.ID, step.Attempt, func(seen *observed) {
 		switch {
 		case !seen.Beat.IsZero():
 		case seen.pause == 0:
@@ -286,7 +286,7 @@ func (x *sightings) silent(s rollout.State, step rollout.Step, first time.Durati
 }
 
 // ofApp lists the open rollouts of an app, by the sequence of their newest events.
-func (x *sightings) ofApp(app string) []journal.Record {
+func (x *view) ofApp(app string) []journal.Record {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var all []journal.Record
@@ -302,7 +302,7 @@ func (x *sightings) ofApp(app string) []journal.Record {
 // tell makes a notice known here and everywhere.
 func (o *Orchestrator) tell(s rollout.State, n api.Notice) {
 	n.From, n.Rollout = o.id, s.ID
-	known := o.sight.of(n.Rollout, n.Step, n.Attempt)
+	known := o.view.of(n.Rollout, n.Step, n.Attempt)
 	changed := known.Sent != n.Sent || known.Waiting != n.Waiting
 	if !changed && n.Waiting == "" {
 		return // a wait is told again and again, for those who have begun to listen meanwhile
@@ -321,7 +321,7 @@ func (o *Orchestrator) tell(s rollout.State, n api.Notice) {
 }
 
 func (o *Orchestrator) notice(n api.Notice) {
-	o.sight.note(n.Rollout, n.Step, n.Attempt, func(s *sighting) {
+	o.view.note(n.Rollout, n.Step, n.Attempt, func(s *observed) {
 		s.Sent = s.Sent || n.Sent
 		s.Waiting = n.Waiting
 	})
@@ -353,7 +353,7 @@ func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 		return
 	}
 	p.Rollout, p.Attempt = about(m, p.Rollout, p.Attempt)
-	o.sight.note(p.Rollout, step, max(p.Attempt, 1), func(s *sighting) {
+	o.view.note(p.Rollout, step, max(p.Attempt, 1), func(s *observed) {
 		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
 		if p.Done != nil && *p.Done >= 0 {
 			s.progress(p)
@@ -363,7 +363,7 @@ func (o *Orchestrator) heardProgress(step string, m *nats.Msg) {
 
 // progress takes in how far a script says to have come. Of one that does not say how fast it
 // is, that is found out.
-func (s *sighting) progress(p protocol.ProgressMessage) {
+func (s *observed) progress(p protocol.ProgressMessage) {
 	s.Done, s.Total, s.Note = *p.Done, max(p.Total, 0), clip(p.Note)
 	s.Rate, s.Average, s.Limit = sane(p.Rate), sane(p.Average), sane(p.Limit)
 	s.Held, s.PutAside = clip(p.Held), max(p.PutAside, 0)
