@@ -116,7 +116,7 @@ func (o *Orchestrator) work(ctx context.Context, r journal.Record, again bool) e
 
 // act does what an event's item has to do about a step.
 func (o *Orchestrator) act(ctx context.Context, r journal.Record, act rollout.Act) error {
-	switch act.Deed {
+	switch act.Kind {
 	case rollout.StopAgents:
 		return o.stopAgents(ctx, r, act.Step)
 	case rollout.AskAgents:

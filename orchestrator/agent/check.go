@@ -31,7 +31,7 @@ const (
 
 // check looks until it has been well for long enough, or until too many looks were not. The
 // error tells what was seen last.
-func (d *deed) check(ctx context.Context) error {
+func (d *execution) check(ctx context.Context) error {
 	c := *d.step.Check
 	tries, pause := cmp.Or(c.Tries, defaultTries), cmp.Or(c.Pause, defaultPause)
 	var well time.Time // since when it has been, without a break
@@ -71,7 +71,7 @@ func count(n int, one, many string) string {
 }
 
 // look looks once. The error tells what is not well.
-func (d *deed) look(ctx context.Context, c release.Check) error {
+func (d *execution) look(ctx context.Context, c release.Check) error {
 	within := cmp.Or(c.Within, defaultWithin)
 	late := fmt.Errorf("no answer within %s", within)
 	ctx, cancel := context.WithTimeoutCause(ctx, within, late)
@@ -153,7 +153,7 @@ func reason(ctx context.Context, err, late error) error {
 }
 
 // send looks at the answer to a message, of the version that the release brings.
-func (d *deed) send(ctx context.Context, c release.Check, late error) error {
+func (d *execution) send(ctx context.Context, c release.Check, late error) error {
 	service, message, _ := strings.Cut(c.Message, ".")
 	version := ""
 	for _, s := range d.manifest.Services {

@@ -143,7 +143,7 @@ func (a *Agent) do(ctx, saving context.Context, j *job) {
 		defer cancel()
 		ctx = timed
 	}
-	d := deed{agent: a, job: j}
+	d := execution{agent: a, job: j}
 	h := d.do(ctx)
 	h.Ended = time.Now().UTC()
 	_, err := a.write(saving, j.key(a.c.Name), h, j.revision)

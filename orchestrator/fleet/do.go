@@ -36,7 +36,7 @@ func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 		return nil, fmt.Errorf("step %s of rollout %q is not one that agents do", j.Step.ID, j.Rollout)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	d := &deed{Fleet: f, Job: j, asked: make(map[string]*asked), answers: make(chan answer)}
+	d := &execution{Fleet: f, Job: j, asked: make(map[string]*asked), answers: make(chan answer)}
 	defer d.asking.Wait()
 	defer cancel()
 	wake := f.watch(ctx, j, &d.asking)
@@ -62,8 +62,8 @@ func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 	}
 }
 
-// deed is the doing of a job. What it keeps in memory only saves it from asking too often.
-type deed struct {
+// execution is the doing of a job. What it keeps in memory only saves it from asking too often.
+type execution struct {
 	*Fleet
 	Job
 	cast    protocol.Cast
@@ -78,7 +78,7 @@ type deed struct {
 }
 
 // tell tells what the job waits for, if that is new.
-func (d *deed) tell(waiting string) {
+func (d *execution) tell(waiting string) {
 	if d.Tell != nil && waiting != d.waiting {
 		d.Tell(waiting)
 	}
@@ -86,7 +86,7 @@ func (d *deed) tell(waiting string) {
 }
 
 // report tells how the hosts stand, if that is new.
-func (d *deed) report() {
+func (d *execution) report() {
 	if now := d.hosts(); d.Told != nil && !reflect.DeepEqual(now, d.told) {
 		d.told = now
 		d.Told(now)
@@ -94,7 +94,7 @@ func (d *deed) report() {
 }
 
 // hosts is how the cast stands.
-func (d *deed) hosts() []protocol.Host {
+func (d *execution) hosts() []protocol.Host {
 	var all []protocol.Host
 	for _, e := range d.entries {
 		h := e.Host
@@ -107,21 +107,21 @@ func (d *deed) hosts() []protocol.Host {
 }
 
 // stands is where a host stands in this attempt.
-func (d *deed) stands(e entry) protocol.HostStatus {
+func (d *execution) stands(e entry) protocol.HostStatus {
 	if e.Status == protocol.HostDone || e.Attempt == d.Step.Attempt {
 		return e.Status
 	}
 	return protocol.HostWaiting
 }
 
-func (d *deed) key(host string) string {
+func (d *execution) key(host string) string {
 	return protocol.HostKey(d.Rollout, d.Step.Number, d.Step.Revert, host)
 }
 
 // look finds out how everything stands, and has done what is to be done now. It reports
 // whether the attempt is decided. Hosts that wait and were not told to begin are looked at
 // only if all is: nobody but another orchestrator can have begun them.
-func (d *deed) look(ctx context.Context, all bool) (decided bool, err error) {
+func (d *execution) look(ctx context.Context, all bool) (decided bool, err error) {
 	cast, waiting, err := d.Fleet.cast(ctx, d.Job)
 	if err != nil {
 		return false, err
@@ -153,7 +153,7 @@ func (d *deed) look(ctx context.Context, all bool) (decided bool, err error) {
 }
 
 // read reads the entries of the cast's hosts, and declares those lost whose agents have died.
-func (d *deed) read(ctx context.Context, all bool) error {
+func (d *execution) read(ctx context.Context, all bool) error {
 	entries := make([]entry, 0, len(d.cast.Hosts))
 	for i, name := range d.cast.Hosts {
 		if i < len(d.entries) && d.entries[i].Name == name && (d.final(d.entries[i]) || !all && d.untouched(d.entries[i])) {
@@ -174,17 +174,17 @@ func (d *deed) read(ctx context.Context, all bool) error {
 }
 
 // final reports whether nobody writes a host's entry any more in this attempt.
-func (d *deed) final(e entry) bool {
+func (d *execution) final(e entry) bool {
 	s := d.stands(e)
 	return s == protocol.HostDone || s == protocol.HostFailed || s == protocol.HostLost
 }
 
-func (d *deed) untouched(e entry) bool {
+func (d *execution) untouched(e entry) bool {
 	return d.stands(e) == protocol.HostWaiting && d.asked[e.Name] == nil
 }
 
 // alive gives the entry of a host that runs, which says lost if its agent has died.
-func (d *deed) alive(ctx context.Context, e entry) (entry, error) {
+func (d *execution) alive(ctx context.Context, e entry) (entry, error) {
 	a, alive, err := d.agent(ctx, e.Name)
 	if err != nil || alive && a.Instance == e.Instance {
 		return e, err
@@ -197,7 +197,7 @@ func (d *deed) alive(ctx context.Context, e entry) (entry, error) {
 
 // count counts the hosts that have done it, those that run, and those that wait: also where
 // an earlier attempt still runs, which ends when the host is told to begin this one.
-func (d *deed) count() (done, running int, waits []entry) {
+func (d *execution) count() (done, running int, waits []entry) {
 	for _, e := range d.entries {
 		switch d.stands(e) {
 		case protocol.HostDone:
@@ -212,7 +212,7 @@ func (d *deed) count() (done, running int, waits []entry) {
 }
 
 // need is how many hosts must succeed.
-func (d *deed) need() int {
+func (d *execution) need() int {
 	n := len(d.cast.Hosts)
 	if d.Step.Revert || len(d.Step.Work.On) == 0 {
 		return n
@@ -221,7 +221,7 @@ func (d *deed) need() int {
 }
 
 // verdict is the error of an attempt that is decided.
-func (d *deed) verdict(done int) error {
+func (d *execution) verdict(done int) error {
 	if done >= d.need() && (done > 0 || d.Step.Revert && !d.cast.Cancelled) {
 		return nil
 	}
@@ -229,13 +229,13 @@ func (d *deed) verdict(done int) error {
 }
 
 // late reports whether time has ended the attempt, or what a host has done in it.
-func (d *deed) late() bool {
+func (d *execution) late() bool {
 	return d.cast.Late || slices.ContainsFunc(d.hosts(), func(h protocol.Host) bool { return h.Code == protocol.CodeTimeout })
 }
 
 // begin tells hosts to begin, as many as may run at the same time. They are taken in the
 // cast's order, so that those which were told and may have begun are among the first.
-func (d *deed) begin(ctx context.Context, waits []entry, running int) {
+func (d *execution) begin(ctx context.Context, waits []entry, running int) {
 	atOnce := d.Step.Work.AtOnce
 	if atOnce == 0 {
 		atOnce = len(d.cast.Hosts)
@@ -248,7 +248,7 @@ func (d *deed) begin(ctx context.Context, waits []entry, running int) {
 // seal writes for the hosts that wait that they do not begin in this attempt any more: one
 // of them may have been told to, by another orchestrator, and not have got to it. It reports
 // whether none of them has begun.
-func (d *deed) seal(ctx context.Context, waits []entry) (sealed bool, err error) {
+func (d *execution) seal(ctx context.Context, waits []entry) (sealed bool, err error) {
 	for _, e := range waits {
 		if e.Status == protocol.HostWaiting && e.Attempt == d.Step.Attempt {
 			continue

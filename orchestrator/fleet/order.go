@@ -30,7 +30,7 @@ type answer struct {
 }
 
 // tellHost tells a host to begin, unless it was told just now.
-func (d *deed) tellHost(ctx context.Context, host string) {
+func (d *execution) tellHost(ctx context.Context, host string) {
 	a := d.asked[host]
 	if a == nil {
 		a = new(asked)
@@ -49,7 +49,7 @@ func (d *deed) tellHost(ctx context.Context, host string) {
 	})
 }
 
-func (d *deed) order(ctx context.Context, host string) answer {
+func (d *execution) order(ctx context.Context, host string) answer {
 	got := answer{host: host}
 	data, err := json.Marshal(protocol.Order{
 		Rollout: d.Rollout, App: d.Release.App, Step: d.Step.ID, Attempt: d.Step.Attempt, Revert: d.Step.Revert,
@@ -77,7 +77,7 @@ var errAnswer = errors.New("the answer cannot be read")
 
 // heard takes an answer. A refusal ends the attempt on the host, unless something runs there
 // that the next look has to judge; silence does so when the agent is no more.
-func (d *deed) heard(ctx context.Context, a answer) error {
+func (d *execution) heard(ctx context.Context, a answer) error {
 	if told := d.asked[a.host]; told != nil {
 		told.waiting, told.again = false, time.Now().Add(orderPause)
 	}

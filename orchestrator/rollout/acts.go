@@ -2,22 +2,22 @@ package rollout
 
 import "github.com/golive-dev/golive/relay/protocol"
 
-// Deed is what is to be done about a step.
-type Deed string
+// ActKind is what is to be done about a step.
+type ActKind string
 
-// The deeds.
+// The kinds of acts.
 const (
-	SendStart      Deed = "send-start"      // of its script
-	AwaitCancelled Deed = "await-cancelled" // until its script, which was told to stop, has answered or is dead
-	LeadTraffic    Deed = "lead-traffic"    // to where the step says
-	AskAgents      Deed = "ask-agents"      // to do its command or check; of one that was cancelled, until they have stopped
-	StopAgents     Deed = "stop-agents"     // the step has ended without them
+	SendStart      ActKind = "send-start"      // of its script
+	AwaitCancelled ActKind = "await-cancelled" // until its script, which was told to stop, has answered or is dead
+	LeadTraffic    ActKind = "lead-traffic"    // to where the step says
+	AskAgents      ActKind = "ask-agents"      // to do its command or check; of one that was cancelled, until they have stopped
+	StopAgents     ActKind = "stop-agents"     // the step has ended without them
 )
 
 // Act is something to be done about a step.
 type Act struct {
 	Step Step
-	Deed Deed
+	Kind ActKind
 }
 
 // Acts lists what the work item of the event that led to this state has to do. Each attempt
@@ -38,11 +38,11 @@ func (s State) Acts() []Act {
 		act := Act{step, SendStart}
 		switch {
 		case step.Work != nil:
-			act.Deed = AskAgents
+			act.Kind = AskAgents
 		case step.Kind != Migration:
-			act.Deed = LeadTraffic
+			act.Kind = LeadTraffic
 		case step.Cancelled:
-			act.Deed = AwaitCancelled
+			act.Kind = AwaitCancelled
 		}
 		acts = append(acts, act)
 	}

@@ -581,7 +581,7 @@ func (w *world) show(before rollout.State) string {
 	}
 	acts := s.Acts()
 	for _, act := range acts {
-		if act.Deed == rollout.StopAgents {
+		if act.Kind == rollout.StopAgents {
 			fmt.Fprintf(&out, "  now: stop the agents of %s #%d\n", act.Step.ID, act.Step.Attempt)
 			continue
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// deed is the doing of a job.
-type deed struct {
+// execution is the doing of a job.
+type execution struct {
 	agent *Agent
 	*job
 	output tail
@@ -24,7 +24,7 @@ type deed struct {
 
 // do gives the host's result, without the time of its end. When ctx ends, its cause says why
 // the job was stopped.
-func (d *deed) do(ctx context.Context) protocol.Host {
+func (d *execution) do(ctx context.Context) protocol.Host {
 	var note string
 	var err error
 	if d.step.Command != nil {
@@ -66,7 +66,7 @@ const (
 
 // command runs the step's command in the order's direction, unless its status says that
 // this is not needed.
-func (d *deed) command(ctx context.Context) (note string, err error) {
+func (d *execution) command(ctx context.Context) (note string, err error) {
 	c := d.step.Command
 	direction := "forward"
 	if d.order.Revert {
@@ -105,7 +105,7 @@ func line(args []string, shell string, more ...string) []string {
 }
 
 // program runs a program and gives its exit code; the error tells why it has none.
-func (d *deed) program(ctx context.Context, args []string) (code int, err error) {
+func (d *execution) program(ctx context.Context, args []string) (code int, err error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
@@ -153,7 +153,7 @@ func (d *deed) program(ctx context.Context, args []string) (code int, err error)
 // environ is what the job's programs have in their environment beside the agent's own. What
 // the bus has said is in it only where it equals what the manifest says, or is a number or
 // an id.
-func (d *deed) environ() []string {
+func (d *execution) environ() []string {
 	direction := "forward"
 	if d.order.Revert {
 		direction = "backward"
