@@ -159,7 +159,7 @@ func (j *Journal) fold(ctx context.Context, m raw) (Record, error) {
 			break
 		}
 		r = Record{}
-		found, err := j.stream.GetMsg(ctx, previous)
+		found, err := j.message(ctx, previous)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return Record{Sequence: m.sequence}, fmt.Errorf("%w: event %d, which it names as the one before it, is not there", errNoEvent, previous)
 		}
@@ -197,7 +197,7 @@ func (r Record) after(c rollout.Change, sequence uint64) (Record, error) {
 // newest gives the rollout after the newest event that matches a subject, as the leader has
 // it.
 func (j *Journal) newest(ctx context.Context, filter string) (Record, error) {
-	m, err := j.stream.GetLastMsgForSubject(ctx, filter)
+	m, err := j.lastMessage(ctx, filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Header.Get(headerDropped) != "" {
 		return Record{}, rollout.ErrNotFound
 	}

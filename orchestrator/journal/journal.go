@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -134,7 +135,7 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 			j.folded.put(Record{State: s, Sequence: ack.Sequence})
 			return ack.Sequence, nil
 		}
-		newest, readErr := j.stream.GetLastMsgForSubject(ctx, filter)
+		newest, readErr := j.lastMessage(ctx, filter)
 		switch {
 		case errors.Is(readErr, jetstream.ErrMsgNotFound):
 			newest = &jetstream.RawStreamMsg{}
@@ -251,13 +252,19 @@ func (j *Journal) Last(ctx context.Context) (uint64, error) {
 	// The server finds the newest message that matches a wildcard by looking at every
 	// subject there is, which takes 16 ms for 100,000; here it is the newest of all
 	// messages, or one of a few before it.
-	info, err := j.stream.Info(ctx)
+	var info *jetstream.StreamInfo
+	asking, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	err := relay.AskLeader(asking, func(ctx context.Context) (err error) {
+		info, err = j.stream.Info(ctx)
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("find the end of stream %s: %w", protocol.Stream, err)
 	}
 	state := info.State
 	for sequence := state.LastSeq; sequence > 0 && sequence >= state.FirstSeq && state.LastSeq-sequence < lookBack; sequence-- {
-		m, err := j.stream.GetMsg(ctx, sequence)
+		m, err := j.message(ctx, sequence)
 		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return 0, fmt.Errorf("find the end of stream %s: %w", protocol.Stream, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -99,10 +100,38 @@ func (j *Journal) ends(ctx context.Context, app string, last uint64) (map[string
 	}
 }
 
+// askFor is how long a leader is asked for: longer than an election. Each question has a
+// patience of its own (see [relay.AskLeader]), whatever the caller's deadline: one that was on
+// its way when a leader died is never answered.
+const askFor = 15 * time.Second
+
+// lastMessage gives the newest message that matches a subject, as the leader has it.
+func (j *Journal) lastMessage(ctx context.Context, subject string) (m *jetstream.RawStreamMsg, err error) {
+	asking, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	err = relay.AskLeader(asking, func(ctx context.Context) error {
+		m, err = j.stream.GetLastMsgForSubject(ctx, subject)
+		return err
+	})
+	return m, err
+}
+
+// message gives the message at a sequence or, with a subject, the first one from there on that
+// matches it.
+func (j *Journal) message(ctx context.Context, sequence uint64, opts ...jetstream.GetMsgOpt) (m *jetstream.RawStreamMsg, err error) {
+	asking, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	err = relay.AskLeader(asking, func(ctx context.Context) error {
+		m, err = j.stream.GetMsg(ctx, sequence, opts...)
+		return err
+	})
+	return m, err
+}
+
 // last asks the leader for the sequence of the newest message that matches subject; 0
 // when there is none.
 func (j *Journal) last(ctx context.Context, subject string) (uint64, error) {
-	m, err := j.stream.GetLastMsgForSubject(ctx, subject)
+	m, err := j.lastMessage(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}
@@ -115,7 +144,7 @@ func (j *Journal) last(ctx context.Context, subject string) (uint64, error) {
 // next asks the leader for the sequence of the oldest message from sequence first on
 // that matches subject; 0 when there is none.
 func (j *Journal) next(ctx context.Context, subject string, first uint64) (uint64, error) {
-	m, err := j.stream.GetMsg(ctx, first, jetstream.WithGetMsgSubject(subject))
+	m, err := j.message(ctx, first, jetstream.WithGetMsgSubject(subject))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}

@@ -35,7 +35,7 @@ func (j *Journal) Finished(ctx context.Context, since time.Time, after uint64, l
 		if end, known := ends[m.Subject()]; known && end != m.sequence {
 			return nil
 		}
-		newest, err := j.stream.GetLastMsgForSubject(ctx, m.Subject())
+		newest, err := j.lastMessage(ctx, m.Subject())
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil // dropped meanwhile
 		}
@@ -152,7 +152,7 @@ func (j *Journal) DropReplies(ctx context.Context, since time.Time) error {
 
 // over reports whether nobody waits for replies of a rollout, and has not since then.
 func (j *Journal) over(ctx context.Context, id string, since time.Time) (bool, error) {
-	newest, err := j.stream.GetLastMsgForSubject(ctx, anyApp(id))
+	newest, err := j.lastMessage(ctx, anyApp(id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return true, nil
 	}
