@@ -72,7 +72,7 @@ Feature: a dark launch
 
   Scenario: search is to be shown as soon as it is filled
     Given the programs of the todo app were compiled before
-    When I start "golive up --once --seed 10000 --data data" for version 0.0.1 of the dark launch
+    When I start "golive up --once --seed 40000 --data data" for version 0.0.1 of the dark launch
     Then it ends with code 0
     When I start "golive up --data data" for version 0.0.2 of the dark launch
     Then the story tells "→ todo-app-0.0.2-setting-up"

@@ -39,7 +39,9 @@ type follower struct {
 	desk   *desk                                   // where approvals are asked for; nil: nowhere
 	person func(rollout.State, rollout.Step) error // called when an approval waits; an error ends following; nil: not
 
-	subs []*nats.Subscription // of listen
+	subs    []*nats.Subscription // of listen
+	logs    chan *nats.Msg       // lines of scripts
+	showing sync.Mutex           // held while they are shown
 
 	mu       sync.Mutex
 	id       string            // of the rollout
@@ -136,12 +138,8 @@ func (f *follower) listen(app, id string) error {
 		return fmt.Errorf("listen to the rollout: %w", err)
 	}
 	f.subs = append(f.subs, notices)
-	logs, err := f.nc.Subscribe(protocol.LogSubject(id), func(m *nats.Msg) {
-		var l protocol.LogLine
-		if json.Unmarshal(m.Data, &l) == nil {
-			f.story.stepOutput(l.Step, l.Attempt, l.Text)
-		}
-	})
+	f.logs = make(chan *nats.Msg, maxLogged)
+	logs, err := f.nc.ChanSubscribe(protocol.LogSubject(id), f.logs)
 	if err != nil {
 		return fmt.Errorf("listen to the rollout: %w", err)
 	}
@@ -149,8 +147,31 @@ func (f *follower) listen(app, id string) error {
 	return nil
 }
 
+// maxLogged is how many lines of scripts may wait to be shown; more than that are dropped.
+const maxLogged = 64 << 10
+
+// showLogs shows the lines of scripts that have come by now. The connection hands them over in
+// the order of what it gets: called before an event is told, it shows what was logged before
+// that.
+func (f *follower) showLogs() {
+	f.showing.Lock()
+	defer f.showing.Unlock()
+	for {
+		select {
+		case m := <-f.logs:
+			var l protocol.LogLine
+			if json.Unmarshal(m.Data, &l) == nil {
+				f.story.stepOutput(l.Step, l.Attempt, l.Text)
+			}
+		default:
+			return
+		}
+	}
+}
+
 // leave stops listening.
 func (f *follower) leave() {
+	f.showLogs()
 	f.story.showEarly()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -161,6 +182,7 @@ func (f *follower) leave() {
 
 // take tells an event and keeps track of what runs.
 func (f *follower) take(r journal.Record) error {
+	f.showLogs()
 	created, past := r.State.Event.Type == rollout.Created, r.Sequence < f.since
 	switch {
 	case created && past:
@@ -270,10 +292,15 @@ func (f *follower) notice(m *nats.Msg) {
 func (f *follower) tick(done <-chan struct{}) {
 	tick := time.NewTicker(drawEvery)
 	defer tick.Stop()
+	logs := time.NewTicker(drawEvery / 10)
+	defer logs.Stop()
 	for n := 1; ; n++ {
 		select {
 		case <-done:
 			return
+		case <-logs.C:
+			n--
+			f.showLogs()
 		case now := <-tick.C:
 			if f.story.drawn() {
 				f.story.draw(f.all(), now)
