@@ -4,12 +4,14 @@ import (
 	"fmt"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 // retries reads how often a script is tried again. A wrong number is not 0, with
 // which backoff would have no effect.
 func (r *reader) retries(v value) int {
-	retries, ok := r.number(v, MaxRetries)
+	retries, ok := r.number(v, rollout.MaxRetries)
 	if !ok {
 		return -1
 	}
@@ -50,7 +52,7 @@ func numberOf(node ast.Node) (float64, bool) {
 
 // inFlight reads how many batches of a script may be under way at the same time.
 func (r *reader) inFlight(v value) int {
-	batches, ok := r.number(v, MaxInFlight)
+	batches, ok := r.number(v, rollout.MaxInFlight)
 	if ok && batches == 0 {
 		r.report(r.begin(v.node), v.key, "leave the key out for what its author has chosen; golive pause holds a script",
 			"at least one batch must be under way, found the number 0")

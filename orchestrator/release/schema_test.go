@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -49,7 +50,7 @@ func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
 		{"pace", l.Defs.Pace, r.paceFields(&protocol.Pace{})},
 		{"step", l.Defs.Step, steps},
 		{"check", l.Defs.Check, r.checkFields(&Check{}, nil)},
-		{"approvals", l.Defs.Approvals, r.approvalsFields(&Approvals{})},
+		{"approvals", l.Defs.Approvals, r.approvalsFields(&rollout.Policy{})},
 		{"requires", l.Defs.Requires, r.requiresFields(&Requirement{}, nil)},
 		{"environment", l.Defs.Environment, slices.DeleteFunc(within.manifestFields(&Manifest{}), fixed)},
 		{"service of an environment", l.Defs.ServiceDifferent, slices.DeleteFunc(within.serviceFields(&Service{}, nil), fixed)},

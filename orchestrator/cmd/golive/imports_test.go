@@ -21,7 +21,7 @@ func TestImports(t *testing.T) {
 		"relay/relaytest":         {"relay", "relay/embedded"},
 		"sdk":                     {"relay", "relay/protocol"},
 		"sdk/spec":                {"relay", "relay/protocol", "relay/embedded", "sdk"},
-		"orchestrator/release":    {"relay/protocol"},
+		"orchestrator/release":    {"orchestrator/rollout", "relay/protocol"},
 		"orchestrator/rollout":    {"relay/protocol"},
 		"orchestrator/process":    {},
 		"orchestrator/journal":    adapters,
