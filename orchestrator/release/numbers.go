@@ -30,6 +30,9 @@ func (r *reader) rate(v value) *float64 {
 		r.wrong(v, node, want)
 		return nil
 	}
+	if rate > 0 && rate < rollout.MinRate {
+		r.report(r.begin(node), v.key, "golive pause holds a script", "a rate is 0 (no limit) or at least %g records a second, found %s", rollout.MinRate, describe(node))
+	}
 	return &rate
 }
 
