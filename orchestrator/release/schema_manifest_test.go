@@ -12,9 +12,9 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// Schema is the JSON Schema of golive.yaml, from which editors show help. It cannot
+// makeSchema is the JSON Schema of golive.yaml, from which editors show help. It cannot
 // say all that [Parse] checks: not that what is depended on exists, for one.
-func Schema() []byte {
+func makeSchema() []byte {
 	reflector := jsonschema.Reflector{
 		Anonymous: true, ExpandedStruct: true,
 		Namer: func(t reflect.Type) string { return strings.TrimSuffix(t.Name(), "Shape") },
