@@ -49,7 +49,7 @@ func (a *workApp) bringNext(ctx context.Context) (id string, r rollout.Release, 
 	if err != nil {
 		return "", r, err
 	}
-	r = workRelease(m)
+	r = m.Release()
 	if err := a.bring(r); err != nil {
 		return "", r, err
 	}

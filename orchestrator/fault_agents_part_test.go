@@ -245,14 +245,14 @@ func workManifest(folder string, n, version int) (*release.Manifest, error) {
 	}
 	phase := func(p protocol.Phase) release.Step { return release.Step{Phase: p} }
 	ask := func(name string) release.Step {
-		return release.Step{Name: name, Approval: &release.Approval{Text: "Shall it go on?"}}
+		return release.Step{Name: name, Approval: &rollout.Question{Text: "Shall it go on?"}}
 	}
-	one := release.Service{Name: name + "-one", Version: v, Migrations: []protocol.Phase{protocol.Offline, protocol.Online}}
-	m := &release.Manifest{App: name, Version: v, Strategy: release.Parallel, Dir: folder, Path: filepath.Join(folder, release.FileName)}
-	backup := release.Step{Name: "backup", Command: command("backup"), Retries: 1, Backoff: 100 * time.Millisecond}
+	one := release.Service{Service: rollout.Service{Name: name + "-one", Version: v, Migrations: []protocol.Phase{protocol.Offline, protocol.Online}}}
+	m := &release.Manifest{App: name, Version: v, Strategy: rollout.Parallel, Dir: folder, Path: filepath.Join(folder, release.FileName)}
+	backup := release.Step{Name: "backup", Command: command("backup"), Retries: 1, Backoff: rollout.Duration(100 * time.Millisecond)}
 	backup.Command.Status = true
 	if n == lasting {
-		m.Steps = []release.Step{{Name: longStep, On: web, Retries: 3, Backoff: 100 * time.Millisecond, Command: command(longStep)}, phase(protocol.Online)}
+		m.Steps = []release.Step{{Name: longStep, On: web, Retries: 3, Backoff: rollout.Duration(100 * time.Millisecond), Command: command(longStep)}, phase(protocol.Online)}
 		one.Migrations = nil
 		m.Services = []release.Service{one}
 		return m, nil
@@ -262,26 +262,26 @@ func workManifest(folder string, n, version int) (*release.Manifest, error) {
 		m.AutoRevert = version%2 == 0
 		m.Steps = []release.Step{
 			ask("go"),
-			{Name: "stop-front", On: web, AtOnce: 1, Need: release.Need{Hosts: 2}, Command: command("stop-front"), Timeout: 8 * time.Second, Retries: 1, Backoff: 100 * time.Millisecond},
+			{Name: "stop-front", On: web, AtOnce: 1, Need: rollout.Need{Hosts: 2}, Command: command("stop-front"), Timeout: rollout.Duration(8 * time.Second), Retries: 1, Backoff: rollout.Duration(100 * time.Millisecond)},
 			backup,
 			phase(protocol.Offline), check("ready", zone), phase(protocol.Online), check("smoke", nil),
-			{Name: "start-front", On: web, AtOnce: 2, Need: release.Need{Percent: 50}, Command: command("start-front")},
+			{Name: "start-front", On: web, AtOnce: 2, Need: rollout.Need{Percent: 50}, Command: command("start-front")},
 		}
 	case phaseByPhase:
 		one.Migrations, one.Instances = protocol.ServicePhases(), 1
 		m.Steps = []release.Step{
 			phase(protocol.Before),
-			{Name: "prepare", On: zone, AtOnce: 1, Command: command("prepare"), Retries: 2, Backoff: 100 * time.Millisecond},
+			{Name: "prepare", On: zone, AtOnce: 1, Command: command("prepare"), Retries: 2, Backoff: rollout.Duration(100 * time.Millisecond)},
 			phase(protocol.Offline),
-			{Name: "switch", On: zone, Need: release.Need{Percent: 60}, Command: command("switch")},
-			check("ready", nil), {Traffic: release.Open}, check("smoke", zone), phase(protocol.Online),
+			{Name: "switch", On: zone, Need: rollout.Need{Percent: 60}, Command: command("switch")},
+			check("ready", nil), {Traffic: rollout.Open}, check("smoke", zone), phase(protocol.Online),
 		}
 	case turningBack:
 		m.AutoRevert = true
 		m.Steps = []release.Step{
 			{Name: "prepare", On: zone, AtOnce: 2, Command: command("prepare")},
-			backup, ask("go"), phase(protocol.Offline), {Traffic: release.Open}, check("smoke", nil),
-			{Name: "tidy", Command: command("tidy"), Timeout: 10 * time.Second, Retries: 1}, phase(protocol.Online),
+			backup, ask("go"), phase(protocol.Offline), {Traffic: rollout.Open}, check("smoke", nil),
+			{Name: "tidy", Command: command("tidy"), Timeout: rollout.Duration(10 * time.Second), Retries: 1}, phase(protocol.Online),
 		}
 	}
 	m.Services = []release.Service{one}
@@ -292,25 +292,3 @@ func workManifest(folder string, n, version int) (*release.Manifest, error) {
 const workTries = 2
 
 func workName(n int) string { return fmt.Sprint("work-", n) }
-
-// workRelease is what a manifest says of the rollout.
-func workRelease(m *release.Manifest) rollout.Release {
-	r := rollout.Release{App: m.App, Version: m.Version, Strategy: rollout.Parallel, Digest: m.Digest(), AutoRevert: m.AutoRevert}
-	for _, s := range m.Services {
-		r.Services = append(r.Services, rollout.Service{Name: s.Name, Version: s.Version, Migrations: s.Migrations, Instances: s.Instances})
-	}
-	for _, s := range m.Steps {
-		item := rollout.Item{Phase: s.Phase, Traffic: rollout.Move(s.Traffic), Name: s.Name}
-		if s.Approval != nil {
-			item.Approval = &rollout.Question{Text: s.Approval.Text}
-		}
-		if s.Command != nil || s.Check != nil {
-			item.Work = &rollout.Work{
-				Check: s.Check != nil, Backward: s.Command != nil && s.Command.Backward, On: s.On, Need: rollout.Need(s.Need),
-				AtOnce: s.AtOnce, Timeout: rollout.Duration(s.Timeout), Retries: s.Retries, Backoff: rollout.Duration(s.Backoff),
-			}
-		}
-		r.Workflow = append(r.Workflow, item)
-	}
-	return r
-}

@@ -74,7 +74,7 @@ func workTale(t *testing.T) *tale {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x.bring(id, workRelease(m))
+		x.bring(id, m.Release())
 	}
 	x.undo("second")
 	return x

@@ -21,21 +21,10 @@ import (
 func (e *environment) upgrade(version string, steps ...release.Step) (rollout.Release, *release.Manifest) {
 	dir := e.t.TempDir()
 	m := &release.Manifest{
-		App: "shop", Version: version, Strategy: release.Parallel, Dir: dir, Path: filepath.Join(dir, release.FileName), Steps: steps,
-		Services: []release.Service{{Name: "cart", Version: version}},
+		App: "shop", Version: version, Strategy: rollout.Parallel, Dir: dir, Path: filepath.Join(dir, release.FileName), Steps: steps,
+		Services: []release.Service{{Service: rollout.Service{Name: "cart", Version: version}}},
 	}
-	r := rollout.Release{App: m.App, Version: m.Version, Strategy: rollout.Parallel, Digest: m.Digest(), Services: []rollout.Service{{Name: "cart", Version: version}}}
-	for _, s := range steps {
-		item := rollout.Item{Phase: s.Phase, Name: s.Name}
-		if s.Command != nil || s.Check != nil {
-			item.Work = &rollout.Work{
-				Check: s.Check != nil, Backward: s.Command != nil && s.Command.Backward, On: s.On,
-				Need: rollout.Need(s.Need), AtOnce: s.AtOnce, Retries: s.Retries, Timeout: rollout.Duration(s.Timeout),
-			}
-		}
-		r.Workflow = append(r.Workflow, item)
-	}
-	return r, m
+	return m.Release(), m
 }
 
 // does is a command that notes in a file that it ran, in which direction and where.
@@ -225,7 +214,7 @@ func TestACommandThatTakesTooLongIsStopped(t *testing.T) {
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
-	r, m := e.upgrade("2.0.0", release.Step{Name: "slow", Timeout: time.Second, Command: &release.Command{
+	r, m := e.upgrade("2.0.0", release.Step{Name: "slow", Timeout: rollout.Duration(time.Second), Command: &release.Command{
 		Shell: "test ! -e go || exit 0; trap 'echo stopped >> did; exit 1' TERM; while :; do sleep 0.05; done",
 	}}, online)
 	e.agent("host", nil, m)
@@ -250,7 +239,7 @@ func TestACommandThatTakesTooLongIsStopped(t *testing.T) {
 func TestACommandThatNoAgentBeginsInTime(t *testing.T) {
 	e := newEnvironment(t)
 	e.orchestrate()
-	r, _ := e.upgrade("2.0.0", release.Step{Name: "slow", Timeout: 300 * time.Millisecond, Command: &release.Command{Shell: "true"}}, online)
+	r, _ := e.upgrade("2.0.0", release.Step{Name: "slow", Timeout: rollout.Duration(300 * time.Millisecond), Command: &release.Command{Shell: "true"}}, online)
 	story := e.awaitStatus(e.deploy(r), rollout.Failed)
 	step, _ := story.Step("slow")
 	if step.Error.Code != protocol.CodeTimeout || !strings.Contains(step.Error.Message, "its time was over before a host had begun") {

@@ -53,8 +53,8 @@ func newHost(t *testing.T, steps ...release.Step) *host {
 	h := &host{t: t, bus: bus, nc: bus.Connect().Conn()}
 	h.open(h.nc)
 	h.manifest = &release.Manifest{
-		App: "todo-app", Version: "2.0.0", Strategy: release.Parallel, Dir: t.TempDir(), Steps: steps,
-		Services:     []release.Service{{Name: "todos", Version: "1.2.0"}},
+		App: "todo-app", Version: "2.0.0", Strategy: rollout.Parallel, Dir: t.TempDir(), Steps: steps,
+		Services:     []release.Service{{Service: rollout.Service{Name: "todos", Version: "1.2.0"}}},
 		Environment:  release.Environment{Name: "staging"},
 		Environments: []string{"production", "staging"},
 	}

@@ -14,7 +14,7 @@ import (
 func TestForgedOrders(t *testing.T) {
 	h := newHost(t,
 		release.Step{Name: "migrate", On: map[string]string{"role": "web"}, Command: &release.Command{Shell: "echo >>ran"}},
-		release.Step{Name: "sign-off", Approval: &release.Approval{Text: "Shall we?"}},
+		release.Step{Name: "sign-off", Approval: &rollout.Question{Text: "Shall we?"}},
 		release.Step{Name: "looks", Check: &release.Check{Shell: "echo >>ran"}},
 		release.Step{Name: "elsewhere", On: map[string]string{"role": "db"}, Command: &release.Command{Shell: "echo >>ran"}},
 		release.Step{Name: "nowhere", On: map[string]string{"zone": ""}, Command: &release.Command{Shell: "echo >>ran"}},

@@ -32,7 +32,7 @@ const patience = 60 * time.Second // of everything a test waits for
 // manifest is a release whose one step runs the script work.sh of its folder.
 func manifest(dir string) *release.Manifest {
 	return &release.Manifest{
-		App: "todo-app", Version: "2.0.0", Strategy: release.Parallel, Dir: dir,
+		App: "todo-app", Version: "2.0.0", Strategy: rollout.Parallel, Dir: dir,
 		Steps: []release.Step{{Name: "migrate", Command: &release.Command{Args: []string{"sh", "work.sh"}, Backward: true}}},
 	}
 }

@@ -3,23 +3,23 @@ package release
 import (
 	"cmp"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/Masterminds/semver/v3"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // approvals reads who may say yes.
-func (r *reader) approvals(v value) Approvals {
-	var a Approvals
+func (r *reader) approvals(v value) rollout.Policy {
+	var a rollout.Policy
 	r.fields(v, "a policy, a map like {required: true, by: [ann, bob]}", r.approvalsFields(&a))
 	return a
 }
 
 // approvalsFields are the keys of a policy.
-func (r *reader) approvalsFields(a *Approvals) []field {
+func (r *reader) approvalsFields(a *rollout.Policy) []field {
 	return []field{
 		{key: "required", read: func(v value) { a.Required = r.truth(v) }},
 		{key: "by", read: func(v value) { a.By = r.approvers(v) }},
@@ -31,7 +31,7 @@ func (r *reader) approvalsFields(a *Approvals) []field {
 
 // approvers reads the users who may say yes.
 func (r *reader) approvers(v value) []string {
-	return r.fewWords(v, "a list of users like [ann, bob]", few{"user", MaxApprovers}, func(item value, user string) {
+	return r.fewWords(v, "a list of users like [ann, bob]", few{"user", rollout.MaxApprovals}, func(item value, user string) {
 		const longest = 256
 		if strings.TrimSpace(user) != user || user == "" || len(user) > longest || strings.ContainsFunc(user, unicode.IsControl) {
 			r.report(r.begin(item.node), item.key, "", "the user %s must be 1 to %d bytes that can be printed, without spaces around them", quote(user), longest)
@@ -40,8 +40,8 @@ func (r *reader) approvers(v value) []string {
 }
 
 // approvalsCount reads how many people have to say yes.
-func (r *reader) approvalsCount(v value, a *Approvals) int {
-	count, ok := r.whole(v, 1, MaxApprovers)
+func (r *reader) approvalsCount(v value, a *rollout.Policy) int {
+	count, ok := r.whole(v, 1, rollout.MaxApprovals)
 	r.checks = append(r.checks, func() { // the users may stand below
 		if ok && a.By != nil && count > len(a.By) {
 			r.report(r.begin(v.node), v.key, "add users to by, or lower the count", "%d people have to approve, but by names %d", count, len(a.By))
@@ -51,13 +51,13 @@ func (r *reader) approvalsCount(v value, a *Approvals) int {
 }
 
 // deadline reads after which time somebody is reminded of an approval.
-func (r *reader) deadline(v value) time.Duration {
-	return r.between(v, span{what: "a deadline", like: "30m or 4h", units: "h, m and s", hint: "leave the key out for none", least: MinDeadline, most: MaxDeadline})
+func (r *reader) deadline(v value) rollout.Duration {
+	return rollout.Duration(r.between(v, span{what: "a deadline", like: "30m or 4h", units: "h, m and s", hint: "leave the key out for none", least: MinDeadline, most: MaxDeadline}))
 }
 
 // checklist reads what is confirmed one by one.
 func (r *reader) checklist(v value) []string {
-	return r.fewWords(v, "a list of texts like [backups are fresh]", few{"item", MaxChecklist}, r.readable)
+	return r.fewWords(v, "a list of texts like [backups are fresh]", few{"item", rollout.MaxChecklist}, r.readable)
 }
 
 // prose reads text for people.
@@ -75,8 +75,8 @@ func (r *reader) readable(v value, text string) {
 	switch {
 	case strings.TrimSpace(text) == "":
 		r.report(r.begin(v.node), v.key, "", "the text must not be empty")
-	case len(text) > MaxText:
-		r.report(r.begin(v.node), v.key, "", "the text is %d bytes long, at most %d are allowed", len(text), MaxText)
+	case len(text) > rollout.MaxText:
+		r.report(r.begin(v.node), v.key, "", "the text is %d bytes long, at most %d are allowed", len(text), rollout.MaxText)
 	case strings.ContainsFunc(text, unreadable):
 		r.report(r.begin(v.node), v.key, "", "the text cannot hold control characters")
 	}

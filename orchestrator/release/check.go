@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -106,7 +107,7 @@ func (r *reader) httpURL(v value) string {
 	at := r.begin(v.node)
 	u, err := url.Parse(text)
 	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || len(text) > MaxText:
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || len(text) > rollout.MaxText:
 		r.report(at, v.key, "", "expected a URL like http://127.0.0.1:8080/health, found the text %s", quote(text))
 	case u.User != nil:
 		r.report(at, v.key, "use a command that reads the secret where it runs", "a URL in a manifest cannot hold a user or a password")

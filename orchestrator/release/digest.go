@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -31,13 +32,13 @@ func (m *Manifest) Digest() string {
 		Pace       *protocol.Pace   `json:"pace,omitempty"`
 	}
 	canonical := struct {
-		App         string        `json:"app"`
-		Version     string        `json:"version"`
-		Strategy    Strategy      `json:"strategy"`
-		Services    []service     `json:"services"`
-		Setup       bool          `json:"setup"`
-		RetryAfter  time.Duration `json:"retryAfter,omitempty"`
-		MustNotSkip []string      `json:"mustNotSkip,omitempty"`
+		App         string           `json:"app"`
+		Version     string           `json:"version"`
+		Strategy    rollout.Strategy `json:"strategy"`
+		Services    []service        `json:"services"`
+		Setup       bool             `json:"setup"`
+		RetryAfter  time.Duration    `json:"retryAfter,omitempty"`
+		MustNotSkip []string         `json:"mustNotSkip,omitempty"`
 
 		Steps      []stepDigest     `json:"steps,omitempty"`
 		AutoRevert bool             `json:"autoRevert,omitempty"`
@@ -51,13 +52,11 @@ func (m *Manifest) Digest() string {
 	for _, s := range m.Steps {
 		canonical.Steps = append(canonical.Steps, digestStep(s))
 	}
-	if m.RetryAfter != DefaultRetryAfter {
-		canonical.RetryAfter = m.RetryAfter
-	}
+	canonical.RetryAfter = unless(time.Duration(m.RetryAfter), rollout.DefaultRetryAfter)
 	for _, s := range m.Services {
 		canonical.Services = append(canonical.Services, service{
-			Name: s.Name, Version: s.Version, Timeout: s.Timeout, Instances: s.Instances,
-			Retries: s.Retries, Backoff: unless(s.Backoff, DefaultBackoff),
+			Name: s.Name, Version: s.Version, Timeout: time.Duration(s.Timeout), Instances: s.Instances,
+			Retries: s.Retries, Backoff: unless(time.Duration(s.Backoff), rollout.DefaultBackoff),
 			Migrations: append([]protocol.Phase{}, s.Migrations...),
 			DependsOn:  append([]string{}, slices.Sorted(slices.Values(s.DependsOn))...),
 			KeepOnline: slices.Sorted(slices.Values(s.KeepOnline)),

@@ -5,13 +5,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // stepDigest is what counts of a step for the digest: all of it, defaults left out.
 type stepDigest struct {
 	Phase    protocol.Phase    `json:"phase,omitempty"`
-	Traffic  Move              `json:"traffic,omitempty"`
+	Traffic  rollout.Move      `json:"traffic,omitempty"`
 	Services []string          `json:"services,omitempty"`
 	Name     string            `json:"name,omitempty"`
 	Approval *questionDigest   `json:"approval,omitempty"`
@@ -70,10 +71,10 @@ func digestStep(s Step) stepDigest {
 	d := stepDigest{
 		Phase: s.Phase, Traffic: s.Traffic, Services: slices.Sorted(slices.Values(s.Services)), Name: s.Name,
 		On: s.On, Hosts: s.Need.Hosts, Percent: unless(s.Need.Percent, 100), AtOnce: s.AtOnce,
-		Timeout: s.Timeout, Retries: s.Retries, Backoff: unless(s.Backoff, DefaultBackoff),
+		Timeout: time.Duration(s.Timeout), Retries: s.Retries, Backoff: unless(time.Duration(s.Backoff), rollout.DefaultBackoff),
 	}
-	if s.Approval != nil {
-		d.Approval = (*questionDigest)(s.Approval)
+	if a := s.Approval; a != nil {
+		d.Approval = &questionDigest{a.Text, a.Checklist, time.Duration(a.Deadline)}
 	}
 	if s.Command != nil {
 		d.Command = (*commandDigest)(s.Command)
@@ -88,8 +89,8 @@ func digestStep(s Step) stepDigest {
 }
 
 // digestApprovals is what counts of a policy; nil if it says nothing.
-func digestApprovals(a Approvals) *approvalsDigest {
-	d := approvalsDigest{a.Required, slices.Sorted(slices.Values(a.By)), unless(a.Count, 1), a.NotStarter, a.Deadline}
+func digestApprovals(a rollout.Policy) *approvalsDigest {
+	d := approvalsDigest{a.Required, slices.Sorted(slices.Values(a.By)), unless(a.Count, 1), a.NotStarter, time.Duration(a.Deadline)}
 	if reflect.ValueOf(d).IsZero() {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -48,8 +49,8 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 	for name, change := range map[string]func(*release.Manifest){
 		"app":         func(m *release.Manifest) { m.App = "x" },
 		"version":     func(m *release.Manifest) { m.Version = "2.0.0" },
-		"strategy":    func(m *release.Manifest) { m.Strategy = release.Downtime },
-		"retryAfter":  func(m *release.Manifest) { m.RetryAfter = time.Minute },
+		"strategy":    func(m *release.Manifest) { m.Strategy = rollout.Downtime },
+		"retryAfter":  func(m *release.Manifest) { m.RetryAfter = rollout.Duration(time.Minute) },
 		"mustNotSkip": func(m *release.Manifest) { m.MustNotSkip = []string{"0.0.1"} },
 		"setup":       func(m *release.Manifest) { m.Setup = release.Setup{} },
 		"services":    func(m *release.Manifest) { m.Services = m.Services[:2] },
@@ -59,7 +60,7 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"dependsOn":   func(m *release.Manifest) { m.Services[2].DependsOn = []string{"b"} },
 		"timeout":     func(m *release.Manifest) { m.Services[0].Timeout = 0 },
 		"retries":     func(m *release.Manifest) { m.Services[0].Retries = 3 },
-		"backoff":     func(m *release.Manifest) { m.Services[0].Backoff = time.Minute },
+		"backoff":     func(m *release.Manifest) { m.Services[0].Backoff = rollout.Duration(time.Minute) },
 		"instances":   func(m *release.Manifest) { m.Services[0].Instances = 0 },
 		"keepOnline":  func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
 		"pace":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{InFlight: 8} },
@@ -67,23 +68,23 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"autoRevert":  func(m *release.Manifest) { m.AutoRevert = true },
 		"requires":    func(m *release.Manifest) { m.Requires = &release.Requirement{Version: "0.0.1", Completed: true} },
 		"phase":       step(release.Step{Phase: protocol.Online}),
-		"traffic":     step(release.Step{Traffic: release.MaintenanceOn}),
-		"one service": step(release.Step{Traffic: release.MaintenanceOn, Services: []string{"b"}}),
-		"approval":    step(release.Step{Name: "x", Approval: &release.Approval{Text: "y"}}),
-		"checklist":   step(release.Step{Name: "x", Approval: &release.Approval{Text: "y", Checklist: []string{"z"}}}),
-		"deadline":    step(release.Step{Name: "x", Approval: &release.Approval{Text: "y", Deadline: time.Hour}}),
+		"traffic":     step(release.Step{Traffic: rollout.MaintenanceOn}),
+		"one service": step(release.Step{Traffic: rollout.MaintenanceOn, Services: []string{"b"}}),
+		"approval":    step(release.Step{Name: "x", Approval: &rollout.Question{Text: "y"}}),
+		"checklist":   step(release.Step{Name: "x", Approval: &rollout.Question{Text: "y", Checklist: []string{"z"}}}),
+		"deadline":    step(release.Step{Name: "x", Approval: &rollout.Question{Text: "y", Deadline: rollout.Duration(time.Hour)}}),
 		"command":     step(release.Step{Name: "x", Command: &release.Command{Args: []string{"y"}}}),
 		"words":       step(release.Step{Name: "x", Command: &release.Command{Args: []string{"y", "z"}}}),
 		"shell":       step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}}),
 		"backward":    step(release.Step{Name: "x", Command: &release.Command{Shell: "y", Backward: true}}),
 		"status":      step(release.Step{Name: "x", Command: &release.Command{Shell: "y", Status: true}}),
 		"on":          step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}}),
-		"need":        step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, Need: release.Need{Hosts: 50}}),
-		"share":       step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, Need: release.Need{Percent: 50}}),
+		"need":        step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, Need: rollout.Need{Hosts: 50}}),
+		"share":       step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, Need: rollout.Need{Percent: 50}}),
 		"atOnce":      step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, AtOnce: 50}),
-		"its timeout": step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, Timeout: time.Hour}),
+		"its timeout": step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, Timeout: rollout.Duration(time.Hour)}),
 		"its retries": step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, Retries: 3}),
-		"its backoff": step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, Retries: 3, Backoff: time.Minute}),
+		"its backoff": step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, Retries: 3, Backoff: rollout.Duration(time.Minute)}),
 		"check":       step(release.Step{Name: "x", Check: &release.Check{Shell: "y"}}),
 		"its words":   step(release.Step{Name: "x", Check: &release.Check{Args: []string{"y"}}}),
 		"http":        step(release.Step{Name: "x", Check: &release.Check{HTTP: "y"}}),
@@ -95,11 +96,11 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"pause":       step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", Pause: time.Hour}}),
 		"healthyFor":  step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", HealthyFor: time.Hour}}),
 		"within":      step(release.Step{Name: "x", Check: &release.Check{HTTP: "y", Within: time.Hour}}),
-		"required":    approvals(release.Approvals{Required: true}),
-		"by":          approvals(release.Approvals{By: []string{"ann"}}),
-		"count":       approvals(release.Approvals{Count: 2}),
-		"notStarter":  approvals(release.Approvals{NotStarter: true}),
-		"reminder":    approvals(release.Approvals{Deadline: time.Hour}),
+		"required":    approvals(rollout.Policy{Required: true}),
+		"by":          approvals(rollout.Policy{By: []string{"ann"}}),
+		"count":       approvals(rollout.Policy{Count: 2}),
+		"notStarter":  approvals(rollout.Policy{NotStarter: true}),
+		"reminder":    approvals(rollout.Policy{Deadline: rollout.Duration(time.Hour)}),
 		"rate":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(8.0)} },
 	} {
 		m := parse(t, digested)
@@ -116,7 +117,7 @@ func step(s release.Step) func(*release.Manifest) {
 	return func(m *release.Manifest) { m.Steps = []release.Step{s} }
 }
 
-func approvals(a release.Approvals) func(*release.Manifest) {
+func approvals(a rollout.Policy) func(*release.Manifest) {
 	return func(m *release.Manifest) { m.Environment.Approvals = a }
 }
 

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 // timeout reads how long a script may take.
-func (r *reader) timeout(v value) time.Duration {
+func (r *reader) timeout(v value) rollout.Duration {
 	const (
 		want    = "a duration like 90s, 10m or 1h30m"
 		noLimit = "leave the key out for no limit"
@@ -20,23 +22,23 @@ func (r *reader) timeout(v value) time.Duration {
 	case timeout > MaxTimeout:
 		r.report(r.begin(v.node), v.key, noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
 	}
-	return timeout
+	return rollout.Duration(timeout)
 }
 
 // backoff reads the pause before the first retry of so many.
-func (r *reader) backoff(v value, retries *int) time.Duration {
+func (r *reader) backoff(v value, retries *int) rollout.Duration {
 	r.checks = append(r.checks, func() { // the retries may stand below
 		if *retries == 0 {
 			r.report(v.at, v.key, "give retries, such as retries: 3, or remove backoff", "without retries this has no effect")
 		}
 	})
-	hint := fmt.Sprintf("leave the key out for %v", DefaultBackoff)
-	return r.between(v, span{what: "a pause", like: "500ms, 10s or 1m30s", units: "m, s and ms", hint: hint, least: MinBackoff, most: MaxBackoff})
+	hint := fmt.Sprintf("leave the key out for %v", rollout.DefaultBackoff)
+	return rollout.Duration(r.between(v, span{what: "a pause", like: "500ms, 10s or 1m30s", units: "m, s and ms", hint: hint, least: MinBackoff, most: rollout.MaxBackoff}))
 }
 
 // retryAfter reads how long callers are told to wait.
-func (r *reader) retryAfter(v value) time.Duration {
-	hint := fmt.Sprintf("leave the key out for %v", DefaultRetryAfter)
+func (r *reader) retryAfter(v value) rollout.Duration {
+	hint := fmt.Sprintf("leave the key out for %v", rollout.DefaultRetryAfter)
 	wait, text, ok := r.duration(v, "a duration of whole seconds like 30s or 2m", "the units are h, m and s")
 	switch {
 	case !ok:
@@ -48,7 +50,7 @@ func (r *reader) retryAfter(v value) time.Duration {
 		up := fmt.Sprintf("write %ds", wait/time.Second+1)
 		r.report(r.begin(v.node), v.key, up, "a time to wait must be whole seconds, found %s", quote(text))
 	}
-	return wait
+	return rollout.Duration(wait)
 }
 
 // span is what a duration may be.

@@ -1,5 +1,7 @@
 package release
 
+import "github.com/golive-dev/golive/orchestrator/rollout"
+
 // MaxEnvironments is how many environments a manifest may name.
 const MaxEnvironments = 50
 
@@ -7,10 +9,10 @@ const MaxEnvironments = 50
 // that of no name: nothing is different.
 type Environment struct {
 	Name      string
-	NATS      string    // URLs of the bus; empty: not said
-	Creds     string    // file of NATS credentials, relative to the manifest's folder unless absolute; empty: none
-	Context   string    // name of a NATS CLI context that says both; empty: none
-	Approvals Approvals // who may approve
+	NATS      string         // URLs of the bus; empty: not said
+	Creds     string         // file of NATS credentials, relative to the manifest's folder unless absolute; empty: none
+	Context   string         // name of a NATS CLI context that says both; empty: none
+	Approvals rollout.Policy // who may approve
 }
 
 // Setting is one effective value of a manifest, and where it comes from.

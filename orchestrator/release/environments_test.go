@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -39,14 +40,14 @@ func TestAnEnvironmentMergesMapsAndReplacesAllElse(t *testing.T) {
 	search := m.Services[1]
 	want := release.Environment{
 		Name: "staging", NATS: "nats://staging:4222", Creds: "secrets/staging.creds",
-		Approvals: release.Approvals{Required: true, By: []string{"carol"}, Count: 1, NotStarter: true, Deadline: 4 * time.Hour},
+		Approvals: rollout.Policy{Required: true, By: []string{"carol"}, Count: 1, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},
 	}
 	switch {
 	case !reflect.DeepEqual(m.Environment, want):
 		t.Errorf("the environment is %+v", m.Environment)
-	case m.Strategy != release.Parallel || m.RetryAfter != 5*time.Second || !m.Setup.External || m.AutoRevert || m.Data != ".golive":
+	case m.Strategy != rollout.Parallel || time.Duration(m.RetryAfter) != 5*time.Second || !m.Setup.External || m.AutoRevert || m.Data != ".golive":
 		t.Errorf("not overridden: %+v", m)
-	case search.Instances != 1 || search.Timeout != 10*time.Minute || *search.Pace.Rate != 100:
+	case search.Instances != 1 || time.Duration(search.Timeout) != 10*time.Minute || *search.Pace.Rate != 100:
 		t.Errorf("not merged: %+v", search)
 	case len(m.Steps) != 3 || len(m.Services) != 3 || m.Services[0].Name != "todos" || !slices.Equal(m.Seed, []string{"./seed"}):
 		t.Errorf("not replaced: %+v", m)
@@ -142,7 +143,7 @@ func TestTooManyEnvironments(t *testing.T) {
 
 func TestWithoutANameNothingIsDifferent(t *testing.T) {
 	m := loadFor(t, "")
-	if m.Environment.Name != "" || m.Environment.NATS != "" || m.Environment.Approvals.Count != 2 || m.Strategy != release.Downtime {
+	if m.Environment.Name != "" || m.Environment.NATS != "" || m.Environment.Approvals.Count != 2 || m.Strategy != rollout.Downtime {
 		t.Errorf("got %+v", m)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -83,7 +84,7 @@ func checkEnvironments(t *testing.T, m *release.Manifest, text string) {
 
 func checkPolicy(t *testing.T, m *release.Manifest) {
 	a := m.Environment.Approvals
-	if len(a.By) > 100 || a.Count < 0 || a.Count > 100 || a.By != nil && a.Count > len(a.By) || a.Deadline != 0 && (a.Deadline < time.Second || a.Deadline > 2160*time.Hour) {
+	if len(a.By) > 100 || a.Count < 0 || a.Count > 100 || a.By != nil && a.Count > len(a.By) || a.Deadline != 0 && (time.Duration(a.Deadline) < time.Second || time.Duration(a.Deadline) > 2160*time.Hour) {
 		t.Errorf("not valid: %+v", a)
 	}
 	for i, user := range a.By {
@@ -138,7 +139,7 @@ func checkPhases(t *testing.T, m *release.Manifest, phases []protocol.Phase) {
 		if has || phase == protocol.Online && len(m.Services) > 0 {
 			must = append(must, phase)
 		}
-		if has || phase == protocol.Online && len(m.Services) > 0 || phase == protocol.Offline && m.Strategy == release.Downtime {
+		if has || phase == protocol.Online && len(m.Services) > 0 || phase == protocol.Offline && m.Strategy == rollout.Downtime {
 			may = append(may, phase)
 		}
 	}
@@ -161,7 +162,7 @@ func checkMoves(t *testing.T, m *release.Manifest) {
 		services := step.Services
 		if services == nil {
 			for _, s := range m.Services {
-				if step.Traffic != release.MaintenanceOff || state[s.Name] == "on" {
+				if step.Traffic != rollout.MaintenanceOff || state[s.Name] == "on" {
 					services = append(services, s.Name)
 				}
 			}
@@ -171,21 +172,21 @@ func checkMoves(t *testing.T, m *release.Manifest) {
 			offline = true
 		case step.Phase == protocol.Online:
 			opened = true
-		case step.Traffic == release.Open:
+		case step.Traffic == rollout.Open:
 			if opened || len(m.Services) == 0 || step.Services != nil {
 				t.Errorf("opened wrongly: %+v", m.Steps)
 			}
 			opened = true
 		}
-		if opened && (step.Phase == protocol.Offline || step.Phase == protocol.Before || step.Traffic == release.MaintenanceOn || step.Traffic == release.MaintenanceOff) {
+		if opened && (step.Phase == protocol.Offline || step.Phase == protocol.Before || step.Traffic == rollout.MaintenanceOn || step.Traffic == rollout.MaintenanceOff) {
 			t.Errorf("too late: %+v", step)
 		}
 		for _, name := range services {
-			move := map[release.Move][2]string{release.MaintenanceOn: {"before", "on"}, release.MaintenanceOff: {"on", "off"}, release.Drain: {"", "drained"}}[step.Traffic]
+			move := map[rollout.Move][2]string{rollout.MaintenanceOn: {"before", "on"}, rollout.MaintenanceOff: {"on", "off"}, rollout.Drain: {"", "drained"}}[step.Traffic]
 			if move[1] == "" {
 				continue
 			}
-			if state[name] != move[0] || step.Traffic == release.MaintenanceOn && offline && m.Strategy == release.Downtime {
+			if state[name] != move[0] || step.Traffic == rollout.MaintenanceOn && offline && m.Strategy == rollout.Downtime {
 				t.Errorf("%s of %s, which is %s", step.Traffic, name, state[name])
 			}
 			state[name] = move[1]
@@ -205,15 +206,15 @@ func checkStep(t *testing.T, m *release.Manifest, s release.Step) {
 	valid := kinds == 1 && named == (s.Name != "") && (!named || protocol.ValidateName(s.Name) == nil && s.Name != "approval") &&
 		(s.Traffic != "" || s.Services == nil) &&
 		(works || s.On == nil && s.Timeout == 0 && s.Retries == 0 && s.Backoff == 0) &&
-		(s.On != nil || s.Need == release.Need{} && s.AtOnce == 0) && len(s.On) <= 16 && (s.On == nil || len(s.On) > 0) &&
+		(s.On != nil || s.Need == rollout.Need{} && s.AtOnce == 0) && len(s.On) <= 16 && (s.On == nil || len(s.On) > 0) &&
 		s.Need.Hosts >= 0 && s.Need.Hosts <= 1000 && s.Need.Percent >= 0 && s.Need.Percent <= 100 && (s.Need.Hosts == 0 || s.Need.Percent == 0) &&
-		s.AtOnce >= 0 && s.AtOnce <= 1000 && s.Timeout >= 0 && s.Timeout <= 720*time.Hour && s.Retries >= 0 && s.Retries <= 100 &&
-		(s.Backoff == 0 || s.Retries > 0 && s.Backoff >= 100*time.Millisecond && s.Backoff <= 5*time.Minute)
+		s.AtOnce >= 0 && s.AtOnce <= 1000 && s.Timeout >= 0 && time.Duration(s.Timeout) <= 720*time.Hour && s.Retries >= 0 && s.Retries <= 100 &&
+		(s.Backoff == 0 || s.Retries > 0 && time.Duration(s.Backoff) >= 100*time.Millisecond && time.Duration(s.Backoff) <= 5*time.Minute)
 	if !valid {
 		t.Errorf("not valid: %+v", s)
 	}
 	if a := s.Approval; a != nil && (strings.TrimSpace(a.Text) == "" || len(a.Text) > 2000 || len(a.Checklist) > 100 || slices.Contains(a.Checklist, "") ||
-		a.Deadline != 0 && (a.Deadline < time.Second || a.Deadline > 2160*time.Hour)) {
+		a.Deadline != 0 && (time.Duration(a.Deadline) < time.Second || time.Duration(a.Deadline) > 2160*time.Hour)) {
 		t.Errorf("not valid: %+v", a)
 	}
 	if c := s.Command; c != nil {

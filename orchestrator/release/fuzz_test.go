@@ -14,6 +14,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -36,11 +37,16 @@ func FuzzParse(f *testing.F) {
 
 func checkManifest(t *testing.T, m *release.Manifest) {
 	valid := protocol.ValidateName(m.App) == nil && protocol.ValidateVersion(m.Version) == nil &&
-		(m.Strategy == release.Parallel || m.Strategy == release.Downtime) && m.Data != "" &&
-		m.RetryAfter >= time.Second && m.RetryAfter <= time.Hour && m.RetryAfter%time.Second == 0 &&
+		(m.Strategy == rollout.Parallel || m.Strategy == rollout.Downtime) && m.Data != "" &&
+		time.Duration(m.RetryAfter) >= time.Second && time.Duration(m.RetryAfter) <= time.Hour && time.Duration(m.RetryAfter)%time.Second == 0 &&
 		len(m.Services) <= release.MaxServices && filepath.IsAbs(m.Dir) && len(m.Digest()) == 64
 	if !valid {
 		t.Errorf("not valid: %+v", m)
+	}
+	if len(m.Services) > 0 || m.Setup.Exists() { // else there is nothing to roll out
+		if err := m.Release().Validate(); err != nil {
+			t.Errorf("a rollout refuses what the manifest allows: %v", err)
+		}
 	}
 	checkCommand(t, m.Setup.Command)
 	checkCommand(t, m.Seed)
@@ -76,11 +82,11 @@ func checkMustNotSkip(t *testing.T, m *release.Manifest) {
 
 func checkService(t *testing.T, s release.Service) {
 	valid := protocol.ValidateName(s.Name) == nil && protocol.ValidateVersion(s.Version) == nil &&
-		s.Timeout >= 0 && s.Timeout <= 720*time.Hour && s.Instances >= 0 && s.Instances <= 1000 &&
+		s.Timeout >= 0 && time.Duration(s.Timeout) <= 720*time.Hour && s.Instances >= 0 && s.Instances <= 1000 &&
 		(s.Setup == nil || len(s.Migrations) > 0) && len(s.KeepOnline) <= 16 &&
 		s.Retries >= 0 && s.Retries <= 100 &&
 		(s.Pace == nil || s.Pace.InFlight >= 0 && s.Pace.InFlight <= 1024 && (s.Pace.Rate == nil || *s.Pace.Rate >= 0 && *s.Pace.Rate <= math.MaxFloat64)) &&
-		(s.Backoff == 0 || s.Retries > 0 && s.Backoff >= 100*time.Millisecond && s.Backoff <= 5*time.Minute)
+		(s.Backoff == 0 || s.Retries > 0 && time.Duration(s.Backoff) >= 100*time.Millisecond && time.Duration(s.Backoff) <= 5*time.Minute)
 	if !valid {
 		t.Errorf("not valid: %+v", s)
 	}

@@ -6,10 +6,9 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
-)
 
-// maxHosts is how many hosts a step can name: at once, or that must succeed.
-const maxHosts = 1000
+	"github.com/golive-dev/golive/orchestrator/rollout"
+)
 
 // label is what a label of an agent and its value look like.
 var label = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,63}$`)
@@ -22,10 +21,10 @@ func (r *reader) labels(v value) map[string]string {
 		return nil
 	case len(entries) == 0:
 		r.report(r.begin(v.node), v.key, "leave the key out for any one agent", "there is no label in it")
-	case len(entries) > MaxLabels:
-		e := entries[MaxLabels].value
-		r.report(e.at, e.key, "", "this is label %d: at most %d are allowed", MaxLabels+1, MaxLabels)
-		entries = entries[:MaxLabels]
+	case len(entries) > rollout.MaxLabels:
+		e := entries[rollout.MaxLabels].value
+		r.report(e.at, e.key, "", "this is label %d: at most %d are allowed", rollout.MaxLabels+1, rollout.MaxLabels)
+		entries = entries[:rollout.MaxLabels]
 	}
 	labels := map[string]string{}
 	for _, e := range entries {
@@ -68,15 +67,15 @@ func (r *reader) needsOn(v value, s *Step) {
 const allHosts = "all"
 
 // need reads how many hosts must succeed.
-func (r *reader) need(v value) Need {
+func (r *reader) need(v value) rollout.Need {
 	const want = `all, a number of hosts from 1 to 1000, or a share of them from "1%" to "100%"`
 	node, ok := r.plain(v)
 	if !ok {
-		return Need{}
+		return rollout.Need{}
 	}
 	if number, ok := node.(*ast.IntegerNode); ok {
-		if n, ok := number.Value.(uint64); ok && n >= 1 && n <= maxHosts {
-			return Need{Hosts: int(n)}
+		if n, ok := number.Value.(uint64); ok && n >= 1 && n <= rollout.MaxHosts {
+			return rollout.Need{Hosts: int(n)}
 		}
 	}
 	text, _ := textOf(node)
@@ -85,9 +84,9 @@ func (r *reader) need(v value) Need {
 	switch {
 	case text == allHosts:
 	case isShare && err == nil && percent >= 1 && percent <= 100:
-		return Need{Percent: int(percent)}
+		return rollout.Need{Percent: int(percent)}
 	default:
 		r.wrong(v, node, want)
 	}
-	return Need{}
+	return rollout.Need{}
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 func TestLimitsOfSteps(t *testing.T) {
@@ -14,7 +14,7 @@ func TestLimitsOfSteps(t *testing.T) {
 		allowed, above string
 		want           string // the problem of what is above
 	}{
-		{"steps", manySteps(release.MaxSteps), manySteps(release.MaxSteps + 1), "steps[200]: this is step 201: at most 200 are allowed"},
+		{"steps", manySteps(rollout.MaxItems), manySteps(rollout.MaxItems + 1), "steps[200]: this is step 201: at most 200 are allowed"},
 		{"checklist", asked("y", "checklist: "+manyWords(100)), asked("y", "checklist: "+manyWords(101)), "steps[1].checklist[100]: this is item 101: at most 100 are allowed"},
 		{"text", asked(strings.Repeat("y", 2000)), asked(strings.Repeat("y", 2001)), "steps[1].approval: the text is 2001 bytes long, at most 2000 are allowed"},
 		{"item", asked("y", "checklist: ["+strings.Repeat("z", 2000)+"]"), asked("y", "checklist: ["+strings.Repeat("z", 2001)+"]"),

@@ -41,6 +41,8 @@ func TestLimits(t *testing.T) {
 			"golive.yaml:6:22: services.b.pace.inFlight: at least one batch must be under way, found the number 0"},
 		{"rate", one("pace: {rate: 0}"), one("pace: {rate: -0.1}"),
 			"golive.yaml:6:18: services.b.pace.rate: expected a number of records a second, 0 (no limit) or more, found the number -0.1"},
+		{"little rate", one("pace: {rate: 0.001}"), one("pace: {rate: 0.000999}"),
+			"golive.yaml:6:18: services.b.pace.rate: a rate is 0 (no limit) or at least 0.001 records a second, found the number 0.000999"},
 		{"keepOnline", one("keepOnline: " + versions(release.MaxKeepOnline)), one("keepOnline: " + versions(release.MaxKeepOnline+1)),
 			"golive.yaml:6:136: services.b.keepOnline[16]: this is version 17: at most 16 are allowed"},
 		{"mustNotSkip", head + "mustNotSkip: " + versions(release.MaxMustNotSkip), head + "mustNotSkip: " + versions(release.MaxMustNotSkip+1),

@@ -1,10 +1,13 @@
 package release
 
-import "github.com/golive-dev/golive/relay/protocol"
+import (
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
 
 // manifest reads the whole manifest.
 func (r *reader) manifest(v value) *Manifest {
-	m := &Manifest{Strategy: Parallel, RetryAfter: DefaultRetryAfter, Data: DefaultData}
+	m := &Manifest{Strategy: rollout.Parallel, RetryAfter: rollout.Duration(rollout.DefaultRetryAfter), Data: DefaultData}
 	r.fields(v, "a manifest, a map with app, version and services", r.manifestFields(m))
 	for _, check := range r.checks {
 		check()

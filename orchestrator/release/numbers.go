@@ -4,12 +4,14 @@ import (
 	"fmt"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 // retries reads how often a script is tried again. A wrong number is not 0, with
 // which backoff would have no effect.
 func (r *reader) retries(v value) int {
-	retries, ok := r.number(v, MaxRetries)
+	retries, ok := r.number(v, rollout.MaxRetries)
 	if !ok {
 		return -1
 	}
@@ -27,6 +29,9 @@ func (r *reader) rate(v value) *float64 {
 	if !ok || rate < 0 {
 		r.wrong(v, node, want)
 		return nil
+	}
+	if rate > 0 && rate < rollout.MinRate {
+		r.report(r.begin(node), v.key, "golive pause holds a script", "a rate is 0 (no limit) or at least %g records a second, found %s", rollout.MinRate, describe(node))
 	}
 	return &rate
 }
@@ -50,7 +55,7 @@ func numberOf(node ast.Node) (float64, bool) {
 
 // inFlight reads how many batches of a script may be under way at the same time.
 func (r *reader) inFlight(v value) int {
-	batches, ok := r.number(v, MaxInFlight)
+	batches, ok := r.number(v, rollout.MaxInFlight)
 	if ok && batches == 0 {
 		r.report(r.begin(v.node), v.key, "leave the key out for what its author has chosen; golive pause holds a script",
 			"at least one batch must be under way, found the number 0")

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -72,7 +73,7 @@ func idle(phase protocol.Phase, m *Manifest) string {
 	switch {
 	case phase == protocol.Setup && !m.Setup.Exists():
 		return "the app has no setup service"
-	case phase == protocol.Setup, phase == protocol.Offline && m.Strategy == Downtime:
+	case phase == protocol.Setup, phase == protocol.Offline && m.Strategy == rollout.Downtime:
 		return ""
 	case len(m.Services) == 0:
 		return "the release has no services"

@@ -17,7 +17,7 @@ package release
 import (
 	"time"
 
-	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 // FileName is how the manifest is called in its folder.
@@ -26,15 +26,7 @@ const FileName = "golive.yaml"
 // DefaultData is where golive up keeps what it keeps, unless the manifest says otherwise.
 const DefaultData = ".golive"
 
-// DefaultRetryAfter is how long callers of a service under maintenance are told to
-// wait, unless the manifest says otherwise.
-const DefaultRetryAfter = 5 * time.Second
-
-// DefaultBackoff is the pause before the first retry of a script, unless the manifest
-// says otherwise.
-const DefaultBackoff = time.Second
-
-// Limits of a manifest.
+// Limits of a manifest, beside those of package rollout.
 const (
 	MaxSize        = 1 << 20             // bytes of the file
 	MaxMustNotSkip = 100                 // versions of the app that must not be skipped
@@ -42,12 +34,9 @@ const (
 	MaxInstances   = 1000                // of one service
 	MaxKeepOnline  = 16                  // versions that stay online beside a new one
 	MaxTimeout     = 30 * 24 * time.Hour // of one script
-	MaxRetries     = 100                 // of one script, by itself
 	MinBackoff     = time.Second / 10    // before the first retry
-	MaxBackoff     = 5 * time.Minute     // before any retry
 	MinRetryAfter  = time.Second         // that callers are told to wait at least
 	MaxRetryAfter  = time.Hour           // that callers are told to wait at most
-	MaxInFlight    = 1024                // batches of a script under way at the same time
 )
 
 // Manifest is one app version with all that its golive.yaml says. It is not to be
@@ -55,16 +44,16 @@ const (
 type Manifest struct {
 	App      string
 	Version  string
-	Strategy Strategy
+	Strategy rollout.Strategy
 	Services []Service // in the order of the file
 	Setup    Setup     // the app's own setup service
 	Seed     []string  // makes data for golive up --seed, without a shell; nil: there is no such command
 	Data     string    // where golive up keeps what it keeps; relative to Dir unless absolute
 
 	// RetryAfter is what callers of a service under maintenance are told to wait
-	// before they try again, in whole seconds. It has an effect with [Downtime], and with
-	// steps that put services under maintenance.
-	RetryAfter time.Duration
+	// before they try again, in whole seconds. It has an effect with [rollout.Downtime], and
+	// with steps that put services under maintenance.
+	RetryAfter rollout.Duration
 
 	// MustNotSkip lists versions of the app, none newer than this one, that an
 	// environment must have completed before a later one may be rolled out there.
@@ -84,32 +73,12 @@ type Manifest struct {
 	buses    map[string]Environment // all that it knows, by name
 }
 
-// Strategy says what the previous version does while the new one is prepared.
-type Strategy string
-
-// The strategies.
-const (
-	Parallel Strategy = "parallel" // it serves until the new version is online
-	Downtime Strategy = "downtime" // it is under maintenance from the offline phase on
-)
-
-// Strategies lists the strategies, the default first.
-func Strategies() []Strategy { return []Strategy{Parallel, Downtime} }
-
-// Service is one service version of the app.
+// Service is one service version of the app: what a rollout knows of it, and how it is
+// started here.
 type Service struct {
-	Name       string
-	Version    string
-	Run        []string         // how it is started, without a shell; nil: it is already running
-	Setup      []string         // how its setup service is started; nil: it is already running, or there is none
-	Migrations []protocol.Phase // the phases it has scripts for, in the order in which they run
-	DependsOn  []string         // other services of the manifest
-	Timeout    time.Duration    // of each of its scripts; 0: none
-	Retries    int              // how often a script that has failed is tried again by itself
-	Backoff    time.Duration    // before the first retry, doubled before each further one up to MaxBackoff; 0: DefaultBackoff
-	Instances  int              // that must be alive before it counts as online; 0: it takes no traffic over the relay
-	KeepOnline []string         // other versions of the service that stay online beside this one when it is opened
-	Pace       *protocol.Pace   // how fast its scripts may work; nil: as their author has chosen
+	rollout.Service          // its Migrations come in the order in which they run
+	Run             []string // how it is started, without a shell; nil: it is already running
+	Setup           []string // how its setup service is started; nil: it is already running, or there is none
 }
 
 // Setup is the app's own setup service. The zero value says that the app has none.

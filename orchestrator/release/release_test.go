@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -56,31 +57,35 @@ func TestEveryKeyIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &release.Manifest{
-		App: "todo-app", Version: "0.0.2", Strategy: release.Downtime, RetryAfter: 90 * time.Second,
+		App: "todo-app", Version: "0.0.2", Strategy: rollout.Downtime, RetryAfter: rollout.Duration(90 * time.Second),
 		MustNotSkip: []string{"0.0.1", "0.0.2-rc.1", "0.0.2"},
 		Services: []release.Service{{
-			Name: "todos", Version: "0.0.1", Instances: 1,
-			Run: []string{"go", "run", "./todos"},
+			Service: rollout.Service{Name: "todos", Version: "0.0.1", Instances: 1},
+			Run:     []string{"go", "run", "./todos"},
 		}, {
-			Name: "todo-search", Version: "1.0.0-rc.1+build.5", Instances: 3,
-			Run:        []string{"sh", "-c", "go build ./todo-search\nexec ./todo-search\n"},
-			Setup:      []string{"go", "run", "./todo search/setup"},
-			Migrations: []protocol.Phase{protocol.Before, protocol.Online},
-			DependsOn:  []string{"todos"},
-			Timeout:    10 * time.Minute,
-			Retries:    5, Backoff: 1500 * time.Millisecond,
+			Service: rollout.Service{
+				Name: "todo-search", Version: "1.0.0-rc.1+build.5", Instances: 3,
+				Migrations: []protocol.Phase{protocol.Before, protocol.Online},
+				DependsOn:  []string{"todos"},
+				Timeout:    rollout.Duration(10 * time.Minute),
+				Retries:    5, Backoff: rollout.Duration(1500 * time.Millisecond),
+			},
+			Run:   []string{"sh", "-c", "go build ./todo-search\nexec ./todo-search\n"},
+			Setup: []string{"go", "run", "./todo search/setup"},
 		}, {
-			Name: "web", Version: "0.0.2", Instances: 0,
-			DependsOn:  []string{"todos", "todo-search"},
-			KeepOnline: []string{"0.0.1", "0.1.0-rc.1"},
-			Pace:       &protocol.Pace{Rate: new(500.0), InFlight: 8},
+			Service: rollout.Service{
+				Name: "web", Version: "0.0.2", Instances: 0,
+				DependsOn:  []string{"todos", "todo-search"},
+				KeepOnline: []string{"0.0.1", "0.1.0-rc.1"},
+				Pace:       &protocol.Pace{Rate: new(500.0), InFlight: 8},
+			},
 		}},
 		Setup: release.Setup{Command: []string{"go", "run", "./setup"}},
 		Seed:  []string{"go", "run", "./seed"},
 		Data:  "../kept",
 		Steps: fullSteps(), AutoRevert: true, Requires: &release.Requirement{Version: "0.0.1", Completed: true},
 		Environment: release.Environment{
-			Approvals: release.Approvals{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: 4 * time.Hour},
+			Approvals: rollout.Policy{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},
 		},
 		Environments: []string{"dev", "production", "staging"},
 		Dir:          folder, Path: filepath.Join(folder, "golive.yaml"),
@@ -97,21 +102,21 @@ func TestEveryKeyIsRead(t *testing.T) {
 func fullSteps() []release.Step {
 	web := map[string]string{"role": "web"}
 	return []release.Step{
-		{Name: "confirm", Approval: &release.Approval{
-			Text: "Shall 0.0.2 go live now?", Checklist: []string{"backups are fresh", "support is told"}, Deadline: 30 * time.Minute,
+		{Name: "confirm", Approval: &rollout.Question{
+			Text: "Shall 0.0.2 go live now?", Checklist: []string{"backups are fresh", "support is told"}, Deadline: rollout.Duration(30 * time.Minute),
 		}},
 		{Phase: protocol.Before},
-		{Traffic: release.MaintenanceOn, Services: []string{"web"}},
+		{Traffic: rollout.MaintenanceOn, Services: []string{"web"}},
 		{
 			Name: "stop-front-ends", Command: &release.Command{Args: []string{"./bin/frontend", "stop"}, Backward: true, Status: true},
-			On: map[string]string{"role": "web", "zone": "eu-1"}, Need: release.Need{Percent: 60}, AtOnce: 1,
-			Timeout: 2 * time.Minute, Retries: 2, Backoff: 500 * time.Millisecond,
+			On: map[string]string{"role": "web", "zone": "eu-1"}, Need: rollout.Need{Percent: 60}, AtOnce: 1,
+			Timeout: rollout.Duration(2 * time.Minute), Retries: 2, Backoff: rollout.Duration(500 * time.Millisecond),
 		},
 		{Phase: protocol.Offline},
-		{Traffic: release.MaintenanceOff},
-		{Name: "restart", Command: &release.Command{Shell: `systemctl "$1"-web`}, On: web, Need: release.Need{Hosts: 2}},
-		{Traffic: release.Drain, Services: []string{"old-search"}},
-		{Traffic: release.Open},
+		{Traffic: rollout.MaintenanceOff},
+		{Name: "restart", Command: &release.Command{Shell: `systemctl "$1"-web`}, On: web, Need: rollout.Need{Hosts: 2}},
+		{Traffic: rollout.Drain, Services: []string{"old-search"}},
+		{Traffic: rollout.Open},
 		{Name: "smoke", On: web, Check: &release.Check{
 			HTTP: "http://127.0.0.1:8080/health", Expect: 200, Contains: "ok", Tries: 10,
 			Pause: 500 * time.Millisecond, HealthyFor: 5 * time.Second, Within: 2 * time.Second,
@@ -126,21 +131,21 @@ func fullSteps() []release.Step {
 
 func TestKeysHaveDefaults(t *testing.T) {
 	m := parse(t, "app: a\nversion: 1.0.0\nservices: {b: {version: 1.0.0}}\n")
-	if m.Strategy != release.Parallel || m.RetryAfter != 5*time.Second || m.Data != ".golive" || m.Setup.Exists() || m.MustNotSkip != nil {
+	if m.Strategy != rollout.Parallel || m.RetryAfter != rollout.Duration(5*time.Second) || m.Data != ".golive" || m.Setup.Exists() || m.MustNotSkip != nil {
 		t.Errorf("defaults of the app: %+v", m)
 	}
-	want := release.Service{Name: "b", Version: "1.0.0", Instances: 1}
+	want := release.Service{Service: rollout.Service{Name: "b", Version: "1.0.0", Instances: 1}}
 	if !reflect.DeepEqual(m.Services, []release.Service{want}) {
 		t.Errorf("defaults of a service: %+v", m.Services)
 	}
 }
 
 func TestRetryAfterIsReadWithEveryStrategy(t *testing.T) {
-	for _, strategy := range release.Strategies() {
+	for _, strategy := range rollout.Strategies() {
 		for text, want := range map[string]time.Duration{"30s": 30 * time.Second, "2m": 2 * time.Minute, "1.5m": 90 * time.Second, "2000ms": 2 * time.Second} {
 			m := parse(t, head+"strategy: "+string(strategy)+"\nretryAfter: "+text+"\n")
-			if m.RetryAfter != want {
-				t.Errorf("%s with strategy %s is read as %v", text, strategy, m.RetryAfter)
+			if got := time.Duration(m.RetryAfter); got != want {
+				t.Errorf("%s with strategy %s is read as %v", text, strategy, got)
 			}
 		}
 	}

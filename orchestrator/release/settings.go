@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/token"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -40,27 +41,27 @@ func manifestLayout() layout {
 	}
 	step := layout{
 		keys:     work,
-		defaults: map[string]string{"need": allHosts, "backoff": DefaultBackoff.String()},
+		defaults: map[string]string{"need": allHosts, "backoff": rollout.DefaultBackoff.String()},
 		with:     map[string]string{"need": "on", "backoff": "retries"},
 		below:    map[string]layout{"check": check},
 	}
 	service := layout{
 		keys:     keys(r.serviceFields(&Service{}, nil)),
-		defaults: map[string]string{"instances": "1", "retries": "0", "backoff": DefaultBackoff.String()},
+		defaults: map[string]string{"instances": "1", "retries": "0", "backoff": rollout.DefaultBackoff.String()},
 		with:     map[string]string{"backoff": "retries"},
 		below:    map[string]layout{"pace": {keys: keys(r.paceFields(&protocol.Pace{}))}},
 	}
 	return layout{
 		keys: slices.DeleteFunc(keys(r.manifestFields(&Manifest{})), func(key string) bool { return key == "environments" }),
 		defaults: map[string]string{
-			"strategy": string(Parallel), "retryAfter": DefaultRetryAfter.String(), "data": DefaultData, "autoRevert": "false",
+			"strategy": string(rollout.Parallel), "retryAfter": rollout.DefaultRetryAfter.String(), "data": DefaultData, "autoRevert": "false",
 		},
 		below: map[string]layout{
 			"services": {below: map[string]layout{"": service}},
 			"steps":    {below: map[string]layout{"": step}},
 			"requires": {keys: keys(r.requiresFields(&Requirement{}, nil)), defaults: map[string]string{"completed": "true"}},
 			"approvals": {
-				keys:     keys(r.approvalsFields(&Approvals{})),
+				keys:     keys(r.approvalsFields(&rollout.Policy{})),
 				defaults: map[string]string{"required": "false", "count": "1", "notStarter": "false"},
 			},
 		},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -41,18 +42,15 @@ type placed struct {
 	services []value // of traffic
 }
 
-// reservedName is a name that no step can have: golive's own approval is called so.
-const reservedName = "approval"
-
 // steps reads what happens one after the other.
 func (r *reader) steps(v value, m *Manifest) []Step {
 	items, ok := r.items(v, "a list of steps like [{phase: before}, {phase: online}]")
 	if !ok || len(items) == 0 {
 		return nil
 	}
-	if len(items) > MaxSteps {
-		r.report(items[MaxSteps].at, items[MaxSteps].key, "", "this is step %d: at most %d are allowed", MaxSteps+1, MaxSteps)
-		items = items[:MaxSteps]
+	if len(items) > rollout.MaxItems {
+		r.report(items[rollout.MaxItems].at, items[rollout.MaxItems].key, "", "this is step %d: at most %d are allowed", rollout.MaxItems+1, rollout.MaxItems)
+		items = items[:rollout.MaxItems]
 	}
 	steps, all := make([]Step, len(items)), make([]placed, len(items))
 	for i, item := range items {
@@ -134,7 +132,7 @@ func (r *reader) stepFields(p *placed, m *Manifest) []stepField {
 		{plain("status", func(v value) { s.run().Status = r.truth(v) }), runs},
 		{plain("on", func(v value) { s.On = r.labels(v) }), works},
 		{plain("need", func(v value) { r.needsOn(v, s); s.Need = r.need(v) }), works},
-		{plain("atOnce", func(v value) { r.needsOn(v, s); s.AtOnce, _ = r.whole(v, 1, maxHosts) }), works},
+		{plain("atOnce", func(v value) { r.needsOn(v, s); s.AtOnce, _ = r.whole(v, 1, rollout.MaxHosts) }), works},
 		{plain("timeout", func(v value) { s.Timeout = r.timeout(v) }), works},
 		{plain("retries", func(v value) { s.Retries = r.retries(v) }), works},
 		{plain("backoff", func(v value) { s.Backoff = r.backoff(v, &s.Retries) }), works},
@@ -142,9 +140,9 @@ func (r *reader) stepFields(p *placed, m *Manifest) []stepField {
 }
 
 // ask is the step's approval, which any of its keys makes.
-func (s *Step) ask() *Approval {
+func (s *Step) ask() *rollout.Question {
 	if s.Approval == nil {
-		s.Approval = &Approval{}
+		s.Approval = &rollout.Question{}
 	}
 	return s.Approval
 }
@@ -165,7 +163,7 @@ func (r *reader) stepName(v value, p *placed) {
 		return
 	}
 	p.Name = name
-	if name == reservedName {
+	if name == rollout.ApprovalID {
 		r.report(r.begin(v.node), v.key, "choose another, such as confirm", "the name %s is golive's own", name)
 		return
 	}
@@ -181,7 +179,9 @@ func (r *reader) phase(v value) protocol.Phase {
 func allPhases() []protocol.Phase { return append(protocol.ServicePhases(), protocol.Setup) }
 
 // move reads what a traffic step does.
-func (r *reader) move(v value) Move { return oneOf(r, v, "move of traffic", Moves()) }
+func (r *reader) move(v value) rollout.Move {
+	return oneOf(r, v, "move of traffic", rollout.Moves())
+}
 
 // oneOf reads a word that is one of a few.
 func oneOf[T ~string](r *reader, v value, what string, valid []T) T {

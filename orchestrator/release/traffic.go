@@ -3,6 +3,7 @@ package release
 import (
 	"slices"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -23,19 +24,19 @@ func (r *reader) checkTraffic(all []placed, m *Manifest) {
 		on: map[string]position{}, off: map[string]position{}, drained: map[string]position{},
 	}
 	for i, p := range slices.Backward(all) {
-		if p.Traffic == Open || p.Phase == protocol.Online {
+		if p.Traffic == rollout.Open || p.Phase == protocol.Online {
 			t.opening = i
 		}
 	}
 	for i, p := range all {
 		switch p.Traffic {
-		case Open:
+		case rollout.Open:
 			r.checkOpen(i, p, all, t, m)
-		case Drain:
+		case rollout.Drain:
 			r.checkDrain(p, t, m)
-		case MaintenanceOn:
+		case rollout.MaintenanceOn:
 			r.checkMaintenanceOn(i, p, t, m)
-		case MaintenanceOff:
+		case rollout.MaintenanceOff:
 			r.checkMaintenanceOff(i, p, t, m)
 		}
 	}
@@ -92,7 +93,7 @@ func (r *reader) checkMaintenanceOn(i int, p placed, t *traffic, m *Manifest) {
 	switch {
 	case i > t.opening:
 		r.tooLate(p)
-	case i > t.offline && m.Strategy == Downtime:
+	case i > t.offline && m.Strategy == rollout.Downtime:
 		r.report(r.begin(p.does.node), p.does.key, "move it up, or remove it: without it the maintenance begins right before that phase",
 			"with the strategy downtime a maintenance begins before the phase offline")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/Masterminds/semver/v3"
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -53,7 +54,9 @@ func (r *reader) breaks(at position, key string, err error) {
 }
 
 // strategy reads the app's strategy.
-func (r *reader) strategy(v value) Strategy { return oneOf(r, v, "strategy", Strategies()) }
+func (r *reader) strategy(v value) rollout.Strategy {
+	return oneOf(r, v, "strategy", rollout.Strategies())
+}
 
 // folder reads the name of a folder.
 func (r *reader) folder(v value) string {

@@ -15,11 +15,11 @@ const ApprovalID = "approval"
 
 // Limits of a workflow.
 const (
-	MaxItems     = 200
-	MaxChecklist = 100
-	MaxApprovals = 100 // that one question may need
-	MaxText      = 2000
-	MaxLabels    = 16
+	MaxItems     = 200  // entries
+	MaxChecklist = 100  // items of one question
+	MaxApprovals = 100  // that one question may need, and people who may give them
+	MaxText      = 2000 // bytes of a text for people
+	MaxLabels    = 16   // of the agents that one step runs on
 	MaxHosts     = 1000 // that a step may need, or run on at once
 )
 

@@ -34,10 +34,10 @@ const DefaultRetryAfter = 5 * time.Second
 
 // Limits of retries.
 const (
-	DefaultBackoff = time.Second
+	DefaultBackoff = time.Second     // before the first retry, unless the release says otherwise
 	MaxBackoff     = 5 * time.Minute // to which the pause before a retry grows
-	MaxRetries     = 100
-	MaxLost        = 5 // so many workers of one step may die, one after the other and none further than those before, until it has failed
+	MaxRetries     = 100             // of one script, command or check by itself
+	MaxLost        = 5               // so many workers of one step may die, one after the other and none further than those before, until it has failed
 )
 
 // Strategy says what the previous version does during the offline phase.
@@ -45,9 +45,12 @@ type Strategy string
 
 // The strategies.
 const (
-	Parallel Strategy = "parallel" // it serves
-	Downtime Strategy = "downtime" // it is under maintenance
+	Parallel Strategy = "parallel" // it serves until the new version is online
+	Downtime Strategy = "downtime" // it is under maintenance from the offline phase on
 )
+
+// Strategies lists the strategies, the default first.
+func Strategies() []Strategy { return []Strategy{Parallel, Downtime} }
 
 // Service is one service of a release.
 type Service struct {
@@ -84,7 +87,7 @@ func (r Release) Validate() error {
 	if err := protocol.ValidateVersion(r.Version); err != nil {
 		return fmt.Errorf("app %s: %w", r.App, err)
 	}
-	if r.Strategy != Parallel && r.Strategy != Downtime {
+	if !slices.Contains(Strategies(), r.Strategy) {
 		return fmt.Errorf("app %s: strategy %q is neither parallel nor downtime", r.App, r.Strategy)
 	}
 	if r.RetryAfter < 0 || time.Duration(r.RetryAfter)%time.Second != 0 {

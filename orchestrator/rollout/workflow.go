@@ -23,11 +23,14 @@ type Move string
 
 // The moves.
 const (
-	Open           Move = "open"
-	Drain          Move = "drain"
-	MaintenanceOn  Move = "maintenance-on"
-	MaintenanceOff Move = "maintenance-off"
+	Open           Move = "open"            // the new versions get traffic
+	Drain          Move = "drain"           // a service that the release no longer holds gets no traffic any more
+	MaintenanceOn  Move = "maintenance-on"  // requests are answered with 503
+	MaintenanceOff Move = "maintenance-off" // the version that served before serves again
 )
+
+// Moves lists the moves.
+func Moves() []Move { return []Move{Open, Drain, MaintenanceOn, MaintenanceOff} }
 
 // Question is what a person is asked.
 type Question struct {

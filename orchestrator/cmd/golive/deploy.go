@@ -90,7 +90,7 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	if err != nil {
 		return err
 	}
-	q := api.DeployRequest{Rollout: id.String(), Release: releaseOf(m), By: me(), Reason: o.reason,
+	q := api.DeployRequest{Rollout: id.String(), Release: m.Release(), By: me(), Reason: o.reason,
 		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase),
 		Plan: plan, DependsOn: dependsOn}
 	return c.rollOut(ctx, r, q, o.wait)

@@ -9,8 +9,6 @@ import (
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
-	"github.com/golive-dev/golive/orchestrator/release"
-	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 )
 
@@ -58,28 +56,4 @@ func (e *engine) start(ctx context.Context) (<-chan error, error) {
 		}
 		return nil, fmt.Errorf("start the orchestrator: %w", err)
 	}
-}
-
-// releaseOf is what a deploy request says of a manifest.
-func releaseOf(m *release.Manifest) rollout.Release {
-	r := rollout.Release{
-		App: m.App, Version: m.Version, Strategy: rollout.Strategy(m.Strategy),
-		RetryAfter: rollout.Duration(m.RetryAfter), Setup: m.Setup.Exists(), Digest: m.Digest(),
-		MustNotSkip: m.MustNotSkip, AutoRevert: m.AutoRevert, Environment: m.Environment.Name,
-		Approvals: policyOf(m.Environment.Approvals),
-	}
-	if m.Requires != nil {
-		r.Requires = &rollout.Requirement{Version: m.Requires.Version}
-	}
-	for _, s := range m.Steps {
-		r.Workflow = append(r.Workflow, itemOf(s))
-	}
-	for _, s := range m.Services {
-		r.Services = append(r.Services, rollout.Service{
-			Name: s.Name, Version: s.Version, Migrations: s.Migrations, DependsOn: s.DependsOn,
-			Timeout: rollout.Duration(s.Timeout), Retries: s.Retries, Backoff: rollout.Duration(s.Backoff),
-			Instances: s.Instances, KeepOnline: s.KeepOnline, Pace: s.Pace,
-		})
-	}
-	return r
 }

@@ -79,7 +79,7 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 		return err
 	}
 	p, err := ask(ctx, c, dir, func(ctx context.Context, client *api.Client) (api.PlanView, error) {
-		return client.Plan(ctx, api.PlanRequest{Release: releaseOf(m), AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase)})
+		return client.Plan(ctx, api.PlanRequest{Release: m.Release(), AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase)})
 	})
 	if err != nil {
 		return err

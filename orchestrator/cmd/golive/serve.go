@@ -90,7 +90,7 @@ func (c *command) governs(dir string) (place, rollout.Policy, error) {
 	if p = c.named(m); !p.is() {
 		p.url = nats.DefaultURL
 	}
-	return p, policyOf(m.Environment.Approvals), nil
+	return p, m.Environment.Approvals, nil
 }
 
 func (c *command) serve(ctx context.Context, dir string, o serveOptions) error {

@@ -227,7 +227,7 @@ func (u *upRun) ruin(d death) *failure {
 // begin finds the rollout to follow: one of this very release that is under way or has
 // failed is gone on with, else a new one begins.
 func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
-	want := releaseOf(u.app.manifest)
+	want := u.app.manifest.Release()
 	replaced := "" // what gives way
 	page, err := u.client.List(ctx, api.ListRequest{App: want.App, Limit: 1})
 	if err != nil {

@@ -8,12 +8,13 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// Schema is the JSON Schema of golive.yaml, from which editors show help. It cannot
+// makeSchema is the JSON Schema of golive.yaml, from which editors show help. It cannot
 // say all that [Parse] checks: not that what is depended on exists, for one.
-func Schema() []byte {
+func makeSchema() []byte {
 	reflector := jsonschema.Reflector{
 		Anonymous: true, ExpandedStruct: true,
 		Namer: func(t reflect.Type) string { return strings.TrimSuffix(t.Name(), "Shape") },
@@ -51,7 +52,7 @@ type differentShape struct {
 // JSONSchemaExtend adds what tags cannot say.
 func (manifestShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	limit(s, "mustNotSkip", MaxMustNotSkip)
-	limit(s, "steps", MaxSteps)
+	limit(s, "steps", rollout.MaxItems)
 	named(s, "services", MaxServices)
 	named(s, "environments", MaxEnvironments)
 }
@@ -101,7 +102,7 @@ type serviceDifferentShape struct {
 // JSONSchemaExtend adds what tags cannot say.
 func (serviceDifferentShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	between(s, "instances", 0, MaxInstances)
-	between(s, "retries", 0, MaxRetries)
+	between(s, "retries", 0, rollout.MaxRetries)
 	limit(s, "keepOnline", MaxKeepOnline)
 }
 
@@ -119,7 +120,9 @@ type paceShape struct {
 }
 
 // JSONSchemaExtend adds what tags cannot say.
-func (paceShape) JSONSchemaExtend(s *jsonschema.Schema) { between(s, "inFlight", 1, MaxInFlight) }
+func (paceShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	between(s, "inFlight", 1, rollout.MaxInFlight)
+}
 
 type nameShape string
 
@@ -144,7 +147,7 @@ func (versionShape) JSONSchema() *jsonschema.Schema {
 type strategyShape string
 
 func (strategyShape) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Enum: choices(Strategies()), Default: Parallel}
+	return &jsonschema.Schema{Type: "string", Enum: choices(rollout.Strategies()), Default: rollout.Parallel}
 }
 
 type phaseShape string
@@ -162,13 +165,13 @@ func (timeoutShape) JSONSchema() *jsonschema.Schema {
 type backoffShape string
 
 func (backoffShape) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Default: DefaultBackoff.String()}
+	return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Default: rollout.DefaultBackoff.String()}
 }
 
 type retryAfterShape string
 
 func (retryAfterShape) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Default: DefaultRetryAfter.String()}
+	return &jsonschema.Schema{Type: "string", Pattern: durationPattern, Default: rollout.DefaultRetryAfter.String()}
 }
 
 // durationPattern is the form of what the parser takes for a duration.

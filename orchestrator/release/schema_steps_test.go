@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 // environmentShape is an environment as it is written.
@@ -19,7 +21,7 @@ type environmentShape struct {
 // JSONSchemaExtend adds what tags cannot say.
 func (environmentShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.Description = "What is different in an environment."
-	limit(s, "steps", MaxSteps)
+	limit(s, "steps", rollout.MaxItems)
 	named(s, "services", MaxServices)
 	if context, ok := s.Properties.Get("context"); ok {
 		context.Pattern = contextName.String()
@@ -53,8 +55,8 @@ type approvalsShape struct {
 
 // JSONSchemaExtend adds what tags cannot say.
 func (approvalsShape) JSONSchemaExtend(s *jsonschema.Schema) {
-	limit(s, "by", MaxApprovers)
-	between(s, "count", 1, MaxApprovers)
+	limit(s, "by", rollout.MaxApprovals)
+	between(s, "count", 1, rollout.MaxApprovals)
 }
 
 // stepShape is a step as it is written.
@@ -91,11 +93,11 @@ func (stepShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	}
 	s.DependentRequired = map[string][]string{"need": {"on"}, "atOnce": {"on"}, "backoff": {"retries"}}
 	limit(s, "services", MaxServices)
-	limit(s, "checklist", MaxChecklist)
-	between(s, "atOnce", 1, maxHosts)
-	between(s, "retries", 0, MaxRetries)
+	limit(s, "checklist", rollout.MaxChecklist)
+	between(s, "atOnce", 1, rollout.MaxHosts)
+	between(s, "retries", 0, rollout.MaxRetries)
 	if on, ok := s.Properties.Get("on"); ok {
-		on.MinProperties, on.MaxProperties = pointer(1), pointer(MaxLabels)
+		on.MinProperties, on.MaxProperties = pointer(1), pointer(rollout.MaxLabels)
 		on.PropertyNames = &jsonschema.Schema{Pattern: label.String()}
 		on.AdditionalProperties = &jsonschema.Schema{Type: "string", Pattern: label.String()}
 	}
@@ -134,7 +136,7 @@ func (stepPhaseShape) JSONSchema() *jsonschema.Schema {
 type moveShape string
 
 func (moveShape) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Enum: choices(Moves())}
+	return &jsonschema.Schema{Type: "string", Enum: choices(rollout.Moves())}
 }
 
 type durationShape string
@@ -148,7 +150,7 @@ type needShape struct{}
 func (needShape) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Default: allHosts, OneOf: []*jsonschema.Schema{
 		{Type: "string", Const: allHosts},
-		{Type: "integer", Minimum: "1", Maximum: json.Number(fmt.Sprint(maxHosts))},
+		{Type: "integer", Minimum: "1", Maximum: json.Number(fmt.Sprint(rollout.MaxHosts))},
 		{Type: "string", Pattern: `^0*([1-9][0-9]?|100)%$`},
 	}}
 }
