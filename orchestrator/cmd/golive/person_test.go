@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -38,7 +39,7 @@ func newEnvironment(t *testing.T) *environment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1})
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1}, gate.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
