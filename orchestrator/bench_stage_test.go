@@ -112,7 +112,7 @@ func (s *benchStage) engine(r *relay.Relay, log *zap.Logger) *orchestrator.Orche
 	s.must(err)
 	l, err := ledger.Open(ctx, nc, 1)
 	s.must(err)
-	g, err := gate.New(ctx, nc, 1)
+	g, err := gate.New(ctx, gate.Config{Conn: nc})
 	s.must(err)
 	f, err := fleet.New(ctx, nc, 1)
 	s.must(err)

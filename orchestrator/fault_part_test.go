@@ -209,7 +209,7 @@ func (w *workplace) orchestrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, err := gate.New(opening, nc, w.Replicas)
+	g, err := gate.New(opening, gate.Config{Conn: nc, Replicas: w.Replicas})
 	if err != nil {
 		return err
 	}

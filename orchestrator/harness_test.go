@@ -112,9 +112,8 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	e.must(err)
 	l, err := ledger.Open(ctx, nc, 1)
 	e.must(err)
-	g, err := gate.New(ctx, nc, 1)
+	g, err := gate.New(ctx, gate.Config{Conn: nc, Patience: e.gatePatience})
 	e.must(err)
-	g.Patience = e.gatePatience
 	f, err := fleet.New(ctx, nc, 1)
 	e.must(err)
 	o, err := orchestrator.New(orchestrator.Config{

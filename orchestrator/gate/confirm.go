@@ -40,8 +40,8 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			return nil
 		}
 		waited := time.Since(began)
-		if patience := g.patience(); waited > patience && p.overdue() {
-			return g.unconfirmed(ctx, o, at, p, patience)
+		if waited > g.patience && p.overdue() {
+			return g.unconfirmed(ctx, o, at, p)
 		}
 		if waited > tellAfter {
 			if waiting := g.waiting(ctx, p); waiting != told {
@@ -97,19 +97,12 @@ func (g *Gate) await(ctx context.Context, service string, confirmations int, tic
 	}
 }
 
-func (g *Gate) patience() time.Duration {
-	if g.Patience > 0 {
-		return g.Patience
-	}
-	return DefaultPatience
-}
-
-func (g *Gate) unconfirmed(ctx context.Context, o Order, at Route, p progress, waited time.Duration) error {
+func (g *Gate) unconfirmed(ctx context.Context, o Order, at Route, p progress) error {
 	unready, err := g.unready(ctx, p)
 	if err != nil {
 		return err
 	}
-	return &UnconfirmedError{Service: o.Service, Route: at, Have: p.have, Want: p.want, Unready: unready, WaitedFor: waited}
+	return &UnconfirmedError{Service: o.Service, Route: at, Have: p.have, Want: p.want, Unready: unready, WaitedFor: g.patience}
 }
 
 // unready describes the instances that are alive and have not confirmed.

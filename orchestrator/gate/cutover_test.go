@@ -127,8 +127,7 @@ func TestAVersionIsNotFencedBeforeItsSuccessorStandsBy(t *testing.T) {
 }
 
 func TestAnInstanceThatHangsIsNamedAndTheOldVersionIsPutBack(t *testing.T) {
-	b := newBench(t)
-	b.Patience = 300 * time.Millisecond
+	b := benchWith(t, gate.Config{Patience: 300 * time.Millisecond})
 	b.bus.Serve(says("1.0.0"))
 	b.bus.Serve(says("2.0.0"))
 	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1", Instances: 1})

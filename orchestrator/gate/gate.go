@@ -16,6 +16,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,16 +34,24 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// DefaultPatience is how long an instance that is alive may take to confirm a step, and
-// how long requests may be held for want of instances of the new version: longer than a
-// lease, and than it takes a cluster to elect a leader.
+// DefaultPatience is the patience of a gate that is given none: longer than a lease, and
+// than it takes a cluster to elect a leader.
 const DefaultPatience = 45 * time.Second
 
-// Gate is safe for concurrent use.
-type Gate struct {
-	// Patience is how long a step may take; 0: [DefaultPatience]. It must not be changed
-	// once the gate is used.
+// Config is how a gate works.
+type Config struct {
+	Conn     *nats.Conn // to the environment's bus; required
+	Replicas int        // of the buckets, where they are missing; 0: 1
+
+	// Patience is how long an instance that is alive may take to confirm a step, and how
+	// long requests may be held for want of instances of the new version; 0:
+	// [DefaultPatience].
 	Patience time.Duration
+}
+
+// Gate is safe for concurrent use. Make it with [New].
+type Gate struct {
+	patience time.Duration
 
 	nc     *nats.Conn
 	kv     jetstream.KeyValue
@@ -89,14 +98,20 @@ func (r Route) String() string {
 // online, or the service is under maintenance.
 func (r Route) Settled() bool { return len(r.Online()) == len(r.Versions) || r.Maintenance != nil }
 
-// New opens the routes and leases of the environment that nc is connected to, and makes
-// their buckets with the given number of replicas when they are missing.
-func New(ctx context.Context, nc *nats.Conn, replicas int) (*Gate, error) {
-	js, err := jetstream.New(nc)
+// New opens the routes and leases of an environment, and makes their buckets when they are
+// missing.
+func New(ctx context.Context, c Config) (*Gate, error) {
+	switch {
+	case c.Conn == nil:
+		return nil, errors.New("a gate needs a connection to the bus")
+	case c.Patience < 0:
+		return nil, fmt.Errorf("the patience of a gate is %s, it must not be negative", c.Patience)
+	}
+	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return nil, err
 	}
-	routes, leases, err := relay.OpenRoutes(ctx, nc, replicas)
+	routes, leases, err := relay.OpenRoutes(ctx, c.Conn, max(c.Replicas, 1))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +120,8 @@ func New(ctx context.Context, nc *nats.Conn, replicas int) (*Gate, error) {
 		return nil, fmt.Errorf("open the leases: %w", err)
 	}
 	return &Gate{
-		nc: nc, kv: routes, leases: leases, held: held,
+		patience: cmp.Or(c.Patience, DefaultPatience),
+		nc:       c.Conn, kv: routes, leases: leases, held: held,
 		read: make(map[string]Route), heard: make(map[string]map[string]heard), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
 	}, nil
 }

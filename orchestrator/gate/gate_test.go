@@ -49,19 +49,23 @@ func mustConflict(t *testing.T, err error) {
 	}
 }
 
-func newBench(t testing.TB) *bench {
+func newBench(t testing.TB) *bench { return benchWith(t, gate.Config{}) }
+
+// benchWith is a bench whose gate works as c says.
+func benchWith(t testing.TB, c gate.Config) *bench {
 	t.Helper()
 	bus := relaytest.Start(t)
-	b := benchOn(t, bus, 1)
+	b := benchOn(t, bus, c)
 	b.bus = bus
 	return b
 }
 
-// benchOn is a gate on any bus; the buckets have the given number of replicas.
-func benchOn(t testing.TB, bus interface{ Connect() *relay.Relay }, replicas int) *bench {
+// benchOn is a gate on any bus.
+func benchOn(t testing.TB, bus interface{ Connect() *relay.Relay }, c gate.Config) *bench {
 	t.Helper()
 	nc := bus.Connect().Conn()
-	g, err := gate.New(t.Context(), nc, replicas)
+	c.Conn = nc
+	g, err := gate.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +155,18 @@ func (b *bench) route(service string) gate.Route {
 	r, err := b.Route(b.t.Context(), service)
 	b.must(err)
 	return r
+}
+
+func TestAGateRefusesWhatItCannotWorkWith(t *testing.T) {
+	nc := relaytest.Start(t).Connect().Conn()
+	for want, c := range map[string]gate.Config{
+		"a gate needs a connection to the bus":                   {},
+		"the patience of a gate is -1s, it must not be negative": {Conn: nc, Patience: -time.Second},
+	} {
+		if _, err := gate.New(t.Context(), c); err == nil || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
 }
 
 func TestServiceWithoutRoute(t *testing.T) {

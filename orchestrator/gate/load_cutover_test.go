@@ -104,13 +104,17 @@ func (r *result) sort(calls []call, excuse func(call) bool) {
 
 func TestCutoverUnderLoad(t *testing.T) {
 	t.Run("on one server", func(t *testing.T) {
+		n := 20
+		if testing.Short() {
+			n = 5
+		}
 		bus := relaytest.Start(t)
-		cutOver(t, benchOn(t, bus, 1), []string{bus.URL()}, cmp.Or(*cutovers, 20))
+		cutOver(t, benchOn(t, bus, gate.Config{}), []string{bus.URL()}, cmp.Or(*cutovers, n))
 	})
 	t.Run("on three servers", func(t *testing.T) {
 		relaytest.Long(t)
 		bus := relaytest.StartCluster(t, 3)
-		cutOver(t, benchOn(t, bus, 3), bus.URLs(), cmp.Or(*cutovers, 10))
+		cutOver(t, benchOn(t, bus, gate.Config{Replicas: 3}), bus.URLs(), cmp.Or(*cutovers, 10))
 	})
 }
 

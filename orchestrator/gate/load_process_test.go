@@ -181,18 +181,19 @@ func TestCutoverWhileInstancesDie(t *testing.T) {
 	t.Logf("-seed %d", s)
 	t.Run("on one server", func(t *testing.T) {
 		bus := relaytest.Start(t)
-		dieUnderLoad(t, benchOn(t, bus, 1), benchOn(t, bus, 1), []string{bus.URL()}, cmp.Or(*cutovers, 5), s)
+		dieUnderLoad(t, bus, 1, []string{bus.URL()}, cmp.Or(*cutovers, 5), s)
 	})
 	t.Run("on three servers", func(t *testing.T) {
 		bus := relaytest.StartCluster(t, 3)
-		dieUnderLoad(t, benchOn(t, bus, 3), benchOn(t, bus, 3), bus.URLs(), cmp.Or(*cutovers, 2), s)
+		dieUnderLoad(t, bus, 3, bus.URLs(), cmp.Or(*cutovers, 2), s)
 	})
 }
 
 // dieUnderLoad leads traffic back and forth by two gates, one of which has less patience
 // than it takes a lease to run out, while instances die.
-func dieUnderLoad(t *testing.T, patient, impatient *bench, urls []string, n int, s uint64) {
-	impatient.Patience = shortLease * 2 / 3
+func dieUnderLoad(t *testing.T, bus interface{ Connect() *relay.Relay }, replicas int, urls []string, n int, s uint64) {
+	patient := benchOn(t, bus, gate.Config{Replicas: replicas})
+	impatient := benchOn(t, bus, gate.Config{Replicas: replicas, Patience: shortLease * 2 / 3})
 	fleets := []*fleet{newFleet(t, urls, "1.0.0", shortLease), newFleet(t, urls, "2.0.0", shortLease)}
 	j := &judge{t: t, stopped: func(c call) bool { return fleets[0].stopped(c) || fleets[1].stopped(c) }}
 	j.watch(connectTo(t, urls[0]))

@@ -66,7 +66,7 @@ type outageBench struct {
 func TestCutoverWhileAServerStops(t *testing.T) {
 	relaytest.Long(t)
 	cluster := relaytest.StartCluster(t, 3)
-	b := &outageBench{bench: benchOn(t, cluster, 3), cluster: cluster, judge: &judge{t: t, instances: instancesEach}}
+	b := &outageBench{bench: benchOn(t, cluster, gate.Config{Replicas: 3}), cluster: cluster, judge: &judge{t: t, instances: instancesEach}}
 	urls := cluster.URLs()
 	for _, url := range urls {
 		b.judge.watch(connectAt(t, urls, url))

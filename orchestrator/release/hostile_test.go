@@ -22,6 +22,9 @@ func environments(each string) string {
 // TestManyEnvironmentsAreReadInAShortTime holds manifests that take long each time that
 // they are read, with as many environments as there may be.
 func TestManyEnvironmentsAreReadInAShortTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: without -short it runs")
+	}
 	for name, text := range map[string]string{
 		"cycles":           knot(release.MaxServices, 60, func(service, i int) int { return (service + i) % release.MaxServices }),
 		"unknown services": knot(release.MaxServices, 20, func(service, i int) int { return 10_000 + service*100 + i }),

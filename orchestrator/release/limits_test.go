@@ -143,6 +143,9 @@ func TestHostileInputIsReadInAShortTime(t *testing.T) {
 // TestWhatTheGuardsLetThroughIsReadInAShortTime goes near to
 // what they allow.
 func TestWhatTheGuardsLetThroughIsReadInAShortTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: without -short it runs")
+	}
 	for name, text := range map[string]string{
 		"empty entries":          strings.Repeat("-\n", 40_000),
 		"empty entries in lists": strings.Repeat("- -\n", 20_000),

@@ -19,8 +19,9 @@ type engine struct {
 	journal *journal.Journal
 }
 
-// newEngine wires an orchestrator to a bus; how it works stands in c.
-func newEngine(ctx context.Context, r *relay.Relay, c orchestrator.Config) (*engine, error) {
+// newEngine wires an orchestrator to a bus; how it works stands in c, and how its gate does
+// in cutovers.
+func newEngine(ctx context.Context, r *relay.Relay, c orchestrator.Config, cutovers gate.Config) (*engine, error) {
 	var err error
 	c.Conn, c.Version = r.Conn(), Version
 	if c.Journal, err = journal.Make(ctx, c.Conn, c.Replicas); err != nil {
@@ -29,7 +30,8 @@ func newEngine(ctx context.Context, r *relay.Relay, c orchestrator.Config) (*eng
 	if c.Ledger, err = ledger.Open(ctx, c.Conn, c.Replicas); err != nil {
 		return nil, err
 	}
-	if c.Gate, err = gate.New(ctx, c.Conn, c.Replicas); err != nil {
+	cutovers.Conn, cutovers.Replicas = c.Conn, c.Replicas
+	if c.Gate, err = gate.New(ctx, cutovers); err != nil {
 		return nil, err
 	}
 	if c.Fleet, err = fleet.New(ctx, c.Conn, c.Replicas); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -39,7 +40,7 @@ func newEnvironment(t *testing.T) *environment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1})
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1}, gate.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

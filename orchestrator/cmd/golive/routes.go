@@ -98,7 +98,7 @@ func (c *command) watchRoutes(ctx context.Context) error {
 	if _, err := api.NewClient(r.Conn()).Routes(ctx); err != nil {
 		return err // nobody writes routes here
 	}
-	g, err := gate.New(ctx, r.Conn(), 1)
+	g, err := gate.New(ctx, gate.Config{Conn: r.Conn()})
 	if err != nil {
 		return err
 	}

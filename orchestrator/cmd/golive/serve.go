@@ -103,11 +103,11 @@ func (c *command) serve(ctx context.Context, dir string, o serveOptions) error {
 		return err
 	}
 	defer r.Close()
-	e, err := newEngine(ctx, r, orchestrator.Config{Policy: policy, Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log})
+	e, err := newEngine(ctx, r, orchestrator.Config{Policy: policy, Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log},
+		gate.Config{Patience: o.patience})
 	if err != nil {
 		return err
 	}
-	e.gate.Patience = o.patience
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	ended, err := e.start(working)

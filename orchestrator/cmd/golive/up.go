@@ -9,6 +9,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -75,7 +76,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
-	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Logger: c.logger()})
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Logger: c.logger()}, gate.Config{})
 	if err != nil {
 		return err
 	}
