@@ -150,9 +150,10 @@
 //
 // When that time is over, the instance holds production requests, publishes its lease,
 // reads the route, and only then looks again at what it holds, by the route as it is now,
-// even if it is the same revision. An answer that was ready too late is sent if the own
-// version is online then; else the request is answered with an error. So a process that
-// was stopped for a while and is woken up does no harm.
+// even if it is the same revision. A request that a handler had when the time was over is
+// answered only after that, also if the handler ends later: as the handler says if the own
+// version is online then, without maintenance; else with an error. So a process that was
+// stopped for a while and is woken up does no harm.
 //
 // Route. Only after its first lease does the instance read its route: a request to
 // $JS.API.STREAM.MSG.GET.KV_golive-routes with {"last_by_subj": "$KV.golive-routes.<service>"},

@@ -61,6 +61,7 @@ type Relay struct {
 	log     *zap.Logger
 	timeout time.Duration
 	pulse   time.Duration // of streams
+	clock   func() instant
 }
 
 // refusalPoll is how often a connection that comes about slowly is asked whether it is
@@ -71,7 +72,7 @@ const refusalPoll = 100 * time.Millisecond
 // ends. The error tells at once when the server does not accept the credentials or is
 // older than [MinServer].
 func Connect(ctx context.Context, c Config) (*Relay, error) {
-	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamPulse}
+	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamPulse, clock: newClock()}
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
