@@ -34,7 +34,7 @@ func gated(version string, begun chan<- bool, proceed <-chan struct{}) relay.Ser
 }
 
 // later asks without waiting for the answer.
-func later(t *testing.T, r *relay.Relay, name string, opts ...relay.Option) <-chan string {
+func later(t *testing.T, r *relay.Relay, name string, opts ...relay.RequestOption) <-chan string {
 	answered := make(chan string, 1)
 	go func() {
 		var answer string
