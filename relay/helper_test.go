@@ -185,7 +185,7 @@ func writeRoute(t *testing.T, r *relay.Relay, route protocol.Route) uint64 {
 }
 
 // ask sends a request for a text.
-func ask(t *testing.T, r *relay.Relay, name string, opts ...relay.Option) (string, error) {
+func ask(t *testing.T, r *relay.Relay, name string, opts ...relay.RequestOption) (string, error) {
 	t.Helper()
 	var answer string
 	err := r.Request(within(t, patience), name, nil, &answer, opts...)

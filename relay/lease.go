@@ -23,15 +23,45 @@ const leaseGuard = 20
 // leaseRetry is how soon a renewal that failed is tried again.
 const leaseRetry = 500 * time.Millisecond
 
+// instant is a moment by two clocks: the monotonic one, which nobody sets, and the one on
+// the wall, because the monotonic one stands still while the machine is suspended.
+type instant struct {
+	ticks time.Duration // by the monotonic clock, since it was first looked at
+	wall  time.Duration // by the clock on the wall, since 1970
+}
+
+func (t instant) add(d time.Duration) instant { return instant{t.ticks + d, t.wall + d} }
+
+// before reports whether both clocks say so.
+func (t instant) before(u instant) bool { return t.ticks < u.ticks && t.wall < u.wall }
+
+// newClock gives what reads both clocks.
+func newClock() func() instant {
+	first := time.Now()
+	return func() instant {
+		now := time.Now()
+		return instant{ticks: now.Sub(first), wall: time.Duration(now.UnixNano())}
+	}
+}
+
 // lease says until when the instance may answer production requests: counted from before
-// the lease was sent, so it runs out here before it does on the server. Two clocks have
-// to agree: the monotonic one, which nobody sets, and the one on the wall, because the
-// monotonic one stands still while the machine is suspended.
-type lease struct{ until time.Time }
+// the lease was sent, so it runs out here before it does on the server. Leases that
+// follow each other without a gap belong to one term: only within it can the instance be
+// sure that no other version has taken over.
+type lease struct {
+	until instant
+	term  uint64 // from 1
+}
 
 // covers reports whether the lease has not run out; a nil one has.
-func (l *lease) covers(at time.Time) bool {
-	return l != nil && at.Before(l.until) && at.UnixNano() < l.until.UnixNano()
+func (l *lease) covers(at instant) bool { return l != nil && at.before(l.until) }
+
+// number is that of the lease's term; a nil one has 0.
+func (l *lease) number() uint64 {
+	if l == nil {
+		return 0
+	}
+	return l.term
 }
 
 // keepLease stores the instance's lease until ctx ends. One that comes well before the
@@ -40,7 +70,7 @@ func (l *lease) covers(at time.Time) bool {
 func (i *instance) keepLease(ctx context.Context) {
 	value := i.leaseValue()
 	for told := false; ctx.Err() == nil; {
-		sent := time.Now()
+		sent := i.relay.clock()
 		err := i.storeLease(ctx, value, i.service.Lease)
 		if err != nil && !told && ctx.Err() == nil && !i.relay.nc.IsClosed() {
 			i.log.Warn("lease not stored, without one no production request is answered", zap.Error(err))
@@ -50,8 +80,9 @@ func (i *instance) keepLease(ctx context.Context) {
 			i.rest(ctx, leaseRetry, nil)
 			continue
 		}
-		next := &lease{sent.Add(i.service.Lease - i.service.Lease/leaseGuard)}
-		if i.traffic.leased.Load().covers(time.Now().Add(i.service.Lease / 4)) {
+		next := &lease{until: sent.add(i.service.Lease - i.service.Lease/leaseGuard)}
+		if last := i.traffic.leased.Load(); last.covers(i.relay.clock().add(i.service.Lease / 4)) {
+			next.term = last.term
 			i.traffic.leased.Store(next)
 		} else {
 			select {

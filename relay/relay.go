@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
@@ -61,6 +60,7 @@ type Relay struct {
 	log     *zap.Logger
 	timeout time.Duration
 	pulse   time.Duration // of streams
+	clock   func() instant
 }
 
 // refusalPoll is how often a connection that comes about slowly is asked whether it is
@@ -71,7 +71,7 @@ const refusalPoll = 100 * time.Millisecond
 // ends. The error tells at once when the server does not accept the credentials or is
 // older than [MinServer].
 func Connect(ctx context.Context, c Config) (*Relay, error) {
-	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamPulse}
+	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamPulse, clock: newClock()}
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}
@@ -254,69 +254,10 @@ func (r *Relay) Drain(ctx context.Context) error {
 	return nil
 }
 
-// An Option changes where one message goes, and how.
-type Option func(*target)
-
-type target struct {
-	version string
-	patient bool
-	id      string
-	cursor  string        // of a stream
-	total   *atomic.Int64 // of a stream; may be nil
-}
-
-// ToVersion sends the message to the private address of one version of its service,
-// whether or not that version is online.
-func ToVersion(version string) Option { return func(t *target) { t.version = version } }
-
-// AwaitMaintenance makes a request wait while its service is under maintenance, for as
-// long as its context allows: it is sent again after the time that the service tells, and
-// at least once a second. It changes nothing for [Relay.Send].
-func AwaitMaintenance() Option { return func(t *target) { t.patient = true } }
-
-// MessageID gives a message an id, in NATS's own header for that, by which its receiver
-// can recognise it when it is sent again.
-func MessageID(id string) Option { return func(t *target) { t.id = id } }
-
-func targetOf(opts []Option) target {
-	if len(opts) == 0 {
-		return target{} // without a variable that options may keep
-	}
-	var t target
-	for _, o := range opts {
-		o(&t)
-	}
-	return t
-}
-
-// subject is where a message goes.
-func (t target) subject(name string) (string, error) {
-	if t.version == "" {
-		return name, nil
-	}
-	if err := protocol.ValidateVersion(t.version); err != nil {
-		return "", err
-	}
-	service, message, err := protocol.SplitMessage(name)
-	if err != nil {
-		return "", err
-	}
-	return protocol.PrivateSubject(service, t.version, message), nil
-}
-
-// header is what a message carries beside its payload, for the caller to add to.
-func (t target) header() nats.Header {
-	h := nats.Header{}
-	if t.id != "" {
-		h.Set(protocol.HeaderMsgID, t.id)
-	}
-	return h
-}
-
 // Send publishes a message and does not wait for anybody to get it. Payload is sent
 // as it is when it is nil, a []byte or a json.RawMessage, and as JSON otherwise.
-func (r *Relay) Send(name string, payload any, opts ...Option) error {
-	t := targetOf(opts)
+func (r *Relay) Send(name string, payload any, opts ...SendOption) error {
+	t := targetOf(opts, SendOption.toSend)
 	to, err := t.subject(name)
 	if err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
@@ -344,8 +285,8 @@ func (r *Relay) Send(name string, payload any, opts ...Option) error {
 // The error is [ErrNobodyListens] at once when no instance is there, [ErrMaintenance] when
 // the service is under maintenance (see [AwaitMaintenance]), and an *[Error] when the
 // handler answered with one.
-func (r *Relay) Request(ctx context.Context, name string, payload, reply any, opts ...Option) error {
-	t := targetOf(opts)
+func (r *Relay) Request(ctx context.Context, name string, payload, reply any, opts ...RequestOption) error {
+	t := targetOf(opts, RequestOption.toRequest)
 	to, err := t.subject(name)
 	if err != nil {
 		return fmt.Errorf("request %s: %w", name, err)

@@ -174,7 +174,7 @@ func TestAPanicIsAnsweredAndTheServiceLivesOn(t *testing.T) {
 
 func TestARequestThatNobodyListensToFailsAtOnce(t *testing.T) {
 	r := relaytest.Start(t).Connect()
-	for _, opts := range [][]relay.Option{nil, {relay.ToVersion("0.0.1")}} {
+	for _, opts := range [][]relay.RequestOption{nil, {relay.ToVersion("0.0.1")}} {
 		began := time.Now()
 		err := r.Request(t.Context(), "todos.list", nil, nil, opts...)
 		if !errors.Is(err, relay.ErrNobodyListens) || err.Error() != "request todos.list: nobody listens" {

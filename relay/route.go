@@ -80,7 +80,7 @@ func (i *instance) followRoute(ctx context.Context) error {
 			if known := i.traffic.role.Load().revision; leased && i.reread(ctx) && i.traffic.role.Load().revision != known {
 				watch.stop() // it should have told that: it is blind
 			}
-			i.mayAnswer(time.Now()) // it is awake: if the lease has run out, it is renewed now
+			i.mayAnswer(i.relay.clock()) // it is awake: if the lease has run out, it is renewed now
 			look = leased
 			i.dismiss()
 		case <-changed:
@@ -97,7 +97,10 @@ func (i *instance) renew(ctx context.Context, l *lease) {
 	if !i.reread(ctx) {
 		return // the next tick asks for the next lease
 	}
-	if !i.traffic.leased.Load().covers(time.Now()) {
+	last := i.traffic.leased.Load()
+	l.term = last.number()
+	if !last.covers(i.relay.clock()) {
+		l.term++
 		i.streams.cut(errLeaseLapsed, false) // another version may have been online meanwhile
 	}
 	i.traffic.leased.Store(l)

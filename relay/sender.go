@@ -201,7 +201,7 @@ func (s *Sender) publish(batch []byte, end nats.Header) bool {
 			s.giveUp(errTrafficMoves)
 			return false
 		}
-		if !i.mayAnswer(time.Now()) {
+		if !i.mayAnswer(i.relay.clock()) {
 			s.giveUp(errLeaseLapsed)
 			return false
 		}

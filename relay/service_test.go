@@ -105,7 +105,7 @@ func TestMessagesThatLookAlikeAreKeptApart(t *testing.T) {
 
 func TestInstancesShareTheLoad(t *testing.T) {
 	const requests = 300
-	for name, opts := range map[string][]relay.Option{"privately": {relay.ToVersion("0.0.1")}, "in production": nil} {
+	for name, opts := range map[string][]relay.RequestOption{"privately": {relay.ToVersion("0.0.1")}, "in production": nil} {
 		t.Run(name, func(t *testing.T) {
 			bus := relaytest.Start(t)
 			r := bus.Connect()

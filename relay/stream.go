@@ -44,13 +44,6 @@ func (r Record) Decode(v any) error {
 	return decode(r.Data, v)
 }
 
-// After has a stream go on behind the record with that cursor.
-func After(cursor string) Option { return func(t *target) { t.cursor = cursor } }
-
-// TotalTo stores how many records a stream has in all, whatever the cursor, as soon as
-// its sender has told it.
-func TotalTo(total *atomic.Int64) Option { return func(t *target) { t.total = total } }
-
 // Stream sends a message and gives the records that answer it, as they come. The next
 // ones are sent while a record is looked at, but no more than a window of
 // [protocol.StreamWindow] bytes, so however slow the loop is, nobody's memory grows.
@@ -61,16 +54,16 @@ func TotalTo(total *atomic.Int64) Option { return func(t *target) { t.total = to
 // answer has to come within the configured time of a request, and senders that send
 // nothing tell every second that they are there, but the whole may take as long as it
 // takes. To leave the loop, or to end ctx, ends the sender's handler as well.
-func (r *Relay) Stream(ctx context.Context, name string, payload any, opts ...Option) iter.Seq2[Record, error] {
+func (r *Relay) Stream(ctx context.Context, name string, payload any, opts ...StreamOption) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		if err := r.stream(ctx, name, payload, targetOf(opts), yield); err != nil {
+		if err := r.stream(ctx, name, payload, targetOf(opts, StreamOption.toStream), yield); err != nil {
 			yield(Record{}, err)
 		}
 	}
 }
 
 // Stream is [Relay.Stream] of records that are JSON. One that cannot be read ends it.
-func Stream[T any](ctx context.Context, r *Relay, name string, payload any, opts ...Option) iter.Seq2[T, error] {
+func Stream[T any](ctx context.Context, r *Relay, name string, payload any, opts ...StreamOption) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for record, err := range r.Stream(ctx, name, payload, opts...) {
 			var value T

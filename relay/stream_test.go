@@ -55,7 +55,7 @@ func upTo(m, n int) []int {
 }
 
 // collect reads a stream of numbers to its end.
-func collect(t *testing.T, r *relay.Relay, opts ...relay.Option) (got []int, last string, err error) {
+func collect(t *testing.T, r *relay.Relay, opts ...relay.StreamOption) (got []int, last string, err error) {
 	t.Helper()
 	for record, failure := range r.Stream(within(t, patience), "todos.list", nil, opts...) {
 		if failure != nil {
@@ -484,7 +484,7 @@ func TestAStreamThatCannotBeginSaysWhy(t *testing.T) {
 	})
 	r := bus.Connect()
 	private := relay.ToVersion("0.0.1")
-	streamed := func(name string, payload any, opts ...relay.Option) (n int, last error) {
+	streamed := func(name string, payload any, opts ...relay.StreamOption) (n int, last error) {
 		for _, err := range r.Stream(within(t, patience), name, payload, opts...) {
 			if last = err; err == nil {
 				n++

@@ -95,7 +95,7 @@ func onlyStream(context.Context, *Message) (any, error) { return nil, errOnlyStr
 
 // stream answers a request by a stream, on a goroutine of its own.
 func (i *instance) stream(q request) {
-	if at := i.traffic.role.Load(); !q.private && !i.mayAnswer(time.Now()) {
+	if at := i.traffic.role.Load(); !q.private && !i.mayAnswer(i.relay.clock()) {
 		if at.verdict == giveBack {
 			i.giveBack(q)
 		} else {

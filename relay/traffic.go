@@ -32,6 +32,7 @@ type request struct {
 	reply   string
 	private bool      // answered whatever the route says
 	held    time.Time // since when; zero: not yet
+	term    uint64    // of the lease, when the role was looked at
 }
 
 // traffic is the part of an instance that every production request goes through.
@@ -41,12 +42,13 @@ type traffic struct {
 	lapsed chan struct{}         // capacity 1: told when a request comes after that
 	busy   tally                 // production requests that are being answered
 	held   waitingRoom           // production requests that wait for the next role
+	looked func()                // called between the two looks at the role; nil but in tests
 
 	forwarded atomic.Int64
 }
 
 // mayAnswer reports whether the instance's lease has not run out at the time given.
-func (i *instance) mayAnswer(at time.Time) bool {
+func (i *instance) mayAnswer(at instant) bool {
 	if i.traffic.leased.Load().covers(at) {
 		return true
 	}
@@ -62,9 +64,13 @@ func (i *instance) produce(q request) {
 			i.deflect(q, v, at)
 			return
 		}
+		if i.traffic.looked != nil {
+			i.traffic.looked()
+		}
 		// Counted first and looked at again: whoever changes the role sees every
 		// request that goes on under the old one.
 		i.traffic.busy.begin()
+		q.term = i.traffic.leased.Load().number()
 		if i.traffic.role.Load() == at {
 			if q.isStream() {
 				i.stream(q)
@@ -87,7 +93,7 @@ func (i *instance) answer(q *request) {
 		return
 	}
 	defer i.traffic.busy.end()
-	begun := time.Now()
+	begun := i.relay.clock()
 	if at := i.traffic.role.Load(); !i.mayAnswer(begun) {
 		if at.verdict == giveBack {
 			i.giveBack(*q)
@@ -96,32 +102,55 @@ func (i *instance) answer(q *request) {
 		}
 		return
 	}
+	if !i.still(q) {
+		return
+	}
 	data, failure := i.call(q)
-	ended := time.Now()
-	if !i.mayAnswer(ended) {
+	ended := i.relay.clock()
+	if !i.mayAnswer(ended) || i.traffic.leased.Load().number() != q.term {
 		data, failure = i.afterLapse(data, failure)
 	}
 	q.to.requests.Add(1)
-	q.to.working.Add(int64(ended.Sub(begun)))
+	q.to.working.Add(int64(ended.ticks - begun.ticks))
 	if failure != nil {
 		q.to.failed.Add(1)
 	}
 	i.respond(q, data, failure)
 }
 
+// still reports whether a request that has waited for a worker is to be answered here. If
+// the lease has run out meanwhile and was renewed, the gate has not waited for the request,
+// so the role is looked at once more; the request is dealt with if that says otherwise.
+func (i *instance) still(q *request) bool {
+	term := i.traffic.leased.Load().number()
+	if term == q.term {
+		return true
+	}
+	q.term = term
+	at := i.traffic.role.Load()
+	v := at.about(q)
+	if v != answer {
+		i.deflect(*q, v, at)
+	}
+	return v == answer
+}
+
 // afterLapse is the answer of a handler during which the lease has run out, as that of
 // a process that was stopped for a while: the one it gave if, by the route as it is now,
 // the version still answers, else an error.
 func (i *instance) afterLapse(data []byte, failure error) ([]byte, error) {
-	at := i.traffic.role.Load()
-	for ; !i.mayAnswer(time.Now()) && at.verdict != giveBack; at = i.traffic.role.Load() {
+	for {
+		at := i.traffic.role.Load() // before the lease: a renewal ends this role
+		if i.mayAnswer(i.relay.clock()) || at.verdict == giveBack {
+			break
+		}
 		select {
 		case <-at.over:
 		case <-i.ctx.Done():
 			return nil, errLapsed
 		}
 	}
-	if at.verdict != answer {
+	if i.traffic.role.Load().verdict != answer { // after the lease: who renews it reads the route first
 		return nil, errLapsed
 	}
 	return data, failure

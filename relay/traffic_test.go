@@ -34,7 +34,7 @@ func gated(version string, begun chan<- bool, proceed <-chan struct{}) relay.Ser
 }
 
 // later asks without waiting for the answer.
-func later(t *testing.T, r *relay.Relay, name string, opts ...relay.Option) <-chan string {
+func later(t *testing.T, r *relay.Relay, name string, opts ...relay.RequestOption) <-chan string {
 	answered := make(chan string, 1)
 	go func() {
 		var answer string
@@ -208,6 +208,32 @@ func TestARequestIsForwardedAgainOnlyUnderALaterRevision(t *testing.T) {
 	must(t, err)
 	if string(m.Data) != `"old"` {
 		t.Errorf("forwarded under the same revision, answered %q", m.Data)
+	}
+}
+
+// An instance that has not read a revision yet does not send back what one that has read it
+// forwards.
+func TestARequestThatWasForwardedUnderALaterRevisionIsHeld(t *testing.T) {
+	bus := relaytest.Start(t)
+	r := bus.Connect()
+	confirmed := listenToConfirmations(t, r, "todos")
+	bus.Serve(says("todos", "0.0.1", "old"))
+	bus.Serve(says("todos", "0.0.2", "new"))
+	revision := route(t, r, "todos", "0.0.2 online")
+	confirmed.await(revision, protocol.StateOnline)
+	confirmed.awaitOther(revision, protocol.StateOffline)
+	m := nats.NewMsg(protocol.PrivateSubject("todos", "0.0.1", "say"))
+	m.Header.Set(protocol.HeaderForwarded, strconv.FormatUint(revision+1, 10))
+	m.Reply = r.Conn().NewInbox()
+	answers, err := r.Conn().SubscribeSync(m.Reply)
+	must(t, err)
+	must(t, r.Conn().PublishMsg(m))
+	awaitHeld(t, r, 1)
+	route(t, r, "todos", "0.0.1 online")
+	m, err = answers.NextMsg(patience)
+	must(t, err)
+	if string(m.Data) != `"old"` {
+		t.Errorf("answered %q", m.Data)
 	}
 }
 

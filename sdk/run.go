@@ -46,50 +46,50 @@ type Run struct {
 // whose script this is goes to the version being set up; a message to another service
 // goes to production if a version of it answers there (not under maintenance), else to
 // the version that this rollout brings. An explicit [relay.ToVersion] overrules that.
-func (r *Run) Request(ctx context.Context, name string, payload, reply any, opts ...relay.Option) error {
+func (r *Run) Request(ctx context.Context, name string, payload, reply any, opts ...relay.RequestOption) error {
 	to, ours, err := r.version(ctx, name)
 	if err != nil {
 		return err
 	}
-	err = r.relay.Request(ctx, name, payload, reply, append(to, opts...)...)
-	if ours == "" || to != nil || !errors.Is(err, relay.ErrNobodyListens) && !errors.Is(err, relay.ErrMaintenance) {
+	err = r.relay.Request(ctx, name, payload, reply, append([]relay.RequestOption{relay.ToVersion(to)}, opts...)...)
+	if ours == "" || to != "" || !errors.Is(err, relay.ErrNobodyListens) && !errors.Is(err, relay.ErrMaintenance) {
 		return err
 	}
 	r.routes.forget() // it has changed since, and no handler has seen the request
-	return r.relay.Request(ctx, name, payload, reply, append([]relay.Option{relay.ToVersion(ours)}, opts...)...)
+	return r.relay.Request(ctx, name, payload, reply, append([]relay.RequestOption{relay.ToVersion(ours)}, opts...)...)
 }
 
 // Send is [relay.Relay.Send] from inside the script, to where [Run.Request] would go;
 // nobody tells whether it arrived, so prefer that.
-func (r *Run) Send(name string, payload any, opts ...relay.Option) error {
+func (r *Run) Send(name string, payload any, opts ...relay.SendOption) error {
 	ctx, cancel := context.WithTimeout(context.Background(), routeTimeout)
 	defer cancel()
 	to, _, err := r.version(ctx, name)
 	if err != nil {
 		return err
 	}
-	return r.relay.Send(name, payload, append(to, opts...)...)
+	return r.relay.Send(name, payload, append([]relay.SendOption{relay.ToVersion(to)}, opts...)...)
 }
 
-// version says to which version a message goes: none is production. Ours is the version
+// version says to which version a message goes: an empty one is production. Ours is the version
 // that the rollout brings of another service; empty when it brings none.
-func (r *Run) version(ctx context.Context, name string) (to []relay.Option, ours string, err error) {
+func (r *Run) version(ctx context.Context, name string) (to, ours string, err error) {
 	service, _, err := protocol.SplitMessage(name)
 	if err != nil {
-		return nil, "", err
+		return "", "", err
 	}
 	if service == r.Start.Service {
-		return []relay.Option{relay.ToVersion(r.Start.Version)}, "", nil
+		return r.Start.Version, "", nil
 	}
 	ours = r.Start.Services[service]
 	if ours == "" {
-		return nil, "", nil
+		return "", "", nil
 	}
 	serves, err := r.routes.serves(ctx, service)
 	if err != nil || serves {
-		return nil, ours, err
+		return "", ours, err
 	}
-	return []relay.Option{relay.ToVersion(ours)}, ours, nil
+	return ours, ours, nil
 }
 
 // Progress tells how much is done of how much; total is 0 where it is not known, and

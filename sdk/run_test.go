@@ -97,7 +97,7 @@ func TestWhereAScriptsRequestsGo(t *testing.T) {
 	s.says("todos", "0.0.3", nil)
 	s.says("mail", "1.0.0", nil)
 
-	ask := func(m protocol.StartMessage, name string, opts ...relay.Option) (answer string, failed error) {
+	ask := func(m protocol.StartMessage, name string, opts ...relay.RequestOption) (answer string, failed error) {
 		if e := s.inScript(m, func(ctx context.Context, run *sdk.Run) error {
 			return run.Request(ctx, name, nil, &answer, opts...)
 		}); e != nil {
@@ -107,7 +107,7 @@ func TestWhereAScriptsRequestsGo(t *testing.T) {
 	}
 	mine, apps := start(protocol.Online, 0), startApp(0)
 	attempt := 0
-	mustAsk := func(m protocol.StartMessage, name, want string, opts ...relay.Option) {
+	mustAsk := func(m protocol.StartMessage, name, want string, opts ...relay.RequestOption) {
 		t.Helper()
 		attempt++
 		m.Attempt = attempt
@@ -174,12 +174,12 @@ func TestWhereAScriptsMessagesGo(t *testing.T) {
 	s.says("todos", "0.0.3", got)
 	for n, tt := range []struct {
 		name string
-		opts []relay.Option
+		opts []relay.SendOption
 		want string
 	}{
 		{"todo-search.say", nil, "todo-search 0.0.1"},
 		{"todos.say", nil, "todos 0.0.2"},
-		{"todos.say", []relay.Option{relay.ToVersion("0.0.3")}, "todos 0.0.3"},
+		{"todos.say", []relay.SendOption{relay.ToVersion("0.0.3")}, "todos 0.0.3"},
 	} {
 		if e := s.inScript(start(protocol.Online, n+1), func(context.Context, *sdk.Run) error {
 			return errors.New("none")

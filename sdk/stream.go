@@ -13,7 +13,7 @@ import (
 )
 
 // Stream is [relay.Relay.Stream] from inside the script, to where [Run.Request] would go.
-func (r *Run) Stream(ctx context.Context, name string, payload any, opts ...relay.Option) iter.Seq2[relay.Record, error] {
+func (r *Run) Stream(ctx context.Context, name string, payload any, opts ...relay.StreamOption) iter.Seq2[relay.Record, error] {
 	return func(yield func(relay.Record, error) bool) {
 		to, ours, err := r.version(ctx, name)
 		if err != nil {
@@ -21,8 +21,8 @@ func (r *Run) Stream(ctx context.Context, name string, payload any, opts ...rela
 			return
 		}
 		begun, again := false, false
-		for record, err := range r.relay.Stream(ctx, name, payload, slices.Concat(to, opts)...) {
-			if again = !begun && ours != "" && to == nil && (errors.Is(err, relay.ErrNobodyListens) || errors.Is(err, relay.ErrMaintenance)); again {
+		for record, err := range r.relay.Stream(ctx, name, payload, slices.Concat([]relay.StreamOption{relay.ToVersion(to)}, opts)...) {
+			if again = !begun && ours != "" && to == "" && (errors.Is(err, relay.ErrNobodyListens) || errors.Is(err, relay.ErrMaintenance)); again {
 				break // it has changed since, and no handler has seen the message
 			}
 			begun = true
@@ -34,7 +34,7 @@ func (r *Run) Stream(ctx context.Context, name string, payload any, opts ...rela
 			return
 		}
 		r.routes.forget()
-		for record, err := range r.relay.Stream(ctx, name, payload, slices.Concat([]relay.Option{relay.ToVersion(ours)}, opts)...) {
+		for record, err := range r.relay.Stream(ctx, name, payload, slices.Concat([]relay.StreamOption{relay.ToVersion(ours)}, opts)...) {
 			if !yield(record, err) {
 				return
 			}
@@ -47,12 +47,12 @@ func (r *Run) Stream(ctx context.Context, name string, payload any, opts ...rela
 // cursor, and the sender must go on behind the one it is given. Records are JSON, unless T
 // is []byte or [json.RawMessage], which get them as they are; one that cannot be read ends
 // the script.
-func FromStream[T any](name string, payload any, opts ...relay.Option) Source[T] {
+func FromStream[T any](name string, payload any, opts ...relay.StreamOption) Source[T] {
 	var total atomic.Int64
 	return Source[T]{
 		total: total.Load,
 		Records: func(ctx context.Context, run *Run, _, after string) iter.Seq2[Record[T], error] {
-			opts := slices.Concat(opts, []relay.Option{relay.TotalTo(&total)})
+			opts := slices.Concat(opts, []relay.StreamOption{relay.TotalTo(&total)})
 			if after != "" {
 				opts = append(opts, relay.After(after))
 			}

@@ -93,7 +93,7 @@ func TestWhereAScriptsStreamsComeFrom(t *testing.T) {
 	}
 	counts["todo-search 0.0.1"] = s.lists("todo-search", "0.0.1", 0, 0)
 	attempt := 0
-	mustCome := func(name, from string, opts ...relay.Option) {
+	mustCome := func(name, from string, opts ...relay.StreamOption) {
 		t.Helper()
 		for _, c := range counts {
 			c.Store(0)

@@ -31,6 +31,7 @@ type bareInstance struct {
 	failed   error
 	leaving  bool
 	leased   time.Time // when the newest lease that counts was sent
+	gaps     int       // how often it was renewed too late
 	route    bareRoute
 	revision uint64
 
@@ -148,6 +149,9 @@ func (i *bareInstance) renew(ctx context.Context, lease bool) {
 	revision, data, err := i.read(ctx)
 	i.happens(func() {
 		if lease && err == nil {
+			if !i.valid() {
+				i.gaps++
+			}
 			i.leased = sent
 		}
 		if err == nil {
@@ -298,7 +302,7 @@ func (i *bareInstance) take(r *bareRequest) {
 		i.handle(r)
 	case !i.valid():
 		i.hold(r)
-	case r.done && state == "online":
+	case r.done && state == "online" && i.route.Maintenance == nil:
 		i.send(r.Reply, "", r.answer, nil)
 	case r.done: // too late, for another version may have answered others since
 		i.send(r.Reply, "", nil, nats.Header{"Nats-Service-Error-Code": {"500"}, "Nats-Service-Error": {"cut off while it was at work"}})
@@ -321,12 +325,13 @@ func (i *bareInstance) take(r *bareRequest) {
 
 func (i *bareInstance) handle(r *bareRequest) {
 	i.answering[r.production]++
+	gaps := i.gaps
 	go func() {
 		answer := i.handlers[r.message](r.Data)
 		i.happens(func() {
 			i.answering[r.production]--
-			if r.done, r.answer = true, answer; r.production && !i.valid() {
-				i.hold(r)
+			if r.done, r.answer = true, answer; r.production && (!i.valid() || i.gaps != gaps) {
+				i.take(r)
 			} else {
 				i.send(r.Reply, "", answer, nil)
 			}

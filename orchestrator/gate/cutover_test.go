@@ -22,7 +22,7 @@ func says(version string) relay.Service {
 	}}
 }
 
-func (b *bench) ask(opts ...relay.Option) (string, error) {
+func (b *bench) ask(opts ...relay.RequestOption) (string, error) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	defer cancel()

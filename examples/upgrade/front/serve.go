@@ -141,7 +141,7 @@ type article struct {
 	Cents int    // of 2.0.0
 }
 
-func (f *front) articles(w http.ResponseWriter, r *http.Request, to ...relay.Option) {
+func (f *front) articles(w http.ResponseWriter, r *http.Request, to ...relay.RequestOption) {
 	var articles []article
 	if err := f.bus.Request(r.Context(), "catalog.list", nil, &articles, to...); err != nil {
 		unavailable(w, err)
