@@ -46,18 +46,40 @@ func OpenBucket(ctx context.Context, nc *nats.Conn, b Bucket) (jetstream.KeyValu
 	if err != nil {
 		return nil, err
 	}
-	kv, err := js.KeyValue(ctx, b.Name)
-	if !errors.Is(err, jetstream.ErrBucketNotFound) {
-		return kv, err
+	ctx, cancel := context.WithTimeout(ctx, openFor)
+	defer cancel()
+	for {
+		var kv jetstream.KeyValue
+		err := AskLeader(ctx, func(ctx context.Context) (err error) {
+			kv, err = js.KeyValue(ctx, b.Name)
+			return err
+		})
+		if !errors.Is(err, jetstream.ErrBucketNotFound) {
+			return kv, err
+		}
+		if err := makeBucket(ctx, js, b); err != nil {
+			return nil, fmt.Errorf("make bucket %s: %w", b.Name, err)
+		}
 	}
+}
+
+// openFor is how long a bucket that nobody answers about is waited for: longer than an
+// election.
+const openFor = 30 * time.Second
+
+// makeBucket makes a bucket, unless somebody else has just done so. Where nobody answers, as
+// happens when several make it at once, the caller looks again.
+func makeBucket(ctx context.Context, js jetstream.JetStream, b Bucket) error {
+	asking, cancel := context.WithTimeout(ctx, leaderTimeout)
+	defer cancel()
 	// Not CreateOrUpdate: called by several at once on a fresh cluster it times out.
-	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
+	_, err := js.CreateStream(asking, jetstream.StreamConfig{
 		Name: "KV_" + b.Name, Subjects: []string{"$KV." + b.Name + ".>"},
 		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DenyDelete: true, AllowRollup: true,
 		MaxConsumers: maxWatchers, AllowDirect: false, AllowMsgTTL: b.TTL, MaxAge: b.MaxAge, Replicas: max(b.Replicas, 1), MaxMsgSize: -1,
 	})
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return nil, fmt.Errorf("make bucket %s: %w", b.Name, err)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || err != nil && Unanswered(err) && ctx.Err() == nil {
+		return nil
 	}
-	return js.KeyValue(ctx, b.Name)
+	return err
 }
