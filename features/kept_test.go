@@ -44,7 +44,15 @@ func (s *scenario) everything(ctx context.Context) (map[string]string, error) {
 		}
 		kept[info.Config.Name] = fmt.Sprint(info.Config.Subjects, info.Config.MaxAge, info.Config.Metadata)
 		leases := slices.Contains([]string{"KV_" + protocol.LeasesBucket, "KV_" + protocol.AgentsBucket}, info.Config.Name)
-		for number := info.State.FirstSeq; number <= info.State.LastSeq && number > 0; number++ {
+		last := info.State.LastSeq
+		for number := info.State.FirstSeq; number <= last && number > 0; number++ {
+			if leases && number == last { // one that is renewed now has a later number
+				now, err := stream.Info(ctx)
+				if err != nil {
+					return nil, err
+				}
+				last = now.State.LastSeq
+			}
 			m, err := stream.GetMsg(ctx, number)
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				continue
