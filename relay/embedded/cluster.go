@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -62,7 +63,7 @@ func (s *Server) cut() error {
 	if !s.ns.Running() {
 		return nil
 	}
-	if err := s.cutClients(); err != nil {
+	if err := s.cutAllClients(); err != nil {
 		return err
 	}
 	if s.opts.Cluster.Port != 0 {
@@ -74,6 +75,24 @@ func (s *Server) cut() error {
 		}
 	}
 	return s.cutClients()
+}
+
+// cutAllClients cuts clients until none is left at work, for a while: they come back as soon as
+// they can.
+func (s *Server) cutAllClients() error {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(500 * time.Millisecond); ; {
+		if err := s.cutClients(); err != nil {
+			return err
+		}
+		for range 20 {
+			if s.ns.NumClients() == 0 || time.Now().After(deadline) {
+				return nil
+			}
+			<-look.C
+		}
+	}
 }
 
 func (s *Server) cutClients() error {
