@@ -127,6 +127,25 @@ func TestOfTwoAppendsOneWins(t *testing.T) {
 	}
 }
 
+// A rollout that was begun, and has ended, is not begun once more by a request that comes late:
+// what it follows on is the newest of the app, so that only its id tells.
+func TestARolloutBeginsOnce(t *testing.T) {
+	b := newBench(t)
+	first := b.begun("todo-app")
+	sequence, err := b.Begin(t.Context(), first, 0)
+	b.must(err)
+	ended, err := b.Append(t.Context(), b.failed(first), sequence)
+	b.must(err)
+	if _, err := b.Begin(t.Context(), first, ended); !errors.Is(err, rollout.ErrConflict) {
+		t.Errorf("begin of a rollout that has ended gives %v, want ErrConflict", err)
+	}
+	r, err := b.Load(t.Context(), "todo-app", first.ID)
+	b.must(err)
+	if r.Sequence != ended {
+		t.Errorf("the newest event is %d, want %d", r.Sequence, ended)
+	}
+}
+
 func TestBeginIsConditionalOnTheWholeApp(t *testing.T) {
 	b := newBench(t)
 	s, sequence := b.begin("todo-app")
