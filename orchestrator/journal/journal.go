@@ -110,9 +110,10 @@ func Fresh(id string, now time.Time) bool {
 	return age > -10*time.Second && age < duplicates/2
 }
 
-// publish stores one event, under a message id if once is given. An error of the bus, and a refusal, do not tell whether
-// the event was stored (a cluster refuses with "wrong last sequence" also where there
-// is no conflict), so the leader is asked before anything is concluded.
+// publish stores one event, under a message id if once is given. An error of the bus, and a
+// refusal, do not tell whether the event was stored (a cluster refuses with "wrong last
+// sequence" also where there is no conflict), so the leader is asked before anything is
+// concluded.
 func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, after uint64, filter, once string) (uint64, error) {
 	m, id, err := event(s, before)
 	if err != nil {

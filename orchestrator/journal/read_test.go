@@ -200,9 +200,7 @@ func TestReadsLeaveNoConsumersBehind(t *testing.T) {
 // In a cluster a consumer, or a read that any replica answers, may be behind: what was
 // appended is read all the same, on whatever server.
 func TestReadsInAClusterSeeWhatWasAppended(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a cluster")
-	}
+	relaytest.Long(t)
 	t.Parallel()
 	cluster := relaytest.StartCluster(t, 3)
 	nc := cluster.Connect().Conn()
