@@ -31,11 +31,11 @@ type subscriptions struct {
 	tasks    tasks // takes the answers
 
 	mu    sync.Mutex
-	subs  map[string]*ear    // by subject
-	heard map[string]hearing // by app
+	subs  map[string]*subscription // by subject
+	heard map[string]hearing       // by app
 }
 
-type ear struct {
+type subscription struct {
 	interest
 	sub  *nats.Subscription
 	apps map[string]bool // whose newest rollouts have the script
@@ -50,7 +50,7 @@ type interest struct {
 func newSubscriptions(o *Orchestrator) *subscriptions {
 	e := &subscriptions{
 		o: o, arriving: make(chan *nats.Msg, maxArriving),
-		subs: make(map[string]*ear), heard: make(map[string]hearing),
+		subs: make(map[string]*subscription), heard: make(map[string]hearing),
 	}
 	e.taking.Go(e.take)
 	return e
@@ -117,7 +117,7 @@ func (e *subscriptions) hear(r journal.Record) error {
 			if err != nil {
 				return err
 			}
-			e.subs[subject] = &ear{interest: about, sub: sub, apps: make(map[string]bool)}
+			e.subs[subject] = &subscription{interest: about, sub: sub, apps: make(map[string]bool)}
 		}
 		e.subs[subject].apps[app] = true
 	}

@@ -49,7 +49,7 @@ func TestAnAnswerIsSentUntilAnOrchestratorAcknowledgesIt(t *testing.T) {
 }
 
 // mustHaveEnded fails the test if an attempt is answered again. A second is let pass,
-// as the heart of another setup service tells it.
+// as the liveness message of another setup service tells it.
 func (s *stage) mustHaveEnded(heard *answers) {
 	s.t.Helper()
 	clock := protocol.StartMessage{

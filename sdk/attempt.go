@@ -71,9 +71,9 @@ func (a *attempt) do(ctx context.Context) {
 	defer a.worker.leave(a.key)
 	run := a.newRun(script)
 	beating, stopBeating := context.WithCancel(ctx)
-	var heart sync.WaitGroup
-	heart.Go(func() { a.beat(beating, run) })
-	defer func() { stopBeating(); heart.Wait() }()
+	var beats sync.WaitGroup
+	beats.Go(func() { a.beat(beating, run) })
+	defer func() { stopBeating(); beats.Wait() }()
 	lasting, release := outlive(ctx, stopGrace)
 	defer release()
 

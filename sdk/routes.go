@@ -25,15 +25,15 @@ type routes struct {
 	nc *nats.Conn
 
 	mu    sync.Mutex
-	known map[string]sighting // by service
+	known map[string]observation // by service
 }
 
-type sighting struct {
+type observation struct {
 	serves bool
 	at     time.Time
 }
 
-func newRoutes(nc *nats.Conn) *routes { return &routes{nc: nc, known: make(map[string]sighting)} }
+func newRoutes(nc *nats.Conn) *routes { return &routes{nc: nc, known: make(map[string]observation)} }
 
 // serves reports whether a version of the service answers in production.
 func (r *routes) serves(ctx context.Context, service string) (bool, error) {
@@ -47,7 +47,7 @@ func (r *routes) serves(ctx context.Context, service string) (bool, error) {
 		return false, fmt.Errorf("read the route of %s: %w", service, err)
 	}
 	serves := len(route.Online()) > 0 && route.Maintenance == nil
-	r.known[service] = sighting{serves, time.Now()}
+	r.known[service] = observation{serves, time.Now()}
 	return serves, nil
 }
 

@@ -78,15 +78,15 @@ func newWorker(r *relay.Relay, log *zap.Logger) (*worker, error) {
 func (w *worker) run(ctx context.Context, jobs []job) error {
 	hearing, stopHearing := context.WithCancel(ctx)
 	said, known := make(chan *nats.Msg, unheard), controls(jobs)
-	var ear sync.WaitGroup
-	ear.Go(func() { w.hear(hearing, said, known) })
+	var receiving sync.WaitGroup
+	receiving.Go(func() { w.hear(hearing, said, known) })
 	var subs []*nats.Subscription
 	defer func() {
 		w.leaveBus(subs)
 		w.end()
 		w.busy.Wait()
 		stopHearing()
-		ear.Wait()
+		receiving.Wait()
 	}()
 	for subject := range known { // one channel for all: a resume must not overtake its pause
 		s, err := w.nc.ChanSubscribe(subject, said)
