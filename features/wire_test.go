@@ -9,6 +9,8 @@ import (
 	"github.com/cucumber/godog"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 func (s *scenario) wireSteps(sc *godog.ScenarioContext) {
@@ -27,10 +29,14 @@ type observation struct {
 }
 
 // observe listens. An observer of a start would keep NATS from saying that nobody runs
-// it, so it is not for starts.
+// it, so it is not for starts. What has happened before is told before: a rollout has ended
+// once the journal says so, and what the world is told of that comes a moment later.
 func (s *scenario) observe(ctx context.Context, names *godog.Table) error {
 	o, err := s.look(ctx)
 	if err != nil {
+		return err
+	}
+	if err := workDone(ctx, o.nc); err != nil {
 		return err
 	}
 	o.observed = &observation{arrived: make(chan *nats.Msg, 100)} // one channel: the order is kept
@@ -40,6 +46,30 @@ func (s *scenario) observe(ctx context.Context, names *godog.Table) error {
 		}
 	}
 	return o.nc.FlushTimeout(patience)
+}
+
+// workDone blocks until the orchestrators have done all that the journal asks of them.
+func workDone(ctx context.Context, nc *nats.Conn) error {
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := js.Consumer(ctx, protocol.Stream, "golive-orchestrators")
+		if err != nil {
+			return err
+		}
+		if info := c.CachedInfo(); info.NumPending == 0 && info.NumAckPending == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the orchestrators are still at work, %w", context.Cause(ctx))
+		}
+	}
 }
 
 // observed waits until so many messages were heard as the table has, and compares each

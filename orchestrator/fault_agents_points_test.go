@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -54,16 +54,16 @@ func TestFaultAtEachPointOfAWorkflow(t *testing.T) {
 	seed := drawSeed(t)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	rounds := 1 + int(*faultsFor/time.Minute)
-	points := orchestrator.Points()
+	points := view.Points()
 	m := assembleAgents(t, 1, 2, []int{everything}, rounds*len(points))
 	m.calm()
 	for _, a := range slices.Concat(m.agents, m.others) {
 		a.up()
 	}
 	// How often each is come to, at least, from the start of the orchestrator on.
-	often := map[orchestrator.Point]int{
-		orchestrator.EventSaved: 9, orchestrator.Announced: 9, orchestrator.ItemDone: 9, orchestrator.StartSent: 2, orchestrator.AnswerSaved: 2,
-		orchestrator.TimerSet: 1, orchestrator.TrafficLed: 1, orchestrator.LedgerSaved: 1,
+	often := map[view.Point]int{
+		view.EventSaved: 9, view.Announced: 9, view.ItemDone: 9, view.StartSent: 2, view.AnswerSaved: 2,
+		view.TimerSet: 1, view.TrafficLed: 1, view.LedgerSaved: 1,
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rounds)*5*time.Minute)
 	defer cancel()
@@ -104,7 +104,7 @@ func TestFaultAtEachPointOfAWorkflow(t *testing.T) {
 
 // dieAt brings a version of an app while the only orchestrator dies, and another one is
 // started.
-func (m *ensemble) dieAt(ctx context.Context, a *workApp, at orchestrator.Point, nth int) {
+func (m *ensemble) dieAt(ctx context.Context, a *workApp, at view.Point, nth int) {
 	t := m.t
 	t.Helper()
 	o := m.orchestrators[0]
@@ -129,7 +129,7 @@ func (m *ensemble) dieAt(ctx context.Context, a *workApp, at orchestrator.Point,
 	if err != nil || id == "" {
 		t.Fatalf("at %s: the rollout is refused (%v)", at, err)
 	}
-	if at == orchestrator.LedgerSaved { // told to end, it saves the ledger
+	if at == view.LedgerSaved { // told to end, it saves the ledger
 		rest(ctx, rand.N(time.Second))
 		_ = p.Process.Signal(syscall.SIGTERM) // it may have ended
 	}

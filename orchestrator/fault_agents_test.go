@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -130,7 +130,7 @@ func (m *ensemble) livesOfAgents(seed uint64) []*life {
 		if i > 0 {
 			l.from, l.to = 6*time.Second, 14*time.Second
 		} else {
-			points := orchestrator.Points()
+			points := view.Points()
 			for _, n := range l.rnd.Perm(len(points)) {
 				l.points = append(l.points, points[n])
 			}

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 )
@@ -126,7 +126,7 @@ func (c *cast) connect() *relay.Relay {
 }
 
 // start begins the next life of an actor, which ends at the given point, if it has one.
-func (a *actor) start(at orchestrator.Point, nth int) (*process, error) {
+func (a *actor) start(at view.Point, nth int) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

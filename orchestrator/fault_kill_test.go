@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -14,21 +14,21 @@ import (
 type life struct {
 	*actor
 	rnd      *rand.Rand
-	from, to time.Duration        // how long it lives, unless a point is where it ends
-	rest     time.Duration        // at most, before its next life
-	away     time.Duration        // before every sixth one, on average; 0: never longer than rest
-	points   []orchestrator.Point // that it comes to its end at, in turn
-	sleeps   bool                 // in every other life it is stopped for longer than it takes to be taken for dead
+	from, to time.Duration // how long it lives, unless a point is where it ends
+	rest     time.Duration // at most, before its next life
+	away     time.Duration // before every sixth one, on average; 0: never longer than rest
+	points   []view.Point  // that it comes to its end at, in turn
+	sleeps   bool          // in every other life it is stopped for longer than it takes to be taken for dead
 }
 
 // lives has an actor die until ctx ends, and leaves it alive.
 func (l *life) lives(ctx context.Context) error {
 	for n := 0; ; n++ {
-		var at orchestrator.Point
+		var at view.Point
 		nth := 0
 		if len(l.points) > 0 {
 			at, nth = l.points[n%len(l.points)], 1+l.rnd.IntN(8)
-			if at == orchestrator.LedgerSaved {
+			if at == view.LedgerSaved {
 				nth = 1 // it is saved once a minute, and at the end
 			}
 		}
@@ -94,11 +94,11 @@ func (a *actor) alive() *process {
 }
 
 // end returns when the process is dead: by itself at its point, or else by us.
-func (l *life) end(ctx context.Context, p *process, at orchestrator.Point, span time.Duration) {
+func (l *life) end(ctx context.Context, p *process, at view.Point, span time.Duration) {
 	over := time.NewTimer(span)
 	defer over.Stop()
 	var stop <-chan struct{}
-	if at == orchestrator.LedgerSaved {
+	if at == view.LedgerSaved {
 		stop = p.ready
 	}
 	for {

@@ -22,6 +22,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -49,8 +50,8 @@ type part struct {
 	Fill     *fillWork // of a filler
 	Given    given     // of an agent
 
-	At  orchestrator.Point // where an orchestrator kills itself; empty: nowhere
-	Nth int                // when it comes there for so many times
+	At  view.Point // where an orchestrator kills itself; empty: nowhere
+	Nth int        // when it comes there for so many times
 }
 
 // order is what setup services and instances are told on their standard input, in lines of
@@ -220,7 +221,7 @@ func (w *workplace) orchestrate(ctx context.Context) error {
 	var times atomic.Int64
 	o, err := orchestrator.New(orchestrator.Config{
 		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Replicas: w.Replicas, Heartbeat: heartbeat, Resend: resend, Logger: w.log,
-		At: func(p orchestrator.Point) {
+		At: func(p view.Point) {
 			if p != w.At || times.Add(1) != int64(w.Nth) {
 				return
 			}

@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -38,8 +38,8 @@ func TestFaultTakeOver(t *testing.T) {
 	seed := drawSeed(t)
 	m := assemble(t, 1, 2)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	points := slices.DeleteFunc(orchestrator.Points(), func(p orchestrator.Point) bool {
-		return p == orchestrator.LedgerSaved || p == orchestrator.TimerSet // of which there are none here
+	points := slices.DeleteFunc(view.Points(), func(p view.Point) bool {
+		return p == view.LedgerSaved || p == view.TimerSet // of which there are none here
 	})
 	rnd.Shuffle(len(points), func(i, k int) { points[i], points[k] = points[k], points[i] })
 	if *faultsFor <= 20*time.Second {

@@ -15,11 +15,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -159,7 +159,7 @@ func (m *ensemble) lives(seed uint64) []*life {
 		l := &life{actor: a, rnd: rnd(i), from: 3 * time.Second, to: 9 * time.Second, rest: 400 * time.Millisecond, sleeps: true}
 		if i < 2 {
 			l.sleeps, l.from, l.to = false, 4*time.Second, 5*time.Second
-			points := orchestrator.Points()
+			points := view.Points()
 			for _, n := range l.rnd.Perm(len(points)) {
 				l.points = append(l.points, points[n])
 			}
@@ -353,10 +353,10 @@ func (m *ensemble) awaitPoints(ctx context.Context) {
 }
 
 // pointsLeft lists the points at which no orchestrator has died yet.
-func (m *ensemble) pointsLeft() []orchestrator.Point {
+func (m *ensemble) pointsLeft() []view.Point {
 	m.cast.mu.Lock()
 	defer m.cast.mu.Unlock()
-	return slices.DeleteFunc(orchestrator.Points(), func(p orchestrator.Point) bool {
+	return slices.DeleteFunc(view.Points(), func(p view.Point) bool {
 		return m.deaths[anOrchestrator+", at "+string(p)] > 0
 	})
 }

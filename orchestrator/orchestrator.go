@@ -1,16 +1,12 @@
-// Package orchestrator is the engine: it hears what happens to rollouts, applies it,
-// saves the new state, and only then acts on it.
+// Package orchestrator puts the parts of an orchestrator together, and runs them: the engine
+// acts on what happens to rollouts, and commands are answered.
 //
 // Any number of orchestrators work side by side on one environment without knowing
 // of each other: the journal gives each piece of work to one of them, and to another
 // one when that one dies. What an orchestrator keeps in memory is either an index over
 // the journal or a mere observation (who was seen alive, what nobody listens to), so
-// losing it loses nothing.
-//
-// A step is in the care of the work item of the event that began it, which comes again
-// until the step is done, to another orchestrator if one dies. An orchestrator never opens a
-// gate that the journal does not call for, and every act of it is harmless when repeated.
-// README.md lists the duties of the engine, each with the file that keeps it.
+// losing it loses nothing. README.md lists the duties of the engine, each with the file that
+// keeps it.
 package orchestrator
 
 import (
@@ -18,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,11 +23,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/command"
+	"github.com/golive-dev/golive/orchestrator/engine"
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/records"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/setup"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -66,57 +66,14 @@ type Config struct {
 
 	// At, if it is not nil, is called whenever the engine has come to one of its named
 	// points; it may end the process there, to show that nothing is lost.
-	At func(Point)
-}
-
-// Point is a place in the engine between two steps of which one or both have an effect
-// that others can see.
-type Point string
-
-// The points.
-const (
-	EventSaved  Point = "event-saved"  // an event is durable, nothing was done about it
-	Announced   Point = "announced"    // the world has been told of an event, its steps have not begun
-	TimerSet    Point = "timer-set"    // the rollout's timer is set
-	StartSent   Point = "start-sent"   // a start has been sent, the work item is not acknowledged
-	TrafficLed  Point = "traffic-led"  // a route is where it shall be, which is not recorded
-	ItemDone    Point = "item-done"    // a work item is done, and not acknowledged
-	AnswerSaved Point = "answer-saved" // an answer is durable, and its sender does not know it
-	LedgerSaved Point = "ledger-saved" // the ledger's snapshot is stored
-)
-
-// Points lists all points.
-func Points() []Point {
-	return []Point{EventSaved, Announced, TimerSet, StartSent, TrafficLed, ItemDone, AnswerSaved, LedgerSaved}
-}
-
-func (o *Orchestrator) at(p Point) {
-	if o.cfg.At != nil {
-		o.cfg.At(p)
-	}
+	At func(view.Point)
 }
 
 // Orchestrator is one engine. Make it with [New].
 type Orchestrator struct {
-	id      string
-	nc      *nats.Conn
-	journal *journal.Journal
-	store   *ledger.Store
-	gate    *gate.Gate
-	fleet   *fleet.Fleet
-	log     *zap.Logger
-	cfg     Config
-
-	index         *ledger.Index
-	view          *view
-	turns         turns
-	subscriptions *subscriptions
-	delivery      *delivery
-	claims        jetstream.KeyValue
-	failed        *failedRecords
-	outdated      atomic.Bool // a newer version of golive has written an event
-	users         bool        // the bus has users, so it can be known who asks for something
-	ready         chan struct{}
+	id    string
+	cfg   Config
+	ready chan struct{}
 }
 
 // New checks c and fills in its defaults. It starts nothing.
@@ -139,11 +96,7 @@ func New(c Config) (*Orchestrator, error) {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
-	return &Orchestrator{
-		id: uuid.NewString(),
-		nc: c.Conn, journal: c.Journal, store: c.Ledger, gate: c.Gate, fleet: c.Fleet, log: c.Logger, cfg: c,
-		view: newView(), ready: make(chan struct{}),
-	}, nil
+	return &Orchestrator{id: uuid.NewString(), cfg: c, ready: make(chan struct{})}, nil
 }
 
 // Ready is closed once the orchestrator takes commands and works on rollouts.
@@ -160,226 +113,102 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 }
 
 func (o *Orchestrator) run(ctx context.Context) error {
-	environment, err := o.store.Load(ctx)
+	parts, err := o.parts(ctx)
 	if err != nil {
 		return err
 	}
-	o.index = ledger.NewIndex(environment, o.store, o.journal.Tail)
-	o.claims, err = relay.OpenBucket(ctx, o.nc, relay.Bucket{
-		Name: protocol.ClaimsBucket, Replicas: o.cfg.Replicas, MaxAge: claimsMaxAge,
-	})
-	if err != nil {
-		return err
-	}
-	_, err = relay.OpenBucket(ctx, o.nc, relay.Bucket{
-		Name: protocol.CheckpointsBucket, Replicas: o.cfg.Replicas, MaxAge: claimsMaxAge,
-	})
-	if err != nil {
-		return err
-	}
-	_, err = relay.OpenBucket(ctx, o.nc, relay.Bucket{ // what is in it goes with the rollout
-		Name: protocol.FailedRecordsBucket, Replicas: o.cfg.Replicas,
-	})
-	if err != nil {
-		return err
-	}
-	js, err := jetstream.New(o.nc)
-	if err != nil {
-		return err
-	}
-	if o.failed, err = openFailedRecords(ctx, js, protocol.FailedRecordsBucket); err != nil {
-		return err
-	}
-	user, err := api.User(ctx, o.nc)
-	if err != nil {
-		return err
-	}
-	o.users = user != ""
-	if o.delivery, err = newDelivery(o.nc); err != nil {
-		return err
-	}
-	defer o.delivery.close()
-	o.subscriptions = newSubscriptions(o)
-	defer o.subscriptions.close()
-
+	defer parts.setup.Close()
 	running, ctx := errgroup.WithContext(ctx)
+	known := make(chan struct{})
 	running.Go(func() error { return o.watchBus(ctx) })
-	running.Go(func() error { return o.gate.Run(ctx) })
-	running.Go(func() error { return o.hearNotices(ctx) })
-	running.Go(func() error { return o.hearHellos(ctx) })
-	running.Go(func() error { return o.follow(ctx) })
+	running.Go(func() error { return o.cfg.Gate.Run(ctx) })
+	running.Go(func() error { return parts.engine.Run(ctx, func() { close(known) }) })
 	running.Go(func() error {
-		if err := o.catchUp(ctx); err != nil {
-			return err
+		select {
+		case <-known:
+			return parts.commands.Serve(ctx, func() { close(o.ready) })
+		case <-ctx.Done():
+			return nil
 		}
-		running.Go(func() error { return o.takeWork(ctx) })
-		running.Go(func() error { return o.watchHearts(ctx) })
-		running.Go(func() error { return o.saveLedger(ctx) })
-		running.Go(func() error { return o.retain(ctx) })
-		running.Go(func() error { return o.serveAPI(ctx) })
-		return nil
 	})
 	return running.Wait()
+}
+
+// parts are what an orchestrator is made of.
+type parts struct {
+	setup    *setup.Client
+	commands *command.Server
+	engine   *engine.Engine
+}
+
+// parts opens what the parts need, and puts them together.
+func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
+	c := o.cfg
+	environment, err := c.Ledger.Load(ctx)
+	if err != nil {
+		return parts{}, err
+	}
+	claims, put, err := o.buckets(ctx)
+	if err != nil {
+		return parts{}, err
+	}
+	user, err := api.User(ctx, c.Conn)
+	if err != nil {
+		return parts{}, err
+	}
+	services, err := setup.Open(c.Conn, claims)
+	if err != nil {
+		return parts{}, err
+	}
+	seen := view.New()
+	index := ledger.NewIndex(environment, c.Ledger, c.Journal.Tail)
+	recorder := view.NewRecorder(c.Journal, seen, c.Logger, c.At)
+	commands := command.New(command.Config{
+		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
+		Setup: services, Records: put, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version,
+	})
+	return parts{services, commands, engine.New(engine.Config{
+		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
+		Notices: &view.Notices{Conn: c.Conn, View: seen, From: o.id, Log: c.Logger},
+		Setup:   services, Records: put, Commands: commands, Log: c.Logger,
+		Heartbeat: c.Heartbeat, Resend: c.Resend, Keep: c.Keep,
+	})}, nil
+}
+
+// buckets opens those that setup services keep things in.
+func (o *Orchestrator) buckets(ctx context.Context) (setup.Claims, *records.Store, error) {
+	c := o.cfg
+	claims, err := relay.OpenBucket(ctx, c.Conn, relay.Bucket{Name: protocol.ClaimsBucket, Replicas: c.Replicas, MaxAge: claimsMaxAge})
+	if err != nil {
+		return setup.Claims{}, nil, err
+	}
+	_, err = relay.OpenBucket(ctx, c.Conn, relay.Bucket{Name: protocol.CheckpointsBucket, Replicas: c.Replicas, MaxAge: claimsMaxAge})
+	if err != nil {
+		return setup.Claims{}, nil, err
+	}
+	_, err = relay.OpenBucket(ctx, c.Conn, relay.Bucket{Name: protocol.FailedRecordsBucket, Replicas: c.Replicas}) // what is in it goes with the rollout
+	if err != nil {
+		return setup.Claims{}, nil, err
+	}
+	js, err := jetstream.New(c.Conn)
+	if err != nil {
+		return setup.Claims{}, nil, err
+	}
+	put, err := records.Open(ctx, js, protocol.FailedRecordsBucket)
+	return setup.Claims{Bucket: claims}, put, err
 }
 
 // watchBus ends the orchestrator when its connection is closed for good, as the client
 // does after it has been refused twice.
 func (o *Orchestrator) watchBus(ctx context.Context) error {
-	closed := o.nc.StatusChanged(nats.CLOSED)
-	defer o.nc.RemoveStatusListener(closed)
-	if !o.nc.IsClosed() {
+	closed := o.cfg.Conn.StatusChanged(nats.CLOSED)
+	defer o.cfg.Conn.RemoveStatusListener(closed)
+	if !o.cfg.Conn.IsClosed() {
 		select {
 		case <-closed:
 		case <-ctx.Done():
 			return nil
 		}
 	}
-	return fmt.Errorf("the connection to the bus is closed: %w", cmp.Or(o.nc.LastError(), nats.ErrConnectionClosed))
-}
-
-// takeWork goes on for as long as the orchestrator does: the bus may be away for a
-// while.
-func (o *Orchestrator) takeWork(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if err := o.journal.Work(ctx, o.handle); err != nil && ctx.Err() == nil {
-			o.log.Warn("work interrupted, going on", zap.Error(err))
-		}
-		pause(ctx, time.Second)
-	}
-	return nil
-}
-
-// pause waits, at most until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
-// follow keeps the index, the open rollouts and the subscriptions up to date with the journal. It
-// begins with the rollouts that were open when the ledger was saved: those that have ended
-// cost nothing.
-func (o *Orchestrator) follow(ctx context.Context) error {
-	after := o.index.Sequence()
-	for id := range o.index.Open() {
-		r, err := o.journal.LoadAny(ctx, id)
-		if errors.Is(err, rollout.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		o.take(r)
-	}
-	o.view.follow(after)
-	return o.journal.Follow(ctx, after, func(e journal.Event) error {
-		r, err := e.Record(ctx)
-		switch {
-		case err == nil:
-			o.take(r)
-		case e.Dropped():
-		case errors.Is(err, rollout.ErrNotFound):
-			o.log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", e.Sequence))
-		case errors.Is(err, rollout.ErrUnknown):
-			o.behind(r, err)
-		default:
-			return err
-		}
-		o.index.Apply(r.State, e.Sequence)
-		o.view.follow(e.Sequence)
-		return nil
-	})
-}
-
-// behind says that a newer version of golive has written an event. The rollout is left to that
-// one, whole, and so is the ledger from then on: it would lack what this one cannot read.
-func (o *Orchestrator) behind(r journal.Record, why error) {
-	if !o.outdated.Swap(true) {
-		o.log.Warn("a newer version of golive works here: its rollouts and the ledger are left to it", zap.String("rollout", r.State.ID), zap.Error(why))
-	}
-	o.view.forget(r)
-}
-
-// take takes in what has happened to a rollout.
-func (o *Orchestrator) take(r journal.Record) {
-	o.view.track(r)
-	o.overtaken(r)
-	if err := o.subscriptions.hear(r); err != nil {
-		o.log.Warn("listen", zap.String("rollout", r.State.ID), zap.Error(err)) // the work item does it again
-	}
-}
-
-// catchUp blocks until all that had happened to rollouts when it was called is known.
-func (o *Orchestrator) catchUp(ctx context.Context) error {
-	last, err := o.journal.Last(ctx)
-	if err != nil {
-		return err
-	}
-	return o.reach(ctx, last)
-}
-
-func (o *Orchestrator) reach(ctx context.Context, sequence uint64) error {
-	for {
-		reached, further := o.view.reached(sequence)
-		if reached {
-			return nil
-		}
-		select {
-		case <-further:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// flush blocks until the server has taken what was published.
-func (o *Orchestrator) flush(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
-	defer cancel()
-	return o.nc.FlushWithContext(ctx)
-}
-
-// The ledger is saved after this time, and what is read at the start of an orchestrator
-// also whenever it has grown by so many events: the start reads those that came after.
-const (
-	saveEvery  = time.Minute
-	saveEvents = 2000
-	lookEvery  = time.Second     // how often its growth is looked at
-	saveFor    = 5 * time.Second // at the end of an orchestrator
-)
-
-func (o *Orchestrator) saveLedger(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	saved := time.Now()
-	for {
-		select {
-		case <-tick.C:
-			switch {
-			case time.Since(saved) >= saveEvery:
-				o.saveNow(ctx, o.index.Save)
-				saved = time.Now()
-			case o.index.Changes() >= saveEvents:
-				o.saveNow(ctx, o.index.SaveEnvironment)
-			}
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveFor)
-			defer cancel()
-			o.saveNow(last, o.index.Save)
-			return nil
-		}
-	}
-}
-
-func (o *Orchestrator) saveNow(ctx context.Context, save func(context.Context) error) {
-	if o.outdated.Load() {
-		return
-	}
-	if err := save(ctx); err != nil {
-		o.log.Warn("ledger not saved, it is made anew from the journal when needed", zap.Error(err))
-	}
-	o.at(LedgerSaved)
+	return fmt.Errorf("the connection to the bus is closed: %w", cmp.Or(o.cfg.Conn.LastError(), nats.ErrConnectionClosed))
 }

@@ -99,3 +99,12 @@ func paced(was, asked *protocol.Pace) *protocol.Pace {
 	}
 	return &p
 }
+
+// SamePace reports whether two paces ask for the same; nil asks for what the author has chosen.
+func SamePace(a, b *protocol.Pace) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	sameRate := a.Rate == b.Rate || a.Rate != nil && b.Rate != nil && *a.Rate == *b.Rate
+	return sameRate && a.InFlight == b.InFlight
+}

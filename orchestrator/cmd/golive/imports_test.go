@@ -14,6 +14,8 @@ const module = "github.com/golive-dev/golive/"
 // stays the architecture. A package that is not listed here is an error.
 func TestImports(t *testing.T) {
 	adapters := []string{"orchestrator/rollout", "relay", "relay/protocol"}
+	commandMay := append(adapters, "orchestrator/api", "orchestrator/tasks", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate",
+		"orchestrator/fleet", "orchestrator/records", "orchestrator/setup", "orchestrator/view")
 	allowed := map[string][]string{
 		"relay/protocol":          {},
 		"relay":                   {"relay/protocol"},
@@ -30,7 +32,13 @@ func TestImports(t *testing.T) {
 		"orchestrator/fleet":      adapters,
 		"orchestrator/agent":      append(adapters, "orchestrator/journal", "orchestrator/process", "orchestrator/release"),
 		"orchestrator/api":        append(adapters, "orchestrator/ledger", "orchestrator/gate"),
-		"orchestrator":            append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate", "orchestrator/fleet"),
+		"orchestrator/tasks":      {},
+		"orchestrator/records":    adapters,
+		"orchestrator/setup":      append(adapters, "orchestrator/tasks"),
+		"orchestrator/view":       append(adapters, "orchestrator/api", "orchestrator/journal"),
+		"orchestrator/command":    commandMay,
+		"orchestrator/engine":     append(commandMay, "orchestrator/command"),
+		"orchestrator":            append(commandMay, "orchestrator/command", "orchestrator/engine"),
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

@@ -1,0 +1,229 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// returner turns apps round.
+type returner struct{ base }
+
+// backward turns an app round: the rollout that brought its version, or was about to, is
+// undone, and those before it as far as is asked for.
+func (c *returner) backward(ctx context.Context, q api.BackwardRequest) (api.RolloutView, error) {
+	if err := protocol.ValidateName(q.App); err != nil {
+		return api.RolloutView{}, refuse(api.CodeInvalid, "golive status lists the apps", "app: %v", err)
+	}
+	q.By, q.Reason = rollout.Clip(q.By), rollout.Clip(q.Reason)
+	for {
+		r, err := c.turnRound(ctx, q)
+		if !errors.Is(err, rollout.ErrConflict) {
+			return c.viewOf(r), err
+		}
+	}
+}
+
+// turnRound records that the app's last rollout goes backward, if nothing happens to the
+// app meanwhile; else [rollout.ErrConflict].
+func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest) (journal.Record, error) {
+	var none journal.Record
+	after, err := c.Recorder.AppNow(ctx, q.App)
+	if err != nil {
+		return none, err
+	}
+	if done, known, err := c.undone(ctx, q); err != nil || known {
+		return done, err
+	}
+	all, err := c.toUndo(ctx, q)
+	if err != nil {
+		return none, err
+	}
+	if q.Rollout != "" && all[0].State.ID != q.Rollout {
+		return none, refuse(api.CodeConflict, "golive status "+q.App+" tells what is online", "rollout %s is not the last one of %s: that is %s", q.Rollout, q.App, all[0].State.ID)
+	}
+	e := rollout.Event{Type: rollout.BackwardAsked, By: q.By, Reason: q.Reason, Backward: &rollout.Backward{
+		To: q.To, SkipMissing: q.SkipMissing, By: q.By, Reason: q.Reason,
+	}}
+	var missing []string
+	for i, r := range all {
+		without, err := c.withoutRevert(ctx, r.State)
+		if err != nil {
+			return none, err
+		}
+		if i == 0 {
+			e.Missing = without
+		}
+		for _, id := range without {
+			missing = append(missing, id+" of "+r.State.Release.Version)
+		}
+	}
+	if len(missing) > 0 && !q.SkipMissing {
+		return none, refuse(api.CodeNoRevert, "start the setup service that has their revert scripts, or leave what they did as it is with --skip-missing",
+			"nobody listens to the revert of %s: nothing was changed", strings.Join(missing, ", "))
+	}
+	e.Routes = make(map[string]uint64)
+	for _, service := range all[0].State.Release.Touches() {
+		route, err := c.Gate.Route(ctx, service)
+		if err != nil {
+			return none, err
+		}
+		e.Routes[service] = route.Revision
+	}
+	e.At = time.Now().UTC()
+	next, err := all[0].State.Apply(e)
+	if err != nil {
+		return none, err
+	}
+	return c.Recorder.Keep(ctx, next, after, c.Journal.AppendNext)
+}
+
+// undone finds the rollout that q names if it has been taken backward already.
+func (c *returner) undone(ctx context.Context, q api.BackwardRequest) (_ journal.Record, known bool, err error) {
+	if q.Rollout == "" {
+		return journal.Record{}, false, nil
+	}
+	r, err := c.Journal.Load(ctx, q.App, q.Rollout)
+	return r, err == nil && r.State.Backward != nil, err
+}
+
+// toUndo lists the rollouts that have to be undone to get where q wants to, in the order of
+// doing so.
+func (c *returner) toUndo(ctx context.Context, q api.BackwardRequest) ([]journal.Record, error) {
+	var all []journal.Record
+	for _, r := range c.View.OfApp(q.App) {
+		switch {
+		case r.State.Status == rollout.Queued:
+			return nil, refuse(api.CodeConflict, "golive abort "+r.State.ID+" takes it out of the queue", "rollout %s of %s waits in the queue: it would begin as soon as the app is back", r.State.ID, r.State.Release.Version)
+		case r.State.Status == rollout.Amending:
+			return nil, refuse(api.CodeConflict, "golive abort "+r.State.ID+" ends that, and leaves it completed; ask again once its scripts have stopped", "rollout %s tries records again that were put aside", r.State.ID)
+		case r.State.Status == rollout.Aborting || r.State.Backward != nil:
+			return nil, refuse(api.CodeConflict, "golive show "+r.State.ID+" tells how far it is; if a revert has failed: golive retry "+r.State.ID, "rollout %s is %s already", r.State.ID, r.State.Status)
+		}
+		all = append(all, r)
+	}
+	book, err := c.Ledger.Book(ctx, q.App)
+	if err != nil {
+		return nil, err
+	}
+	live := book.Live()
+	if q.To != "" && !slices.ContainsFunc(live, func(v ledger.AppVersion) bool { return v.Version == q.To }) {
+		return nil, refuse(api.CodeNotFound, "golive history "+q.App+" lists what has been live", "version %q of %s was not live before", q.To, q.App)
+	}
+	for n := len(live) - 1; n >= 0; n-- {
+		if live[n].Version == q.To || q.To == "" && len(all) > 0 {
+			break
+		}
+		if n == 0 {
+			return nil, refuse(api.CodeConflict, "golive history "+q.App+" lists what has been live", "%s %s is the first version of the app here: there is none to go back to", q.App, live[n].Version)
+		}
+		r, err := c.Journal.Load(ctx, q.App, live[n].Rollout)
+		if errors.Is(err, rollout.ErrNotFound) {
+			return nil, refuse(api.CodeConflict, "deploy the version that shall be live: golive deploy --allow-older", "rollout %s of %s is no longer in the journal (retention): it is not known what to undo", live[n].Rollout, live[n].Version)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	if len(all) == 0 {
+		return nil, refuse(api.CodeConflict, "golive status "+q.App+" tells what is online", "there is nothing to undo: %s is at version %q", q.App, q.To)
+	}
+	return all, nil
+}
+
+// withoutRevert lists the steps whose scripts have run in a rollout and cannot be undone,
+// because nobody listens.
+func (c *returner) withoutRevert(ctx context.Context, s rollout.State) ([]string, error) {
+	var missing []string
+	for _, step := range s.All() {
+		if step.Kind != rollout.Migration || step.Attempt == 0 {
+			continue
+		}
+		listened, err := c.Setup.Listened(ctx, step.Script().Subject(protocol.RevertStart))
+		if err != nil {
+			return nil, err
+		}
+		if !listened {
+			missing = append(missing, step.ID)
+		}
+	}
+	return missing, nil
+}
+
+// furtherBack goes on to the rollout before one that was undone, if the way leads there
+// and nothing else has been rolled out since.
+func (c *returner) furtherBack(ctx context.Context, s rollout.State) error {
+	if s.Backward == nil || s.Backward.To == "" {
+		return nil
+	}
+	app, to := s.Release.App, s.Backward.To
+	if _, err := c.Recorder.AppNow(ctx, app); err != nil {
+		return err
+	}
+	newest, err := c.Journal.Load(ctx, app, c.Ledger.Newest(app))
+	if errors.Is(err, rollout.ErrNotFound) || err == nil && newest.State.Created.After(s.Ended) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	book, err := c.Ledger.Book(ctx, app)
+	if err != nil {
+		return err
+	}
+	if live := book.Live(); len(live) == 0 || live[len(live)-1].Version == to || len(c.View.OfApp(app)) > 0 {
+		return nil
+	}
+	_, err = c.turnRound(ctx, api.BackwardRequest{
+		App: app, To: to, SkipMissing: s.Backward.SkipMissing, By: s.Backward.By, Reason: s.Backward.Reason,
+	})
+	return err
+}
+
+// turnBack takes a rollout backward by itself, whose check has failed behind the gate. What
+// scripts without a revert script have done stays.
+func (c *returner) turnBack(ctx context.Context, r journal.Record) error {
+	missing, err := c.withoutRevert(ctx, r.State)
+	if err != nil {
+		return err
+	}
+	why := "a check has failed behind the gate"
+	for _, step := range r.State.FailedSteps() {
+		if step.Kind == rollout.Check {
+			why = rollout.Clip(fmt.Sprintf("the check %s has failed behind the gate: %s", step.ID, step.Error.Message))
+		}
+	}
+	const by = "golive"
+	e := rollout.Event{
+		Type: rollout.BackwardAsked, By: by, Reason: why, Missing: missing, Routes: make(map[string]uint64),
+		Backward: &rollout.Backward{SkipMissing: true, By: by, Reason: why},
+	}
+	for _, service := range r.State.Release.Touches() {
+		route, err := c.Gate.Route(ctx, service)
+		if err != nil {
+			return err
+		}
+		e.Routes[service] = route.Revision
+	}
+	_, err = c.Recorder.Change(ctx, r.State.Release.App, r.State.ID, func(s rollout.State) (*rollout.Event, error) {
+		if !s.TurnsBack() {
+			return nil, nil // somebody was faster
+		}
+		e.At = time.Now().UTC()
+		return &e, nil
+	})
+	if errors.Is(err, rollout.ErrStale) {
+		return nil
+	}
+	return err
+}

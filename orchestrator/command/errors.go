@@ -1,0 +1,54 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+func refuse(code, hint, format string, args ...any) error {
+	return &protocol.ServiceError{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+func describe(err error) *protocol.ServiceError {
+	var given *protocol.ServiceError
+	var phase *rollout.PhaseError
+	switch {
+	case errors.As(err, &given):
+		return given
+	case errors.Is(err, rollout.ErrNotFound):
+		return &protocol.ServiceError{Code: api.CodeNotFound, Message: err.Error(), Hint: "golive history lists the rollouts"}
+	case errors.Is(err, rollout.ErrTooLarge):
+		return &protocol.ServiceError{Code: api.CodeTooLarge, Message: err.Error(), Hint: "make the release smaller, or raise max_payload of the bus"}
+	case errors.Is(err, rollout.ErrUnknown):
+		return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "a newer golive is at work here: bring all of them up to its version, and try again"}
+	case errors.Is(err, rollout.ErrNotAllowed):
+		return &protocol.ServiceError{Code: api.CodeNotAllowed, Message: strings.TrimPrefix(err.Error(), rollout.ErrNotAllowed.Error()+": "), Hint: "golive show ROLLOUT tells who may"}
+	case errors.As(err, &phase):
+		return &protocol.ServiceError{Code: api.CodePhase, Message: err.Error(), Hint: phaseHint(phase)}
+	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrConflict):
+		return &protocol.ServiceError{Code: api.CodeConflict, Message: err.Error(), Hint: "golive show ROLLOUT tells how it stands"}
+	}
+	return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "is JetStream healthy? try again"}
+}
+
+// refusedBy names the rollout in what helps where one does not take what a person wants.
+func refusedBy(id string, err error) error {
+	e := describe(err)
+	if e.Code == api.CodeNotAllowed || e.Code == api.CodeConflict {
+		e.Hint = strings.ReplaceAll(e.Hint, "ROLLOUT", id)
+	}
+	return e
+}
+
+// phaseHint is what may be deployed instead.
+func phaseHint(e *rollout.PhaseError) string {
+	if e.Before != "" {
+		return "golive deploy --phase " + string(e.Before)
+	}
+	return "golive deploy --phase " + string(e.Phases[0]) + ", or without --phase for all"
+}

@@ -1,0 +1,117 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+func (c *queries) status(ctx context.Context, q api.AppRequest) ([]api.AppStatus, error) {
+	all := []api.AppStatus{}
+	for _, app := range c.Ledger.Apps() {
+		if q.App != "" && q.App != app {
+			continue
+		}
+		one, err := c.appStatus(ctx, app)
+		if errors.Is(err, rollout.ErrNotFound) {
+			continue // it has nothing but marks, or its journal was dropped
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	if q.App != "" && len(all) == 0 {
+		return nil, refuse(api.CodeNotFound, "golive status lists the apps", "no version of an app %q has been rolled out here", q.App)
+	}
+	return all, nil
+}
+
+func (c *queries) appStatus(ctx context.Context, app string) (api.AppStatus, error) {
+	newest := c.Ledger.Newest(app)
+	if newest == "" {
+		return api.AppStatus{}, rollout.ErrNotFound
+	}
+	r, err := c.Journal.Load(ctx, app, newest)
+	if err != nil {
+		return api.AppStatus{}, err
+	}
+	book, err := c.Ledger.Book(ctx, app)
+	if err != nil {
+		return api.AppStatus{}, err
+	}
+	s := api.AppStatus{App: app, Version: r.State.Release.Version, Rollout: c.viewOf(r), Services: make([]api.ServiceStatus, len(r.State.Release.Services))}
+	for _, open := range c.View.OfApp(app) {
+		if isQueued(open) {
+			s.Queued = append(s.Queued, c.viewOf(open))
+		}
+	}
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(statusAtOnce)
+	for i, service := range r.State.Release.Services {
+		asking.Go(func() (err error) {
+			s.Services[i], err = c.serviceStatus(ctx, service, book)
+			return err
+		})
+	}
+	if r.State.Release.Setup {
+		asking.Go(func() error {
+			s.Changed = c.changed(ctx, book, protocol.Script{Name: app, Version: r.State.Release.Version, Phase: protocol.Setup})
+			return nil
+		})
+	}
+	return s, asking.Wait()
+}
+
+// statusAtOnce is how many services are asked about at the same time.
+const statusAtOnce = 16
+
+func (c *queries) serviceStatus(ctx context.Context, service rollout.Service, book *ledger.Book) (api.ServiceStatus, error) {
+	s := api.ServiceStatus{Service: service.Name, Version: service.Version, Online: []string{}}
+	route, err := c.Gate.Route(ctx, service.Name)
+	if err != nil {
+		return s, err
+	}
+	s.Online, s.Maintenance = append(s.Online, route.Online()...), route.Maintenance
+	instances, err := c.Gate.Instances(ctx, service.Name)
+	if err != nil {
+		return s, err
+	}
+	for _, i := range instances {
+		if i.Version == service.Version {
+			s.Alive++
+		}
+	}
+	for _, phase := range service.Migrations {
+		script := protocol.Script{Name: service.Name, Version: service.Version, Phase: phase}
+		if _, yes := book.Ran(script); !yes {
+			s.NotRun = append(s.NotRun, string(phase))
+		} else if c.changed(ctx, book, script) {
+			s.Changed = append(s.Changed, string(phase))
+		}
+	}
+	return s, nil
+}
+
+// changed reports whether the setup service that is running now tells another digest of a
+// script than was recorded when it ran. What cannot be known has not changed.
+func (c *queries) changed(ctx context.Context, book *ledger.Book, script protocol.Script) bool {
+	for _, e := range slices.Backward(book.Entries()) {
+		if e.Void != "" || e.Script() != script {
+			continue
+		}
+		if e.Digest == "" {
+			return false
+		}
+		info, err := c.Setup.About(ctx, script)
+		return err == nil && info.Digest != "" && info.Digest != e.Digest
+	}
+	return false
+}

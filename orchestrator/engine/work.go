@@ -1,0 +1,237 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/setup"
+	"github.com/golive-dev/golive/orchestrator/view"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// handle does one item of the queue.
+func (g *Engine) handle(ctx context.Context, i journal.Item) error {
+	err := g.handleItem(ctx, i)
+	g.Recorder.At(view.ItemDone)
+	if err != nil && ctx.Err() == nil {
+		g.Log.Warn("work interrupted, it comes again", zap.String("subject", i.Subject), zap.Error(err))
+	}
+	return err
+}
+
+func (g *Engine) handleItem(ctx context.Context, i journal.Item) error {
+	if i.Event() {
+		return g.workOn(ctx, i)
+	}
+	if app, id, ok := protocol.ParseDueSubject(i.Subject); ok {
+		return g.due(ctx, app, id)
+	}
+	return g.answers.reply(ctx, i)
+}
+
+// workOn does an event's item.
+func (g *Engine) workOn(ctx context.Context, i journal.Item) error {
+	r, err := i.Record(ctx)
+	if errors.Is(err, rollout.ErrNotFound) {
+		g.Log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", i.Sequence))
+		return nil
+	}
+	if err == nil {
+		err = r.State.Known()
+	}
+	if errors.Is(err, rollout.ErrUnknown) {
+		return g.leave(ctx, r, err)
+	}
+	if err != nil {
+		return err
+	}
+	return g.work(ctx, r, i.Again)
+}
+
+// leave leaves an event to an orchestrator of a newer version, as long as the rollout is not
+// over: the item is given out again.
+func (g *Engine) leave(ctx context.Context, r journal.Record, why error) error {
+	newest, err := g.Journal.Load(ctx, r.State.Release.App, r.State.ID)
+	switch {
+	case errors.Is(err, rollout.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case newest.State.Known() == nil && newest.State.Status.Final():
+		return nil
+	}
+	return why
+}
+
+// work tells the world of an event, and then acts on the steps that the event has begun or
+// turned, as long as the newest state still wants that: each is in the care of one item,
+// which comes again until it is done. Everything else is left to the items of other events.
+// What is newest is as known here, which may be a little behind: whatever is done then is
+// harmless. An item that was given out before may be old, so the leader is asked.
+func (g *Engine) work(ctx context.Context, r journal.Record, again bool) error {
+	if err := g.announce(ctx, r); err != nil {
+		return err
+	}
+	if r.State.Event.Type == rollout.PaceAsked {
+		if err := g.scripts.settlePace(ctx, r); err != nil {
+			return err
+		}
+	}
+	g.Recorder.At(view.Announced)
+	g.View.Meet(r)
+	if again {
+		newest, err := g.Journal.Load(ctx, r.State.Release.App, r.State.ID)
+		if err != nil {
+			return err
+		}
+		g.View.Meet(newest)
+	}
+	if newest, known := g.View.Newest(r.State.ID); known && newest.Sequence == r.Sequence {
+		if err := g.remind(ctx, r); err != nil {
+			return err
+		}
+	}
+	doing, acting := errgroup.WithContext(ctx)
+	for _, act := range r.State.Acts() {
+		doing.Go(func() error { return g.act(acting, r, act) })
+	}
+	if err := doing.Wait(); err != nil {
+		return err
+	}
+	return g.follows(ctx, r)
+}
+
+// act does what an event's item has to do about a step.
+func (g *Engine) act(ctx context.Context, r journal.Record, act rollout.Act) error {
+	switch act.Kind {
+	case rollout.StopAgents:
+		return g.hosts.stopAgents(ctx, r, act.Step)
+	case rollout.AskAgents:
+		return g.hosts.workOnHosts(ctx, r, act.Step)
+	case rollout.LeadTraffic:
+		return g.traffic.moveTraffic(ctx, r, act.Step)
+	case rollout.AwaitCancelled:
+		return g.scripts.awaitCancelled(ctx, r, act.Step)
+	}
+	return g.scripts.sendStart(ctx, r, act.Step)
+}
+
+// remind sets the rollout's timer, if anything can be late.
+func (g *Engine) remind(ctx context.Context, r journal.Record) error {
+	due := r.State.Due()
+	if due.IsZero() {
+		return nil
+	}
+	err := g.Journal.Remind(ctx, r.State, r.Sequence, due)
+	if errors.Is(err, rollout.ErrConflict) {
+		return nil // the newer event's item sets it
+	}
+	g.Recorder.At(view.TimerSet)
+	return err
+}
+
+// follows begins what was waiting for the rollout to get where it is.
+func (g *Engine) follows(ctx context.Context, r journal.Record) error {
+	if r.State.TurnsBack() {
+		return g.Commands.TurnBack(ctx, r)
+	}
+	if s := r.State.Status; s.Final() || s == rollout.Failed || s == rollout.Queued {
+		// What was queued before this event must be known: its own item saw the app busy.
+		if err := g.View.Reach(ctx, r.Sequence); err != nil {
+			return err
+		}
+		if err := g.Commands.BeginQueued(ctx, r.State.Release.App); err != nil {
+			return err
+		}
+	}
+	if r.State.Status == rollout.Reverted {
+		return g.Commands.GoFurtherBack(ctx, r.State)
+	}
+	return nil
+}
+
+// due ends what is past its deadline. The timer is only a hint: the state decides.
+func (g *Engine) due(ctx context.Context, app, id string) error {
+	for {
+		r, err := g.endLate(ctx, app, id)
+		if errors.Is(err, rollout.ErrStale) || errors.Is(err, rollout.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if len(r.State.Late(time.Now().UTC())) > 0 {
+			continue
+		}
+		if at := r.State.Due(); !at.IsZero() { // it went off early, or another step is due later
+			err = g.Journal.Remind(ctx, r.State, r.Sequence, at)
+		}
+		if errors.Is(err, rollout.ErrConflict) {
+			return nil
+		}
+		return err
+	}
+}
+
+// endLate ends the first of a rollout's steps that are past their deadline, if there is one.
+func (g *Engine) endLate(ctx context.Context, app, id string) (journal.Record, error) {
+	r, known := g.View.Newest(id)
+	late := r.State.Late(time.Now().UTC())
+	if !known || len(late) == 0 {
+		var err error
+		if r, err = g.Journal.Load(ctx, app, id); err != nil {
+			return r, err
+		}
+		if late = r.State.Late(time.Now().UTC()); len(late) == 0 {
+			return r, nil
+		}
+	}
+	e := late[0]
+	if err := g.hosts.expire(ctx, r.State, &e); err != nil {
+		return r, err
+	}
+	return g.Recorder.Change(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
+		// Agents that were told to stop have; anything else may have got more time meanwhile.
+		step, _ := s.Step(e.Step)
+		if step.Work == nil && !slices.ContainsFunc(s.Late(e.At), func(other rollout.Event) bool { return other.Step == e.Step && other.Attempt == e.Attempt }) {
+			return nil, nil
+		}
+		return &e, nil
+	})
+}
+
+// announce publishes the named messages that the event calls for. Whoever repeats it
+// sends the same ids.
+func (g *Engine) announce(ctx context.Context, r journal.Record) error {
+	all := r.State.Announcements()
+	for _, a := range all {
+		data, err := json.Marshal(a.Payload)
+		if err != nil {
+			return fmt.Errorf("announce %s: %w", a.Subject, err)
+		}
+		m := nats.NewMsg(a.Subject)
+		m.Data = data
+		setup.Address(m.Header, r.State, a.Step, a.Attempt, a.Key)
+		if a.Fact {
+			m.Header.Set(protocol.HeaderSequence, strconv.FormatUint(r.Sequence, 10))
+		}
+		if err := g.Conn.PublishMsg(m); err != nil {
+			return fmt.Errorf("announce %s: %w", a.Subject, err)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return g.Setup.Flush(ctx)
+}

@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/tasks"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// hearHellos looks after the attempts of the scripts of each setup service that comes up:
+// it may have come in the place of one that has died.
+func (g *liveness) hearHellos(ctx context.Context) error {
+	var group tasks.Group
+	defer group.Dismiss()
+	sub, err := g.Conn.Subscribe(protocol.HelloSubject, func(m *nats.Msg) {
+		var h protocol.Hello
+		if json.Unmarshal(m.Data, &h) == nil {
+			group.Do(func() { g.lookAfter(ctx, h) })
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("listen to %s: %w", protocol.HelloSubject, err)
+	}
+	<-ctx.Done()
+	_ = sub.Unsubscribe() // the connection may be gone
+	return nil
+}
+
+// lookAfter has attempts that were left behind go on at once, rather than when their signs
+// of life have been missed.
+func (g *liveness) lookAfter(ctx context.Context, h protocol.Hello) {
+	app := g.Ledger.Owner(h.Name)
+	if app == "" {
+		app = h.Name
+	}
+	for _, r := range g.View.OfApp(app) {
+		for _, step := range r.State.Todo() {
+			if step.Kind != rollout.Migration || step.Name != h.Name || step.Version != h.Version {
+				continue
+			}
+			if err := g.lookInto(ctx, r, step, h); err != nil && ctx.Err() == nil {
+				g.Log.Debug("attempt not looked after", zap.String("step", step.ID), zap.Error(err))
+			}
+		}
+	}
+}
+
+// lookInto finds out what has become of a running attempt: a start that nobody has claimed
+// is sent again, and a worker that is no longer on the bus is taken for dead.
+func (g *liveness) lookInto(ctx context.Context, r journal.Record, step rollout.Step, h protocol.Hello) error {
+	claim, err := g.Setup.Claim(ctx, r.State, step)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		if step.Cancelled || !g.View.Of(r.State.ID, step.ID, step.Attempt).Sent {
+			return nil
+		}
+		_, err := g.scripts.publishStart(ctx, r.State, step)
+		return err
+	case err != nil || claim.Instance == h.Instance:
+		return err
+	case claim.Answer != nil:
+		return g.takeRemembered(ctx, r, step, *claim.Answer)
+	}
+	if left, err := g.Setup.Left(ctx, claim.Instance); err != nil || !left {
+		return err
+	}
+	g.Log.Warn("worker has left the bus", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
+	return g.Recorder.Record(ctx, r, g.scripts.lost(r.State, step, "its worker is no longer on the bus, and another has come"))
+}
+
+// takeRemembered makes the answer durable that stands in the claim of an attempt: its worker
+// had finished, and has died before it could tell.
+func (g *liveness) takeRemembered(ctx context.Context, r journal.Record, step rollout.Step, answer protocol.Answer) error {
+	e := rollout.Event{Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, Answer: rollout.Clipped(answer)}
+	if answer.Done {
+		e.Type = rollout.StepAnswered
+	}
+	return g.Recorder.Record(ctx, r, e)
+}

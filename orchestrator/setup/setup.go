@@ -1,0 +1,169 @@
+// Package setup speaks with setup services on behalf of the engine: it sends them starts and
+// paces, learns from the server who has got them, asks them about their scripts and workers,
+// and reads and makes the claims by which an attempt is run once.
+package setup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/tasks"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+const (
+	flushTimeout = 5 * time.Second
+	askTimeout   = 500 * time.Millisecond // for a setup service to tell about a script, or that it is there
+)
+
+// Client speaks with setup services. Make it with [Open]; it is safe for concurrent use.
+type Client struct {
+	nc       *nats.Conn
+	delivery *delivery
+	Claims
+}
+
+// Open makes a client that has its claims in a bucket. Close it when it is used no more.
+func Open(nc *nats.Conn, claims Claims) (*Client, error) {
+	d, err := newDelivery(nc)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{nc, d, claims}, nil
+}
+
+// Close ends what the client listens to. It does not close the connection.
+func (c *Client) Close() { c.delivery.close() }
+
+// Send publishes a start and reports whether anybody has got it who may run a script. It
+// blocks until the server tells, for a second at most: then the answer is yes.
+func (c *Client) Send(ctx context.Context, start *nats.Msg) (heard bool, err error) {
+	return c.delivery.send(ctx, start)
+}
+
+// Listened reports whether anybody who may run a script listens to its start, or to that of
+// its revert, by a message that nobody gets. It blocks as [Client.Send] does.
+func (c *Client) Listened(ctx context.Context, start string) (bool, error) {
+	return c.delivery.listened(ctx, start)
+}
+
+// About asks the setup service of a script about it; an error says that none has told within
+// half a second.
+func (c *Client) About(ctx context.Context, script protocol.Script) (protocol.ScriptInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var info protocol.ScriptInfo
+	m, err := c.nc.RequestWithContext(ctx, protocol.AboutScriptSubject(script), nil)
+	if err != nil {
+		return info, err
+	}
+	return info, json.Unmarshal(m.Data, &info)
+}
+
+// A worker whose connection is cut for a moment is given time to come back: it has left
+// when nobody answers for it twice in a row.
+const (
+	leftTries = 6
+	leftPause = 250 * time.Millisecond
+)
+
+// Left reports whether an instance of a setup service is no longer on the bus. It asks for
+// a while, some seconds at most: the server may not have noticed yet that a connection is gone.
+func (c *Client) Left(ctx context.Context, instance string) (bool, error) {
+	gone := 0
+	for range leftTries {
+		there, err := c.there(ctx, instance)
+		switch {
+		case there:
+			return false, nil
+		case errors.Is(err, nats.ErrNoResponders):
+			gone++
+		default:
+			gone = 0
+		}
+		if gone == 2 || ctx.Err() != nil {
+			break
+		}
+		tasks.Pause(ctx, leftPause)
+	}
+	return gone == 2, ctx.Err()
+}
+
+// there asks an instance of a setup service whether it is on the bus.
+func (c *Client) there(ctx context.Context, instance string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err := c.nc.RequestWithContext(ctx, protocol.WorkerSubject(instance), nil)
+	return err == nil, err
+}
+
+// SendPace tells the script of a running step how fast it may work, and blocks until the
+// server has taken that.
+func (c *Client) SendPace(ctx context.Context, s rollout.State, step rollout.Step) error {
+	if err := c.PublishPace(s, step); err != nil {
+		return err
+	}
+	return c.Flush(ctx)
+}
+
+// PublishPace is [Client.SendPace] without waiting for the server.
+func (c *Client) PublishPace(s rollout.State, step rollout.Step) error {
+	m := nats.NewMsg(step.Script().Subject(protocol.PaceSet))
+	data, err := json.Marshal(protocol.ControlMessage{Rollout: s.ID, Attempt: step.Attempt, Pace: step.Pace})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", m.Subject, err)
+	}
+	m.Data = data
+	key := m.Subject + " " + strconv.Itoa(step.Attempt) + " again " + time.Now().UTC().Format(time.RFC3339Nano)
+	Address(m.Header, s, step.ID, step.Attempt, key)
+	if err := c.nc.PublishMsg(m); err != nil {
+		return fmt.Errorf("send %s: %w", m.Subject, err)
+	}
+	return nil
+}
+
+// Flush blocks until the server has taken what was published, for five seconds at most.
+func (c *Client) Flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	return c.nc.FlushWithContext(ctx)
+}
+
+// Address writes the headers that every message about a step carries. The message id
+// is made of the key, which is what the message is about, so that repeating it repeats the id.
+func Address(h nats.Header, s rollout.State, step string, attempt int, key string) {
+	space, id := messageID(s.ID, key)
+	h.Set(protocol.HeaderRollout, s.ID)
+	h.Set(protocol.HeaderMessageID, id.String())
+	if step != "" {
+		h.Set(protocol.HeaderStep, step)
+		h.Set(protocol.HeaderAttempt, strconv.Itoa(attempt))
+	}
+	trace := strings.ReplaceAll(space.String(), "-", "")
+	span := strings.ReplaceAll(id.String(), "-", "")[:16]
+	h.Set(protocol.HeaderTraceparent, "00-"+trace+"-"+span+"-01")
+}
+
+// MessageID is the id that a message of golive about a rollout has under a key, see [Address].
+func MessageID(rollout, key string) string {
+	_, id := messageID(rollout, key)
+	return id.String()
+}
+
+// messageID is the id of a message of ours about a rollout, in the space of its ids.
+func messageID(rollout, key string) (space, id uuid.UUID) {
+	space, err := uuid.Parse(rollout)
+	if err != nil {
+		space = uuid.NewSHA1(uuid.NameSpaceOID, []byte(rollout))
+	}
+	return space, uuid.NewSHA1(space, []byte(key))
+}

@@ -1,0 +1,363 @@
+// Package view holds the open rollouts as the journal tells them, and what was observed of
+// their running attempts, and it has the one way of changing a rollout: load, decide, append,
+// take in. All that is kept in memory here is an index over the journal or a mere observation:
+// losing it loses nothing.
+package view
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Observed is what has been observed of a running attempt, as it is told to others, and what
+// is done about it here.
+type Observed struct {
+	api.Observation
+
+	Started time.Time // when its start was last sent from here
+
+	checked time.Time     // when its silence was last looked into
+	pause   time.Duration // until that is done again
+	speed   *speed        // of its progress
+}
+
+// View is the open rollouts, and what was observed of their running attempts. Make it with
+// [New]; it is safe for concurrent use.
+type View struct {
+	mu       sync.Mutex
+	open     map[string]*viewed // by rollout
+	followed uint64             // the sequence that the journal was followed to
+	further  chan struct{}      // closed and replaced when it is followed further
+	apps     map[string]*viewedApp
+	ended    map[string]uint64 // rollouts whose end the journal was not followed to yet: its sequence
+}
+
+// viewedApp is what is known here of an app.
+type viewedApp struct {
+	newest uint64             // sequence of its newest known event
+	open   map[string]*viewed // by rollout
+	unread string             // a rollout of which an event cannot be read here; empty: none
+}
+
+type viewed struct {
+	record  journal.Record
+	steps   map[string]*Observed // by attempt
+	changed chan struct{}        // closed and replaced when the record is
+}
+
+// New makes a view that knows of no rollout.
+func New() *View {
+	return &View{
+		open: make(map[string]*viewed), further: make(chan struct{}),
+		apps: make(map[string]*viewedApp), ended: make(map[string]uint64),
+	}
+}
+
+func attemptKey(step string, attempt int) string { return fmt.Sprintf("%s#%d", step, attempt) }
+
+// Track takes in the journal's next event, and forgets a rollout that is final.
+func (x *View) Track(r journal.Record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.set(r)
+}
+
+// Followed says that everything up to sequence has been taken in, here and elsewhere.
+func (x *View) Followed(sequence uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.followed = sequence
+	maps.DeleteFunc(x.ended, func(_ string, end uint64) bool { return end <= sequence })
+	close(x.further)
+	x.further = make(chan struct{})
+}
+
+// reached reports whether everything up to sequence has been taken in, and gives a
+// channel that is closed when more is.
+func (x *View) reached(sequence uint64) (bool, <-chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.followed >= sequence, x.further
+}
+
+// Reach blocks until everything up to sequence has been taken in.
+func (x *View) Reach(ctx context.Context, sequence uint64) error {
+	for {
+		reached, further := x.reached(sequence)
+		if reached {
+			return nil
+		}
+		select {
+		case <-further:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// NewestOf is the sequence of the newest known event of an app; 0 when none is known.
+func (x *View) NewestOf(app string) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if known := x.apps[app]; known != nil {
+		return known.newest
+	}
+	return 0
+}
+
+// Meet takes in an event that whoever follows the journal may not have come to yet.
+func (x *View) Meet(r journal.Record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if r.Sequence > x.followed {
+		x.set(r)
+	}
+}
+
+func (x *View) set(r journal.Record) {
+	name := r.State.Release.App
+	if x.apps[name] == nil {
+		x.apps[name] = &viewedApp{open: make(map[string]*viewed)}
+	}
+	app := x.apps[name]
+	app.newest = max(app.newest, r.Sequence)
+	if r.Sequence < x.ended[r.State.ID] {
+		return // it comes late
+	}
+	found := x.open[r.State.ID]
+	if found == nil {
+		found = &viewed{steps: make(map[string]*Observed), changed: make(chan struct{})}
+		x.open[r.State.ID], app.open[r.State.ID] = found, found
+	}
+	if r.Sequence > found.record.Sequence {
+		found.record = r
+		close(found.changed)
+		found.changed = make(chan struct{})
+	}
+	if r.State.Status.Final() {
+		delete(x.open, r.State.ID)
+		delete(app.open, r.State.ID)
+		if r.Sequence > x.followed {
+			x.ended[r.State.ID] = r.Sequence
+		}
+	}
+}
+
+// Forget takes out a rollout of which an event cannot be read here.
+func (x *View) Forget(r journal.Record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	name := r.State.Release.App
+	if x.apps[name] == nil {
+		x.apps[name] = &viewedApp{open: make(map[string]*viewed)}
+	}
+	app := x.apps[name]
+	app.newest, app.unread = max(app.newest, r.Sequence), r.State.ID
+	delete(app.open, r.State.ID)
+	if found := x.open[r.State.ID]; found != nil {
+		close(found.changed)
+		found.changed = make(chan struct{})
+		delete(x.open, r.State.ID)
+	}
+}
+
+// Readable is [rollout.ErrUnknown] if an app has a rollout that cannot be read here: nothing
+// else of the app may begin then.
+func (x *View) Readable(app string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if known := x.apps[app]; known != nil && known.unread != "" {
+		return fmt.Errorf("rollout %s of %s is %w", known.unread, app, rollout.ErrUnknown)
+	}
+	return nil
+}
+
+// Newest is the newest known state of an open rollout.
+func (x *View) Newest(id string) (journal.Record, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	found := x.open[id]
+	if found == nil {
+		return journal.Record{}, false
+	}
+	return found.record, true
+}
+
+// newsPatience is how long an event of somebody else is waited for, until the leader is asked.
+const newsPatience = 250 * time.Millisecond
+
+// AwaitNewer gives the rollout once it is known here with an event after the one at a sequence;
+// false when that takes too long.
+func (x *View) AwaitNewer(ctx context.Context, id string, sequence uint64) (journal.Record, bool) {
+	late := time.NewTimer(newsPatience)
+	defer late.Stop()
+	for {
+		x.mu.Lock()
+		found := x.open[id]
+		if found == nil {
+			x.mu.Unlock()
+			return journal.Record{}, false
+		}
+		r, changed := found.record, found.changed
+		x.mu.Unlock()
+		if r.Sequence > sequence {
+			return r, true
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return journal.Record{}, false
+		case <-ctx.Done():
+			return journal.Record{}, false
+		}
+	}
+}
+
+// All lists the open rollouts.
+func (x *View) All() []journal.Record {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	records := make([]journal.Record, 0, len(x.open))
+	for _, s := range x.open {
+		records = append(records, s.record)
+	}
+	return records
+}
+
+// Wants reports whether a step of a rollout is still to be acted on in the same way, as far
+// as is known, and gives a channel that is closed when something happens to the rollout.
+func (x *View) Wants(id string, step rollout.Step) (_ <-chan struct{}, wanted bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	found := x.open[id]
+	if found == nil {
+		return nil, false
+	}
+	for _, now := range found.record.State.Todo() {
+		if now.ID == step.ID {
+			same := now.Attempt == step.Attempt && now.Cancelled == step.Cancelled && now.Backwards() == step.Backwards()
+			return found.changed, same
+		}
+	}
+	return nil, false
+}
+
+// Note changes what is known of the newest attempt of a step, or of the one after it,
+// which may be heard of before the journal tells that it runs.
+func (x *View) Note(id, step string, attempt int, change func(*Observed)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	found := x.open[id]
+	if found == nil {
+		return
+	}
+	if newest, known := found.record.State.Step(step); !known || attempt < newest.Attempt || attempt > newest.Attempt+1 {
+		return
+	}
+	key := attemptKey(step, attempt)
+	if found.steps[key] == nil {
+		found.steps[key] = &Observed{}
+	}
+	change(found.steps[key])
+}
+
+// Of gives what is known of an attempt.
+func (x *View) Of(id, step string, attempt int) Observed {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if found := x.open[id]; found != nil {
+		if s := found.steps[attemptKey(step, attempt)]; s != nil {
+			return *s
+		}
+	}
+	return Observed{}
+}
+
+// maxSilence is the longest time between two looks into the silence of an attempt.
+const maxSilence = 4 * time.Second
+
+// Silent reports whether an attempt has been silent for long enough to look into it: after
+// the time first, and then again after longer ones.
+func (x *View) Silent(s rollout.State, step rollout.Step, first time.Duration) (look bool) {
+	x.Note(s.ID, step.ID, step.Attempt, func(seen *Observed) {
+		switch {
+		case !seen.Beat.IsZero():
+		case seen.pause == 0:
+			seen.checked, seen.pause = time.Now(), first
+		case time.Since(seen.checked) >= seen.pause:
+			seen.checked, seen.pause, look = time.Now(), min(2*seen.pause, max(maxSilence, first)), true
+		}
+	})
+	return look
+}
+
+// OfApp lists the open rollouts of an app, by the sequence of their newest events.
+func (x *View) OfApp(app string) []journal.Record {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var all []journal.Record
+	if known := x.apps[app]; known != nil {
+		for _, s := range known.open {
+			all = append(all, s.record)
+		}
+	}
+	slices.SortFunc(all, func(a, b journal.Record) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	return all
+}
+
+// progress takes in how far a script says to have come. Of one that does not say how fast it
+// is, that is found out.
+func (s *Observed) progress(p protocol.ProgressMessage) {
+	s.Done, s.Total, s.Note = *p.Done, max(p.Total, 0), rollout.Clip(p.Note)
+	s.Rate, s.Average, s.Limit = sane(p.Rate), sane(p.Average), sane(p.Limit)
+	s.Held, s.PutAside = rollout.Clip(p.Held), max(p.PutAside, 0)
+	if s.speed == nil {
+		s.speed = &speed{}
+	}
+	s.speed.told = s.speed.told || s.Rate > 0 || s.Average > 0
+	if !s.speed.told {
+		s.Rate, s.Average = s.speed.take(point{s.Beat, s.Done})
+	}
+}
+
+// Progress takes in a sign of life of the script of a step. Without an attempt it is about
+// the first one.
+func (x *View) Progress(step string, p protocol.ProgressMessage) {
+	x.Note(p.Rollout, step, max(p.Attempt, 1), func(s *Observed) {
+		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
+		if p.Done != nil && *p.Done >= 0 {
+			s.progress(p)
+		}
+	})
+}
+
+// Watch calls stop when a step is no longer wanted, or ctx ends, in a goroutine of watching;
+// false says that it is not even wanted now.
+func (x *View) Watch(ctx context.Context, stop func(), watching *sync.WaitGroup, id string, step rollout.Step) bool {
+	changed, wanted := x.Wants(id, step)
+	if !wanted {
+		return false
+	}
+	watching.Go(func() {
+		for wanted := true; wanted; {
+			select {
+			case <-changed:
+				changed, wanted = x.Wants(id, step)
+			case <-ctx.Done():
+				return
+			}
+		}
+		stop()
+	})
+	return true
+}
