@@ -17,6 +17,7 @@
 //	backward   BackwardRequest    RolloutView       undoes an app's last rollout, or several
 //	mark       MarkRequest        RolloutView       records a script as run, without running it
 //	records    RecordsRequest     RecordsPage       a page of the records that were put aside
+//	follow     FollowRequest      FollowPage        what happens to a rollout, from an event on; see Client.Follow
 //	show       RolloutRequest     RolloutStory      a rollout with all that has happened to it
 //	list       ListRequest        RolloutList       a page of rollouts, newest first
 //	status     AppRequest         []AppStatus       what is online, and what is under way

@@ -78,6 +78,7 @@ func (c *Server) endpoints(ctx context.Context, group *tasks.Group) map[string]e
 
 		"records": answer(ctx, c, group, c.amender.listRecords),
 		"show":    answer(ctx, c, group, c.queries.show),
+		"follow":  answer(ctx, c, group, c.queries.follow),
 		"list":    answer(ctx, c, group, c.queries.list),
 		"status":  answer(ctx, c, group, c.queries.status),
 		"routes":  answer(ctx, c, group, c.queries.routes),

@@ -17,13 +17,19 @@ import (
 
 // History gives every event of a rollout, oldest first.
 func (j *Journal) History(ctx context.Context, app, id string) ([]Record, error) {
+	return j.HistoryFrom(ctx, app, id, 1)
+}
+
+// HistoryFrom gives the events of a rollout from a sequence on, oldest first; none if the
+// rollout has none there.
+func (j *Journal) HistoryFrom(ctx context.Context, app, id string, first uint64) ([]Record, error) {
 	subject := protocol.RolloutSubject(app, id)
 	last, err := j.last(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
 	var records []Record
-	err = j.events(ctx, stretch{subject: subject, first: 1, last: last}, func(r Record) error {
+	err = j.events(ctx, stretch{subject: subject, first: first, last: last}, func(r Record) error {
 		records = append(records, r)
 		return nil
 	})

@@ -223,6 +223,30 @@ func (x *View) AwaitNewer(ctx context.Context, id string, sequence uint64) (jour
 	}
 }
 
+// AwaitChange blocks until an open rollout has an event after the one at a sequence, or is no
+// longer open; or until ctx ends, whose error it gives then. One that is not open may become
+// so again.
+func (x *View) AwaitChange(ctx context.Context, id string, sequence uint64) error {
+	for open := false; ; {
+		x.mu.Lock()
+		found, changed := x.open[id], x.further
+		var newest uint64
+		if found != nil {
+			newest, changed = found.record.Sequence, found.changed
+		}
+		x.mu.Unlock()
+		if newest > sequence || open && found == nil {
+			return nil
+		}
+		open = found != nil
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // All lists the open rollouts.
 func (x *View) All() []journal.Record {
 	x.mu.Lock()
