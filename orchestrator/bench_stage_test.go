@@ -126,8 +126,14 @@ func (s *benchStage) engine(r *relay.Relay, log *zap.Logger) *orchestrator.Orche
 // rollout that goes as it should.
 func (s *benchStage) orchestrate() {
 	s.b.Helper()
+	s.orchestrateOn(s.connectInside())
+}
+
+// orchestrateOn is orchestrate over a connection of the caller's.
+func (s *benchStage) orchestrateOn(r *relay.Relay) {
+	s.b.Helper()
 	log, warnings := benchLog()
-	o := s.engine(s.connectInside(), log)
+	o := s.engine(r, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- o.Run(ctx) }()

@@ -80,7 +80,8 @@ func (g *Engine) leave(ctx context.Context, r journal.Record, why error) error {
 // What is newest is as known here, which may be a little behind: whatever is done then is
 // harmless. An item that was given out before may be old, so the leader is asked.
 func (g *Engine) work(ctx context.Context, r journal.Record, again bool) error {
-	if err := g.announce(ctx, r); err != nil {
+	told, err := g.announce(r)
+	if err != nil {
 		return err
 	}
 	if r.State.Event.Type == rollout.PaceAsked {
@@ -103,6 +104,9 @@ func (g *Engine) work(ctx context.Context, r journal.Record, again bool) error {
 		}
 	}
 	doing, acting := errgroup.WithContext(ctx)
+	if told {
+		doing.Go(func() error { return g.Setup.Flush(acting) })
+	}
 	for _, act := range r.State.Acts() {
 		doing.Go(func() error { return g.act(acting, r, act) })
 	}
@@ -211,14 +215,15 @@ func (g *Engine) endLate(ctx context.Context, app, id string) (journal.Record, e
 	})
 }
 
-// announce publishes the named messages that the event calls for. Whoever repeats it
-// sends the same ids.
-func (g *Engine) announce(ctx context.Context, r journal.Record) error {
+// announce publishes the named messages that the event calls for, and reports whether there
+// are any. Whoever repeats it sends the same ids. What is published on the same connection
+// after it arrives after it; that it has arrived is for the caller to wait for.
+func (g *Engine) announce(r journal.Record) (told bool, err error) {
 	all := r.State.Announcements()
 	for _, a := range all {
 		data, err := json.Marshal(a.Payload)
 		if err != nil {
-			return fmt.Errorf("announce %s: %w", a.Subject, err)
+			return false, fmt.Errorf("announce %s: %w", a.Subject, err)
 		}
 		m := nats.NewMsg(a.Subject)
 		m.Data = data
@@ -227,11 +232,8 @@ func (g *Engine) announce(ctx context.Context, r journal.Record) error {
 			m.Header.Set(protocol.HeaderSequence, strconv.FormatUint(r.Sequence, 10))
 		}
 		if err := g.Conn.PublishMsg(m); err != nil {
-			return fmt.Errorf("announce %s: %w", a.Subject, err)
+			return false, fmt.Errorf("announce %s: %w", a.Subject, err)
 		}
 	}
-	if len(all) == 0 {
-		return nil
-	}
-	return g.Setup.Flush(ctx)
+	return len(all) > 0, nil
 }

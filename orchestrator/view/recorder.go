@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,6 +11,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/tasks"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -48,6 +50,7 @@ func (c *Recorder) Change(ctx context.Context, app, id string, event func(rollou
 		return journal.Record{}, err
 	}
 	defer leave()
+	conflicts := 0
 	for r, known := c.view.Newest(id); ; {
 		if !known {
 			if r, err = c.journal.Load(ctx, app, id); err != nil {
@@ -75,6 +78,9 @@ func (c *Recorder) Change(ctx context.Context, app, id string, event func(rollou
 		}
 		if errors.Is(err, rollout.ErrConflict) { // the event of somebody else is on its way here
 			r, known = c.view.AwaitNewer(ctx, id, r.Sequence)
+			if conflicts++; known {
+				r, known = c.standBack(ctx, id, conflicts)
+			}
 			continue
 		}
 		if err != nil {
@@ -83,6 +89,20 @@ func (c *Recorder) Change(ctx context.Context, app, id string, event func(rollou
 		return c.saved(next, sequence), nil
 	}
 }
+
+// standBack waits a little, each of several writers for another time: otherwise all of them
+// who have lost against one event would try again at once, and all but one lose once more. It
+// gives what is known then.
+func (c *Recorder) standBack(ctx context.Context, id string, conflicts int) (journal.Record, bool) {
+	tasks.Pause(ctx, rand.N(time.Duration(min(conflicts, mostConflicts))*standBack))
+	return c.view.Newest(id)
+}
+
+// Times to stand back: about what an append takes, for each conflict in a row.
+const (
+	standBack     = time.Millisecond
+	mostConflicts = 8
+)
 
 // withoutAnswer is the failure of a step whose answer is too large to be kept.
 func withoutAnswer(e rollout.Event, why error) rollout.Event {

@@ -1,11 +1,11 @@
 package relaytest
 
 import (
-	"io"
 	"net"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Cable leads to a bus over TCP. A test can hold up what goes through it, as a network
@@ -17,6 +17,7 @@ type Cable struct {
 	running  sync.WaitGroup
 
 	mu    sync.Mutex
+	delay time.Duration // of all that goes through, each way
 	flow  chan struct{} // closed while the cable is not held
 	ends  map[net.Conn]bool
 	ended bool
@@ -62,6 +63,14 @@ func (c *Cable) Release() {
 	default:
 		close(c.flow)
 	}
+}
+
+// Delay has all that goes through the cable from now on arrive later by d, each way: the
+// cable is that long.
+func (c *Cable) Delay(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.delay = d
 }
 
 // Cut cuts the connections that there are; new ones can be made.
@@ -115,25 +124,50 @@ func (c *Cable) add(ends ...net.Conn) bool {
 
 // carry copies from one end to the other until either is closed.
 func (c *Cable) carry(to, from net.Conn) {
+	parts := make(chan part, 1<<10)
+	c.running.Go(func() { c.hand(to, from, parts) })
+	defer close(parts)
 	defer func() {
-		_, _ = to.Close(), from.Close() // either may be closed already
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.ends, from)
 	}()
-	_, _ = io.Copy(gated{c, to}, from) // ends with the connection
+	for {
+		data := make([]byte, 32<<10)
+		n, err := from.Read(data)
+		if n > 0 {
+			parts <- part{data[:n], time.Now()}
+		}
+		if err != nil { // it ends with the connection
+			return
+		}
+	}
 }
 
-// gated writes while the cable is not held.
-type gated struct {
-	*Cable
-	to net.Conn
+// part is what has come out of one end of a cable, and when.
+type part struct {
+	data []byte
+	at   time.Time
 }
 
-func (g gated) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	flow := g.flow
-	g.mu.Unlock()
-	<-flow
-	return g.to.Write(p)
+// hand writes what goes through to the other end, while the cable is not held, and closes
+// both ends when there is no more, or it cannot be written.
+func (c *Cable) hand(to, from net.Conn, parts <-chan part) {
+	var broken error
+	for p := range parts {
+		if broken != nil {
+			continue // it has nowhere to go
+		}
+		c.mu.Lock()
+		flow, late := c.flow, time.Until(p.at.Add(c.delay))
+		c.mu.Unlock()
+		<-flow
+		if late > 0 {
+			<-time.After(late)
+		}
+		if _, broken = to.Write(p.data); broken != nil {
+			_ = from.Close() // so that nothing more comes
+		}
+	}
+	_, _ = to.Close(), from.Close() // either may be closed already
 }

@@ -35,7 +35,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/tasks":      {},
 		"orchestrator/records":    adapters,
 		"orchestrator/setup":      append(adapters, "orchestrator/tasks"),
-		"orchestrator/view":       append(adapters, "orchestrator/api", "orchestrator/journal"),
+		"orchestrator/view":       append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/tasks"),
 		"orchestrator/command":    commandMay,
 		"orchestrator/engine":     append(commandMay, "orchestrator/command"),
 		"orchestrator":            append(commandMay, "orchestrator/command", "orchestrator/engine"),
