@@ -11,107 +11,107 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// approvals reads who may say yes.
-func (r *reader) approvals(v value) rollout.Policy {
+// readApprovals reads who may say yes.
+func readApprovals(v value) rollout.Policy {
 	var a rollout.Policy
-	r.fields(v, "a policy, a map like {required: true, by: [ann, bob]}", r.approvalsFields(&a))
+	v.fields("a policy, a map like {required: true, by: [ann, bob]}", approvalsFields(&a))
 	return a
 }
 
 // approvalsFields are the keys of a policy.
-func (r *reader) approvalsFields(a *rollout.Policy) []field {
+func approvalsFields(a *rollout.Policy) []field {
 	return []field{
-		{key: "required", read: func(v value) { a.Required = r.truth(v) }},
-		{key: "by", read: func(v value) { a.By = r.approvers(v) }},
-		{key: "count", read: func(v value) { a.Count = r.approvalsCount(v, a) }},
-		{key: "notStarter", read: func(v value) { a.NotStarter = r.truth(v) }},
-		{key: "deadline", read: func(v value) { a.Deadline = r.deadline(v) }},
+		{key: "required", read: func(v value) { a.Required = readTruth(v) }},
+		{key: "by", read: func(v value) { a.By = readApprovers(v) }},
+		{key: "count", read: func(v value) { a.Count = readApprovalsCount(v, a) }},
+		{key: "notStarter", read: func(v value) { a.NotStarter = readTruth(v) }},
+		{key: "deadline", read: func(v value) { a.Deadline = readDeadline(v) }},
 	}
 }
 
-// approvers reads the users who may say yes.
-func (r *reader) approvers(v value) []string {
-	return r.fewWords(v, "a list of users like [ann, bob]", few{"user", rollout.MaxApprovals}, func(item value, user string) {
+// readApprovers reads the users who may say yes.
+func readApprovers(v value) []string {
+	return readFewWords(v, "a list of users like [ann, bob]", few{"user", rollout.MaxApprovals}, func(item value, user string) {
 		const longest = 256
 		if strings.TrimSpace(user) != user || user == "" || len(user) > longest || strings.ContainsFunc(user, unicode.IsControl) {
-			r.report(r.begin(item.node), item.key, "", "the user %s must be 1 to %d bytes that can be printed, without spaces around them", quote(user), longest)
+			item.report("", "the user %s must be 1 to %d bytes that can be printed, without spaces around them", quote(user), longest)
 		}
 	})
 }
 
-// approvalsCount reads how many people have to say yes.
-func (r *reader) approvalsCount(v value, a *rollout.Policy) int {
-	count, ok := r.whole(v, 1, rollout.MaxApprovals)
-	r.checks = append(r.checks, func() { // the users may stand below
+// readApprovalsCount reads how many people have to say yes.
+func readApprovalsCount(v value, a *rollout.Policy) int {
+	count, ok := readWhole(v, 1, rollout.MaxApprovals)
+	v.later(func() { // the users may stand below
 		if ok && a.By != nil && count > len(a.By) {
-			r.report(r.begin(v.node), v.key, "add users to by, or lower the count", "%d people have to approve, but by names %d", count, len(a.By))
+			v.report("add users to by, or lower the count", "%d people have to approve, but by names %d", count, len(a.By))
 		}
 	})
 	return count
 }
 
-// deadline reads after which time somebody is reminded of an approval.
-func (r *reader) deadline(v value) rollout.Duration {
-	return rollout.Duration(r.between(v, span{what: "a deadline", like: "30m or 4h", units: "h, m and s", hint: "leave the key out for none", least: MinDeadline, most: MaxDeadline}))
+// readDeadline reads after which time somebody is reminded of an approval.
+func readDeadline(v value) rollout.Duration {
+	return rollout.Duration(readBetween(v, span{what: "a deadline", like: "30m or 4h", units: "h, m and s", hint: "leave the key out for none", least: MinDeadline, most: MaxDeadline}))
 }
 
-// checklist reads what is confirmed one by one.
-func (r *reader) checklist(v value) []string {
-	return r.fewWords(v, "a list of texts like [backups are fresh]", few{"item", rollout.MaxChecklist}, r.readable)
+// readChecklist reads what is confirmed one by one.
+func readChecklist(v value) []string {
+	return readFewWords(v, "a list of texts like [backups are fresh]", few{"item", rollout.MaxChecklist}, readable)
 }
 
-// prose reads text for people.
-func (r *reader) prose(v value, want string) string {
-	text, ok := r.text(v, want)
+// readProse reads text for people.
+func readProse(v value, want string) string {
+	text, ok := v.text(want)
 	if ok {
-		r.readable(v, text)
+		readable(v, text)
 	}
 	return text
 }
 
 // readable reports text that people cannot read.
-func (r *reader) readable(v value, text string) {
+func readable(v value, text string) {
 	unreadable := func(char rune) bool { return unicode.IsControl(char) && char != '\n' && char != '\t' }
 	switch {
 	case strings.TrimSpace(text) == "":
-		r.report(r.begin(v.node), v.key, "", "the text must not be empty")
+		v.report("", "the text must not be empty")
 	case len(text) > rollout.MaxText:
-		r.report(r.begin(v.node), v.key, "", "the text is %d bytes long, at most %d are allowed", len(text), rollout.MaxText)
+		v.report("", "the text is %d bytes long, at most %d are allowed", len(text), rollout.MaxText)
 	case strings.ContainsFunc(text, unreadable):
-		r.report(r.begin(v.node), v.key, "", "the text cannot hold control characters")
+		v.report("", "the text cannot hold control characters")
 	}
 }
 
-// requires reads what must have happened before.
-func (r *reader) requires(v value, m *Manifest) *Requirement {
+// readRequires reads what must have happened before.
+func readRequires(v value, m *Manifest) *Requirement {
 	q := &Requirement{Completed: true}
-	r.fields(v, "a requirement, a map like {version: 0.0.1}", r.requiresFields(q, m))
+	v.fields("a requirement, a map like {version: 0.0.1}", requiresFields(q, m))
 	return q
 }
 
 // requiresFields are the keys of a requirement.
-func (r *reader) requiresFields(q *Requirement, m *Manifest) []field {
+func requiresFields(q *Requirement, m *Manifest) []field {
 	return []field{
-		{key: "version", required: "0.0.1", read: func(v value) { q.Version = r.olderVersion(v, m) }},
-		{key: "completed", read: func(v value) { q.Completed = r.completed(v) }},
+		{key: "version", required: "0.0.1", read: func(v value) { q.Version = readOlderVersion(v, m) }},
+		{key: "completed", read: func(v value) { q.Completed = readCompleted(v) }},
 	}
 }
 
-// completed reads whether the rollout of the required version has completed, which is all
+// readCompleted reads whether the rollout of the required version has completed, which is all
 // that can be required of it.
-func (r *reader) completed(v value) bool {
-	before := len(r.problems)
-	completed := r.truth(v)
-	if !completed && len(r.problems) == before {
-		r.report(r.begin(v.node), v.key, "write completed: true, or remove requires", "a rollout can be required to have completed only, found false")
+func readCompleted(v value) bool {
+	before := len(v.r.problems)
+	completed := readTruth(v)
+	if !completed && len(v.r.problems) == before {
+		v.report("write completed: true, or remove requires", "a rollout can be required to have completed only, found false")
 	}
 	return completed
 }
 
-// olderVersion reads a version of the app that is older than its own.
-func (r *reader) olderVersion(v value, m *Manifest) string {
-	version := r.version(v)
-	r.checks = append(r.checks, func() { // the app's version may stand below
+// readOlderVersion reads a version of the app that is older than its own.
+func readOlderVersion(v value, m *Manifest) string {
+	version := readVersion(v)
+	v.later(func() { // the app's version may stand below
 		if cmp.Or(protocol.ValidateVersion(version), protocol.ValidateVersion(m.Version)) != nil {
 			return // which is reported where it stands
 		}
@@ -119,9 +119,9 @@ func (r *reader) olderVersion(v value, m *Manifest) string {
 		older, err := semver.StrictNewVersion(version)
 		switch {
 		case cmp.Or(ownErr, err) != nil:
-			r.incomparable(v, version, m.Version)
+			incomparable(v, version, m.Version)
 		case !older.LessThan(own):
-			r.report(r.begin(v.node), v.key, "give a version that comes before it", "%s is not older than the app's version %s", quote(version), quote(m.Version))
+			v.report("give a version that comes before it", "%s is not older than the app's version %s", quote(version), quote(m.Version))
 		}
 	})
 	return version

@@ -9,33 +9,32 @@ import (
 )
 
 // busKeys are the keys of an environment that the manifest itself does not have.
-func busKeys() []string { return keys((&reader{}).busFields(&Environment{})) }
+func busKeys() []string { return keys(busFields(&Environment{})) }
 
 // busFields are the keys of an environment that tell where its bus is.
-func (r *reader) busFields(e *Environment) []field {
+func busFields(e *Environment) []field {
 	return []field{
-		{key: "nats", read: func(v value) { e.NATS = r.natsURLs(v) }},
-		{key: "creds", read: func(v value) { e.Creds = r.reference(v, "a file of credentials like secrets/staging.creds") }},
-		{key: "context", read: func(v value) { e.Context = r.natsContext(v, e) }},
+		{key: "nats", read: func(v value) { e.NATS = readNATSURLs(v) }},
+		{key: "creds", read: func(v value) { e.Creds = readFileName(v, "a file of credentials like secrets/staging.creds") }},
+		{key: "context", read: func(v value) { e.Context = readNATSContext(v, e) }},
 	}
 }
 
-// natsURLs reads where the bus is: a URL, or several with commas between.
-func (r *reader) natsURLs(v value) string {
+// readNATSURLs reads where the bus is: a URL, or several with commas between.
+func readNATSURLs(v value) string {
 	const want = "a URL like nats://staging:4222"
-	text, ok := r.text(v, want)
+	text, ok := v.text(want)
 	if !ok {
 		return ""
 	}
-	at := r.begin(v.node)
 	for part := range strings.SplitSeq(text, ",") {
 		u, err := url.Parse(strings.TrimSpace(part))
 		_, secret := userOf(u)
 		switch {
 		case secret || masked(part) != part:
-			r.report(at, v.key, "name a file with creds, or a context of the nats command line", "a URL in a manifest cannot hold a password")
+			v.report("name a file with creds, or a context of the nats command line", "a URL in a manifest cannot hold a password")
 		case err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Hostname() == "":
-			r.report(at, v.key, natsHint(part), "expected %s, found the text %s", want, quote(part))
+			v.report(natsHint(part), "expected %s, found the text %s", want, quote(part))
 		}
 	}
 	return text
@@ -60,33 +59,28 @@ func natsHint(text string) string {
 	return ""
 }
 
-// reference reads the name of a file.
-func (r *reader) reference(v value, want string) string {
-	name, ok := r.text(v, want)
+// readFileName reads the name of a file.
+func readFileName(v value, want string) string {
+	name, ok := v.text(want)
 	if ok && (strings.TrimSpace(name) == "" || strings.ContainsFunc(name, unicode.IsControl)) {
-		r.report(r.begin(v.node), v.key, "", "expected %s, found the text %s", want, quote(name))
+		v.report("", "expected %s, found the text %s", want, quote(name))
 	}
 	return name
 }
 
 var contextName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$`)
 
-// natsContext reads the name of a context of the nats command line.
-func (r *reader) natsContext(v value, e *Environment) string {
+// readNATSContext reads the name of a context of the nats command line.
+func readNATSContext(v value, e *Environment) string {
 	const want = "the name of a context of the nats command line, like prod"
-	r.checks = append(r.checks, func() { // they may stand below
+	v.later(func() { // they may stand below
 		if e.NATS != "" || e.Creds != "" {
-			r.report(v.at, v.key, "keep one of the two", "a context says where the bus is and with which credentials: it cannot stand beside nats or creds")
+			v.reportKey("keep one of the two", "a context says where the bus is and with which credentials: it cannot stand beside nats or creds")
 		}
 	})
-	name, ok := r.text(v, want)
+	name, ok := v.text(want)
 	if ok && !contextName.MatchString(name) {
-		r.report(r.begin(v.node), v.key, "", "expected %s, found the text %s", want, quote(name))
+		v.report("", "expected %s, found the text %s", want, quote(name))
 	}
 	return name
 }
-
-var password = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^/?#\s:@]*):[^/?#\s]*@`)
-
-// masked is text without the passwords in its URLs.
-func masked(text string) string { return password.ReplaceAllString(text, "$1:xxxxx@") }

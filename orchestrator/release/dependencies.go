@@ -11,39 +11,39 @@ type dependency struct {
 	item     value
 }
 
-// dependsOn reads what a service depends on, and adds it to wanted.
-func (r *reader) dependsOn(v value, from string, wanted *[]dependency) []string {
-	return r.words(v, "a list of services like [todos]", func(item value, on string) {
+// readDependsOn reads what a service depends on, and adds it to wanted.
+func readDependsOn(v value, from string, wanted *[]dependency) []string {
+	return readWords(v, "a list of services like [todos]", func(item value, on string) {
 		*wanted = append(*wanted, dependency{from, on, item})
 	})
 }
 
 // checkDependencies reports dependencies on services that do not exist, and cycles.
-func (r *reader) checkDependencies(names []string, wanted []dependency) {
+func checkDependencies(names []string, wanted []dependency) {
 	g := graph{on: map[string][]dependency{}, state: map[string]visit{}}
 	for _, name := range names {
 		g.state[name] = unvisited
 	}
 	for _, d := range wanted {
 		if _, exists := g.state[d.on]; !exists {
-			r.unknownService(d, names)
+			unknownService(d, names)
 			continue
 		}
 		g.on[d.from] = append(g.on[d.from], d)
 	}
 	for _, name := range names {
-		r.cycles(&g, name)
+		cycles(&g, name)
 	}
 }
 
 // unknownService reports a dependency on a service that is not in the manifest.
-func (r *reader) unknownService(d dependency, names []string) {
+func unknownService(d dependency, names []string) {
 	others := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == d.from })
 	valid := "there is no other"
 	if len(others) > 0 {
 		valid = "valid are " + list(others)
 	}
-	r.report(r.begin(d.item.node), d.item.key, didYouMean(d.on, others), "unknown service %s: %s", quote(d.on), valid)
+	d.item.report(didYouMean(d.on, others), "unknown service %s: %s", quote(d.on), valid)
 }
 
 // graph is which service depends on which.
@@ -64,7 +64,7 @@ const (
 
 // cycles reports the cycles that are found from a service on; of those that close
 // at the same service, one.
-func (r *reader) cycles(g *graph, name string) {
+func cycles(g *graph, name string) {
 	if g.state[name] != unvisited {
 		return
 	}
@@ -75,10 +75,10 @@ func (r *reader) cycles(g *graph, name string) {
 		if g.state[d.on] == onTrail && !closed {
 			closed = true
 			cycle := append(slices.Clone(g.trail[slices.Index(g.trail, d.on):]), d.on)
-			r.report(r.begin(d.item.node), d.item.key, "remove one of these dependencies",
+			d.item.report("remove one of these dependencies",
 				"services wait for each other in a cycle: %s", strings.Join(bares(cycle), " -> "))
 		}
-		r.cycles(g, d.on)
+		cycles(g, d.on)
 	}
 	g.trail = g.trail[:len(g.trail)-1]
 	g.state[name] = visited

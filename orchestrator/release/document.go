@@ -39,7 +39,7 @@ func (r *reader) document(data []byte) (value, bool) {
 	for _, doc := range file.Docs {
 		if doc.Body != nil {
 			r.mark(doc.Body, r.source)
-			return value{node: doc.Body, at: r.begin(doc.Body)}, true
+			return value{r: r, node: doc.Body, at: r.begin(doc.Body)}, true
 		}
 	}
 	if r.source == 0 {

@@ -8,47 +8,47 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
-// timeout reads how long a script may take.
-func (r *reader) timeout(v value) rollout.Duration {
+// readTimeout reads how long a script may take.
+func readTimeout(v value) rollout.Duration {
 	const (
 		want    = "a duration like 90s, 10m or 1h30m"
 		noLimit = "leave the key out for no limit"
 	)
-	timeout, text, ok := r.duration(v, want, "the units are h, m, s and ms")
+	timeout, text, ok := readDuration(v, want, "the units are h, m, s and ms")
 	switch {
 	case !ok:
 	case timeout <= 0:
-		r.report(r.begin(v.node), v.key, noLimit, "a timeout must be longer than 0, found %s", quote(text))
+		v.report(noLimit, "a timeout must be longer than 0, found %s", quote(text))
 	case timeout > MaxTimeout:
-		r.report(r.begin(v.node), v.key, noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
+		v.report(noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
 	}
 	return rollout.Duration(timeout)
 }
 
-// backoff reads the pause before the first retry of so many.
-func (r *reader) backoff(v value, retries *int) rollout.Duration {
-	r.checks = append(r.checks, func() { // the retries may stand below
+// readBackoff reads the pause before the first retry of so many.
+func readBackoff(v value, retries *int) rollout.Duration {
+	v.later(func() { // the retries may stand below
 		if *retries == 0 {
-			r.report(v.at, v.key, "give retries, such as retries: 3, or remove backoff", "without retries this has no effect")
+			v.reportKey("give retries, such as retries: 3, or remove backoff", "without retries this has no effect")
 		}
 	})
 	hint := fmt.Sprintf("leave the key out for %v", rollout.DefaultBackoff)
-	return rollout.Duration(r.between(v, span{what: "a pause", like: "500ms, 10s or 1m30s", units: "m, s and ms", hint: hint, least: MinBackoff, most: rollout.MaxBackoff}))
+	return rollout.Duration(readBetween(v, span{what: "a pause", like: "500ms, 10s or 1m30s", units: "m, s and ms", hint: hint, least: MinBackoff, most: rollout.MaxBackoff}))
 }
 
-// retryAfter reads how long callers are told to wait.
-func (r *reader) retryAfter(v value) rollout.Duration {
+// readRetryAfter reads how long callers are told to wait.
+func readRetryAfter(v value) rollout.Duration {
 	hint := fmt.Sprintf("leave the key out for %v", rollout.DefaultRetryAfter)
-	wait, text, ok := r.duration(v, "a duration of whole seconds like 30s or 2m", "the units are h, m and s")
+	wait, text, ok := readDuration(v, "a duration of whole seconds like 30s or 2m", "the units are h, m and s")
 	switch {
 	case !ok:
 	case wait < MinRetryAfter:
-		r.report(r.begin(v.node), v.key, hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
+		v.report(hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
 	case wait > MaxRetryAfter:
-		r.report(r.begin(v.node), v.key, hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
+		v.report(hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
 	case wait%time.Second != 0:
 		up := fmt.Sprintf("write %ds", wait/time.Second+1)
-		r.report(r.begin(v.node), v.key, up, "a time to wait must be whole seconds, found %s", quote(text))
+		v.report(up, "a time to wait must be whole seconds, found %s", quote(text))
 	}
 	return rollout.Duration(wait)
 }
@@ -61,17 +61,17 @@ type span struct {
 	least, most time.Duration
 }
 
-// between reads a duration from the least to the most.
-func (r *reader) between(v value, s span) time.Duration {
-	duration, text, ok := r.duration(v, "a duration like "+s.like, "the units are "+s.units)
+// readBetween reads a duration from the least to the most.
+func readBetween(v value, s span) time.Duration {
+	duration, text, ok := readDuration(v, "a duration like "+s.like, "the units are "+s.units)
 	switch {
 	case !ok:
 	case duration <= 0 && s.least <= time.Nanosecond:
-		r.report(r.begin(v.node), v.key, s.hint, "%s must be longer than 0, found %s", s.what, quote(text))
+		v.report(s.hint, "%s must be longer than 0, found %s", s.what, quote(text))
 	case duration < s.least:
-		r.report(r.begin(v.node), v.key, s.hint, "%s is at least %s, found %s", s.what, brief(s.least), quote(text))
+		v.report(s.hint, "%s is at least %s, found %s", s.what, brief(s.least), quote(text))
 	case duration > s.most:
-		r.report(r.begin(v.node), v.key, s.hint, "%s is at most %s, found %s", s.what, brief(s.most), quote(text))
+		v.report(s.hint, "%s is at most %s, found %s", s.what, brief(s.most), quote(text))
 	}
 	return duration
 }
@@ -88,15 +88,15 @@ func brief(d time.Duration) string {
 	return text
 }
 
-// duration reads a duration and the text it is written in.
-func (r *reader) duration(v value, want, units string) (time.Duration, string, bool) {
-	text, ok := r.text(v, want)
+// readDuration reads a duration and the text it is written in.
+func readDuration(v value, want, units string) (time.Duration, string, bool) {
+	text, ok := v.text(want)
 	if !ok {
 		return 0, "", false
 	}
 	duration, err := time.ParseDuration(text)
 	if err != nil {
-		r.report(r.begin(v.node), v.key, units, "expected %s, found the text %s", want, quote(text))
+		v.report(units, "expected %s, found the text %s", want, quote(text))
 		return 0, "", false
 	}
 	return duration, text, true

@@ -18,20 +18,21 @@ type block struct {
 	value  value
 }
 
-// blocksWithin reads the environments of the manifest itself.
-func (r *reader) blocksWithin(v value) {
-	entries, ok := r.entries(v, "a map of environments like {staging: {nats: nats://staging:4222}}")
+// readEnvironments reads the environments of the manifest itself.
+func readEnvironments(v value) {
+	r := v.r
+	entries, ok := v.entries("a map of environments like {staging: {nats: nats://staging:4222}}")
 	if !ok {
 		return
 	}
 	for _, e := range entries {
 		if len(r.blocks) == MaxEnvironments {
-			r.report(e.value.at, e.value.key, "", tooManyEnvironments, MaxEnvironments+1, MaxEnvironments)
+			e.value.reportKey("", tooManyEnvironments, MaxEnvironments+1, MaxEnvironments)
 			return
 		}
-		r.breaks(e.value.at, e.value.key, protocol.ValidateName(e.name))
+		e.value.breaks(e.value.at, protocol.ValidateName(e.name))
 		from := r.add(source{file: r.list[0].file, environment: e.name, block: true})
-		b := block{e.name, from, value{node: e.value.node, at: e.value.at}}
+		b := block{e.name, from, value{r: r, node: e.value.node, at: e.value.at}}
 		b.value.at.source = b.source
 		r.mark(b.value.node, b.source)
 		r.blocks = append(r.blocks, b)
@@ -110,20 +111,21 @@ func (r *reader) environments(root value) map[string]inForce {
 
 // inForce reads the manifest as it is in the environment of a block.
 func (r *reader) inForce(base *ast.MappingNode, at position, b block) inForce {
-	node, ok := r.plain(b.value)
+	b.value.r = r
+	plain, ok := b.value.plain()
 	if !ok {
 		return inForce{manifest: &Manifest{}}
 	}
-	over, isMap := node.(*ast.MappingNode)
+	over, isMap := plain.node.(*ast.MappingNode)
 	if !isMap {
 		hint := ""
-		if _, isNull := node.(*ast.NullNode); isNull {
+		if _, isNull := plain.node.(*ast.NullNode); isNull {
 			hint = "write {} if nothing is different there"
 		}
-		r.report(r.begin(node), b.value.key, hint, "expected an environment, a map like {nats: nats://staging:4222}, found %s", describe(node))
+		plain.report(hint, "expected an environment, a map like {nats: nats://staging:4222}, found %s", describe(plain.node))
 		return inForce{manifest: &Manifest{}}
 	}
-	root := value{node: r.overridden(base, over), at: at}
+	root := value{r: r, node: r.overridden(base, over), at: at}
 	m := r.manifest(root)
 	m.Environment.Name = b.name
 	return inForce{m, root}

@@ -90,7 +90,7 @@ func (r *reader) mayOverride(at position, path []string, known bool) bool {
 	}
 	ofService := path[0] == "services"
 	switch {
-	case len(path) == 1 && fixed(r.manifestFields(&Manifest{})), ofService && len(path) == 3 && fixed(r.serviceFields(&Service{}, nil)):
+	case len(path) == 1 && fixed(manifestFields(&Manifest{}, true)), ofService && len(path) == 3 && fixed(serviceFields(&Service{}, nil)):
 		r.report(at, pathOf(path), "remove it here", "an environment cannot say %s: that is the same in all of them", bare(name))
 		return false
 	case ofService && len(path) == 2 && !known:

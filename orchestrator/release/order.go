@@ -2,31 +2,30 @@ package release
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // checkSteps reports what can be seen only of all steps together.
-func (r *reader) checkSteps(v value, all []placed, m *Manifest) {
-	r.checkNames(all)
-	if r.noServices {
+func checkSteps(v value, all []placed, m *Manifest) {
+	checkNames(all)
+	if v.r.noServices {
 		return // nothing can be said about the rest
 	}
-	r.checkPhases(v, all, m)
-	r.checkTraffic(all, m)
+	checkPhases(v, all, m)
+	checkTraffic(all, m)
 }
 
 // checkNames reports names that two steps have.
-func (r *reader) checkNames(all []placed) {
+func checkNames(all []placed) {
 	first := map[string]value{}
 	for _, p := range all {
 		if p.Name == "" {
 			continue
 		}
 		if before, twice := first[p.Name]; twice {
-			r.report(r.begin(p.name.node), p.name.key, "give each step a name of its own", "%s is the name of another step, in line %d", quote(p.Name), before.at.line)
+			p.name.report("give each step a name of its own", "%s is the name of another step, in line %d", quote(p.Name), before.at.line)
 			continue
 		}
 		first[p.Name] = p.name
@@ -34,7 +33,7 @@ func (r *reader) checkNames(all []placed) {
 }
 
 // checkPhases reports phases that are missing, superfluous, twice or in the wrong order.
-func (r *reader) checkPhases(v value, all []placed, m *Manifest) {
+func checkPhases(v value, all []placed, m *Manifest) {
 	place := map[protocol.Phase]placed{}
 	unknown := false
 	var last placed
@@ -49,21 +48,21 @@ func (r *reader) checkPhases(v value, all []placed, m *Manifest) {
 			unknown = true
 			continue
 		case twice:
-			r.report(r.begin(at.node), at.key, "keep one of the two", "the phase %s is there twice, first in line %d", p.Phase, before.does.at.line)
+			at.report("keep one of the two", "the phase %s is there twice, first in line %d", p.Phase, before.does.at.line)
 			continue
 		case last.Step != nil && rank < slices.Index(allPhases(), last.Phase):
-			r.report(r.begin(at.node), at.key, "move it up", "the phase %s comes before the phase %s, which stands in line %d", p.Phase, last.Phase, last.does.at.line)
+			at.report("move it up", "the phase %s comes before the phase %s, which stands in line %d", p.Phase, last.Phase, last.does.at.line)
 		default:
 			last = p
 		}
 		place[p.Phase] = p
 		if reason := idle(p.Phase, m); reason != "" {
-			r.report(r.begin(p.does.node), p.does.key, "remove the step", "the phase %s has nothing to run: %s", p.Phase, reason)
+			p.does.report("remove the step", "the phase %s has nothing to run: %s", p.Phase, reason)
 		}
 	}
 	for _, phase := range allPhases() {
 		if _, known := place[phase]; !known && !unknown {
-			r.checkMissing(v, phase, m)
+			checkMissing(v, phase, m)
 		}
 	}
 }
@@ -84,16 +83,16 @@ func idle(phase protocol.Phase, m *Manifest) string {
 }
 
 // checkMissing reports a phase that must stand in the steps and does not.
-func (r *reader) checkMissing(v value, phase protocol.Phase, m *Manifest) {
+func checkMissing(v value, phase protocol.Phase, m *Manifest) {
 	hint := "add - phase: " + string(phase)
 	with := withScripts(phase, m)
 	switch {
 	case phase == protocol.Setup && m.Setup.Exists():
-		r.report(v.at, v.key, hint, "the phase setup is missing, in which the app's own setup service runs")
+		v.reportKey(hint, "the phase setup is missing, in which the app's own setup service runs")
 	case phase == protocol.Online && len(m.Services) > 0:
-		r.report(v.at, v.key, hint+" where the gates shall open", "the phase online is missing, in which the new versions get traffic")
+		v.reportKey(hint+" where the gates shall open", "the phase online is missing, in which the new versions get traffic")
 	case len(with) > 0:
-		r.report(v.at, v.key, hint, "the phase %s is missing, in which scripts run of %s", phase, list(with))
+		v.reportKey(hint, "the phase %s is missing, in which scripts run of %s", phase, list(with))
 	}
 }
 
@@ -109,8 +108,8 @@ func withScripts(phase protocol.Phase, m *Manifest) []string {
 }
 
 // ofRelease reports a service that is not one of the release.
-func (r *reader) ofRelease(v value, name string, m *Manifest) {
-	if r.noServices || slices.ContainsFunc(m.Services, func(s Service) bool { return s.Name == name }) {
+func ofRelease(v value, name string, m *Manifest) {
+	if v.r.noServices || slices.ContainsFunc(m.Services, func(s Service) bool { return s.Name == name }) {
 		return
 	}
 	names := serviceNames(m)
@@ -118,7 +117,7 @@ func (r *reader) ofRelease(v value, name string, m *Manifest) {
 	if len(names) > 0 {
 		valid = "valid are " + list(names)
 	}
-	r.report(r.begin(v.node), v.key, didYouMean(name, names), "unknown service %s: %s", quote(name), valid)
+	v.report(didYouMean(name, names), "unknown service %s: %s", quote(name), valid)
 }
 
 // serviceNames are the names of the services of the release.
@@ -128,13 +127,4 @@ func serviceNames(m *Manifest) []string {
 		names[i] = s.Name
 	}
 	return names
-}
-
-// orList is words for a sentence: "command, shell or check".
-func orList(words []string) string {
-	last := len(words) - 1
-	if last < 1 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:last], ", ") + " or " + words[last]
 }

@@ -34,10 +34,9 @@ func TestSchemaFileIsUpToDate(t *testing.T) {
 
 func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
 	l := schemaLevels(t)
-	r, within := &reader{}, &reader{environment: true}
 	fixed := func(f field) bool { return f.fixed }
 	var steps []field
-	for _, f := range r.stepFields(&placed{Step: &Step{}}, nil) {
+	for _, f := range stepFields(&placed{Step: &Step{}}, nil) {
 		steps = append(steps, f.field)
 	}
 	for _, c := range []struct {
@@ -45,15 +44,15 @@ func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
 		schema schemaLevel
 		fields []field
 	}{
-		{"top", l.schemaLevel, r.manifestFields(&Manifest{})},
-		{"service", l.Defs.Service, r.serviceFields(&Service{}, nil)},
-		{"pace", l.Defs.Pace, r.paceFields(&protocol.Pace{})},
+		{"top", l.schemaLevel, manifestFields(&Manifest{}, false)},
+		{"service", l.Defs.Service, serviceFields(&Service{}, nil)},
+		{"pace", l.Defs.Pace, paceFields(&protocol.Pace{})},
 		{"step", l.Defs.Step, steps},
-		{"check", l.Defs.Check, r.checkFields(&Check{}, nil)},
-		{"approvals", l.Defs.Approvals, r.approvalsFields(&rollout.Policy{})},
-		{"requires", l.Defs.Requires, r.requiresFields(&Requirement{}, nil)},
-		{"environment", l.Defs.Environment, slices.DeleteFunc(within.manifestFields(&Manifest{}), fixed)},
-		{"service of an environment", l.Defs.ServiceDifferent, slices.DeleteFunc(within.serviceFields(&Service{}, nil), fixed)},
+		{"check", l.Defs.Check, checkFields(&Check{}, nil)},
+		{"approvals", l.Defs.Approvals, approvalsFields(&rollout.Policy{})},
+		{"requires", l.Defs.Requires, requiresFields(&Requirement{}, nil)},
+		{"environment", l.Defs.Environment, slices.DeleteFunc(manifestFields(&Manifest{}, true), fixed)},
+		{"service of an environment", l.Defs.ServiceDifferent, slices.DeleteFunc(serviceFields(&Service{}, nil), fixed)},
 	} {
 		if got, want := c.schema.keys(), slices.Sorted(slices.Values(keys(c.fields))); !slices.Equal(got, want) {
 			t.Errorf("%s: the schema has %v, the parser reads %v", c.level, got, want)

@@ -29,13 +29,12 @@ type layout struct {
 
 // manifestLayout is the layout of the whole manifest.
 func manifestLayout() layout {
-	r := &reader{environment: true}
 	var work []string
-	for _, f := range r.stepFields(&placed{Step: &Step{}}, nil) {
+	for _, f := range stepFields(&placed{Step: &Step{}}, nil) {
 		work = append(work, f.key)
 	}
 	check := layout{
-		keys:     keys(r.checkFields(&Check{}, nil)),
+		keys:     keys(checkFields(&Check{}, nil)),
 		defaults: map[string]string{"tries": "1", "pause": defaultPause.String(), "within": defaultWithin.String()},
 		with:     map[string]string{"pause": "tries"},
 	}
@@ -46,22 +45,22 @@ func manifestLayout() layout {
 		below:    map[string]layout{"check": check},
 	}
 	service := layout{
-		keys:     keys(r.serviceFields(&Service{}, nil)),
+		keys:     keys(serviceFields(&Service{}, nil)),
 		defaults: map[string]string{"instances": "1", "retries": "0", "backoff": rollout.DefaultBackoff.String()},
 		with:     map[string]string{"backoff": "retries"},
-		below:    map[string]layout{"pace": {keys: keys(r.paceFields(&protocol.Pace{}))}},
+		below:    map[string]layout{"pace": {keys: keys(paceFields(&protocol.Pace{}))}},
 	}
 	return layout{
-		keys: slices.DeleteFunc(keys(r.manifestFields(&Manifest{})), func(key string) bool { return key == "environments" }),
+		keys: slices.DeleteFunc(keys(manifestFields(&Manifest{}, true)), func(key string) bool { return key == "environments" }),
 		defaults: map[string]string{
 			"strategy": string(rollout.Parallel), "retryAfter": rollout.DefaultRetryAfter.String(), "data": DefaultData, "autoRevert": "false",
 		},
 		below: map[string]layout{
 			"services": {below: map[string]layout{"": service}},
 			"steps":    {below: map[string]layout{"": step}},
-			"requires": {keys: keys(r.requiresFields(&Requirement{}, nil)), defaults: map[string]string{"completed": "true"}},
+			"requires": {keys: keys(requiresFields(&Requirement{}, nil)), defaults: map[string]string{"completed": "true"}},
 			"approvals": {
-				keys:     keys(r.approvalsFields(&rollout.Policy{})),
+				keys:     keys(approvalsFields(&rollout.Policy{})),
 				defaults: map[string]string{"required": "false", "count": "1", "notStarter": "false"},
 			},
 		},
@@ -92,7 +91,7 @@ func (s *settler) add(v value, l layout) {
 	case *ast.SequenceNode:
 		if slices.ContainsFunc(n.Values, func(item ast.Node) bool { _, isMap := item.(*ast.MappingNode); return isMap }) {
 			for i, item := range n.Values {
-				s.add(value{item, v.key + "[" + strconv.Itoa(i) + "]", s.begin(item)}, l.below[""])
+				s.add(value{node: item, key: v.key + "[" + strconv.Itoa(i) + "]", at: s.begin(item)}, l.below[""])
 			}
 			return
 		}
@@ -107,7 +106,7 @@ func (s *settler) addMap(key string, m *ast.MappingNode, l layout) {
 	order := slices.Clone(l.keys)
 	for _, pair := range m.Values {
 		name, _ := textOf(pair.Key)
-		given[name] = value{pair.Value, join(key, name), s.begin(pair.Key)}
+		given[name] = value{node: pair.Value, key: join(key, name), at: s.begin(pair.Key)}
 		if len(l.keys) == 0 {
 			order = append(order, name)
 		}

@@ -18,7 +18,7 @@ type traffic struct {
 }
 
 // checkTraffic reports moves of traffic that cannot be.
-func (r *reader) checkTraffic(all []placed, m *Manifest) {
+func checkTraffic(all []placed, m *Manifest) {
 	t := &traffic{
 		opening: len(all), offline: phasePlace(all, protocol.Offline),
 		on: map[string]position{}, off: map[string]position{}, drained: map[string]position{},
@@ -31,13 +31,13 @@ func (r *reader) checkTraffic(all []placed, m *Manifest) {
 	for i, p := range all {
 		switch p.Traffic {
 		case rollout.Open:
-			r.checkOpen(i, p, all, t, m)
+			checkOpen(i, p, all, t, m)
 		case rollout.Drain:
-			r.checkDrain(p, t, m)
+			checkDrain(p, t, m)
 		case rollout.MaintenanceOn:
-			r.checkMaintenanceOn(i, p, t, m)
+			checkMaintenanceOn(i, p, t, m)
 		case rollout.MaintenanceOff:
-			r.checkMaintenanceOff(i, p, t, m)
+			checkMaintenanceOff(i, p, t, m)
 		}
 	}
 }
@@ -51,64 +51,63 @@ func phasePlace(all []placed, phase protocol.Phase) int {
 }
 
 // checkOpen reports an opening that is not the only one, or not in its place.
-func (r *reader) checkOpen(i int, p placed, all []placed, t *traffic, m *Manifest) {
-	at := r.begin(p.does.node)
+func checkOpen(i int, p placed, all []placed, t *traffic, m *Manifest) {
 	if t.opened != nil {
-		r.report(at, p.does.key, "keep one of the two", "the gates open in line %d already", t.opened.does.at.line)
+		p.does.report("keep one of the two", "the gates open in line %d already", t.opened.does.at.line)
 		return
 	}
 	t.opened = &p
 	if len(p.services) > 0 {
-		r.report(p.services[0].at, p.services[0].key, "leave services out", "all services of the release open together")
+		p.services[0].reportKey("leave services out", "all services of the release open together")
 	}
 	if len(m.Services) == 0 {
-		r.report(at, p.does.key, "remove the step", "the release has no services that could get traffic")
+		p.does.report("remove the step", "the release has no services that could get traffic")
 	}
 	for _, phase := range []protocol.Phase{protocol.Before, protocol.Offline} {
 		if place := phasePlace(all, phase); place < len(all) && place > i {
-			r.report(at, p.does.key, "move it down", "the gates open after the phase %s, which stands in line %d", phase, all[place].does.at.line)
+			p.does.report("move it down", "the gates open after the phase %s, which stands in line %d", phase, all[place].does.at.line)
 		}
 	}
 	if place := phasePlace(all, protocol.Online); place < i {
-		r.report(at, p.does.key, "move it up, or remove it: without it they open with the phase", "the gates open before the phase online, which stands in line %d", all[place].does.at.line)
+		p.does.report("move it up, or remove it: without it they open with the phase", "the gates open before the phase online, which stands in line %d", all[place].does.at.line)
 	}
 }
 
 // checkDrain reports a drain of what the release holds, or of nothing.
-func (r *reader) checkDrain(p placed, t *traffic, m *Manifest) {
+func checkDrain(p placed, t *traffic, m *Manifest) {
 	if p.Services == nil {
-		r.report(p.does.at, p.does.key, "add services: [old-search]", "a drain must name the services that the release no longer holds")
+		p.does.reportKey("add services: [old-search]", "a drain must name the services that the release no longer holds")
 	}
 	for i, name := range p.Services {
 		item := p.services[i]
 		if slices.Contains(serviceNames(m), name) {
-			r.report(r.begin(item.node), item.key, "remove it from the list", "%s is a service of the release, which gets traffic", quote(name))
+			item.report("remove it from the list", "%s is a service of the release, which gets traffic", quote(name))
 		}
-		r.once(item, name, "is drained", t.drained)
+		once(item, name, "is drained", t.drained)
 	}
 }
 
 // checkMaintenanceOn reports a maintenance that begins too late, twice, or of no service.
-func (r *reader) checkMaintenanceOn(i int, p placed, t *traffic, m *Manifest) {
+func checkMaintenanceOn(i int, p placed, t *traffic, m *Manifest) {
 	switch {
 	case i > t.opening:
-		r.tooLate(p)
+		tooLate(p)
 	case i > t.offline && m.Strategy == rollout.Downtime:
-		r.report(r.begin(p.does.node), p.does.key, "move it up, or remove it: without it the maintenance begins right before that phase",
+		p.does.report("move it up, or remove it: without it the maintenance begins right before that phase",
 			"with the strategy downtime a maintenance begins before the phase offline")
 	}
 	for _, s := range p.named(serviceNames(m)) {
 		if p.Services != nil {
-			r.ofRelease(s.value, s.name, m)
+			ofRelease(s.value, s.name, m)
 		}
-		r.once(s.value, s.name, "is put under maintenance", t.on)
+		once(s.value, s.name, "is put under maintenance", t.on)
 	}
 }
 
 // checkMaintenanceOff reports an end of what is not under maintenance.
-func (r *reader) checkMaintenanceOff(i int, p placed, t *traffic, m *Manifest) {
+func checkMaintenanceOff(i int, p placed, t *traffic, m *Manifest) {
 	if i > t.opening {
-		r.tooLate(p)
+		tooLate(p)
 	}
 	var open []string
 	for _, name := range serviceNames(m) {
@@ -118,29 +117,29 @@ func (r *reader) checkMaintenanceOff(i int, p placed, t *traffic, m *Manifest) {
 		}
 	}
 	if p.Services == nil && len(open) == 0 {
-		r.report(r.begin(p.does.node), p.does.key, "put a maintenance-on above it, or remove it", "no service is under maintenance here by a step above")
+		p.does.report("put a maintenance-on above it, or remove it", "no service is under maintenance here by a step above")
 	}
 	for _, s := range p.named(open) {
 		if _, on := t.on[s.name]; !on {
-			r.report(r.begin(s.value.node), s.value.key, "put a maintenance-on for it above, or remove it here", "the service %s is not under maintenance here by a step above", quote(s.name))
+			s.value.report("put a maintenance-on for it above, or remove it here", "the service %s is not under maintenance here by a step above", quote(s.name))
 			continue
 		}
-		r.once(s.value, s.name, "comes out of maintenance", t.off)
+		once(s.value, s.name, "comes out of maintenance", t.off)
 	}
 }
 
 // tooLate reports a move that has no sense once the new versions have the traffic.
-func (r *reader) tooLate(p placed) {
-	r.report(r.begin(p.does.node), p.does.key, "move it up", "%s must stand above the opening: traffic open, or else the phase online", p.Traffic)
+func tooLate(p placed) {
+	p.does.report("move it up", "%s must stand above the opening: traffic open, or else the phase online", p.Traffic)
 }
 
 // once reports a service that a move has had before.
-func (r *reader) once(v value, name, does string, had map[string]position) {
+func once(v value, name, does string, had map[string]position) {
 	if before, twice := had[name]; twice {
-		r.report(r.begin(v.node), v.key, "remove one of the two", "%s %s in line %d already", quote(name), does, before.line)
+		v.report("remove one of the two", "%s %s in line %d already", quote(name), does, before.line)
 		return
 	}
-	had[name] = r.begin(v.node)
+	had[name] = v.begin()
 }
 
 // namedService is a service that a step names, or means.
