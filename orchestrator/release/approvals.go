@@ -1,14 +1,19 @@
 package release
 
 import (
-	"cmp"
+	"reflect"
+	"slices"
 	"strings"
+	"time"
 	"unicode"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Limits of the deadline of an approval, beside those of package rollout.
+const (
+	MinDeadline = time.Second
+	MaxDeadline = 90 * 24 * time.Hour
 )
 
 // readApprovals reads who may say yes.
@@ -21,10 +26,10 @@ func readApprovals(v value) rollout.Policy {
 // approvalsFields are the keys of a policy.
 func approvalsFields(a *rollout.Policy) []field {
 	return []field{
-		{key: "required", read: func(v value) { a.Required = readTruth(v) }},
+		{key: "required", byDefault: "false", read: func(v value) { a.Required = readTruth(v) }},
 		{key: "by", read: func(v value) { a.By = readApprovers(v) }},
-		{key: "count", read: func(v value) { a.Count = readApprovalsCount(v, a) }},
-		{key: "notStarter", read: func(v value) { a.NotStarter = readTruth(v) }},
+		{key: "count", byDefault: "1", read: func(v value) { a.Count = readApprovalsCount(v, a) }},
+		{key: "notStarter", byDefault: "false", read: func(v value) { a.NotStarter = readTruth(v) }},
 		{key: "deadline", read: func(v value) { a.Deadline = readDeadline(v) }},
 	}
 }
@@ -82,47 +87,27 @@ func readable(v value, text string) {
 	}
 }
 
-// readRequires reads what must have happened before.
-func readRequires(v value, m *Manifest) *Requirement {
-	q := &Requirement{Completed: true}
-	v.fields("a requirement, a map like {version: 0.0.1}", requiresFields(q, m))
-	return q
+// questionDigest is what counts of an approval.
+type questionDigest struct {
+	Text      string        `json:"text"`
+	Checklist []string      `json:"checklist,omitempty"`
+	Deadline  time.Duration `json:"deadline,omitempty"`
 }
 
-// requiresFields are the keys of a requirement.
-func requiresFields(q *Requirement, m *Manifest) []field {
-	return []field{
-		{key: "version", required: "0.0.1", read: func(v value) { q.Version = readOlderVersion(v, m) }},
-		{key: "completed", read: func(v value) { q.Completed = readCompleted(v) }},
+// approvalsDigest is what counts of a policy.
+type approvalsDigest struct {
+	Required   bool          `json:"required,omitempty"`
+	By         []string      `json:"by,omitempty"`
+	Count      int           `json:"count,omitempty"`
+	NotStarter bool          `json:"notStarter,omitempty"`
+	Deadline   time.Duration `json:"deadline,omitempty"`
+}
+
+// digestApprovals is what counts of a policy; nil if it says nothing.
+func digestApprovals(a rollout.Policy) *approvalsDigest {
+	d := approvalsDigest{a.Required, slices.Sorted(slices.Values(a.By)), unless(a.Count, 1), a.NotStarter, time.Duration(a.Deadline)}
+	if reflect.ValueOf(d).IsZero() {
+		return nil
 	}
-}
-
-// readCompleted reads whether the rollout of the required version has completed, which is all
-// that can be required of it.
-func readCompleted(v value) bool {
-	before := len(v.r.problems)
-	completed := readTruth(v)
-	if !completed && len(v.r.problems) == before {
-		v.report("write completed: true, or remove requires", "a rollout can be required to have completed only, found false")
-	}
-	return completed
-}
-
-// readOlderVersion reads a version of the app that is older than its own.
-func readOlderVersion(v value, m *Manifest) string {
-	version := readVersion(v)
-	v.later(func() { // the app's version may stand below
-		if cmp.Or(protocol.ValidateVersion(version), protocol.ValidateVersion(m.Version)) != nil {
-			return // which is reported where it stands
-		}
-		own, ownErr := semver.StrictNewVersion(m.Version)
-		older, err := semver.StrictNewVersion(version)
-		switch {
-		case cmp.Or(ownErr, err) != nil:
-			incomparable(v, version, m.Version)
-		case !older.LessThan(own):
-			v.report("give a version that comes before it", "%s is not older than the app's version %s", quote(version), quote(m.Version))
-		}
-	})
-	return version
+	return &d
 }

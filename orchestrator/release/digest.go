@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Digest identifies the release that the manifest describes, as SHA-256 in hex. It
@@ -19,23 +18,11 @@ import (
 // of steps do count, as those who run them must agree on what they are; where the bus of
 // an environment is does not, but all else that it says.
 func (m *Manifest) Digest() string {
-	type service struct {
-		Name       string           `json:"name"`
-		Version    string           `json:"version"`
-		Migrations []protocol.Phase `json:"migrations"`
-		DependsOn  []string         `json:"dependsOn"`
-		Timeout    time.Duration    `json:"timeout"`
-		Instances  int              `json:"instances"`
-		Retries    int              `json:"retries,omitempty"`
-		Backoff    time.Duration    `json:"backoff,omitempty"`
-		KeepOnline []string         `json:"keepOnline,omitempty"`
-		Pace       *protocol.Pace   `json:"pace,omitempty"`
-	}
 	canonical := struct {
 		App         string           `json:"app"`
 		Version     string           `json:"version"`
 		Strategy    rollout.Strategy `json:"strategy"`
-		Services    []service        `json:"services"`
+		Services    []serviceDigest  `json:"services"`
 		Setup       bool             `json:"setup"`
 		RetryAfter  time.Duration    `json:"retryAfter,omitempty"`
 		MustNotSkip []string         `json:"mustNotSkip,omitempty"`
@@ -54,16 +41,9 @@ func (m *Manifest) Digest() string {
 	}
 	canonical.RetryAfter = unless(time.Duration(m.RetryAfter), rollout.DefaultRetryAfter)
 	for _, s := range m.Services {
-		canonical.Services = append(canonical.Services, service{
-			Name: s.Name, Version: s.Version, Timeout: time.Duration(s.Timeout), Instances: s.Instances,
-			Retries: s.Retries, Backoff: unless(time.Duration(s.Backoff), rollout.DefaultBackoff),
-			Migrations: append([]protocol.Phase{}, s.Migrations...),
-			DependsOn:  append([]string{}, slices.Sorted(slices.Values(s.DependsOn))...),
-			KeepOnline: slices.Sorted(slices.Values(s.KeepOnline)),
-			Pace:       s.Pace,
-		})
+		canonical.Services = append(canonical.Services, digestService(s))
 	}
-	slices.SortFunc(canonical.Services, func(a, b service) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(canonical.Services, func(a, b serviceDigest) int { return strings.Compare(a.Name, b.Name) })
 	text, _ := json.Marshal(canonical) // text, numbers and lists always have a JSON form
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])

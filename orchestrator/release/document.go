@@ -12,6 +12,9 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
+// MaxSize is how many bytes the file of a manifest may have.
+const MaxSize = 1 << 20
+
 // What the YAML library needs to be guarded from. Its time grows with the square of
 // the keys of a map and of the blank lines in a row, its memory with the square of
 // the nesting; a manifest comes nowhere near.

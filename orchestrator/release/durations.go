@@ -8,6 +8,13 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
+// Limits of the durations that scripts, commands and checks have, beside those of package
+// rollout.
+const (
+	MaxTimeout = 30 * 24 * time.Hour // of one script
+	MinBackoff = time.Second / 10    // before the first retry
+)
+
 // readTimeout reads how long a script may take.
 func readTimeout(v value) rollout.Duration {
 	const (
@@ -20,7 +27,7 @@ func readTimeout(v value) rollout.Duration {
 	case timeout <= 0:
 		v.report(noLimit, "a timeout must be longer than 0, found %s", quote(text))
 	case timeout > MaxTimeout:
-		v.report(noLimit, "a timeout is at most %vh (30 days), found %s", MaxTimeout.Hours(), quote(text))
+		v.report(noLimit, "a timeout is at most %vh (%v days), found %s", MaxTimeout.Hours(), MaxTimeout.Hours()/24, quote(text))
 	}
 	return rollout.Duration(timeout)
 }
@@ -34,23 +41,6 @@ func readBackoff(v value, retries *int) rollout.Duration {
 	})
 	hint := fmt.Sprintf("leave the key out for %v", rollout.DefaultBackoff)
 	return rollout.Duration(readBetween(v, span{what: "a pause", like: "500ms, 10s or 1m30s", units: "m, s and ms", hint: hint, least: MinBackoff, most: rollout.MaxBackoff}))
-}
-
-// readRetryAfter reads how long callers are told to wait.
-func readRetryAfter(v value) rollout.Duration {
-	hint := fmt.Sprintf("leave the key out for %v", rollout.DefaultRetryAfter)
-	wait, text, ok := readDuration(v, "a duration of whole seconds like 30s or 2m", "the units are h, m and s")
-	switch {
-	case !ok:
-	case wait < MinRetryAfter:
-		v.report(hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
-	case wait > MaxRetryAfter:
-		v.report(hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
-	case wait%time.Second != 0:
-		up := fmt.Sprintf("write %ds", wait/time.Second+1)
-		v.report(up, "a time to wait must be whole seconds, found %s", quote(text))
-	}
-	return rollout.Duration(wait)
 }
 
 // span is what a duration may be.

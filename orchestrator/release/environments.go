@@ -8,8 +8,29 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
+
+// MaxEnvironments is how many environments a manifest may name.
+const MaxEnvironments = 50
+
+// Environment is where a release goes to, and what is different there. The zero value is
+// that of no name: nothing is different.
+type Environment struct {
+	Name      string
+	NATS      string         // URLs of the bus; empty: not said
+	Creds     string         // file of NATS credentials, relative to the manifest's folder unless absolute; empty: none
+	Context   string         // name of a NATS CLI context that says both; empty: none
+	Approvals rollout.Policy // who may approve
+}
+
+// Bus is an environment that the manifest knows, whichever it was loaded for: where its
+// bus is, and who may approve there.
+func (m *Manifest) Bus(environment string) (Environment, bool) {
+	bus, known := m.buses[environment]
+	return bus, known
+}
 
 // block is what an environment says.
 type block struct {

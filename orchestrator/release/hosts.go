@@ -1,6 +1,7 @@
 package release
 
 import (
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,7 +12,10 @@ import (
 )
 
 // label is what a label of an agent and its value look like.
-var label = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,63}$`)
+var label = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z0-9._/-]{1,%d}$`, maxLabel))
+
+// maxLabel is how many characters a label may have, and its value.
+const maxLabel = 63
 
 // readLabels reads on which agents a step runs.
 func readLabels(v value) map[string]string {
@@ -29,14 +33,14 @@ func readLabels(v value) map[string]string {
 	labels := map[string]string{}
 	for _, e := range entries {
 		if !label.MatchString(e.name) {
-			e.value.reportKey("", labelRule, "label", quote(e.name))
+			e.value.reportKey("", labelRule, "label", quote(e.name), maxLabel)
 		}
 		labels[e.name] = readLabelValue(e.value)
 	}
 	return labels
 }
 
-const labelRule = "the %s %s must be 1 to 63 letters, digits, dots, slashes, hyphens and underscores"
+const labelRule = "the %s %s must be 1 to %d letters, digits, dots, slashes, hyphens and underscores"
 
 // readLabelValue reads the value of a label.
 func readLabelValue(v value) string {
@@ -49,7 +53,7 @@ func readLabelValue(v value) string {
 	case !ok:
 		plain.report(asText(plain.node), "expected text, found %s", describe(plain.node))
 	case !label.MatchString(text):
-		plain.report("", labelRule, "value", quote(text))
+		plain.report("", labelRule, "value", quote(text), maxLabel)
 	}
 	return text
 }
@@ -68,7 +72,7 @@ const allHosts = "all"
 
 // readNeed reads how many hosts must succeed.
 func readNeed(v value) rollout.Need {
-	const want = `all, a number of hosts from 1 to 1000, or a share of them from "1%" to "100%"`
+	want := fmt.Sprintf(`%s, a number of hosts from 1 to %d, or a share of them from "1%%" to "100%%"`, allHosts, rollout.MaxHosts)
 	plain, ok := v.plain()
 	if !ok {
 		return rollout.Need{}

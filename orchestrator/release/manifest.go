@@ -1,9 +1,29 @@
 package release
 
 import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
+
+// Limits of the keys at the top of the manifest.
+const (
+	MaxMustNotSkip = 100         // versions of the app that must not be skipped
+	MinRetryAfter  = time.Second // that callers are told to wait at least
+	MaxRetryAfter  = time.Hour   // that callers are told to wait at most
+)
+
+// seedWanted is what the command that makes data should look like.
+const seedWanted = "a command, a list like [go, run, ./seed]"
+
+// external is the app's setup service that is already running.
+const external = "external"
 
 // manifest reads the whole manifest.
 func (r *reader) manifest(v value) *Manifest {
@@ -20,16 +40,16 @@ func manifestFields(m *Manifest, environment bool) []field {
 	fields := []field{
 		{key: "app", required: "todo-app", fixed: true, read: func(v value) { m.App = readName(v) }},
 		{key: "version", required: "0.0.1", fixed: true, read: func(v value) { m.Version = readVersion(v) }},
-		{key: "strategy", read: func(v value) { m.Strategy = readStrategy(v) }},
-		{key: "retryAfter", read: func(v value) { m.RetryAfter = readRetryAfter(v) }},
+		{key: "strategy", byDefault: string(rollout.Parallel), read: func(v value) { m.Strategy = readStrategy(v) }},
+		{key: "retryAfter", byDefault: rollout.DefaultRetryAfter.String(), read: func(v value) { m.RetryAfter = readRetryAfter(v) }},
 		{key: "mustNotSkip", fixed: true, read: func(v value) { m.MustNotSkip = readMustNotSkip(v, m) }},
 		{key: "requires", fixed: true, read: func(v value) { m.Requires = readRequires(v, m) }},
 		{key: "services", read: func(v value) { m.Services = readServices(v) }},
 		{key: "setup", read: func(v value) { m.Setup = readAppSetup(v) }},
 		{key: "steps", read: func(v value) { m.Steps = readSteps(v, m) }},
-		{key: "autoRevert", read: func(v value) { m.AutoRevert = readTruth(v) }},
+		{key: "autoRevert", byDefault: "false", read: func(v value) { m.AutoRevert = readTruth(v) }},
 		{key: "seed", read: func(v value) { m.Seed = readCommand(v, seedWanted) }},
-		{key: "data", read: func(v value) { m.Data = readFolder(v) }},
+		{key: "data", byDefault: DefaultData, read: func(v value) { m.Data = readFolder(v) }},
 		{key: "approvals", read: func(v value) { m.Environment.Approvals = readApprovals(v) }},
 		{key: "environments", fixed: true, read: readEnvironments},
 	}
@@ -39,80 +59,85 @@ func manifestFields(m *Manifest, environment bool) []field {
 	return fields
 }
 
-// readServices reads the map of the services.
-func readServices(v value) []Service {
-	entries, ok := v.entries("a map of services like {todos: {version: 0.0.1}}")
+// readName reads the name of an app.
+func readName(v value) string {
+	name, ok := v.text("a name like todo-app")
 	if !ok {
-		v.r.noServices = true
-		return nil
+		return ""
 	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.name
-	}
-	if len(entries) > MaxServices {
-		e := entries[MaxServices].value
-		e.reportKey("", "this is service %d: at most %d are allowed", MaxServices+1, MaxServices)
-		entries = entries[:MaxServices]
-	}
-	services := make([]Service, len(entries))
-	var wanted []dependency
-	for i, e := range entries {
-		readService(e, &services[i], &wanted)
-	}
-	v.later(func() { checkDependencies(names, wanted) })
-	return services
+	v.breaks(v.begin(), protocol.ValidateName(name))
+	return name
 }
 
-// readService reads one service into s, and adds what it depends on to wanted.
-func readService(e entry, s *Service, wanted *[]dependency) {
-	s.Name, s.Instances = e.name, 1
-	e.value.breaks(e.value.at, protocol.ValidateName(e.name))
-	e.value.fields("a service, a map like {version: 0.0.1}", serviceFields(s, wanted))
+// readStrategy reads the app's strategy.
+func readStrategy(v value) rollout.Strategy {
+	return oneOf(v, "strategy", rollout.Strategies())
 }
 
-// serviceFields are the keys of a service.
-func serviceFields(s *Service, wanted *[]dependency) []field {
-	return []field{
-		{key: "version", required: "0.0.1", fixed: true, read: func(v value) { s.Version = readVersion(v) }},
-		{key: "run", read: func(v value) { s.Run = readCommand(v, commandWanted) }},
-		{key: "setup", read: func(v value) { s.Setup = readServiceSetup(v, s) }},
-		{key: "migrations", read: func(v value) { s.Migrations = readPhases(v) }},
-		{key: "dependsOn", read: func(v value) { s.DependsOn = readDependsOn(v, s.Name, wanted) }},
-		{key: "timeout", read: func(v value) { s.Timeout = readTimeout(v) }},
-		{key: "retries", read: func(v value) { s.Retries = readRetries(v) }},
-		{key: "backoff", read: func(v value) { s.Backoff = readBackoff(v, &s.Retries) }},
-		{key: "instances", read: func(v value) { s.Instances, _ = readWhole(v, 0, MaxInstances) }},
-		{key: "keepOnline", read: func(v value) { s.KeepOnline = readKeepOnline(v, s) }},
-		{key: "pace", read: func(v value) { s.Pace = readPace(v) }},
+// readRetryAfter reads how long callers are told to wait.
+func readRetryAfter(v value) rollout.Duration {
+	hint := fmt.Sprintf("leave the key out for %v", rollout.DefaultRetryAfter)
+	wait, text, ok := readDuration(v, "a duration of whole seconds like 30s or 2m", "the units are h, m and s")
+	switch {
+	case !ok:
+	case wait < MinRetryAfter:
+		v.report(hint, "a time to wait is at least %v, found %s", MinRetryAfter, quote(text))
+	case wait > MaxRetryAfter:
+		v.report(hint, "a time to wait is at most %vh, found %s", MaxRetryAfter.Hours(), quote(text))
+	case wait%time.Second != 0:
+		up := fmt.Sprintf("write %ds", wait/time.Second+1)
+		v.report(up, "a time to wait must be whole seconds, found %s", quote(text))
 	}
+	return rollout.Duration(wait)
 }
 
-// readServiceSetup reads the command of a setup service, which needs a phase to run in.
-func readServiceSetup(v value, s *Service) []string {
-	v.later(func() {
-		if s.Setup != nil && s.Migrations == nil {
-			v.reportKey("", "this setup service has nothing to run: "+
-				"name the phases it has scripts for, of migrations: [before, offline, online], or remove setup")
+// readFolder reads the name of a folder.
+func readFolder(v value) string {
+	folder, ok := v.text("a folder like " + DefaultData)
+	if !ok {
+		return ""
+	}
+	switch {
+	case strings.TrimSpace(folder) == "":
+		v.report("leave the key out for "+DefaultData, "the name of the folder must not be empty")
+	case strings.ContainsRune(folder, 0):
+		v.report("", "the name of a folder cannot hold the character NUL")
+	}
+	return folder
+}
+
+// readAppSetup reads the app's own setup service: a command or the word external.
+func readAppSetup(v value) Setup {
+	const want = "a command, a list like [go, run, ./setup], or the word " + external
+	plain, ok := v.plain()
+	if !ok {
+		return Setup{}
+	}
+	text, ok := textOf(plain.node)
+	switch {
+	case !ok:
+		return Setup{Command: readCommand(plain, want)}
+	case text != external:
+		hint := cmp.Or(didYouMean(text, []string{external}), asCommand(text))
+		plain.report(hint, "expected %s, found %s", want, describe(plain.node))
+	}
+	return Setup{External: true}
+}
+
+// readMustNotSkip reads over which versions of the app no rollout may jump.
+func readMustNotSkip(v value, m *Manifest) []string {
+	return readVersions(v, MaxMustNotSkip, func(item value, version string) {
+		if protocol.ValidateVersion(m.Version) != nil {
+			return // which is reported where it stands
+		}
+		own, err := semver.StrictNewVersion(m.Version)
+		listed, listedErr := semver.StrictNewVersion(version)
+		switch {
+		case cmp.Or(err, listedErr) != nil:
+			incomparable(item, version, m.Version)
+		case listed.GreaterThan(own):
+			item.report("remove it here: it belongs in the manifests from that version on",
+				"%s is newer than the app's version %s", quote(version), quote(m.Version))
 		}
 	})
-	return readCommand(v, commandWanted)
-}
-
-// readPace reads how fast the scripts of a service may work; nil if it says nothing.
-func readPace(v value) *protocol.Pace {
-	var p protocol.Pace
-	v.fields("a pace, a map like {rate: 500, inFlight: 8}", paceFields(&p))
-	if p == (protocol.Pace{}) {
-		return nil
-	}
-	return &p
-}
-
-// paceFields are the keys of a pace.
-func paceFields(p *protocol.Pace) []field {
-	return []field{
-		{key: "rate", read: func(v value) { p.Rate = readRate(v) }},
-		{key: "inFlight", read: func(v value) { p.InFlight = readInFlight(v) }},
-	}
 }

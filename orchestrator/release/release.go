@@ -15,8 +15,6 @@
 package release
 
 import (
-	"time"
-
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
@@ -25,19 +23,6 @@ const FileName = "golive.yaml"
 
 // DefaultData is where golive up keeps what it keeps, unless the manifest says otherwise.
 const DefaultData = ".golive"
-
-// Limits of a manifest, beside those of package rollout.
-const (
-	MaxSize        = 1 << 20             // bytes of the file
-	MaxMustNotSkip = 100                 // versions of the app that must not be skipped
-	MaxServices    = 500                 // services of one app
-	MaxInstances   = 1000                // of one service
-	MaxKeepOnline  = 16                  // versions that stay online beside a new one
-	MaxTimeout     = 30 * 24 * time.Hour // of one script
-	MinBackoff     = time.Second / 10    // before the first retry
-	MinRetryAfter  = time.Second         // that callers are told to wait at least
-	MaxRetryAfter  = time.Hour           // that callers are told to wait at most
-)
 
 // Manifest is one app version with all that its golive.yaml says. It is not to be
 // changed after it was read.
@@ -71,14 +56,6 @@ type Manifest struct {
 
 	settings []Setting
 	buses    map[string]Environment // all that it knows, by name
-}
-
-// Service is one service version of the app: what a rollout knows of it, and how it is
-// started here.
-type Service struct {
-	rollout.Service          // its Migrations come in the order in which they run
-	Run             []string // how it is started, without a shell; nil: it is already running
-	Setup           []string // how its setup service is started; nil: it is already running, or there is none
 }
 
 // Setup is the app's own setup service. The zero value says that the app has none.

@@ -21,15 +21,3 @@ func (m *Manifest) Release() rollout.Release {
 	}
 	return r
 }
-
-// item is what a rollout has to know of a step.
-func (s Step) item() rollout.Item {
-	i := rollout.Item{Phase: s.Phase, Traffic: s.Traffic, Services: s.Services, Name: s.Name, Approval: s.Approval}
-	if s.Command != nil || s.Check != nil {
-		i.Work = &rollout.Work{
-			Check: s.Check != nil, Backward: s.Command != nil && s.Command.Backward,
-			On: s.On, Need: s.Need, AtOnce: s.AtOnce, Timeout: s.Timeout, Retries: s.Retries, Backoff: s.Backoff,
-		}
-	}
-	return i
-}

@@ -85,7 +85,7 @@ type stepShape struct {
 func (stepShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	s.Description = "One step: a phase, a move of traffic, an approval, a command or a check."
 	for _, k := range kinds() {
-		required := []string{string(k)}
+		required := []string{k}
 		if k != phaseKind && k != trafficKind {
 			required = append(required, "name")
 		}
@@ -123,7 +123,7 @@ func (checkShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	for _, look := range looks() {
 		s.OneOf = append(s.OneOf, &jsonschema.Schema{Required: []string{look}})
 	}
-	between(s, "expect", 100, 599)
+	between(s, "expect", minExpect, maxExpect)
 	between(s, "tries", 1, MaxTries)
 }
 

@@ -14,6 +14,15 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
+// Setting is one effective value of a manifest, and where it comes from.
+type Setting struct {
+	Key    string // "services.todos.instances"
+	Value  string // as it would be written in YAML, on one line; secrets in URLs masked
+	File   string // as it was given to Load; empty: it is the default
+	Line   int    // 0: it is the default
+	Within string // the environment that says so; empty: the manifest itself, or the default
+}
+
 // Settings are all values that are in force, each with where it comes from, in the order
 // of the manifest's reference: those that stand in a file, and the defaults of keys that
 // have one.
@@ -21,48 +30,25 @@ func (m *Manifest) Settings() []Setting { return slices.Clone(m.settings) }
 
 // layout is what is known about a map of the manifest, or about a list of maps.
 type layout struct {
-	keys     []string          // in their order; others come behind, in that of the file
-	defaults map[string]string // of keys
-	with     map[string]string // a key that has a default only beside another one
-	below    map[string]layout // the layout of a key's value; that of "" is that of every key and item
+	fields []field           // its keys, in their order; without any those of the file
+	below  map[string]layout // the layout of a key's value; that of "" is that of every key and item
 }
 
 // manifestLayout is the layout of the whole manifest.
 func manifestLayout() layout {
-	var work []string
-	for _, f := range stepFields(&placed{Step: &Step{}}, nil) {
-		work = append(work, f.key)
-	}
-	check := layout{
-		keys:     keys(checkFields(&Check{}, nil)),
-		defaults: map[string]string{"tries": "1", "pause": defaultPause.String(), "within": defaultWithin.String()},
-		with:     map[string]string{"pause": "tries"},
-	}
-	step := layout{
-		keys:     work,
-		defaults: map[string]string{"need": allHosts, "backoff": rollout.DefaultBackoff.String()},
-		with:     map[string]string{"need": "on", "backoff": "retries"},
-		below:    map[string]layout{"check": check},
-	}
-	service := layout{
-		keys:     keys(serviceFields(&Service{}, nil)),
-		defaults: map[string]string{"instances": "1", "retries": "0", "backoff": rollout.DefaultBackoff.String()},
-		with:     map[string]string{"backoff": "retries"},
-		below:    map[string]layout{"pace": {keys: keys(paceFields(&protocol.Pace{}))}},
-	}
 	return layout{
-		keys: slices.DeleteFunc(keys(manifestFields(&Manifest{}, true)), func(key string) bool { return key == "environments" }),
-		defaults: map[string]string{
-			"strategy": string(rollout.Parallel), "retryAfter": rollout.DefaultRetryAfter.String(), "data": DefaultData, "autoRevert": "false",
-		},
+		fields: slices.DeleteFunc(manifestFields(&Manifest{}, true), func(f field) bool { return f.key == "environments" }),
 		below: map[string]layout{
-			"services": {below: map[string]layout{"": service}},
-			"steps":    {below: map[string]layout{"": step}},
-			"requires": {keys: keys(requiresFields(&Requirement{}, nil)), defaults: map[string]string{"completed": "true"}},
-			"approvals": {
-				keys:     keys(approvalsFields(&rollout.Policy{})),
-				defaults: map[string]string{"required": "false", "count": "1", "notStarter": "false"},
-			},
+			"services": {below: map[string]layout{"": {
+				fields: serviceFields(&Service{}, nil),
+				below:  map[string]layout{"pace": {fields: paceFields(&protocol.Pace{})}},
+			}}},
+			"steps": {below: map[string]layout{"": {
+				fields: stepFields(&placed{Step: &Step{}}, nil),
+				below:  map[string]layout{"check": {fields: checkFields(&Check{}, nil)}},
+			}}},
+			"requires":  {fields: requiresFields(&Requirement{}, nil)},
+			"approvals": {fields: approvalsFields(&rollout.Policy{})},
 		},
 	}
 }
@@ -84,7 +70,7 @@ func settings(from *sources, root value) []Setting {
 func (s *settler) add(v value, l layout) {
 	switch n := v.node.(type) {
 	case *ast.MappingNode:
-		if len(n.Values)+len(l.defaults) > 0 {
+		if len(n.Values) > 0 || l.hasDefaults() {
 			s.addMap(v.key, n, l)
 			return
 		}
@@ -103,24 +89,29 @@ func (s *settler) add(v value, l layout) {
 // addMap adds what a map holds, and the defaults of keys that it does not.
 func (s *settler) addMap(key string, m *ast.MappingNode, l layout) {
 	given := map[string]value{}
-	order := slices.Clone(l.keys)
+	order := slices.Clone(l.fields)
 	for _, pair := range m.Values {
 		name, _ := textOf(pair.Key)
 		given[name] = value{node: pair.Value, key: join(key, name), at: s.begin(pair.Key)}
-		if len(l.keys) == 0 {
-			order = append(order, name)
+		if len(l.fields) == 0 {
+			order = append(order, field{key: name})
 		}
 	}
-	for _, name := range order {
-		v, known := given[name]
-		_, beside := given[l.with[name]]
+	for _, f := range order {
+		v, known := given[f.key]
+		_, beside := given[f.with]
 		switch {
 		case known:
-			s.add(v, l.under(name))
-		case l.defaults[name] != "" && (beside || l.with[name] == ""):
-			s.settings = append(s.settings, Setting{Key: join(key, name), Value: l.defaults[name]})
+			s.add(v, l.under(f.key))
+		case f.byDefault != "" && (beside || f.with == ""):
+			s.settings = append(s.settings, Setting{Key: join(key, f.key), Value: f.byDefault})
 		}
 	}
+}
+
+// hasDefaults reports whether a key of the map has a default.
+func (l layout) hasDefaults() bool {
+	return slices.ContainsFunc(l.fields, func(f field) bool { return f.byDefault != "" })
 }
 
 // under is the layout of a key's value.

@@ -2,41 +2,60 @@ package release
 
 import (
 	"slices"
-	"strings"
-
-	"github.com/goccy/go-yaml/ast"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// kind is what a step does: the key that says so.
-type kind string
+// Step is an entry of the manifest's steps. The list tells what happens one after the
+// other: exactly one of Phase, Traffic, Approval, Command and Check is set.
+type Step struct {
+	Phase    protocol.Phase // the scripts of this phase stand here; of online, the gates open here too, unless a Traffic open stands above
+	Traffic  rollout.Move   // a move of traffic
+	Services []string       // of Traffic: which services; nil: all of the release. A drain names others
 
-const (
-	phaseKind    kind = "phase"
-	trafficKind  kind = "traffic"
-	approvalKind kind = "approval"
-	commandKind  kind = "command"
-	shellKind    kind = "shell"
-	checkKind    kind = "check"
-)
+	Name     string            // of an approval, a command or a check; like a service's name, unique in the list
+	Approval *rollout.Question // a person has to say yes
+	Command  *Command          // a program runs on agents
+	Check    *Check            // something is looked at from agents
 
-func kinds() []kind {
-	return []kind{phaseKind, trafficKind, approvalKind, commandKind, shellKind, checkKind}
+	On      map[string]string // of a command or check: labels of the agents that it runs on; nil: any one agent
+	Need    rollout.Need      // of a command or check with On: how many hosts must succeed; zero: all
+	AtOnce  int               // of a command or check with On: on how many hosts at the same time; 0: on all
+	Timeout rollout.Duration  // of a command or check, of each attempt on all hosts; 0: none
+	Retries int               // of a command or check, by itself, on the hosts that have failed
+	Backoff rollout.Duration  // before the first retry, as of a service
 }
 
-// stepField is a key of a step, and which kinds of steps have it. Without any it is the
-// key that makes the kind.
-type stepField struct {
-	field
-	of []kind
+// Command is a program that agents run from the manifest's folder, with forward as its
+// first argument: done is exit code 0.
+type Command struct {
+	Args     []string // without a shell
+	Shell    string   // or a line for sh -c, that finds forward in $1
+	Backward bool     // it takes backward, too, and undoes then what forward did
+	Status   bool     // it takes status, too, and exits with 0 if forward has been done already
+}
+
+// What a step does: the key that says so.
+const (
+	phaseKind    = "phase"
+	trafficKind  = "traffic"
+	approvalKind = "approval"
+	commandKind  = "command"
+	shellKind    = "shell"
+	checkKind    = "check"
+)
+
+// kinds are the keys of which a step has exactly one.
+func kinds() []string {
+	return []string{phaseKind, trafficKind, approvalKind, commandKind, shellKind, checkKind}
 }
 
 // placed is a step, where it stands and what is needed to say what is wrong with it.
 type placed struct {
 	*Step
-	kind     kind    // "": it has none, or several
+	kind     string  // what it does; "": it has none, or several
 	name     value   // that it has; its node is nil if it has none
 	does     value   // of the key that makes the kind
 	services []value // of traffic
@@ -69,11 +88,7 @@ func readStep(v value, p *placed, m *Manifest) {
 	}
 	kindOf(v, entries, p)
 	fields := stepFields(p, m)
-	all := make([]field, len(fields))
-	for i, f := range fields {
-		all[i] = f.field
-	}
-	v.known(ofKind(entries, fields, p.kind), all)
+	v.known(suited(entries, fields, "step", p.kind), fields)
 	if named := slices.Contains(fields[0].of, p.kind); named && p.name.key == "" {
 		v.under("name").reportKey("add name: smoke", "a step with %s needs a name", p.kind)
 	}
@@ -83,59 +98,43 @@ func readStep(v value, p *placed, m *Manifest) {
 func kindOf(v value, entries []entry, p *placed) {
 	for _, e := range entries {
 		switch {
-		case !slices.Contains(kinds(), kind(e.name)):
+		case !slices.Contains(kinds(), e.name):
 		case p.kind != "":
-			e.value.reportKey("make two steps of them", "a step is one of %s, and this one has %s already", list(texts(kinds())), p.kind)
+			e.value.reportKey("make two steps of them", "a step is one of %s, and this one has %s already", list(kinds()), p.kind)
 		default:
-			p.kind, p.does = kind(e.name), e.value
+			p.kind, p.does = e.name, e.value
 		}
 	}
 	if p.kind == "" {
-		v.reportKey("", "this step does nothing: give it one of %s", list(texts(kinds())))
+		v.reportKey("", "this step does nothing: give it one of %s", list(kinds()))
 	}
-}
-
-// ofKind are the entries of a step that mean something for its kind; it reports the others.
-func ofKind(entries []entry, fields []stepField, is kind) []entry {
-	if is == "" {
-		return entries
-	}
-	return slices.DeleteFunc(slices.Clone(entries), func(e entry) bool {
-		i := slices.IndexFunc(fields, func(f stepField) bool { return f.key == e.name })
-		if i < 0 || len(fields[i].of) == 0 || slices.Contains(fields[i].of, is) {
-			return false
-		}
-		e.value.reportKey("remove it", "a step with %s has no %s: that is for steps with %s", is, e.name, orList(texts(fields[i].of)))
-		return true
-	})
 }
 
 // stepFields are the keys of a step, the name first.
-func stepFields(p *placed, m *Manifest) []stepField {
-	asks, runs := []kind{approvalKind}, []kind{commandKind, shellKind}
-	works := []kind{commandKind, shellKind, checkKind}
-	named := []kind{approvalKind, commandKind, shellKind, checkKind}
+func stepFields(p *placed, m *Manifest) []field {
+	asks, runs := []string{approvalKind}, []string{commandKind, shellKind}
+	works := []string{commandKind, shellKind, checkKind}
+	named := []string{approvalKind, commandKind, shellKind, checkKind}
 	s := p.Step
-	plain := func(key string, read func(value)) field { return field{key: key, read: read} }
-	return []stepField{
-		{plain("name", func(v value) { readStepName(v, p) }), named},
-		{plain("phase", func(v value) { s.Phase = readPhase(v) }), nil},
-		{plain("traffic", func(v value) { s.Traffic = readMove(v) }), nil},
-		{plain("approval", func(v value) { s.ask().Text = readProse(v, "a question like Shall it go live now?") }), nil},
-		{plain("command", func(v value) { s.run().Args = readStepCommand(v) }), nil},
-		{plain("shell", func(v value) { s.run().Shell = readShell(v) }), nil},
-		{plain("check", func(v value) { s.Check = readCheck(v, m) }), nil},
-		{plain("services", func(v value) { s.Services = readServicesOf(v, p) }), []kind{trafficKind}},
-		{plain("checklist", func(v value) { s.ask().Checklist = readChecklist(v) }), asks},
-		{plain("deadline", func(v value) { s.ask().Deadline = readDeadline(v) }), asks},
-		{plain("backward", func(v value) { s.run().Backward = readTruth(v) }), runs},
-		{plain("status", func(v value) { s.run().Status = readTruth(v) }), runs},
-		{plain("on", func(v value) { s.On = readLabels(v) }), works},
-		{plain("need", func(v value) { needsOn(v, s); s.Need = readNeed(v) }), works},
-		{plain("atOnce", func(v value) { needsOn(v, s); s.AtOnce, _ = readWhole(v, 1, rollout.MaxHosts) }), works},
-		{plain("timeout", func(v value) { s.Timeout = readTimeout(v) }), works},
-		{plain("retries", func(v value) { s.Retries = readRetries(v) }), works},
-		{plain("backoff", func(v value) { s.Backoff = readBackoff(v, &s.Retries) }), works},
+	return []field{
+		{key: "name", of: named, read: func(v value) { readStepName(v, p) }},
+		{key: "phase", read: func(v value) { s.Phase = readPhase(v) }},
+		{key: "traffic", read: func(v value) { s.Traffic = readMove(v) }},
+		{key: "approval", read: func(v value) { s.ask().Text = readProse(v, "a question like Shall it go live now?") }},
+		{key: "command", read: func(v value) { s.run().Args = readStepCommand(v) }},
+		{key: "shell", read: func(v value) { s.run().Shell = readShell(v) }},
+		{key: "check", read: func(v value) { s.Check = readCheck(v, m) }},
+		{key: "services", of: []string{trafficKind}, read: func(v value) { s.Services = readServicesOf(v, p) }},
+		{key: "checklist", of: asks, read: func(v value) { s.ask().Checklist = readChecklist(v) }},
+		{key: "deadline", of: asks, read: func(v value) { s.ask().Deadline = readDeadline(v) }},
+		{key: "backward", of: runs, read: func(v value) { s.run().Backward = readTruth(v) }},
+		{key: "status", of: runs, read: func(v value) { s.run().Status = readTruth(v) }},
+		{key: "on", of: works, read: func(v value) { s.On = readLabels(v) }},
+		{key: "need", of: works, byDefault: allHosts, with: "on", read: func(v value) { needsOn(v, s); s.Need = readNeed(v) }},
+		{key: "atOnce", of: works, read: func(v value) { needsOn(v, s); s.AtOnce, _ = readWhole(v, 1, rollout.MaxHosts) }},
+		{key: "timeout", of: works, read: func(v value) { s.Timeout = readTimeout(v) }},
+		{key: "retries", of: works, read: func(v value) { s.Retries = readRetries(v) }},
+		{key: "backoff", of: works, byDefault: rollout.DefaultBackoff.String(), with: "retries", read: func(v value) { s.Backoff = readBackoff(v, &s.Retries) }},
 	}
 }
 
@@ -153,6 +152,18 @@ func (s *Step) run() *Command {
 		s.Command = &Command{}
 	}
 	return s.Command
+}
+
+// item is what a rollout has to know of a step.
+func (s Step) item() rollout.Item {
+	i := rollout.Item{Phase: s.Phase, Traffic: s.Traffic, Services: s.Services, Name: s.Name, Approval: s.Approval}
+	if s.Command != nil || s.Check != nil {
+		i.Work = &rollout.Work{
+			Check: s.Check != nil, Backward: s.Command != nil && s.Command.Backward,
+			On: s.On, Need: s.Need, AtOnce: s.AtOnce, Timeout: s.Timeout, Retries: s.Retries, Backoff: s.Backoff,
+		}
+	}
+	return i
 }
 
 // readStepName reads the name of a step.
@@ -183,43 +194,6 @@ func readMove(v value) rollout.Move {
 	return oneOf(v, "move of traffic", rollout.Moves())
 }
 
-// oneOf reads a word that is one of a few.
-func oneOf[T ~string](v value, what string, valid []T) T {
-	words := texts(valid)
-	text, ok := v.text("one of " + list(words))
-	if ok && !slices.Contains(words, text) {
-		v.report(didYouMean(text, words), "unknown %s %s: valid are %s", what, quote(text), list(words))
-	}
-	return T(text)
-}
-
-// readStepCommand reads the command of a step or a check.
-func readStepCommand(v value) []string {
-	return readCommand(v, "a command, a list like [./bin/restart, web]")
-}
-
-// readShell reads a line for sh -c.
-func readShell(v value) string {
-	const want = `a line for sh -c like "systemctl restart web"`
-	plain, ok := v.plain()
-	if !ok {
-		return ""
-	}
-	line, ok := textOf(plain.node)
-	_, isList := plain.node.(*ast.SequenceNode)
-	switch {
-	case isList:
-		plain.report("a list stands under command, and runs without a shell", "expected %s, found %s", want, describe(plain.node))
-	case !ok:
-		plain.wrong(want)
-	case strings.TrimSpace(line) == "":
-		v.report("", "the line must not be empty")
-	case strings.ContainsRune(line, 0):
-		v.report("", "a line for sh -c cannot hold the character NUL")
-	}
-	return line
-}
-
 // readServicesOf reads the services of a traffic step.
 func readServicesOf(v value, p *placed) []string {
 	names := readFewWords(v, "a list of services like [web]", few{"service", MaxServices}, func(item value, name string) {
@@ -231,4 +205,52 @@ func readServicesOf(v value, p *placed) []string {
 		return []string{}
 	}
 	return names
+}
+
+// stepDigest is what counts of a step for the digest: all of it, defaults left out.
+type stepDigest struct {
+	Phase    protocol.Phase    `json:"phase,omitempty"`
+	Traffic  rollout.Move      `json:"traffic,omitempty"`
+	Services []string          `json:"services,omitempty"`
+	Name     string            `json:"name,omitempty"`
+	Approval *questionDigest   `json:"approval,omitempty"`
+	Command  *commandDigest    `json:"command,omitempty"`
+	Check    *checkDigest      `json:"check,omitempty"`
+	On       map[string]string `json:"on,omitempty"`
+	Hosts    int               `json:"hosts,omitempty"`
+	Percent  int               `json:"percent,omitempty"`
+	AtOnce   int               `json:"atOnce,omitempty"`
+	Timeout  time.Duration     `json:"timeout,omitempty"`
+	Retries  int               `json:"retries,omitempty"`
+	Backoff  time.Duration     `json:"backoff,omitempty"`
+}
+
+// commandDigest is what counts of a command.
+type commandDigest struct {
+	Args     []string `json:"args,omitempty"`
+	Shell    string   `json:"shell,omitempty"`
+	Backward bool     `json:"backward,omitempty"`
+	Status   bool     `json:"status,omitempty"`
+}
+
+// digestStep is what counts of a step.
+func digestStep(s Step) stepDigest {
+	d := stepDigest{
+		Phase: s.Phase, Traffic: s.Traffic, Services: slices.Sorted(slices.Values(s.Services)), Name: s.Name,
+		On: s.On, Hosts: s.Need.Hosts, Percent: unless(s.Need.Percent, 100), AtOnce: s.AtOnce,
+		Timeout: time.Duration(s.Timeout), Retries: s.Retries, Backoff: unless(time.Duration(s.Backoff), rollout.DefaultBackoff),
+	}
+	if a := s.Approval; a != nil {
+		d.Approval = &questionDigest{a.Text, a.Checklist, time.Duration(a.Deadline)}
+	}
+	if s.Command != nil {
+		d.Command = (*commandDigest)(s.Command)
+	}
+	if c := s.Check; c != nil {
+		d.Check = &checkDigest{
+			c.Args, c.Shell, c.HTTP, c.Expect, c.Message, c.Payload, c.Contains,
+			unless(c.Tries, 1), unless(c.Pause, defaultPause), c.HealthyFor, unless(c.Within, defaultWithin),
+		}
+	}
+	return d
 }

@@ -54,10 +54,13 @@ func (v value) later(check func()) { v.r.checks = append(v.r.checks, check) }
 
 // field is a key that a map may have, and what to do with its value.
 type field struct {
-	key      string
-	required string // a value for the hint if it is missing; "": it may be missing
-	fixed    bool   // it is the same in every environment
-	read     func(value)
+	key       string
+	required  string   // a value for the hint if it is missing; "": it may be missing
+	fixed     bool     // it is the same in every environment
+	byDefault string   // its value where it is missing, as [Manifest.Settings] tells it; "": it has none
+	with      string   // the default holds only where this key is there; "": always
+	of        []string // what a map must do, in which not all keys make sense, to have this one; nil: anything
+	read      func(value)
 }
 
 // fields reads a map whose keys are known.
@@ -83,6 +86,22 @@ func (v value) known(entries []entry, fields []field) {
 			v.under(f.key).reportKey(fmt.Sprintf("add %s: %s", f.key, f.required), "this key is required and missing")
 		}
 	}
+}
+
+// suited are the entries of a map that make sense for what it does, "" if that is not known;
+// it reports the others. What is the word for such a map.
+func suited(entries []entry, fields []field, what, does string) []entry {
+	if does == "" {
+		return entries
+	}
+	return slices.DeleteFunc(slices.Clone(entries), func(e entry) bool {
+		i := indexOf(fields, e.name)
+		if i < 0 || fields[i].of == nil || slices.Contains(fields[i].of, does) {
+			return false
+		}
+		e.value.reportKey("remove it", "a %[1]s with %[2]s has no %[3]s: that is for %[1]ss with %[4]s", what, does, e.name, orList(fields[i].of))
+		return true
+	})
 }
 
 // keys are the keys of the fields.

@@ -1,14 +1,12 @@
 package release
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/Masterminds/semver/v3"
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -17,22 +15,6 @@ import (
 
 // commandWanted is what a command should look like.
 const commandWanted = "a command, a list like [go, run, ./web]"
-
-// seedWanted is what the command that makes data should look like.
-const seedWanted = "a command, a list like [go, run, ./seed]"
-
-// external is the app's setup service that is already running.
-const external = "external"
-
-// readName reads the name of an app.
-func readName(v value) string {
-	name, ok := v.text("a name like todo-app")
-	if !ok {
-		return ""
-	}
-	v.breaks(v.begin(), protocol.ValidateName(name))
-	return name
-}
 
 // readVersion reads the version of an app or a service.
 func readVersion(v value) string {
@@ -44,42 +26,48 @@ func readVersion(v value) string {
 	return version
 }
 
-// readStrategy reads the app's strategy.
-func readStrategy(v value) rollout.Strategy {
-	return oneOf(v, "strategy", rollout.Strategies())
+// oneOf reads a word that is one of a few.
+func oneOf[T ~string](v value, what string, valid []T) T {
+	words := texts(valid)
+	text, ok := v.text("one of " + list(words))
+	if ok && !slices.Contains(words, text) {
+		v.report(didYouMean(text, words), "unknown %s %s: valid are %s", what, quote(text), list(words))
+	}
+	return T(text)
 }
 
-// readFolder reads the name of a folder.
-func readFolder(v value) string {
-	folder, ok := v.text("a folder like " + DefaultData)
-	if !ok {
-		return ""
-	}
-	switch {
-	case strings.TrimSpace(folder) == "":
-		v.report("leave the key out for "+DefaultData, "the name of the folder must not be empty")
-	case strings.ContainsRune(folder, 0):
-		v.report("", "the name of a folder cannot hold the character NUL")
-	}
-	return folder
-}
-
-// readAppSetup reads the app's own setup service: a command or the word external.
-func readAppSetup(v value) Setup {
-	const want = "a command, a list like [go, run, ./setup], or the word " + external
+// readWhole reads a whole number from the least to the most.
+func readWhole(v value, least, most int) (int, bool) {
+	want := fmt.Sprintf("a whole number from %d to %d", least, most)
 	plain, ok := v.plain()
 	if !ok {
-		return Setup{}
+		return 0, false
 	}
-	text, ok := textOf(plain.node)
-	switch {
-	case !ok:
-		return Setup{Command: readCommand(plain, want)}
-	case text != external:
-		hint := cmp.Or(didYouMean(text, []string{external}), asCommand(text))
-		plain.report(hint, "expected %s, found %s", want, describe(plain.node))
+	number, ok := plain.node.(*ast.IntegerNode)
+	if !ok {
+		plain.wrong(want)
+		return 0, false
 	}
-	return Setup{External: true}
+	n, ok := number.Value.(uint64) // negative ones are int64
+	if !ok || n < uint64(least) || n > uint64(most) {
+		plain.wrong(want)
+		return 0, false
+	}
+	return int(n), true
+}
+
+// readTruth reads true or false.
+func readTruth(v value) bool {
+	plain, ok := v.plain()
+	if !ok {
+		return false
+	}
+	truth, ok := plain.node.(*ast.BoolNode)
+	if !ok {
+		plain.wrong("true or false")
+		return false
+	}
+	return truth.Value
 }
 
 // readCommand reads a command: a program and its arguments.
@@ -97,6 +85,33 @@ func readCommand(v value, want string) []string {
 		command[i] = readArgument(item)
 	}
 	return command
+}
+
+// readStepCommand reads the command of a step or a check.
+func readStepCommand(v value) []string {
+	return readCommand(v, "a command, a list like [./bin/restart, web]")
+}
+
+// readShell reads a line for sh -c.
+func readShell(v value) string {
+	const want = `a line for sh -c like "systemctl restart web"`
+	plain, ok := v.plain()
+	if !ok {
+		return ""
+	}
+	line, ok := textOf(plain.node)
+	_, isList := plain.node.(*ast.SequenceNode)
+	switch {
+	case isList:
+		plain.report("a list stands under command, and runs without a shell", "expected %s, found %s", want, describe(plain.node))
+	case !ok:
+		plain.wrong(want)
+	case strings.TrimSpace(line) == "":
+		v.report("", "the line must not be empty")
+	case strings.ContainsRune(line, 0):
+		v.report("", "a line for sh -c cannot hold the character NUL")
+	}
+	return line
 }
 
 // readArgument reads one word of a command.
@@ -117,65 +132,6 @@ func readArgument(v value) string {
 	return text
 }
 
-// readPhases reads the phases a service has scripts for, and puts them in the order in
-// which they run. They are nil only if there are none.
-func readPhases(v value) []protocol.Phase {
-	valid := texts(protocol.ServicePhases())
-	given := readWords(v, "a list of phases like [before, online]", func(item value, phase string) {
-		if slices.Contains(valid, phase) {
-			return
-		}
-		hint := didYouMean(phase, valid)
-		if phase == string(protocol.Setup) {
-			hint = "the app's own setup service stands at the top of the manifest, in the key setup"
-		}
-		item.report(hint, "unknown phase %s: valid are %s", quote(phase), list(valid))
-	})
-	if given == nil {
-		return nil
-	}
-	phases := []protocol.Phase{}
-	for _, phase := range protocol.ServicePhases() {
-		if slices.Contains(given, string(phase)) {
-			phases = append(phases, phase)
-		}
-	}
-	return phases
-}
-
-// readKeepOnline reads which other versions of the service s stay online beside its own.
-func readKeepOnline(v value, s *Service) []string {
-	return readVersions(v, MaxKeepOnline, func(item value, version string) {
-		if version == s.Version {
-			item.report("remove it from the list", "%s is the service's own version, which is online anyway", quote(version))
-		}
-	})
-}
-
-// readMustNotSkip reads over which versions of the app no rollout may jump.
-func readMustNotSkip(v value, m *Manifest) []string {
-	return readVersions(v, MaxMustNotSkip, func(item value, version string) {
-		if protocol.ValidateVersion(m.Version) != nil {
-			return // which is reported where it stands
-		}
-		own, err := semver.StrictNewVersion(m.Version)
-		listed, listedErr := semver.StrictNewVersion(version)
-		switch {
-		case cmp.Or(err, listedErr) != nil:
-			incomparable(item, version, m.Version)
-		case listed.GreaterThan(own):
-			item.report("remove it here: it belongs in the manifests from that version on",
-				"%s is newer than the app's version %s", quote(version), quote(m.Version))
-		}
-	})
-}
-
-// incomparable reports a version whose place before or behind the app's nobody can tell.
-func incomparable(v value, version, own string) {
-	v.report("", "%s cannot be compared with the app's version %s: a number in one of them is larger than %d",
-		quote(version), quote(own), uint64(math.MaxUint64))
-}
-
 // readVersions reads a list of at most so many versions, and checks each one that is
 // valid when all is read, as the version to compare it with may stand below.
 func readVersions(v value, most int, check func(value, string)) []string {
@@ -186,6 +142,12 @@ func readVersions(v value, most int, check func(value, string)) []string {
 		}
 		v.later(func() { check(item, version) })
 	})
+}
+
+// incomparable reports a version whose place before or behind the app's nobody can tell.
+func incomparable(v value, version, own string) {
+	v.report("", "%s cannot be compared with the app's version %s: a number in one of them is larger than %d",
+		quote(version), quote(own), uint64(math.MaxUint64))
 }
 
 // readWords reads a list of words, none twice. It is nil only if the list is empty.
@@ -256,4 +218,14 @@ func texts[T ~string](words []T) []string {
 		texts[i] = string(w)
 	}
 	return texts
+}
+
+// readRetries reads how often a script is tried again. A wrong number is not 0, with
+// which backoff would have no effect.
+func readRetries(v value) int {
+	retries, ok := readWhole(v, 0, rollout.MaxRetries)
+	if !ok {
+		return -1
+	}
+	return retries
 }
