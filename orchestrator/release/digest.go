@@ -4,11 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"slices"
-	"strings"
-	"time"
-
-	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
 // Digest identifies the release that the manifest describes, as SHA-256 in hex. It
@@ -18,33 +13,7 @@ import (
 // of steps do count, as those who run them must agree on what they are; where the bus of
 // an environment is does not, but all else that it says.
 func (m *Manifest) Digest() string {
-	canonical := struct {
-		App         string           `json:"app"`
-		Version     string           `json:"version"`
-		Strategy    rollout.Strategy `json:"strategy"`
-		Services    []serviceDigest  `json:"services"`
-		Setup       bool             `json:"setup"`
-		RetryAfter  time.Duration    `json:"retryAfter,omitempty"`
-		MustNotSkip []string         `json:"mustNotSkip,omitempty"`
-
-		Steps      []stepDigest     `json:"steps,omitempty"`
-		AutoRevert bool             `json:"autoRevert,omitempty"`
-		Requires   *Requirement     `json:"requires,omitempty"`
-		Approvals  *approvalsDigest `json:"approvals,omitempty"`
-	}{
-		App: m.App, Version: m.Version, Strategy: m.Strategy, Setup: m.Setup.Exists(),
-		MustNotSkip: slices.Sorted(slices.Values(m.MustNotSkip)),
-		AutoRevert:  m.AutoRevert, Requires: m.Requires, Approvals: digestApprovals(m.Environment.Approvals),
-	}
-	for _, s := range m.Steps {
-		canonical.Steps = append(canonical.Steps, digestStep(s))
-	}
-	canonical.RetryAfter = unless(time.Duration(m.RetryAfter), rollout.DefaultRetryAfter)
-	for _, s := range m.Services {
-		canonical.Services = append(canonical.Services, digestService(s))
-	}
-	slices.SortFunc(canonical.Services, func(a, b serviceDigest) int { return strings.Compare(a.Name, b.Name) })
-	text, _ := json.Marshal(canonical) // text, numbers and lists always have a JSON form
+	text, _ := json.Marshal(digestManifest(m)) // text, numbers and lists always have a JSON form
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

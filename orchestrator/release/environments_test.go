@@ -17,7 +17,7 @@ import (
 )
 
 func ExampleLoadFor() {
-	m, err := release.LoadFor("testdata/full", "staging")
+	m, err := release.LoadFor("testdata/staging", "staging")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -30,9 +30,9 @@ func ExampleLoadFor() {
 	}
 	// Output:
 	// staging nats://staging:4222 parallel
-	// strategy: parallel (testdata/full/golive.yaml:81, "staging")
+	// strategy: parallel (testdata/staging/golive.yaml:10, "staging")
 	// services.todos.instances: 1 (:0, "")
-	// services.todo-search.pace.rate: 100 (testdata/full/golive.yaml:84, "staging")
+	// services.todo-search.pace.rate: 100 (testdata/staging/golive.yaml:11, "staging")
 }
 
 func TestAnEnvironmentMergesMapsAndReplacesAllElse(t *testing.T) {

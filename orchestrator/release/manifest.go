@@ -3,6 +3,7 @@ package release
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,12 +13,58 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
+// DefaultData is where golive up keeps what it keeps, unless the manifest says otherwise.
+const DefaultData = ".golive"
+
 // Limits of the keys at the top of the manifest.
 const (
 	MaxMustNotSkip = 100         // versions of the app that must not be skipped
 	MinRetryAfter  = time.Second // that callers are told to wait at least
 	MaxRetryAfter  = time.Hour   // that callers are told to wait at most
 )
+
+// Manifest is one app version with all that its golive.yaml says. It is not to be
+// changed after it was read.
+type Manifest struct {
+	App      string
+	Version  string
+	Strategy rollout.Strategy
+	Services []Service // in the order of the file
+	Setup    Setup     // the app's own setup service
+	Seed     []string  // makes data for golive up --seed, without a shell; nil: there is no such command
+	Data     string    // where golive up keeps what it keeps; relative to Dir unless absolute
+
+	// RetryAfter is what callers of a service under maintenance are told to wait
+	// before they try again, in whole seconds. It has an effect with [rollout.Downtime], and
+	// with steps that put services under maintenance.
+	RetryAfter rollout.Duration
+
+	// MustNotSkip lists versions of the app, none newer than this one, that an
+	// environment must have completed before a later one may be rolled out there.
+	MustNotSkip []string
+
+	Steps      []Step       // what happens, in its order, where that is more than the phases; nil: the phases alone
+	AutoRevert bool         // a check that fails behind the gate takes the rollout backward
+	Requires   *Requirement // what must have happened before; nil: nothing
+
+	Environment  Environment // the one that it was loaded for
+	Environments []string    // names of those that it knows, in order of names
+
+	Dir  string // absolute folder of the manifest, where its commands run
+	Path string // absolute path of the file that was read
+
+	settings []Setting
+	buses    map[string]Environment // all that it knows, by name
+}
+
+// Setup is the app's own setup service. The zero value says that the app has none.
+type Setup struct {
+	Command  []string // how it is started, without a shell
+	External bool     // it is already running
+}
+
+// Exists reports whether the app has a setup service.
+func (s Setup) Exists() bool { return s.External || len(s.Command) > 0 }
 
 // seedWanted is what the command that makes data should look like.
 const seedWanted = "a command, a list like [go, run, ./seed]"
@@ -57,6 +104,60 @@ func manifestFields(m *Manifest, environment bool) []field {
 		fields = append(fields, busFields(&m.Environment)...)
 	}
 	return fields
+}
+
+// Release is what a rollout has to know of the manifest. What a command or a check runs is
+// no part of it: agents have that from the manifest itself.
+func (m *Manifest) Release() rollout.Release {
+	r := rollout.Release{
+		App: m.App, Version: m.Version, Strategy: m.Strategy, RetryAfter: m.RetryAfter,
+		Setup: m.Setup.Exists(), Digest: m.Digest(), MustNotSkip: m.MustNotSkip,
+		AutoRevert: m.AutoRevert, Environment: m.Environment.Name, Approvals: m.Environment.Approvals,
+	}
+	if m.Requires != nil {
+		r.Requires = &rollout.Requirement{Version: m.Requires.Version}
+	}
+	for _, s := range m.Steps {
+		r.Workflow = append(r.Workflow, s.item())
+	}
+	for _, s := range m.Services {
+		r.Services = append(r.Services, s.Service)
+	}
+	return r
+}
+
+// manifestDigest is what counts of a manifest.
+type manifestDigest struct {
+	App         string           `json:"app"`
+	Version     string           `json:"version"`
+	Strategy    rollout.Strategy `json:"strategy"`
+	Services    []serviceDigest  `json:"services"`
+	Setup       bool             `json:"setup"`
+	RetryAfter  time.Duration    `json:"retryAfter,omitempty"`
+	MustNotSkip []string         `json:"mustNotSkip,omitempty"`
+
+	Steps      []stepDigest     `json:"steps,omitempty"`
+	AutoRevert bool             `json:"autoRevert,omitempty"`
+	Requires   *Requirement     `json:"requires,omitempty"`
+	Approvals  *approvalsDigest `json:"approvals,omitempty"`
+}
+
+// digestManifest is what counts of a manifest.
+func digestManifest(m *Manifest) manifestDigest {
+	d := manifestDigest{
+		App: m.App, Version: m.Version, Strategy: m.Strategy, Setup: m.Setup.Exists(),
+		MustNotSkip: slices.Sorted(slices.Values(m.MustNotSkip)),
+		AutoRevert:  m.AutoRevert, Requires: m.Requires, Approvals: digestApprovals(m.Environment.Approvals),
+	}
+	for _, s := range m.Steps {
+		d.Steps = append(d.Steps, digestStep(s))
+	}
+	d.RetryAfter = unless(time.Duration(m.RetryAfter), rollout.DefaultRetryAfter)
+	for _, s := range m.Services {
+		d.Services = append(d.Services, digestService(s))
+	}
+	slices.SortFunc(d.Services, func(a, b serviceDigest) int { return strings.Compare(a.Name, b.Name) })
+	return d
 }
 
 // readName reads the name of an app.
