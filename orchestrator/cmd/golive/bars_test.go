@@ -118,9 +118,9 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 		}
 		return left.String()
 	}
-	unsteady := heard("a/online", 6*time.Second, 10, 1000, nil)
-	for i := range unsteady.samples[3:] {
-		unsteady.samples[3+i].done += int64(300 * (i + 1))
+	unsteady := pulse{step: "a/online", attempt: 1, script: true, since: noon.Add(-6 * time.Second)}
+	for i, done := range []int64{10, 20, 30, 340, 650, 960} {
+		unsteady.hear(protocol.ProgressMessage{Done: &done, Total: 1000}, unsteady.since.Add(time.Duration(i+1)*time.Second))
 	}
 	silent := heard("a/online", 10*time.Second, 10, 1000, nil)
 	silent.Beat = noon.Add(-time.Minute)

@@ -322,9 +322,7 @@ func (f *follower) all() []pulse {
 	defer f.mu.Unlock()
 	all := make([]pulse, 0, len(f.running))
 	for _, p := range f.running {
-		one := *p
-		one.samples = slices.Clone(p.samples)
-		all = append(all, one)
+		all = append(all, *p)
 	}
 	slices.SortFunc(all, func(a, b pulse) int {
 		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.step, b.step))

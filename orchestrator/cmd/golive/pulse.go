@@ -12,10 +12,8 @@ import (
 )
 
 const (
-	enoughToTell = 3 * time.Second  // of progress, before the time left is told
-	lookBack     = 30 * time.Second // how far the recent average reaches
-	outdated     = 8 * time.Second  // after which a rate is no longer one of now: a sign of life, due every 5 s, has not come
-	sampleEvery  = 200 * time.Millisecond
+	enoughToTell = 3 * time.Second // of progress, before the time left is told
+	outdated     = 8 * time.Second // after which a rate is no longer one of now: a sign of life, due every 5 s, has not come
 	lags         = 5 * time.Second // how long a change of speed shows in the rate that a script tells
 )
 
@@ -33,15 +31,9 @@ type pulse struct {
 	since   time.Time // when the attempt began
 	told    time.Time // when a line last said that it runs
 
-	samples []sample  // of its progress since it goes at its present speed, the oldest first
+	rate    api.Rate  // as it was seen here since it goes at its present speed
 	changed time.Time // when it was first heard to go at another speed
 	printed string    // the progress line that was printed last
-}
-
-// sample is how much was done at a time.
-type sample struct {
-	at   time.Time
-	done int64
 }
 
 // newPulse is that of a step of which nothing has been heard yet.
@@ -63,28 +55,18 @@ func (p *pulse) take(seen api.Observation) {
 func (p *pulse) hear(m protocol.ProgressMessage, now time.Time) {
 	p.Beat, p.Waiting = now, ""
 	if m.Done == nil { // it lives, and has done no more
-		if len(p.samples) > 0 {
-			p.sample(now)
+		if p.rate.Points() > 0 {
+			p.rate.Add(now, p.Done)
 		}
 		return
 	}
 	if m.Limit != p.Limit || word(m.Held) != word(p.Held) {
-		p.samples, p.changed = nil, now // from now on it goes at another speed
+		p.rate.Restart()
+		p.changed = now
 	}
 	p.Done, p.Total, p.Note = *m.Done, m.Total, m.Note
 	p.Rate, p.Average, p.Limit, p.Held, p.PutAside = m.Rate, m.Average, m.Limit, m.Held, m.PutAside
-	p.sample(now)
-}
-
-// sample remembers how much is done now.
-func (p *pulse) sample(now time.Time) {
-	if n := len(p.samples); n > 0 && now.Sub(p.samples[n-1].at) < sampleEvery {
-		return
-	}
-	p.samples = append(p.samples, sample{now, p.Done})
-	for len(p.samples) > 2 && now.Sub(p.samples[1].at) > lookBack {
-		p.samples = p.samples[1:]
-	}
+	p.rate.Add(now, p.Done)
 }
 
 // rateNow is how many records a second the script deals with: as it tells itself, else as
@@ -94,14 +76,14 @@ func (p *pulse) rateNow(now time.Time) float64 {
 	switch {
 	case p.Beat.IsZero() || now.Sub(p.Beat) > outdated:
 		return 0
-	case p.Rate > 0 && now.Sub(p.changed) < lags && span(p.samples) >= time.Second:
-		return speed(p.samples)
+	case p.Rate > 0 && now.Sub(p.changed) < lags && p.rate.Span() >= time.Second:
+		return p.rate.Recent()
 	case p.Rate > 0:
 		return p.Rate
 	case p.Average > 0: // who tells that tells its rate, too: it deals with none now
 		return 0
 	}
-	return speed(recent(p.samples, 5*time.Second))
+	return p.rate.Now()
 }
 
 // average is how many records a second the attempt has dealt with so far.
@@ -111,7 +93,7 @@ func (p *pulse) average(now time.Time) float64 {
 	}
 	elapsed := now.Sub(p.since).Seconds()
 	if p.attempt > 1 || p.Done == 0 || elapsed <= 0 { // what earlier attempts have done may be counted
-		return speed(p.samples)
+		return p.rate.Recent()
 	}
 	return float64(p.Done) / elapsed
 }
@@ -127,12 +109,11 @@ func (p *pulse) left(now time.Time) (time.Duration, bool) {
 	if p.Limit > 0 {
 		rate = min(rate, p.Limit)
 	}
-	if n := len(p.samples); n >= 3 && span(p.samples) >= enoughToTell {
-		first, second := speed(p.samples[:n/2+1]), speed(p.samples[n/2:])
-		if min(first, second) <= 0 || max(first, second) > 2*min(first, second) {
-			return 0, false // it is not steady
+	if p.rate.Points() >= 3 && p.rate.Span() >= enoughToTell {
+		if !p.rate.Steady() {
+			return 0, false
 		}
-		rate = speed(p.samples)
+		rate = p.rate.Recent()
 	} else if now.Sub(p.since) < enoughToTell || p.Held != "" {
 		return 0, false
 	}
@@ -141,35 +122,6 @@ func (p *pulse) left(now time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second), true
-}
-
-// recent are the samples that are no older than the newest by more than d, and one more.
-func recent(all []sample, d time.Duration) []sample {
-	for len(all) > 2 && all[len(all)-1].at.Sub(all[1].at) > d {
-		all = all[1:]
-	}
-	return all
-}
-
-// span is the time from the first sample to the last.
-func span(all []sample) time.Duration {
-	if len(all) == 0 {
-		return 0
-	}
-	return all[len(all)-1].at.Sub(all[0].at)
-}
-
-// speed is how many records a second were dealt with from the first sample to the last.
-func speed(all []sample) float64 {
-	if len(all) < 2 {
-		return 0
-	}
-	first, last := all[0], all[len(all)-1]
-	elapsed := last.at.Sub(first.at).Seconds()
-	if elapsed <= 0 || last.done <= first.done {
-		return 0
-	}
-	return float64(last.done-first.done) / elapsed
 }
 
 // percent is how much of the total is done, rounded down; false when the total is not known.
