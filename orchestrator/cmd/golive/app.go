@@ -21,7 +21,7 @@ type app struct {
 	manifest *release.Manifest
 	bus      place
 	data     string // folder for the data of services
-	story    *story
+	talk     *Talk
 
 	mu       sync.Mutex
 	services []*program
@@ -43,20 +43,20 @@ type death struct {
 	err     error
 }
 
-func newApp(m *release.Manifest, bus place, data string, s *story) *app {
-	a := &app{manifest: m, bus: bus, data: data, story: s, died: make(chan death, 16)}
+func newApp(m *release.Manifest, bus place, data string, t *Talk) *app {
+	a := &app{manifest: m, bus: bus, data: data, talk: t, died: make(chan death, 16)}
 	for _, service := range m.Services {
 		label := service.Name
 		if service.Setup != nil {
 			label += " setup"
 		}
-		s.width = max(s.width, len(label))
+		t.Widen(label)
 	}
 	if m.Setup.Command != nil {
-		s.width = max(s.width, len(m.App+" setup"))
+		t.Widen(m.App + " setup")
 	}
 	if m.Seed != nil {
-		s.width = max(s.width, len(m.App+" seed"))
+		t.Widen(m.App + " seed")
 	}
 	return a
 }
@@ -170,14 +170,14 @@ func (a *app) launch(label, owner string, args []string, service, version string
 		"GOLIVE_APP="+a.manifest.App, "GOLIVE_APP_VERSION="+a.manifest.Version,
 		relay.EnvService+"="+service, relay.EnvVersion+"="+version, "GOLIVE_DATA_DIR="+data,
 	)
-	a.story.say(plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
+	a.talk.Say(plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
 	p, err := process.Start(process.Command{
 		Name: label, Args: args, Dir: a.manifest.Dir, Env: append(env, more...),
-		Output: func(line string) { a.story.output(label, line) },
+		Output: func(line string) { a.talk.Output(label, line) },
 	})
 	if err != nil {
-		return nil, &failure{code: codeFailed, exit: exitFailed, message: err.Error(),
-			hint: "see how " + label + " is started in " + a.manifest.Path}
+		return nil, &Failure{Code: CodeFailed, Message: err.Error(),
+			Hint: "see how " + label + " is started in " + a.manifest.Path}
 	}
 	return &program{Process: p, label: label, owner: owner}, nil
 }

@@ -150,10 +150,10 @@ func confirmedIn(s rollout.State, id string, item int) bool {
 
 // approveHere asks the person at the terminal item by item, and then for the approval.
 func (c *command) approveHere(ctx context.Context, client *api.Client, q api.ApproveRequest, s rollout.State, step rollout.Step) error {
-	story := c.story()
-	story.tellApproval(s, step)
+	talk := c.talk()
+	talk.Tell(Approval(s, step)...)
 	var last api.RolloutView
-	asking := newQuestion(c.prompter(), step, func(text string) { story.line(plain, text) }, func(ctx context.Context, v vote) (rollout.State, error) {
+	asking := newQuestion(c.prompter(), step, func(text string) { talk.Tell(Line{Text: text}) }, func(ctx context.Context, v vote) (rollout.State, error) {
 		q, err := q, error(nil)
 		if q.Item = v.item; v.no {
 			if v.reason != "" {
@@ -176,21 +176,6 @@ func (c *command) approveHere(ctx context.Context, client *api.Client, q api.App
 		return c.print(last, func(w io.Writer) { printRejected(w, last.State, step.ID) })
 	}
 	return c.printApproved(last, step.ID)
-}
-
-// tellApproval shows an approval that waits, as it stands.
-func (s *story) tellApproval(r rollout.State, step rollout.Step) {
-	a := step.Approval
-	s.say(yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, flat(a.Text), tellMissing(r, step))
-	for i, item := range a.Checklist {
-		done := ""
-		for _, v := range a.Confirmed {
-			if v.Item == i+1 {
-				done = ", confirmed by " + v.By
-			}
-		}
-		s.say(plain, " ", " %2d. %s%s", i+1, item, done)
-	}
 }
 
 // unconfirmed refuses to approve what has items that nobody has confirmed.

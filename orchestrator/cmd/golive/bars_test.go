@@ -53,7 +53,7 @@ func TestBars(t *testing.T) {
 	var out bytes.Buffer
 	for _, l := range []look{{width: 100, height: 28}, {width: 80, height: 28}, {width: 60, height: 10}, {width: 33, height: 4}, {width: 9, height: 3}} {
 		fmt.Fprintf(&out, "%d columns, %d lines\n", l.width, l.height)
-		for _, line := range bars(manyPulses(), l, noon) {
+		for _, line := range bars(barsOf(manyPulses(), noon), l) {
 			fmt.Fprintf(&out, "%s|\n", line)
 		}
 		fmt.Fprintln(&out)
@@ -65,7 +65,7 @@ func TestBarsFitWhateverTheTerminal(t *testing.T) {
 	for width := range 200 {
 		for height := range 20 {
 			for _, color := range []bool{false, true} {
-				lines := bars(manyPulses(), look{width: width, height: height, color: color}, noon)
+				lines := bars(barsOf(manyPulses(), noon), look{width: width, height: height, color: color})
 				if len(lines) > height {
 					t.Fatalf("%d lines where there is room for %d", len(lines), height)
 				}
@@ -84,9 +84,9 @@ func TestBarsFitWhateverTheTerminal(t *testing.T) {
 }
 
 func TestBarsSayWithoutColorWhatTheySayWithIt(t *testing.T) {
-	plainly := strings.Join(bars(manyPulses(), look{width: 100, height: 28}, noon), "\n")
-	colored := strings.Join(bars(manyPulses(), look{width: 100, height: 28, color: true}, noon), "\n")
-	if !strings.Contains(colored, green) || escapes.ReplaceAllString(colored, "") != plainly {
+	plainly := strings.Join(bars(barsOf(manyPulses(), noon), look{width: 100, height: 28}), "\n")
+	colored := strings.Join(bars(barsOf(manyPulses(), noon), look{width: 100, height: 28, color: true}), "\n")
+	if !strings.Contains(colored, string(green)) || escapes.ReplaceAllString(colored, "") != plainly {
 		t.Errorf("they differ:\n%s\n%s", plainly, colored)
 	}
 }
@@ -96,9 +96,9 @@ func TestRunningLine(t *testing.T) {
 	for _, p := range manyPulses() {
 		fmt.Fprintln(&out, p.line(noon))
 	}
-	s := newStory(&out, false)
-	s.running(pulse{step: "todo-search/online", since: time.Now()})
-	s.running(pulse{step: "a/offline", Observation: api.Observation{Waiting: "nobody listens to deployment-a-0.0.1-offline-start"}, since: time.Now()})
+	talk := NewTalk(&out, false, nil)
+	talk.Tell(Running(&pulse{step: "todo-search/online", since: noon}, noon)...)
+	talk.Tell(Running(&pulse{step: "a/offline", Observation: api.Observation{Waiting: "nobody listens to deployment-a-0.0.1-offline-start"}, since: noon}, noon)...)
 	golden(t, "running.txt", out.Bytes())
 }
 
@@ -162,9 +162,8 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 // The lines for programs. Changing a field is a breaking change.
 func TestProgressLines(t *testing.T) {
 	var out bytes.Buffer
-	f := follower{id: "0199c6d2-1a2b-7000-8000-000000000001"}
 	for _, p := range manyPulses() {
-		if err := printLines(&out, progressLine{f.lineOf(p, noon)}); err != nil {
+		if err := printLines(&out, progressLine{p.progress("0199c6d2-1a2b-7000-8000-000000000001", noon)}); err != nil {
 			t.Fatal(err)
 		}
 	}

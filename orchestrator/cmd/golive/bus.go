@@ -3,17 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -22,94 +15,6 @@ import (
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay"
 )
-
-// beacon is how a running `golive up` tells other commands of this user where its bus
-// is: a file in the user's cache folder for each data folder.
-type beacon struct {
-	URL  string `json:"url"`
-	Dir  string `json:"dir"`  // of the manifest
-	Cwd  string `json:"cwd"`  // where up was called
-	Data string `json:"data"` // folder of the bus
-	PID  int    `json:"pid"`
-}
-
-func beaconFolder(getenv func(string) string) string {
-	if cache := getenv("XDG_CACHE_HOME"); cache != "" {
-		return filepath.Join(cache, "golive", "up")
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = filepath.Join(os.TempDir(), fmt.Sprintf("golive-%d", os.Getuid()))
-	}
-	return filepath.Join(cache, "golive", "up")
-}
-
-// light puts the beacon up; put takes it away again.
-func (b beacon) light(folder string) (put func(), err error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("tell other commands where the bus is: %w", err)
-	}
-	sum := sha256.Sum256([]byte(b.Data))
-	path := filepath.Join(folder, hex.EncodeToString(sum[:8])+".json")
-	data, err := json.Marshal(b)
-	if err == nil {
-		err = os.WriteFile(path, data, 0o600)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("tell other commands where the bus is: %w", err)
-	}
-	return func() { _ = os.Remove(path) }, nil
-}
-
-// beacons lists those whose bus answers.
-func beacons(folder string) []beacon {
-	paths, _ := filepath.Glob(filepath.Join(folder, "*.json"))
-	var lit []beacon
-	for _, path := range paths {
-		var b beacon
-		data, err := os.ReadFile(path)
-		if err != nil || json.Unmarshal(data, &b) != nil || !b.answers() {
-			continue
-		}
-		lit = append(lit, b)
-	}
-	return lit
-}
-
-func (b beacon) answers() bool {
-	u, err := url.Parse(b.URL)
-	if err != nil {
-		return false
-	}
-	conn, err := net.DialTimeout("tcp", u.Host, 500*time.Millisecond)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
-}
-
-// near reports whether a command in dir means this bus.
-func (b beacon) near(dir string) bool {
-	inside := func(folder string) bool {
-		return dir == folder || strings.HasPrefix(dir, folder+string(filepath.Separator))
-	}
-	return dir == b.Cwd || inside(b.Dir)
-}
-
-// place is where a bus is, and how one gets in.
-type place struct {
-	url, creds string
-	context    string // of the nats command line; it says both
-}
-
-// is reports whether the place is known.
-func (p place) is() bool { return p.url != "" || p.context != "" }
-
-// environment is the place as programs find it in their environment.
-func (p place) environment() []string {
-	return []string{relay.EnvURL + "=" + p.url, relay.EnvCredentials + "=" + p.creds, relay.EnvContext + "=" + p.context}
-}
 
 // named is the bus that the flags name, or else the environment that m was loaded for.
 func (c *command) named(m *release.Manifest) place {
@@ -169,6 +74,24 @@ func (c *command) address(dir string) (place, error) {
 		hint:    "name one with --nats URL"}
 }
 
+// load reads the manifest in a folder.
+func (c *command) load(dir string) (*release.Manifest, error) {
+	m, err := release.LoadFor(c.absolute(dir), c.env)
+	var problems release.Errors
+	if errors.As(err, &problems) {
+		for i := range problems { // as the person has named it
+			if short, e := filepath.Rel(c.dir, problems[i].File); e == nil && len(short) < len(problems[i].File) {
+				problems[i].File = short
+			}
+		}
+		return nil, problems
+	}
+	if err != nil {
+		return nil, &failure{code: codeManifest, exit: exitMisused, message: err.Error()}
+	}
+	return m, nil
+}
+
 func (c *command) absolute(dir string) string {
 	if filepath.IsAbs(dir) {
 		return filepath.Clean(dir)
@@ -176,22 +99,12 @@ func (c *command) absolute(dir string) string {
 	return filepath.Join(c.dir, dir)
 }
 
-// connectTimeout is how long a command waits for the bus.
-const connectTimeout = 5 * time.Second
+// short is a path as it is seen from here.
+func (c *command) short(path string) string { return pathFrom(c.dir, path) }
 
 // connect reaches a bus, or says why not.
 func (c *command) connect(ctx context.Context, p place) (*relay.Relay, error) {
-	trying, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	r, err := relay.Connect(trying, relay.Config{URL: p.url, Credentials: p.creds, Context: p.context, Name: "golive " + me(), Logger: c.logger()})
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: nobody answered within %s", err, connectTimeout)
-	}
-	if err != nil {
-		return nil, &failure{code: codeNoBus, exit: exitFailed, message: err.Error(),
-			hint: "is a NATS server running there? name another one with --nats URL"}
-	}
-	return r, nil
+	return p.connect(ctx, me(), c.logger())
 }
 
 // attach connects what runs for long, with a log for it: it waits for the bus as long as that

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
-	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -128,8 +127,8 @@ func (c *command) followTo(ctx context.Context, r *relay.Relay, begun api.Rollou
 }
 
 func (c *command) follower(r *relay.Relay) *follower {
-	f := &follower{nc: r.Conn(), story: c.story(), lines: c.lines()}
-	f.story.commands = true
+	f := &follower{nc: r.Conn(), story: c.narrator(), lines: c.lines()}
+	f.story.commands(true)
 	return f
 }
 
@@ -178,24 +177,26 @@ func (c *command) followUntil(ctx context.Context, f *follower, begun api.Rollou
 // followAll tells a rollout's story, from what has just been asked for to its end, and
 // gives its last state.
 func (c *command) followAll(ctx context.Context, f *follower, begun api.RolloutView) (rollout.State, error) {
-	j, err := journal.Open(ctx, f.nc)
+	from, err := openEvents(ctx, f.nc)
 	if err != nil {
 		return rollout.State{}, err
 	}
 	f.since, f.seen = begun.Sequence, begun.Observations
-	last, err := f.follow(ctx, j, begun.Release.App, begun.ID)
+	last, err := f.follow(ctx, from, begun.Release.App, begun.ID)
 	return last.State, err
 }
 
-// story is a story on the terminal of the command. Where lines for programs are printed,
+// talk is what is said on the terminal of the command. Where lines for programs are printed,
 // nothing is drawn: they may come to the same terminal, through a pipe.
-func (c *command) story() *story {
-	s := newStory(c.err, c.color)
-	if c.output != "jsonl" {
-		s.bottom = c.bottom
+func (c *command) talk() *Talk {
+	if c.output == "jsonl" {
+		return NewTalk(c.err, c.color, nil)
 	}
-	return s
+	return NewTalk(c.err, c.color, c.bottom)
 }
+
+// narrator tells rollouts on the terminal of the command.
+func (c *command) narrator() *narrator { return &narrator{Talk: c.talk(), story: NewStory()} }
 
 // lines prints what happens while a command follows a rollout, if that was asked for.
 func (c *command) lines() func(any) error {

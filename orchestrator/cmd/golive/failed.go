@@ -7,11 +7,28 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
+// Failure is an error as a person sees it.
+type Failure struct {
+	Code    string // one of the codes of errors, as README.md of the command line has them
+	Message string // what has happened, in one line or several
+	Hint    string // what to do next, a line for each way; empty: not known
+}
+
+// Error is the message.
+func (f *Failure) Error() string { return f.Message }
+
+// Codes of failures that are no errors of the API.
+const (
+	CodeFailed = "failed"
+	CodeGaveUp = "gave_up"
+	CodeNoBus  = "no_bus"
+)
+
 // byItself is by whom a rollout was taken backward for which nobody has asked.
 const byItself = "golive"
 
 // failed is what there is to say about a rollout that has not completed.
-func failed(s rollout.State) *failure {
+func failed(s rollout.State) *Failure {
 	back := s.Status == rollout.Failed && s.Backward != nil
 	end := map[rollout.Status]string{
 		rollout.Failed: "has failed", rollout.Completed: "has completed", rollout.Aborted: "was aborted",
@@ -20,19 +37,19 @@ func failed(s rollout.State) *failure {
 	if back {
 		end = "has failed on its way backward"
 	}
-	f := &failure{code: codeFailed, exit: exitFailed, hint: "golive show " + s.ID + " tells by whom and why",
-		message: fmt.Sprintf("rollout %s of %s %s %s", s.ID, s.Release.App, s.Release.Version, end)}
+	f := &Failure{Code: CodeFailed, Hint: "golive show " + s.ID + " tells by whom and why",
+		Message: fmt.Sprintf("rollout %s of %s %s %s", s.ID, s.Release.App, s.Release.Version, end)}
 	for _, step := range s.FailedSteps() {
-		f.message += fmt.Sprintf("\nstep %s: %s", step.ID, whyFailed(step))
+		f.Message += fmt.Sprintf("\nstep %s: %s", step.ID, whyFailed(step))
 	}
 	if s.Status == rollout.Reverted && s.Backward != nil && s.Backward.By == byItself {
-		f.message += "\n" + s.Backward.Reason
+		f.Message += "\n" + s.Backward.Reason
 	}
 	switch {
 	case back:
-		f.hint = "correct the cause, then: golive retry " + s.ID
+		f.Hint = "correct the cause, then: golive retry " + s.ID
 	case s.Status == rollout.Failed:
-		f.hint = afterFailure(s)
+		f.Hint = afterFailure(s)
 	}
 	return f
 }
@@ -57,4 +74,9 @@ func afterFailure(s rollout.State) string {
 func underMaintenance(s rollout.State) bool {
 	moved := slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.Kind == rollout.Traffic && !step.Drain && step.Attempt > 0 })
 	return !moved && slices.ContainsFunc(s.Outages(), func(o rollout.Outage) bool { return o.To.IsZero() })
+}
+
+// stands reports whether a rollout has ended, or goes on only if somebody wants it to.
+func stands(s rollout.State) bool {
+	return s.Status.Final() || s.Held() || s.Status == rollout.Failed && !s.TurnsBack()
 }

@@ -29,11 +29,11 @@ const (
 // follower follows one rollout to its end.
 type follower struct {
 	nc    *nats.Conn
-	story *story
-	since uint64                     // sequence of the event from which on the story is told; 0: from the beginning
-	after uint64                     // sequence of the event to go on from; 0: from the beginning
-	each  func(journal.Record) error // called with every event; nil: not
-	lines func(any) error            // prints, for programs, each event and how far scripts are; nil: not
+	story *narrator
+	since uint64                    // sequence of the event from which on the story is told; 0: from the beginning
+	after uint64                    // sequence of the event to go on from; 0: from the beginning
+	each  func(rollout.State) error // called with every state; nil: not
+	lines func(any) error           // prints, for programs, each event and how far scripts are; nil: not
 	seen  map[string]api.Observation
 
 	desk   *desk                                   // where approvals are asked for; nil: nowhere
@@ -44,27 +44,35 @@ type follower struct {
 	showing sync.Mutex           // held while they are shown
 
 	mu       sync.Mutex
-	id       string            // of the rollout
-	running  map[string]*pulse // by step
+	id       string              // of the rollout
+	running  map[string]*running // by step
 	progress map[string]*nats.Subscription
+}
+
+// running is a step that runs, and what was told of it.
+type running struct {
+	pulse
+	told    time.Time // when a line last said that it runs
+	printed string    // the progress line that was printed last
 }
 
 var errEnded = errors.New("the rollout has ended")
 
-// follow tells a rollout's story until it has ended or failed, and gives its last
-// event. When ctx ends first it gives the last one so far and the error of ctx.
-func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id string) (journal.Record, error) {
+// follow tells a rollout's story until it has ended or failed, and gives its last state, with
+// the sequence of its event. When ctx ends first it gives the last one so far and the error
+// of ctx.
+func (f *follower) follow(ctx context.Context, from events, app, id string) (api.RolloutView, error) {
 	f.mu.Lock() // it may listen already
-	f.id, f.running, f.progress = id, make(map[string]*pulse), make(map[string]*nats.Subscription)
+	f.id, f.running, f.progress = id, make(map[string]*running), make(map[string]*nats.Subscription)
 	f.mu.Unlock()
 	err := f.listen(app, id)
 	defer f.leave()
 	if err != nil {
-		return journal.Record{}, err
+		return api.RolloutView{}, err
 	}
-	newest, err := j.Load(ctx, app, id)
+	newest, err := from.newest(ctx, app, id)
 	if err != nil {
-		return journal.Record{}, err
+		return api.RolloutView{}, err
 	}
 	asking, stopAsking := context.WithCancel(ctx)
 	defer func() {
@@ -76,34 +84,23 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 	done := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() { f.tick(done) })
-	defer func() { close(done); ticking.Wait(); f.story.draw(nil, time.Time{}) }()
+	defer func() { close(done); ticking.Wait(); f.story.Draw(nil) }()
 
-	var last journal.Record
-	err = j.FollowSubject(ctx, protocol.RolloutSubject(app, id), f.after, func(r journal.Record) error {
-		last = r
-		if err := f.take(r); err != nil {
+	var last api.RolloutView
+	err = from.follow(ctx, app, id, f.after, func(v api.RolloutView) error {
+		last = v
+		if err := f.take(v); err != nil {
 			return err
 		}
-		if f.each != nil && r.Sequence >= f.since {
-			if err := f.each(r); err != nil {
+		if f.each != nil && v.Sequence >= f.since {
+			if err := f.each(v.State); err != nil {
 				return err
 			}
 		}
-		if r.Sequence < newest.Sequence { // a failure that was retried before we came is not the end
+		if v.Sequence < newest { // a failure that was retried before we came is not the end
 			return nil
 		}
-		if f.desk != nil {
-			f.desk.see(asking, r.State)
-		}
-		if step, waits := waitingFor(r.State); waits && f.person != nil {
-			if err := f.person(r.State, step); err != nil {
-				return err
-			}
-		}
-		if stands(r.State) {
-			return errEnded
-		}
-		return nil
+		return f.react(asking, v.State)
 	})
 	if errors.Is(err, errEnded) {
 		return last, nil
@@ -114,9 +111,44 @@ func (f *follower) follow(ctx context.Context, j *journal.Journal, app, id strin
 	return last, err
 }
 
-// stands reports whether a rollout has ended, or goes on only if somebody wants it to.
-func stands(s rollout.State) bool {
-	return s.Status.Final() || s.Held() || s.Status == rollout.Failed && !s.TurnsBack()
+// react has people asked for what the rollout waits for, and ends following where there is
+// nothing more to follow.
+func (f *follower) react(asking context.Context, s rollout.State) error {
+	if f.desk != nil {
+		f.desk.see(asking, s)
+	}
+	if step, waits := waitingFor(s); waits && f.person != nil {
+		if err := f.person(s, step); err != nil {
+			return err
+		}
+	}
+	if stands(s) {
+		return errEnded
+	}
+	return nil
+}
+
+// events are where a follower gets what happens to a rollout from: all of it comes in here.
+type events struct{ journal *journal.Journal }
+
+// openEvents opens the events of an environment.
+func openEvents(ctx context.Context, nc *nats.Conn) (events, error) {
+	j, err := journal.Open(ctx, nc)
+	return events{j}, err
+}
+
+// newest is the sequence of the rollout's newest event.
+func (e events) newest(ctx context.Context, app, id string) (uint64, error) {
+	r, err := e.journal.Load(ctx, app, id)
+	return r.Sequence, err
+}
+
+// follow calls each with every state of the rollout, from behind an event on (0: from its
+// beginning), and with those that come, until ctx ends or each gives an error.
+func (e events) follow(ctx context.Context, app, id string, after uint64, each func(api.RolloutView) error) error {
+	return e.journal.FollowSubject(ctx, protocol.RolloutSubject(app, id), after, func(r journal.Record) error {
+		return each(api.RolloutView{State: r.State, Sequence: r.Sequence})
+	})
 }
 
 func mapValues[K comparable, V any](m map[K]V) []V {
@@ -172,7 +204,7 @@ func (f *follower) showLogs() {
 // leave stops listening.
 func (f *follower) leave() {
 	f.showLogs()
-	f.story.showEarly()
+	f.story.tell((*Story).Rest)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range append(f.subs, mapValues(f.progress)...) {
@@ -181,40 +213,27 @@ func (f *follower) leave() {
 }
 
 // take tells an event and keeps track of what runs.
-func (f *follower) take(r journal.Record) error {
+func (f *follower) take(v api.RolloutView) error {
 	f.showLogs()
-	created, past := r.State.Event.Type == rollout.Created, r.Sequence < f.since
-	switch {
-	case created && past:
-		f.story.head(r.State)
-	case created:
-		f.story.plan(r.State)
-	}
-	if past {
-		f.story.know(r.State)
-	} else {
-		f.story.tell(r.State)
-	}
+	past := v.Sequence < f.since
+	f.story.tell(func(s *Story) []Line { return tellState(s, v.State, past) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lines != nil && !past {
-		if err := f.lines(api.RolloutView{State: r.State, Sequence: r.Sequence}); err != nil {
+		if err := f.lines(v); err != nil {
 			return err
 		}
 	}
-	now := make(map[string]*pulse)
-	for _, step := range r.State.Running() {
+	now := make(map[string]*running)
+	for _, step := range v.Running() {
 		p := f.running[step.ID]
 		if p == nil || !p.since.Equal(step.Started) {
-			p = newPulse(step)
+			p = &running{pulse: newPulse(step)}
 		}
-		if seen, known := f.seen[step.ID]; known && r.Sequence == f.since && p.Beat.IsZero() { // of this very state
+		if seen, known := f.seen[step.ID]; known && v.Sequence == f.since && p.Beat.IsZero() { // of this very state
 			p.take(seen)
 		}
-		if p.asks {
-			p.Waiting = tellApproval(r.State, step)
-		}
-		p.paused = pausedBy(r.State, step)
+		p.see(v.State, step)
 		now[step.ID] = p
 		f.hearProgress(step)
 	}
@@ -222,19 +241,17 @@ func (f *follower) take(r journal.Record) error {
 	return nil
 }
 
-// pausedBy is by whom a step is paused, and why; empty when it is not.
-func pausedBy(s rollout.State, step rollout.Step) string {
-	pause := step.Paused
-	if s.Paused != nil {
-		pause = s.Paused
+// tellState tells a state; one of the past is not told, but for which rollout it is.
+func tellState(s *Story, r rollout.State, past bool) []Line {
+	switch created := r.Event.Type == rollout.Created; {
+	case created && past:
+		return append(Head(r), s.Know(r)...)
+	case created:
+		return append(Plan(r), s.Tell(r)...)
+	case past:
+		return s.Know(r)
 	}
-	if pause == nil || step.Kind != rollout.Migration && step.Work == nil {
-		return ""
-	}
-	if text := because(rollout.Event{By: pause.By, Reason: pause.Reason}); text != "" {
-		return text
-	}
-	return " by somebody"
+	return s.Tell(r)
 }
 
 // hearProgress listens to what a running script tells of itself.
@@ -254,7 +271,7 @@ func (f *follower) hearProgress(step rollout.Step) {
 			return
 		}
 		r.hear(p, time.Now())
-		f.story.averaged(r.step, r.Average)
+		f.story.tell(func(s *Story) []Line { s.Averaged(r.step, r.Average); return nil })
 	})
 	if err == nil { // else the story has no progress, which is no reason to end it
 		f.progress[step.ID] = sub
@@ -302,14 +319,14 @@ func (f *follower) tick(done <-chan struct{}) {
 			n--
 			f.showLogs()
 		case now := <-tick.C:
-			if f.story.drawn() {
-				f.story.draw(f.all(), now)
+			if f.story.Draws() {
+				f.story.Draw(barsOf(f.all(), now))
 			}
 			if n%int(time.Second/drawEvery) != 0 {
 				continue
 			}
 			for _, p := range f.worthTelling(now) {
-				f.story.running(p)
+				f.story.Tell(Running(&p, time.Now())...)
 			}
 			f.printProgress(now)
 		}
@@ -322,7 +339,7 @@ func (f *follower) all() []pulse {
 	defer f.mu.Unlock()
 	all := make([]pulse, 0, len(f.running))
 	for _, p := range f.running {
-		all = append(all, *p)
+		all = append(all, p.pulse)
 	}
 	slices.SortFunc(all, func(a, b pulse) int {
 		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.step, b.step))
@@ -339,13 +356,43 @@ func (f *follower) worthTelling(now time.Time) []pulse {
 	for _, p := range f.running {
 		since := now.Sub(latest(p.since, p.told))
 		waits := p.Waiting != "" && !p.asks && p.told.IsZero() && now.Sub(p.since) >= tellWaiting
-		if waits || since >= tellRunning && !f.story.drawn() {
+		if waits || since >= tellRunning && !f.story.Draws() {
 			p.told = now
-			all = append(all, *p)
+			all = append(all, p.pulse)
 		}
 	}
 	slices.SortFunc(all, func(a, b pulse) int { return strings.Compare(a.step, b.step) })
 	return all
+}
+
+// printProgress prints a line for each script about which something has changed. What has
+// only just begun may be over at once: its events tell enough.
+func (f *follower) printProgress(now time.Time) {
+	if f.lines == nil {
+		return
+	}
+	for _, p := range f.all() {
+		if !p.script && !p.work && !p.asks || now.Sub(p.since) < time.Second {
+			continue
+		}
+		line := p.progress(f.id, now)
+		key := line.key()
+		f.mu.Lock()
+		if r := f.running[p.step]; r != nil && r.attempt == p.attempt && r.printed != key {
+			r.printed = key
+			_ = f.lines(progressLine{line}) // an event will notice that nobody reads any more
+		}
+		f.mu.Unlock()
+	}
+}
+
+// barsOf are pulses as they are drawn.
+func barsOf(all []pulse, now time.Time) []Bar {
+	bars := make([]Bar, len(all))
+	for i := range all {
+		bars[i] = all[i].bar(now)
+	}
+	return bars
 }
 
 func latest(a, b time.Time) time.Time {

@@ -275,14 +275,6 @@ func printChecks(w io.Writer, r api.RolloutStory) {
 	}
 }
 
-// sighted is how far a step is that runs, as an orchestrator has seen it.
-func sighted(s rollout.State, step rollout.Step, seen api.Observation) *pulse {
-	p := newPulse(step)
-	p.take(seen)
-	p.paused = pausedBy(s, step)
-	return p
-}
-
 // paceOf is the pace of a step that a person or the manifest has given; empty when it has none.
 func paceOf(step rollout.Step) string {
 	if step.Pace == nil {
@@ -297,10 +289,6 @@ func asideOf(step rollout.Step) string {
 		return ""
 	}
 	return grouped(step.PutAside) + " put aside"
-}
-
-func nonEmpty(texts ...string) []string {
-	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }
 
 // tellEvent is an event in a few words.

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -120,22 +118,8 @@ func lastOf(output string, most int) []string {
 	return lines[max(0, len(lines)-most):]
 }
 
-// bare is a line without characters that are for terminals.
-func bare(line string) string {
-	line = strings.ReplaceAll(sequences.ReplaceAllString(strings.TrimRight(line, "\r\n"), ""), "\t", "    ")
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r) {
-			return -1
-		}
-		return r
-	}, line)
-}
-
-// sequences are what moves the cursor of a terminal, or colors what it shows.
-var sequences = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])`)
-
 // changeWork shows a change of a command or check.
-func (s *story) changeWork(step rollout.Step) {
+func (l *lines) changeWork(step rollout.Step) {
 	lasted := took(step.Ended.Sub(step.Started))
 	begun, done, broke := workWords(step.Kind, step.Revert)
 	on := tellHosts(step.Hosts)
@@ -144,7 +128,7 @@ func (s *story) changeWork(step rollout.Step) {
 		if step.Cancelled {
 			begun = "is told to stop"
 		}
-		s.say(plain, "→", "%s %s%s", step.ID, begun, attempt(step))
+		l.say(plain, "→", "%s %s%s", step.ID, begun, attempt(step))
 		return
 	case rollout.StepDone, rollout.StepReverted:
 		if on != "" {
@@ -153,19 +137,19 @@ func (s *story) changeWork(step rollout.Step) {
 		if told := noteOfAll(step.Hosts); told != "" {
 			done += ": " + told
 		}
-		s.say(green, "✓", "%s %s (%s%s)", step.ID, done, lasted, note(step))
+		l.say(green, "✓", "%s %s (%s%s)", step.ID, done, lasted, note(step))
 	case rollout.StepRetrying:
-		s.say(yellow, "✗", "%s %s (%s): %s: attempt %d %s", step.ID, broke, lasted, step.Error, step.Attempt+1, nextTry(step))
+		l.say(yellow, "✗", "%s %s (%s): %s: attempt %d %s", step.ID, broke, lasted, step.Error, step.Attempt+1, nextTry(step))
 	case rollout.StepFailed:
 		if step.Error.Code == protocol.CodeCancelled {
-			s.say(yellow, "✗", "%s is stopped (%s): %s", step.ID, lasted, step.Error.Message)
+			l.say(yellow, "✗", "%s is stopped (%s): %s", step.ID, lasted, step.Error.Message)
 			break
 		}
-		s.say(red, "✗", "%s %s (%s): %s", step.ID, broke, lasted, step.Error)
+		l.say(red, "✗", "%s %s (%s): %s", step.ID, broke, lasted, step.Error)
 	default:
 		return
 	}
-	s.failedHosts(step.Hosts)
+	l.failedHosts(step.Hosts)
 }
 
 // noteOfAll is what all hosts have noted, if that is the same.
@@ -193,27 +177,27 @@ func workWords(kind rollout.Kind, revert bool) (begun, done, broke string) {
 
 // changeWorkAttempt shows the end of an attempt after which a command or check has gone on
 // at once.
-func (s *story) changeWorkAttempt(step rollout.Step, e rollout.Event) {
+func (l *lines) changeWorkAttempt(step rollout.Step, e rollout.Event) {
 	_, done, broke := workWords(step.Kind, e.Revert)
 	switch {
 	case e.Type == rollout.StepAnswered:
-		s.say(green, "✓", "%s %s", step.ID, done)
+		l.say(green, "✓", "%s %s", step.ID, done)
 	case e.Type == rollout.StepBroke && e.Answer != nil && e.Answer.Error != nil:
 		text := ""
 		if e.Revert == step.Revert {
 			text = fmt.Sprintf(": attempt %d at once", step.Attempt)
 		}
-		s.say(yellow, "✗", "%s %s: %s%s", step.ID, broke, e.Answer.Error, text)
-		s.failedHosts(e.Answer.Hosts)
+		l.say(yellow, "✗", "%s %s: %s%s", step.ID, broke, e.Answer.Error, text)
+		l.failedHosts(e.Answer.Hosts)
 	}
 }
 
 // failedHosts shows what came of the hosts that have failed, and what they wrote last.
-func (s *story) failedHosts(hosts []protocol.Host) {
+func (l *lines) failedHosts(hosts []protocol.Host) {
 	for _, h := range failedHosts(hosts) {
-		s.say(red, " ", "✗ %s: %s", h.Name, tellHost(h))
+		l.say(red, " ", "✗ %s: %s", h.Name, tellHost(h))
 		for _, line := range lastOf(h.Output, lastLines) {
-			s.say(dim, " ", "  %s | %s", h.Name, line)
+			l.say(dim, " ", "  %s | %s", h.Name, line)
 		}
 	}
 }

@@ -7,57 +7,57 @@ import (
 )
 
 // changeTraffic shows a change of a step that moves traffic.
-func (s *story) changeTraffic(step rollout.Step) {
+func (l *lines) changeTraffic(step rollout.Step) {
 	duration := took(step.Ended.Sub(step.Started))
 	closing := step.Kind == rollout.Maintenance
 	switch {
 	case step.Lift:
-		s.changeLift(step)
+		l.changeLift(step)
 	case step.Drain && step.Status == rollout.StepRunning && !step.Backwards():
-		s.say(plain, "⇄", "%s: taking the traffic from %s%s", step.ID, found(step), attempt(step))
+		l.say(plain, "⇄", "%s: taking the traffic from %s%s", step.ID, found(step), attempt(step))
 	case step.Drain && step.Status == rollout.StepDone:
-		s.say(green, "✓", "%s gets no traffic any more (%s)", found(step), duration)
+		l.say(green, "✓", "%s gets no traffic any more (%s)", found(step), duration)
 	case step.Drain && step.Status == rollout.StepFailed && !step.Back:
-		s.say(red, "✗", "the traffic could not be taken from %s (%s): %s", found(step), duration, step.Error)
+		l.say(red, "✗", "the traffic could not be taken from %s (%s): %s", found(step), duration, step.Error)
 	case step.Status == rollout.StepRunning && step.Revert && closing:
-		s.say(yellow, "⇄", "%s: ending the maintenance of %s", step.ID, found(step))
+		l.say(yellow, "⇄", "%s: ending the maintenance of %s", step.ID, found(step))
 	case step.Status == rollout.StepRunning && step.Revert:
-		s.say(yellow, "⇄", "%s: putting %s back", step.ID, found(step))
+		l.say(yellow, "⇄", "%s: putting %s back", step.ID, found(step))
 	case step.Status == rollout.StepReverted:
-		s.say(green, "✓", "%s: %s is back (%s)", step.ID, found(step), duration)
+		l.say(green, "✓", "%s: %s is back (%s)", step.ID, found(step), duration)
 	case step.Status == rollout.StepRunning && step.Back:
-		s.say(yellow, "⇄", "%s: %s: putting %s back", step.ID, step.Error, found(step))
+		l.say(yellow, "⇄", "%s: %s: putting %s back", step.ID, step.Error, found(step))
 	case step.Status == rollout.StepRunning && closing:
-		s.say(plain, "⇄", "%s: putting %s under maintenance%s", step.ID, found(step), attempt(step))
+		l.say(plain, "⇄", "%s: putting %s under maintenance%s", step.ID, found(step), attempt(step))
 	case step.Status == rollout.StepRunning:
-		s.say(plain, "⇄", "%s: bringing %s online%s", step.ID, step.Version, attempt(step))
+		l.say(plain, "⇄", "%s: bringing %s online%s", step.ID, step.Version, attempt(step))
 	case step.Status == rollout.StepDone && closing:
-		s.say(green, "✓", "%s is under maintenance (%s)", step.Name, duration)
+		l.say(green, "✓", "%s is under maintenance (%s)", step.Name, duration)
 	case step.Status == rollout.StepDone:
-		s.say(green, "✓", "%s %s is online%s (%s)", step.Name, step.Version, confirmedBy(step), duration)
+		l.say(green, "✓", "%s %s is online%s (%s)", step.Name, step.Version, confirmedBy(step), duration)
 	case step.Status == rollout.StepFailed && step.Back:
-		s.say(red, "✗", "%s: %s is back (%s)", step.ID, found(step), duration)
+		l.say(red, "✗", "%s: %s is back (%s)", step.ID, found(step), duration)
 	case step.Status == rollout.StepFailed && closing:
-		s.say(red, "✗", "%s could not be put under maintenance (%s): %s", step.Name, duration, step.Error)
+		l.say(red, "✗", "%s could not be put under maintenance (%s): %s", step.Name, duration, step.Error)
 	case step.Status == rollout.StepFailed:
-		s.say(red, "✗", "%s could not be opened (%s): %s", step.ID, duration, step.Error)
+		l.say(red, "✗", "%s could not be opened (%s): %s", step.ID, duration, step.Error)
 	}
 }
 
 // changeLift shows a change of a step that ends a maintenance.
-func (s *story) changeLift(step rollout.Step) {
+func (l *lines) changeLift(step rollout.Step) {
 	duration := took(step.Ended.Sub(step.Started))
 	switch {
 	case step.Status == rollout.StepRunning && step.Backwards():
-		s.say(yellow, "⇄", "%s: putting %s under maintenance again", step.ID, found(step))
+		l.say(yellow, "⇄", "%s: putting %s under maintenance again", step.ID, found(step))
 	case step.Status == rollout.StepRunning:
-		s.say(plain, "⇄", "%s: ending the maintenance of %s%s", step.ID, found(step), attempt(step))
+		l.say(plain, "⇄", "%s: ending the maintenance of %s%s", step.ID, found(step), attempt(step))
 	case step.Status == rollout.StepDone:
-		s.say(green, "✓", "%s serves again (%s)", found(step), duration)
+		l.say(green, "✓", "%s serves again (%s)", found(step), duration)
 	case step.Status == rollout.StepReverted:
-		s.say(green, "✓", "%s is under maintenance again (%s)", step.Name, duration)
+		l.say(green, "✓", "%s is under maintenance again (%s)", step.Name, duration)
 	case step.Status == rollout.StepFailed:
-		s.say(red, "✗", "the maintenance of %s could not be ended (%s): %s", step.Name, duration, step.Error)
+		l.say(red, "✗", "the maintenance of %s could not be ended (%s): %s", step.Name, duration, step.Error)
 	}
 }
 

@@ -92,9 +92,6 @@ func answerWith(id, step string) string {
 	return fmt.Sprintf("answer with: golive approve %s %s\nor with: golive reject %[1]s %[2]s", id, step)
 }
 
-// flat is text on one line, as a person would write it there.
-func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
-
 // whyFailed is why a step has failed.
 func whyFailed(step rollout.Step) string {
 	if step.Error.Code == rollout.CodeRejected {
@@ -138,8 +135,26 @@ func tellQuestion(a rollout.Approval) string {
 	return text
 }
 
-// changeApproval shows how an approval has begun, or ended.
-func (s *story) changeApproval(step rollout.Step) {
+// Approval tells of an approval that waits, as it stands.
+func Approval(r rollout.State, step rollout.Step) []Line {
+	var l lines
+	a := step.Approval
+	l.say(yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, flat(a.Text), tellMissing(r, step))
+	for i, item := range a.Checklist {
+		done := ""
+		for _, v := range a.Confirmed {
+			if v.Item == i+1 {
+				done = ", confirmed by " + v.By
+			}
+		}
+		l.say(plain, " ", " %2d. %s%s", i+1, item, done)
+	}
+	return l
+}
+
+// changeApproval shows how an approval of a rollout has begun, or ended, and with which
+// commands it can be answered, if that is wanted.
+func (l *lines) changeApproval(step rollout.Step, id string, commands bool) {
 	a := step.Approval
 	lasted := took(step.Ended.Sub(step.Started))
 	switch {
@@ -151,44 +166,44 @@ func (s *story) changeApproval(step rollout.Step) {
 				text = fmt.Sprintf("%s: waits for %d people to approve: %s", step.ID, n, flat(a.Text))
 			}
 		}
-		s.say(yellow, "?", "%s%s", text, attempt(step))
+		l.say(yellow, "?", "%s%s", text, attempt(step))
 		for i, item := range a.Checklist {
-			s.say(plain, " ", " %2d. %s", i+1, item)
+			l.say(plain, " ", " %2d. %s", i+1, item)
 		}
-		if s.commands {
-			for line := range strings.Lines(answerWith(s.rollout, step.ID)) {
-				s.say(plain, " ", "%s", line)
+		if commands {
+			for line := range strings.Lines(answerWith(id, step.ID)) {
+				l.say(plain, " ", "%s", line)
 			}
 		}
 	case step.Status == rollout.StepDone:
-		s.say(green, "✓", "%s: approved by %s (%s)", step.ID, tellVotes(a.Approved), lasted)
+		l.say(green, "✓", "%s: approved by %s (%s)", step.ID, tellVotes(a.Approved), lasted)
 	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == rollout.CodeRejected:
-		s.say(red, "✗", "%s: %s (%s)", step.ID, whyFailed(step), lasted)
+		l.say(red, "✗", "%s: %s (%s)", step.ID, whyFailed(step), lasted)
 	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == protocol.CodeCancelled:
-		s.say(yellow, "✗", "%s: nobody has to answer any more: %s", step.ID, step.Error.Message)
+		l.say(yellow, "✗", "%s: nobody has to answer any more: %s", step.ID, step.Error.Message)
 	}
 }
 
 // said shows what a person has said to an approval that waits on; what has ended it is told
 // with its end. False if the event is about something else.
-func (s *story) said(r rollout.State) bool {
+func (l *lines) said(r rollout.State) bool {
 	e := r.Event
 	step, _ := r.Step(e.Step)
 	switch e.Type {
 	case rollout.RejectedBy:
 	case rollout.ApprovedBy:
 		if asks(step) {
-			s.say(plain, "*", "%s%s (%s)", tellPerson(e), because(e), tellMissing(r, step))
+			l.say(plain, "*", "%s%s (%s)", tellPerson(e), because(e), tellMissing(r, step))
 		}
 	case rollout.ItemConfirmed:
 		text := ""
 		if a := step.Approval; a != nil && e.Item >= 1 && e.Item <= len(a.Checklist) {
 			text = " (" + a.Checklist[e.Item-1] + ")"
 		}
-		s.say(plain, "*", "%s%s%s", tellPerson(e), text, because(e))
+		l.say(plain, "*", "%s%s%s", tellPerson(e), text, because(e))
 	case rollout.Reminded:
 		if asks(step) {
-			s.say(yellow, "!", "%s still waits, since %s, for %s", e.Step, took(e.At.Sub(step.Started).Round(time.Second)), tellApproval(r, step))
+			l.say(yellow, "!", "%s still waits, since %s, for %s", e.Step, took(e.At.Sub(step.Started).Round(time.Second)), tellApproval(r, step))
 		}
 	default:
 		return false

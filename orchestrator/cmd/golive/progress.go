@@ -33,38 +33,23 @@ type progress struct {
 	Note     string  `json:"note,omitempty"`
 }
 
-// printProgress prints a line for each script about which something has changed. What has
-// only just begun may be over at once: its events tell enough.
-func (f *follower) printProgress(now time.Time) {
-	if f.lines == nil {
-		return
-	}
-	for _, p := range f.all() {
-		if !p.script && !p.work && !p.asks || now.Sub(p.since) < time.Second {
-			continue
-		}
-		line := f.lineOf(p, now)
-		key := fmt.Sprint(line.State, line.Done, line.Total, line.Limit, line.PutAside, line.Held, line.Waiting, line.Hosts, line.Note)
-		f.mu.Lock()
-		if r := f.running[p.step]; r != nil && r.attempt == p.attempt && r.printed != key {
-			r.printed = key
-			_ = f.lines(progressLine{line}) // an event will notice that nobody reads any more
-		}
-		f.mu.Unlock()
-	}
-}
-
-func (f *follower) lineOf(p pulse, now time.Time) progress {
+// progress is how far the step of a rollout is, for programs.
+func (p *pulse) progress(rollout string, now time.Time) progress {
 	_, state, _ := p.state()
 	if p.Held != "" && state != "paused" && state != "waiting" {
 		state = "held"
 	}
 	left, _ := p.left(now)
 	return progress{
-		Rollout: f.id, Step: p.step, Attempt: p.attempt, State: state, At: now.UTC(), Started: p.since.UTC(),
+		Rollout: rollout, Step: p.step, Attempt: p.attempt, State: state, At: now.UTC(), Started: p.since.UTC(),
 		Done: p.Done, Total: p.Total, Rate: rounded(p.rateNow(now)), Average: rounded(p.average(now)), Limit: p.Limit,
 		Left: left.Seconds(), PutAside: p.PutAside, Held: p.heldBy(), Waiting: p.Waiting, Hosts: p.hosts, Note: p.Note,
 	}
+}
+
+// key is all that it says but for times and rates: when that changes, there is news.
+func (p progress) key() string {
+	return fmt.Sprint(p.State, p.Done, p.Total, p.Limit, p.PutAside, p.Held, p.Waiting, p.Hosts, p.Note)
 }
 
 // rounded is a rate to the hundredth.

@@ -29,17 +29,23 @@ type pulse struct {
 	hosts   string    // how far agents are; empty: not known
 	paused  string    // by whom and why; empty: it is not
 	since   time.Time // when the attempt began
-	told    time.Time // when a line last said that it runs
 
 	rate    api.Rate  // as it was seen here since it goes at its present speed
 	changed time.Time // when it was first heard to go at another speed
-	printed string    // the progress line that was printed last
 }
 
 // newPulse is that of a step of which nothing has been heard yet.
-func newPulse(step rollout.Step) *pulse {
-	return &pulse{step: step.ID, attempt: step.Attempt, since: step.Started,
+func newPulse(step rollout.Step) pulse {
+	return pulse{step: step.ID, attempt: step.Attempt, since: step.Started,
 		script: step.Kind == rollout.Migration, work: step.Work != nil, asks: asks(step)}
+}
+
+// sighted is how far a step is that runs, as an orchestrator has seen it.
+func sighted(s rollout.State, step rollout.Step, seen api.Observation) pulse {
+	p := newPulse(step)
+	p.take(seen)
+	p.see(s, step)
+	return p
 }
 
 // take takes in what an orchestrator has seen. What agents that are at work tell stands where
@@ -49,6 +55,29 @@ func (p *pulse) take(seen api.Observation) {
 	if p.work && seen.Sent {
 		p.hosts, p.Waiting = seen.Waiting, ""
 	}
+}
+
+// see takes in how the rollout of the step stands.
+func (p *pulse) see(s rollout.State, step rollout.Step) {
+	if p.asks {
+		p.Waiting = tellApproval(s, step)
+	}
+	p.paused = pausedBy(s, step)
+}
+
+// pausedBy is by whom a step is paused, and why; empty when it is not.
+func pausedBy(s rollout.State, step rollout.Step) string {
+	pause := step.Paused
+	if s.Paused != nil {
+		pause = s.Paused
+	}
+	if pause == nil || step.Kind != rollout.Migration && step.Work == nil {
+		return ""
+	}
+	if text := because(rollout.Event{By: pause.By, Reason: pause.Reason}); text != "" {
+		return text
+	}
+	return " by somebody"
 }
 
 // hear takes in what a script tells of itself.
@@ -219,30 +248,6 @@ func word(held string) string {
 	return first
 }
 
-// perSecond is how a person is told a rate.
-func perSecond(rate float64) string {
-	switch {
-	case rate < 0.095:
-		return fmt.Sprintf("%.2g/s", rate)
-	case rate < 9.95:
-		return strings.TrimSuffix(fmt.Sprintf("%.1f", rate), ".0") + "/s"
-	}
-	return grouped(int64(math.Round(rate))) + "/s"
-}
-
-// grouped is a number with a comma before each third digit from the right, from five
-// digits on.
-func grouped(n int64) string {
-	text := fmt.Sprint(n)
-	if n < 10000 {
-		return text
-	}
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
-}
-
 // short is a duration of whole seconds without the parts that nobody needs.
 func short(d time.Duration) string {
 	switch {
@@ -254,4 +259,68 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
 	}
 	return fmt.Sprintf("%ds", d/time.Second)
+}
+
+// numbers are how much is done and, if that can be told, how long the rest takes, else how
+// long it has taken so far.
+func (p *pulse) numbers(now time.Time) string {
+	text := ""
+	switch {
+	case p.Total > 0:
+		text = grouped(p.Done) + " of " + grouped(p.Total) + "  "
+	case p.Done > 0:
+		text = grouped(p.Done) + " done  "
+	}
+	if left, sure := p.left(now); sure {
+		return text + short(left) + " left"
+	}
+	return text + "for " + short(now.Sub(p.since).Truncate(time.Second))
+}
+
+// widest is about as wide as the numbers of a step become, so that its bar does not jump.
+func (p *pulse) widest() string {
+	if p.Total == 0 {
+		return ""
+	}
+	return grouped(p.Total) + " of " + grouped(p.Total) + "  59m9s left"
+}
+
+// below is the line under the bar: how fast it goes, and what stands in its way.
+func (p *pulse) below(now time.Time) string {
+	all := append(nonEmpty(p.hosts), p.pace(now)...)
+	if silence := p.silence(now); silence != "" {
+		all = append(all, silence)
+	}
+	if why := p.hindrance(); why != "" {
+		all = append(all, why)
+	}
+	if p.Note != "" && p.Waiting == "" {
+		all = append(all, p.Note)
+	}
+	return strings.Join(all, ", ")
+}
+
+// state is a glyph, a word and a color that say whether a step goes on.
+func (p *pulse) state() (glyph, state string, color Color) {
+	switch {
+	case p.paused != "", word(p.Held) == "paused":
+		return "‖", "paused", yellow
+	case p.Waiting != "":
+		return "…", "waiting", yellow
+	case word(p.Held) != "":
+		return "▼", word(p.Held), yellow
+	case p.Held != "":
+		return "▼", "held", yellow
+	}
+	return "▶", "running", green
+}
+
+// bar is the pulse as it is drawn.
+func (p *pulse) bar(now time.Time) Bar {
+	b := Bar{Name: p.step, Percent: -1, Numbers: p.numbers(now), Widest: p.widest(), Below: p.below(now)}
+	b.Glyph, b.State, b.Color = p.state()
+	if percent, known := p.percent(); known {
+		b.Percent = percent
+	}
+	return b
 }

@@ -237,15 +237,15 @@ func (d *desk) see(ctx context.Context, s rollout.State) {
 // to be asked it ends as soon as one waits; how the rollout can be gone on with is then said
 // by again, if it does not go on by itself.
 func (c *command) attend(f *follower, client *api.Client, again string) {
-	f.story.commands = false
+	f.story.commands(false)
 	p := c.prompter()
 	if p == nil {
 		f.person = func(s rollout.State, step rollout.Step) error { return waitsForPerson(s, step, again) }
 		return
 	}
-	say := func(text string) { f.story.line(yellow, text) }
+	say := func(text string) { f.story.Tell(Line{Color: yellow, Text: text}) }
 	f.desk = &desk{say: say, ask: func(s rollout.State, step rollout.Step) *question {
-		return newQuestion(p, step, func(text string) { f.story.line(plain, text) }, voter(client, s.ID, step.ID))
+		return newQuestion(p, step, func(text string) { f.story.Tell(Line{Text: text}) }, voter(client, s.ID, step.ID))
 	}}
 }
 

@@ -39,10 +39,10 @@ const (
 // package orchestrator.
 const (
 	codeMisused  = "misused"
-	codeFailed   = "failed"
+	codeFailed   = CodeFailed
 	codeManifest = "manifest"
-	codeNoBus    = "no_bus"
-	codeGaveUp   = "gave_up"
+	codeNoBus    = CodeNoBus
+	codeGaveUp   = CodeGaveUp
 	codePerson   = "waits_for_person"
 )
 
@@ -266,9 +266,12 @@ func explain(err error) *failure {
 	var given *failure
 	var refused *protocol.ServiceError
 	var manifest release.Errors
+	var told *Failure
 	switch {
 	case errors.As(err, &given):
 		return given
+	case errors.As(err, &told):
+		f.code, f.message, f.hint = told.Code, told.Message, told.Hint
 	case errors.As(err, &refused):
 		f.code, f.hint = refused.Code, refused.Hint
 		f.message = strings.TrimPrefix(f.message, "stale: ") // which is said to programs
@@ -285,6 +288,11 @@ func explain(err error) *failure {
 		f.message, _, _ = strings.Cut(f.message, "\n")
 	}
 	return f
+}
+
+// print writes an answer in the form that was asked for; table writes it as text.
+func (c *command) print(answer any, table func(io.Writer)) error {
+	return Print(c.out, c.output, answer, table)
 }
 
 func hints(problems release.Errors) string {

@@ -124,18 +124,17 @@ func TestStoryScrollsAboveTheBars(t *testing.T) {
 			}
 		}
 	})
-	s := newStory(bottom, true)
-	s.bottom = bottom
-	s.say(plain, "→", "deployment-search-1.0.0-online-start")
-	s.draw(manyPulses()[:1], noon)
-	s.say(plain, "→", "deployment-billing-1.0.0-online-start")
-	s.draw(manyPulses()[:3], noon)
-	s.output("search setup", "a line of a program")
+	s := NewTalk(bottom, true, bottom)
+	s.Say(plain, "→", "deployment-search-1.0.0-online-start")
+	s.Draw(barsOf(manyPulses()[:1], noon))
+	s.Say(plain, "→", "deployment-billing-1.0.0-online-start")
+	s.Draw(barsOf(manyPulses()[:3], noon))
+	s.Output("search setup", "a line of a program")
 	fmt.Fprint(outlet{bottom, terminal}, "the ans")
-	s.draw(manyPulses()[:3], noon.Add(time.Second)) // not in the middle of a line
+	s.Draw(barsOf(manyPulses()[:3], noon.Add(time.Second))) // not in the middle of a line
 	fmt.Fprintln(outlet{bottom, terminal}, "wer of a command")
-	s.draw(manyPulses()[1:3], noon.Add(2*time.Second))
-	s.say(green, "←", "deployment-search-1.0.0-online-done (4s, 1204 items, 310/s on average)")
+	s.Draw(barsOf(manyPulses()[1:3], noon.Add(2*time.Second)))
+	s.Say(green, "←", "deployment-search-1.0.0-online-done (4s, 1204 items, 310/s on average)")
 	terminal.Close()
 	reading.Wait()
 

@@ -22,10 +22,10 @@ func (u *upRun) seed(ctx context.Context) error {
 		return err
 	}
 	if err := p.Err(); err != nil {
-		return &failure{code: codeFailed, exit: exitFailed, message: fmt.Sprintf("the seed command has failed: %s", err),
-			hint: "its last lines are above; see key seed in " + u.short(u.app.manifest.Path)}
+		return &Failure{Code: CodeFailed, Message: fmt.Sprintf("the seed command has failed: %s", err),
+			Hint: "its last lines are above; see key seed in " + u.short(u.app.manifest.Path)}
 	}
-	u.story.say(green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)
+	u.story.Say(green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)
 	return nil
 }
 
@@ -45,7 +45,7 @@ func (u *upRun) awaitSeed(ctx context.Context, p *program) error {
 		case err := <-u.ended:
 			return fmt.Errorf("the orchestrator has ended: %w", err)
 		case now := <-tick.C:
-			u.story.say(dim, "…", "the seed command runs, for %s so far", now.Sub(begun).Round(time.Second))
+			u.story.Say(dim, "…", "the seed command runs, for %s so far", now.Sub(begun).Round(time.Second))
 		}
 	}
 }

@@ -89,8 +89,8 @@ func printApp(w io.Writer, a api.AppStatus) {
 			continue
 		}
 		seen := r.Observations[step.ID]
-		text := ""
-		if told := sighted(r.State, step, seen).tell(time.Now()); told != "" {
+		text, p := "", sighted(r.State, step, seen)
+		if told := p.tell(time.Now()); told != "" {
 			text = ", " + told
 		} else if step.Kind == rollout.Migration && seen.Beat.IsZero() && step.Deadline.IsZero() {
 			text = ", waiting, no sign of life, no timeout"

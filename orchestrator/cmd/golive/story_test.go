@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,20 @@ type teller struct {
 	t     *testing.T
 	now   time.Time
 	state rollout.State
-	story *story
+	story *Story
+	talk  *Talk
+}
+
+// newTeller tells to a writer, in words alone.
+func newTeller(t *testing.T, w io.Writer, now time.Time) *teller {
+	return &teller{t: t, now: now, story: NewStory(), talk: NewTalk(w, false, nil)}
+}
+
+// begin tells a rollout that has just been compiled.
+func (x *teller) begin(state rollout.State) {
+	x.state = state
+	x.talk.Tell(Plan(state)...)
+	x.talk.Tell(x.story.Tell(state)...)
 }
 
 func (x *teller) event(e rollout.Event) {
@@ -50,12 +64,12 @@ func (x *teller) event(e rollout.Event) {
 		x.t.Fatal(err)
 	}
 	x.state = next
-	x.story.tell(next)
+	x.talk.Tell(x.story.Tell(next)...)
 }
 
 func TestStory(t *testing.T) {
 	var out bytes.Buffer
-	x := &teller{t: t, now: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), story: newStory(&out, false)}
+	x := newTeller(t, &out, time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC))
 	release := rollout.Release{App: "todo-app", Version: "0.0.2", Strategy: rollout.Parallel, Setup: true, Services: []rollout.Service{
 		{Name: "todos", Version: "0.0.1", Instances: 1},
 		{Name: "todo-search", Version: "0.0.1", Instances: 2, DependsOn: []string{"todos"},
@@ -71,9 +85,7 @@ func TestStory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.state = state
-	x.story.plan(state)
-	x.story.tell(state)
+	x.begin(state)
 	x.event(rollout.Event{Type: rollout.StepBroke, Step: "todo-search/offline", Attempt: 1,
 		Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: "failed", Message: "the disk is full"}}})
 	x.event(rollout.Event{Type: rollout.Retried, By: "ann@laptop", Reason: "made room"})
@@ -89,37 +101,23 @@ func TestStory(t *testing.T) {
 	golden(t, "story.txt", out.Bytes())
 }
 
-func TestStorySaysWithoutColorWhatItSaysWithIt(t *testing.T) {
-	var plainOut, colored bytes.Buffer
-	for _, s := range []*story{newStory(&plainOut, false), newStory(&colored, true)} {
-		s.say(red, "✗", "it failed")
-		s.output("todos", "a line")
-	}
-	if got := bytes.Count(colored.Bytes(), []byte("\x1b")); got != 4 {
-		t.Errorf("%d escapes, want 4", got)
-	}
-	if bytes.Contains(plainOut.Bytes(), []byte("\x1b")) {
-		t.Error("escapes where no color was asked for")
-	}
-}
-
 // What a step prints stands behind the line that says that it runs, whichever of the two is
 // here first.
 func TestWhatAStepPrintsStandsBehindItsBeginning(t *testing.T) {
 	var shown bytes.Buffer
-	s := &story{w: &shown, known: make(map[string]rollout.Step)}
+	s, talk := NewStory(), NewTalk(&shown, false, nil)
 	running := func(attempt int) rollout.State {
 		return rollout.State{ID: "id", Status: rollout.Running, Event: rollout.Event{Type: rollout.StepDue}, Steps: []*rollout.Step{
 			{Number: 1, ID: "backup", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: attempt, Work: &rollout.Work{}},
 		}}
 	}
-	s.stepOutput("backup", 1, "early")
-	s.tell(running(1))
-	s.stepOutput("backup", 1, "in time")
-	s.stepOutput("backup", 2, "again, early")
-	s.tell(running(2))
-	s.stepOutput("lost", 1, "of a step that is never told of")
-	s.showEarly()
+	talk.Tell(s.Output("backup", 1, "early")...)
+	talk.Tell(s.Tell(running(1))...)
+	talk.Tell(s.Output("backup", 1, "in time")...)
+	talk.Tell(s.Output("backup", 2, "again, early")...)
+	talk.Tell(s.Tell(running(2))...)
+	talk.Tell(s.Output("lost", 1, "of a step that is never told of")...)
+	talk.Tell(s.Rest()...)
 	var order []string
 	for line := range strings.Lines(shown.String()) {
 		order = append(order, strings.TrimSpace(line[strings.LastIndexAny(line, "|→")+1:]))

@@ -66,7 +66,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 		return &failure{code: codeMisused, exit: exitMisused, message: "--seed needs the key seed in " + c.short(m.Path) + ", which has none",
 			hint: "give there the command that makes data: seed: [go, run, ./seed]"}
 	}
-	s := c.story()
+	s := c.narrator()
 	data := c.dataFolder(m, o.data)
 	bus, r, err := c.openBus(ctx, m, data, o.listen, s)
 	if err != nil {
@@ -84,10 +84,10 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	a := newApp(m, bus.place, filepath.Join(data, "services"), s)
+	a := newApp(m, bus.place, filepath.Join(data, "services"), s.Talk)
 	u := &upRun{command: c, options: o, app: a, engine: e, ended: ended, relay: r, story: s, client: api.NewClient(r.Conn())}
 	err = u.run(ctx)
-	s.say(dim, "▪", "stopping what was started")
+	s.Say(dim, "▪", "stopping what was started")
 	if e := a.stop(atOnce(ctx)); e != nil {
 		err = errors.Join(err, e)
 	}
@@ -96,23 +96,6 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 		err = e
 	}
 	return err
-}
-
-func (c *command) load(dir string) (*release.Manifest, error) {
-	m, err := release.LoadFor(c.absolute(dir), c.env)
-	var problems release.Errors
-	if errors.As(err, &problems) {
-		for i := range problems { // as the person has named it
-			if short, e := filepath.Rel(c.dir, problems[i].File); e == nil && len(short) < len(problems[i].File) {
-				problems[i].File = short
-			}
-		}
-		return nil, problems
-	}
-	if err != nil {
-		return nil, &failure{code: codeManifest, exit: exitMisused, message: err.Error()}
-	}
-	return m, nil
 }
 
 func (c *command) dataFolder(m *release.Manifest, flag string) string {
@@ -133,13 +116,13 @@ type bus struct {
 	close func() error
 }
 
-func (c *command) openBus(ctx context.Context, m *release.Manifest, data, listen string, s *story) (*bus, *relay.Relay, error) {
+func (c *command) openBus(ctx context.Context, m *release.Manifest, data, listen string, s *narrator) (*bus, *relay.Relay, error) {
 	if named := c.named(m); named.is() {
 		r, err := c.connect(ctx, named)
 		if err != nil {
 			return nil, nil, err
 		}
-		s.say(plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
+		s.Say(plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
 		return &bus{place: named, close: func() error { r.Close(); return nil }}, r, nil
 	}
 	server, err := embedded.Start(embedded.Config{Data: data, Listen: listen, Logger: c.logger()})
@@ -155,18 +138,10 @@ func (c *command) openBus(ctx context.Context, m *release.Manifest, data, listen
 		r.Close()
 		return nil, nil, errors.Join(err, server.Stop())
 	}
-	s.say(plain, "▸", "bus: %s, its data in %s", server.URL(), c.short(data))
+	s.Say(plain, "▸", "bus: %s, its data in %s", server.URL(), c.short(data))
 	return &bus{place: place{url: server.URL()}, close: func() error {
 		put()
 		r.Close()
 		return server.Stop()
 	}}, r, nil
-}
-
-// short is a path as it is seen from here.
-func (c *command) short(path string) string {
-	if rel, err := filepath.Rel(c.dir, path); err == nil && len(rel) < len(path) {
-		return rel
-	}
-	return path
 }

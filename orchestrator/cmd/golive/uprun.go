@@ -28,7 +28,7 @@ type upRun struct {
 	engine  *engine
 	ended   <-chan error
 	relay   *relay.Relay
-	story   *story
+	story   *narrator
 	client  *api.Client
 	before  map[string]bool // instances that were on the bus before anything was started
 }
@@ -122,11 +122,11 @@ func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 	err := failed(last)
 	if last.Status == rollout.Failed && last.Backward == nil {
 		retry := "golive retry " + last.ID
-		err.hint = strings.Replace(err.hint, retry, retry+", or golive up again", 1)
+		err.Hint = strings.Replace(err.Hint, retry, retry+", or golive up again", 1)
 	}
 	if !u.options.once {
 		u.report(explain(err))
-		u.story.say(plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
+		u.story.Say(plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
 	}
 	return err
 }
@@ -136,10 +136,10 @@ func interrupted(ctx context.Context, err error, last *rollout.State) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	f := &failure{code: codeGaveUp, exit: exitFailed, message: "stopped before the rollout had begun"}
+	f := &Failure{Code: CodeGaveUp, Message: "stopped before the rollout had begun"}
 	if last != nil && last.ID != "" {
-		f.message = fmt.Sprintf("stopped while rollout %s was under way", last.ID)
-		f.hint = "run golive up again: it goes on where it was"
+		f.Message = fmt.Sprintf("stopped while rollout %s was under way", last.ID)
+		f.Hint = "run golive up again: it goes on where it was"
 	}
 	return f
 }
@@ -184,7 +184,7 @@ func (u *upRun) awaitServices(ctx context.Context) error {
 		case <-look.C:
 		case <-tick.C:
 			for _, what := range missing {
-				u.story.say(dim, "…", "waiting for %s", what)
+				u.story.Say(dim, "…", "waiting for %s", what)
 			}
 		}
 	}
@@ -215,13 +215,13 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 }
 
 // ruin is the error for a program that has ended too early.
-func (u *upRun) ruin(d death) *failure {
+func (u *upRun) ruin(d death) *Failure {
 	message := d.program.label + " has ended by itself"
 	if d.err != nil {
 		message = d.err.Error()
 	}
-	return &failure{code: codeFailed, exit: exitFailed, message: message,
-		hint: "its last lines are above; see how it is started in " + u.short(u.app.manifest.Path)}
+	return &Failure{Code: CodeFailed, Message: message,
+		Hint: "its last lines are above; see how it is started in " + u.short(u.app.manifest.Path)}
 }
 
 // begin finds the rollout to follow: one of this very release that is under way or has
@@ -238,12 +238,12 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		same := found.Release.Version == want.Version && found.Release.Digest == want.Digest
 		switch {
 		case same && found.Status == rollout.Running && found.Until != "":
-			u.story.say(plain, "*", "going on with rollout %s, which was to run to the end of phase %s", found.ID, found.Until)
+			u.story.Say(plain, "*", "going on with rollout %s, which was to run to the end of phase %s", found.ID, found.Until)
 		case same && (found.Status == rollout.Running || found.Status == rollout.Amending):
-			u.story.say(plain, "*", "going on with rollout %s, which was under way", found.ID)
+			u.story.Say(plain, "*", "going on with rollout %s, which was under way", found.ID)
 			return found.State, nil
 		case same && found.Status == rollout.Failed:
-			u.story.say(plain, "*", "rollout %s had failed: trying it again", found.ID)
+			u.story.Say(plain, "*", "rollout %s had failed: trying it again", found.ID)
 			retried, err := u.client.Retry(ctx, api.RetryRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
 			if err != nil || retried.Until == "" {
 				return retried.State, err
@@ -263,7 +263,7 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		Rollout: id.String(), Release: want, By: me(), Replace: true, AllowOlder: u.options.older,
 	})
 	if err == nil && replaced != "" {
-		u.story.say(yellow, "*", "%s", replaced)
+		u.story.Say(yellow, "*", "%s", replaced)
 	}
 	return begun.State, u.older(err)
 }
@@ -276,7 +276,7 @@ func (u *upRun) older(err error) error {
 		return err
 	}
 	dir := u.short(u.app.manifest.Dir)
-	return &failure{code: refused.Code, exit: exitFailed, message: refused.Message, hint: "to begin with nothing, in a data folder of its own: golive up --data FOLDER " + dir +
+	return &Failure{Code: refused.Code, Message: refused.Message, Hint: "to begin with nothing, in a data folder of its own: golive up --data FOLDER " + dir +
 		"\nto bring it on top of what the newer one has left: golive up --allow-older " + dir}
 }
 
@@ -287,15 +287,15 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	type result struct {
-		last journal.Record
+		last api.RolloutView
 		err  error
 	}
 	results := make(chan result, 1)
 	go func() {
 		started, plan := false, begun
-		f := follower{nc: u.relay.Conn(), story: u.story, after: after, lines: u.lines(), each: func(r journal.Record) error {
+		f := follower{nc: u.relay.Conn(), story: u.story, after: after, lines: u.lines(), each: func(s rollout.State) error {
 			if len(plan.Steps) == 0 { // it waited for the one before it to be aborted
-				plan = r.State
+				plan = s
 			}
 			if started || len(plan.Steps) == 0 {
 				return nil
@@ -304,7 +304,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 			return u.app.startSetups(plan)
 		}}
 		u.attend(&f)
-		last, err := f.follow(following, u.engine.journal, begun.Release.App, begun.ID)
+		last, err := f.follow(following, events{u.engine.journal}, begun.Release.App, begun.ID)
 		results <- result{last, err}
 	}()
 	var fatal error
@@ -331,7 +331,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 // comes to one, and up stays.
 func (u *upRun) attend(f *follower) {
 	if u.prompter() == nil && !u.options.once {
-		f.story.commands = true
+		f.story.commands(true)
 		return
 	}
 	u.command.attend(f, u.client, "golive up without --once goes on with the rollout, and is there while it is answered")
@@ -350,7 +350,7 @@ func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) erro
 		}
 	}
 	f := u.ruin(d)
-	f.hint += "\nthen golive up again: the rollout goes on where it was"
+	f.Hint += "\nthen golive up again: the rollout goes on where it was"
 	return f
 }
 

@@ -41,7 +41,7 @@ func (c *command) watch(ctx context.Context, args []string) error {
 		return err
 	}
 	if id == "" {
-		c.story().say(plain, "*", "no rollout is under way")
+		c.talk().Say(plain, "*", "no rollout is under way")
 		return nil
 	}
 	found, err := client.Show(ctx, api.RolloutRequest{Rollout: id})

@@ -61,15 +61,13 @@ func workflowFacts() rollout.Facts {
 
 func TestStoryOfAWorkflow(t *testing.T) {
 	var out bytes.Buffer
-	x := &teller{t: t, now: noon, story: newStory(&out, false)}
-	x.story.commands = true
+	x := newTeller(t, &out, noon)
+	x.story.Commands = true
 	state, err := rollout.Compile("0199c6d2-1a2b-7000-8000-000000000001", "ann", noon, workflow(), workflowFacts())
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.state = state
-	x.story.plan(state)
-	x.story.tell(state)
+	x.begin(state)
 	say := func(what rollout.EventType, by, reason string, item int) {
 		x.event(rollout.Event{Type: what, Step: "go-ahead", By: by, Reason: reason, Item: item})
 	}
@@ -110,13 +108,13 @@ func TestStoryOfAWorkflow(t *testing.T) {
 		t.Fatalf("rollout is %s", x.state.Status)
 	}
 	golden(t, "workflow.txt", out.Bytes())
-	if f := failed(x.state); !strings.Contains(f.message, "was taken backward\nstep smoke: failed: it answers 500\nthe check smoke has failed behind the gate") {
+	if f := failed(x.state); !strings.Contains(f.Message, "was taken backward\nstep smoke: failed: it answers 500\nthe check smoke has failed behind the gate") {
 		t.Errorf("the failure is %+v", f)
 	}
 }
 
 func TestWhatHelpsAfterACheckHasFailedUnderMaintenance(t *testing.T) {
-	x := &teller{t: t, now: noon, story: newStory(&bytes.Buffer{}, false)}
+	x := newTeller(t, &bytes.Buffer{}, noon)
 	r := workflow()
 	r.Workflow = []rollout.Item{{Traffic: rollout.MaintenanceOn}, {Name: "smoke", Work: &rollout.Work{Check: true}}, {Phase: protocol.Online}}
 	state, err := rollout.Compile("0199c6d2", "ann", noon, r, workflowFacts())
@@ -129,7 +127,7 @@ func TestWhatHelpsAfterACheckHasFailedUnderMaintenance(t *testing.T) {
 	want := "correct the cause, then: golive retry 0199c6d2\n" +
 		"to undo what was done, and have the previous version serve again: golive backward todo-app\n" +
 		"to have it serve on what was done: golive abort 0199c6d2"
-	if got := failed(x.state).hint; got != want {
+	if got := failed(x.state).Hint; got != want {
 		t.Errorf("it says:\n%s", got)
 	}
 }
@@ -247,7 +245,7 @@ func TestPulsesOfAWorkflow(t *testing.T) {
 	approval.Waiting = tellApproval(rollout.State{}, asked)
 	at := noon.Add(3 * time.Second)
 	for _, c := range []struct {
-		p           *pulse
+		p           pulse
 		below, line string
 	}{
 		{copying, "web-2 (1 of 2 hosts done)", `state=running step=copy hosts="web-2 (1 of 2 hosts done)"`},
@@ -262,8 +260,7 @@ func TestPulsesOfAWorkflow(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	s := newStory(&out, false)
-	s.running(*approval)
+	NewTalk(&out, false, nil).Tell(Running(&approval, at)...)
 	if got := out.String(); !strings.Contains(got, "… state=waiting step=go-ahead for=") || !strings.HasSuffix(got, ": somebody to approve: Sure?\n") {
 		t.Errorf("the line is %q", got)
 	}

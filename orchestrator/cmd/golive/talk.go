@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Line is a line of what a command says while it works.
+type Line struct {
+	Color Color  // of the whole line
+	Glyph string // that it begins with; empty: none
+	Text  string // that is shown on one line, whatever is in it
+	Of    string // the program or step that has written Text, which is then shown as it is; empty: golive itself
+}
+
+// Talk is what a command says while it works, line by line, above what it draws at the bottom
+// of the terminal. It is safe for concurrent use.
+type Talk struct {
+	mu     sync.Mutex
+	w      io.Writer
+	color  bool
+	width  int     // of the names before lines of programs
+	bottom *screen // on which bars are drawn; nil: they are not
+}
+
+// NewTalk is a talk that is written to w, in colors or not. Bars are drawn at the bottom of
+// the terminal that w is; nil: they are not drawn.
+func NewTalk(w io.Writer, color bool, bottom *screen) *Talk {
+	return &Talk{w: w, color: color, bottom: bottom}
+}
+
+// Say says a sentence behind a glyph.
+func (t *Talk) Say(color Color, glyph, format string, args ...any) {
+	t.Tell(Line{Color: color, Glyph: glyph, Text: fmt.Sprintf(format, args...)})
+}
+
+// Tell shows lines, with nothing of others between them.
+func (t *Talk) Tell(lines ...Line) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range lines {
+		t.show(l)
+	}
+}
+
+func (t *Talk) show(l Line) {
+	switch {
+	case l.Of != "":
+		fmt.Fprintf(t.w, "%s %s\n", paintIf(t.color, cyan, fmt.Sprintf("%-*s |", t.width, l.Of)), l.Text)
+	case l.Glyph != "":
+		fmt.Fprintln(t.w, paintIf(t.color, l.Color, l.Glyph+" "+oneLine(l.Text)))
+	default:
+		fmt.Fprintln(t.w, paintIf(t.color, l.Color, oneLine(l.Text)))
+	}
+}
+
+// Output shows a line of a program behind its name.
+func (t *Talk) Output(name, line string) { t.Tell(Line{Of: name, Text: line}) }
+
+// Widen makes room for a name before the lines of programs.
+func (t *Talk) Widen(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.width = max(t.width, len(name))
+}
+
+// Draws reports whether bars are drawn.
+func (t *Talk) Draws() bool { return t.bottom != nil }
+
+// Draw draws bars at the bottom of the terminal, in the place of those before.
+func (t *Talk) Draw(all []Bar) {
+	if t.bottom == nil {
+		return
+	}
+	width, height := t.bottom.look()
+	t.bottom.draw(bars(all, look{width: width, height: height, color: t.color}))
+}

@@ -1,0 +1,20 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestTalkSaysWithoutColorWhatItSaysWithIt(t *testing.T) {
+	var plainOut, colored bytes.Buffer
+	for _, s := range []*Talk{NewTalk(&plainOut, false, nil), NewTalk(&colored, true, nil)} {
+		s.Say(red, "✗", "it failed")
+		s.Output("todos", "a line")
+	}
+	if got := bytes.Count(colored.Bytes(), []byte("\x1b")); got != 4 {
+		t.Errorf("%d escapes, want 4", got)
+	}
+	if bytes.Contains(plainOut.Bytes(), []byte("\x1b")) {
+		t.Error("escapes where no color was asked for")
+	}
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ago is how a table tells a time.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	d := time.Since(t)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds ago", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm ago", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh ago", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd ago", int(d.Hours()/24))
+}
+
+// took is how a person is told a duration.
+func took(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-"
+	case d < 10*time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// orDash is text, or a dash where there is none.
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func nonEmpty(texts ...string) []string {
+	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return grouped(int64(n)) + " " + what + "s"
+}
+
+// perSecond is how a person is told a rate.
+func perSecond(rate float64) string {
+	switch {
+	case rate < 0.095:
+		return fmt.Sprintf("%.2g/s", rate)
+	case rate < 9.95:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", rate), ".0") + "/s"
+	}
+	return grouped(int64(math.Round(rate))) + "/s"
+}
+
+// grouped is a number with a comma before each third digit from the right, from five
+// digits on.
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	if n < 10000 {
+		return text
+	}
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// pathFrom is a path as it is seen from a folder, if that is shorter.
+func pathFrom(dir, path string) string {
+	if rel, err := filepath.Rel(dir, path); err == nil && len(rel) < len(path) {
+		return rel
+	}
+	return path
+}
