@@ -163,7 +163,7 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 func TestProgressLines(t *testing.T) {
 	var out bytes.Buffer
 	for _, p := range manyPulses() {
-		if err := printLines(&out, progressLine{p.progress("0199c6d2-1a2b-7000-8000-000000000001", noon)}); err != nil {
+		if err := Print(&out, "jsonl", progressLine{p.progress("0199c6d2-1a2b-7000-8000-000000000001", noon)}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,5 +19,5 @@ func main() {
 	}
 	ctx, stop := untilInterrupted()
 	defer stop()
-	os.Exit(run(ctx, terminal(), os.Args[1:]))
+	os.Exit(run(ctx, standard(), os.Args[1:]))
 }

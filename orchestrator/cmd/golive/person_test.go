@@ -164,11 +164,11 @@ func endOf(text string, what []string) int {
 	return end
 }
 
-func newDesktop(t *testing.T, terminal bool) *desktop {
+func newDesktop(t *testing.T, typing bool) *desktop {
 	t.Helper()
 	d := &desktop{}
 	d.streams = streams{out: &d.out, err: &d.err, dir: t.TempDir(), getenv: func(string) string { return "" }}
-	if terminal {
+	if typing {
 		d.in, d.types = io.Pipe()
 		t.Cleanup(func() { _ = d.types.Close() })
 	}

@@ -72,12 +72,10 @@ type prompter struct {
 	screen *screen   // that it is; nil: a plain one
 }
 
-// prompter is nil where nobody can be asked.
-func (c *command) prompter() *prompter {
-	if c.keys == nil {
-		return nil
-	}
-	return &prompter{keys: c.keys, w: c.err, screen: c.bottom}
+// newPrompter asks on the terminal that w writes to; screen is that terminal, and nil if it is
+// a plain one.
+func newPrompter(keys *keyboard, w io.Writer, screen *screen) *prompter {
+	return &prompter{keys: keys, w: w, screen: screen}
 }
 
 // ask asks for a line. When ctx ends first, the question goes away.
@@ -89,4 +87,14 @@ func (p *prompter) ask(ctx context.Context, question string) (string, error) {
 	p.screen.ask(question)
 	defer p.screen.asked()
 	return p.keys.line(ctx)
+}
+
+// isYes reports whether an answer is yes.
+func isYes(answer string) bool {
+	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
+}
+
+// isNo reports whether an answer is no.
+func isNo(answer string) bool {
+	return strings.EqualFold(answer, "n") || strings.EqualFold(answer, "no")
 }

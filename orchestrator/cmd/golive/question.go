@@ -176,14 +176,6 @@ func (q *question) ask(ctx context.Context, step rollout.Step, changed <-chan st
 	}
 }
 
-func isYes(answer string) bool {
-	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
-}
-
-func isNo(answer string) bool {
-	return strings.EqualFold(answer, "n") || strings.EqualFold(answer, "no")
-}
-
 // voter sends what the person at this terminal says to an approval.
 func voter(client *api.Client, id, step string) func(context.Context, vote) (rollout.State, error) {
 	return func(ctx context.Context, v vote) (rollout.State, error) {
@@ -260,4 +252,12 @@ func waitsForPerson(s rollout.State, step rollout.Step, again string) *failure {
 	}
 	f.hint += "\nthe rollout goes on then by itself: golive watch " + s.ID
 	return f
+}
+
+// prompter is nil where nobody can be asked.
+func (c *command) prompter() *prompter {
+	if c.keys == nil {
+		return nil
+	}
+	return newPrompter(c.keys, c.err, c.bottom)
 }

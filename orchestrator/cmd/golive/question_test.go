@@ -27,7 +27,7 @@ func TestTheNextItemIsAskedForAfterTheStoryHasToldOfTheOneBefore(t *testing.T) {
 		keys, types := io.Pipe()
 		var shown bytes.Buffer
 		before := approvalOf()
-		q := newQuestion(&prompter{keys: newKeyboard(keys), w: &shown}, *before.Steps[0],
+		q := newQuestion(newPrompter(newKeyboard(keys), &shown, nil), *before.Steps[0],
 			func(text string) { shown.WriteString(text + "\n") },
 			func(_ context.Context, v vote) (rollout.State, error) { return approvalOf(1), nil })
 		q.told = true

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -104,7 +103,21 @@ func resize(t *testing.T, terminal *os.File, width, height uint16) {
 	}
 }
 
-func TestStoryScrollsAboveTheBars(t *testing.T) {
+// threeBars are of two scripts that run, and one that is throttled.
+func threeBars() []Bar {
+	return []Bar{
+		{Name: "todo-search/online", Glyph: "▶", State: "running", Color: green, Percent: 42,
+			Numbers: "512 of 1204  5s left", Widest: "1204 of 1204  59m9s left", Below: "128/s now, 128/s on average"},
+		{Name: "billing/online", Glyph: "▶", State: "running", Color: green, Percent: 8,
+			Numbers: "1,111,050 of 12,345,678  15m10s left", Widest: "12,345,678 of 12,345,678  59m9s left",
+			Below: "12,500/s now, 12,000/s on average, limit 12,500/s, 3 put aside, invoices of 2024"},
+		{Name: "ledger/online", Glyph: "▼", State: "throttled", Color: yellow, Percent: 1,
+			Numbers: "1000 of 100,000  1h6m left", Widest: "100,000 of 100,000  59m9s left",
+			Below: "25/s now, 24/s on average, 1 put aside, throttled: replica lag 12 s"},
+	}
+}
+
+func TestTalkScrollsAboveTheBars(t *testing.T) {
 	terminal, other := pseudoTerminal(t)
 	resize(t, terminal, 90, 12)
 	getenv := func(key string) string { return map[string]string{"TERM": "xterm"}[key] }
@@ -126,14 +139,14 @@ func TestStoryScrollsAboveTheBars(t *testing.T) {
 	})
 	s := NewTalk(bottom, true, bottom)
 	s.Say(plain, "→", "deployment-search-1.0.0-online-start")
-	s.Draw(barsOf(manyPulses()[:1], noon))
+	s.Draw(threeBars()[:1])
 	s.Say(plain, "→", "deployment-billing-1.0.0-online-start")
-	s.Draw(barsOf(manyPulses()[:3], noon))
+	s.Draw(threeBars())
 	s.Output("search setup", "a line of a program")
 	fmt.Fprint(outlet{bottom, terminal}, "the ans")
-	s.Draw(barsOf(manyPulses()[:3], noon.Add(time.Second))) // not in the middle of a line
+	s.Draw(threeBars()) // not in the middle of a line
 	fmt.Fprintln(outlet{bottom, terminal}, "wer of a command")
-	s.Draw(barsOf(manyPulses()[1:3], noon.Add(2*time.Second)))
+	s.Draw(threeBars()[1:])
 	s.Say(green, "←", "deployment-search-1.0.0-online-done (4s, 1204 items, 310/s on average)")
 	terminal.Close()
 	reading.Wait()
@@ -173,5 +186,29 @@ func TestPlainTerminals(t *testing.T) {
 	defer file.Close()
 	if screenOn(file, func(string) string { return "" }) != nil {
 		t.Error("on a file lines are drawn")
+	}
+}
+
+func TestAQuestionStaysBelowWhatIsWritten(t *testing.T) {
+	var out bytes.Buffer
+	s := &screen{w: &out, size: func() (int, int) { return 60, 20 }}
+	s.draw([]string{"a bar"})
+	s.ask("sure? [y/n] ")
+	s.draw([]string{"a bar"}) // not while somebody is asked
+	_, _ = s.Write([]byte("a line\n"))
+	_, _ = s.Write([]byte("half"))
+	_, _ = s.Write([]byte(" a line\n"))
+	p := &paper{width: 60}
+	p.send(strings.ReplaceAll(out.String(), "\n", "\r\n"))
+	if got, want := p.text(), "a line\nhalf a line\nsure? [y/n]\n"; got != want {
+		t.Errorf("it shows\n%s", got)
+	}
+	s.asked()
+	_, _ = s.Write([]byte("bob has answered\n"))
+	s.draw([]string{"a bar"})
+	p = &paper{width: 60}
+	p.send(strings.ReplaceAll(out.String(), "\n", "\r\n"))
+	if got, want := p.text(), "a line\nhalf a line\nbob has answered\na bar\n"; got != want {
+		t.Errorf("it shows\n%s", got)
 	}
 }

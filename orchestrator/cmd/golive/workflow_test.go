@@ -265,27 +265,3 @@ func TestPulsesOfAWorkflow(t *testing.T) {
 		t.Errorf("the line is %q", got)
 	}
 }
-
-func TestAQuestionStaysBelowWhatIsWritten(t *testing.T) {
-	var out bytes.Buffer
-	s := &screen{w: &out, size: func() (int, int) { return 60, 20 }}
-	s.draw([]string{"a bar"})
-	s.ask("sure? [y/n] ")
-	s.draw([]string{"a bar"}) // not while somebody is asked
-	_, _ = s.Write([]byte("a line\n"))
-	_, _ = s.Write([]byte("half"))
-	_, _ = s.Write([]byte(" a line\n"))
-	p := &paper{width: 60}
-	p.send(strings.ReplaceAll(out.String(), "\n", "\r\n"))
-	if got, want := p.text(), "a line\nhalf a line\nsure? [y/n]\n"; got != want {
-		t.Errorf("it shows\n%s", got)
-	}
-	s.asked()
-	_, _ = s.Write([]byte("bob has answered\n"))
-	s.draw([]string{"a bar"})
-	p = &paper{width: 60}
-	p.send(strings.ReplaceAll(out.String(), "\n", "\r\n"))
-	if got, want := p.text(), "a line\nhalf a line\nbob has answered\na bar\n"; got != want {
-		t.Errorf("it shows\n%s", got)
-	}
-}
