@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/process"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -21,7 +23,7 @@ type app struct {
 	manifest *release.Manifest
 	bus      place
 	data     string // folder for the data of services
-	talk     *Talk
+	talk     *terminal.Talk
 
 	mu       sync.Mutex
 	services []*program
@@ -43,7 +45,7 @@ type death struct {
 	err     error
 }
 
-func newApp(m *release.Manifest, bus place, data string, t *Talk) *app {
+func newApp(m *release.Manifest, bus place, data string, t *terminal.Talk) *app {
 	a := &app{manifest: m, bus: bus, data: data, talk: t, died: make(chan death, 16)}
 	for _, service := range m.Services {
 		label := service.Name
@@ -170,7 +172,7 @@ func (a *app) launch(label, owner string, args []string, service, version string
 		"GOLIVE_APP="+a.manifest.App, "GOLIVE_APP_VERSION="+a.manifest.Version,
 		relay.EnvService+"="+service, relay.EnvVersion+"="+version, "GOLIVE_DATA_DIR="+data,
 	)
-	a.talk.Say(plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
+	a.talk.Say(terminal.Plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
 	p, err := process.Start(process.Command{
 		Name: label, Args: args, Dir: a.manifest.Dir, Env: append(env, more...),
 		Output: func(line string) { a.talk.Output(label, line) },

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -153,7 +155,7 @@ func (c *command) approveHere(ctx context.Context, client *api.Client, q api.App
 	talk := c.talk()
 	talk.Tell(Approval(s, step)...)
 	var last api.RolloutView
-	asking := newQuestion(c.prompter(), step, func(text string) { talk.Tell(Line{Text: text}) }, func(ctx context.Context, v vote) (rollout.State, error) {
+	asking := newQuestion(c.prompter(), step, func(text string) { talk.Tell(terminal.Line{Text: text}) }, func(ctx context.Context, v vote) (rollout.State, error) {
 		q, err := q, error(nil)
 		if q.Item = v.item; v.no {
 			if v.reason != "" {
@@ -183,7 +185,7 @@ func unconfirmed(s rollout.State, step rollout.Step) *failure {
 	f := &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("the checklist of %s of rollout %s is not confirmed", step.ID, s.ID)}
 	open := step.Approval.Unconfirmed()
 	for _, item := range open {
-		f.message += fmt.Sprintf("\nitem %d: %s", item, oneLine(step.Approval.Checklist[item-1]))
+		f.message += fmt.Sprintf("\nitem %d: %s", item, terminal.OneLine(step.Approval.Checklist[item-1]))
 	}
 	f.hint = fmt.Sprintf("confirm one: golive approve %s %s --item %d\nconfirm all, and approve: golive approve %[1]s %[2]s --yes", s.ID, step.ID, open[0])
 	return f

@@ -3,13 +3,19 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/relay/protocol"
 )
+
+// escapes are what colors text.
+var escapes = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
@@ -51,9 +57,9 @@ func manyPulses() []pulse {
 
 func TestBars(t *testing.T) {
 	var out bytes.Buffer
-	for _, l := range []look{{width: 100, height: 28}, {width: 80, height: 28}, {width: 60, height: 10}, {width: 33, height: 4}, {width: 9, height: 3}} {
-		fmt.Fprintf(&out, "%d columns, %d lines\n", l.width, l.height)
-		for _, line := range bars(barsOf(manyPulses(), noon), l) {
+	for _, l := range []terminal.Look{{Width: 100, Height: 28}, {Width: 80, Height: 28}, {Width: 60, Height: 10}, {Width: 33, Height: 4}, {Width: 9, Height: 3}} {
+		fmt.Fprintf(&out, "%d columns, %d lines\n", l.Width, l.Height)
+		for _, line := range terminal.Bars(barsOf(manyPulses(), noon), l) {
 			fmt.Fprintf(&out, "%s|\n", line)
 		}
 		fmt.Fprintln(&out)
@@ -65,13 +71,13 @@ func TestBarsFitWhateverTheTerminal(t *testing.T) {
 	for width := range 200 {
 		for height := range 20 {
 			for _, color := range []bool{false, true} {
-				lines := bars(barsOf(manyPulses(), noon), look{width: width, height: height, color: color})
+				lines := terminal.Bars(barsOf(manyPulses(), noon), terminal.Look{Width: width, Height: height, Color: color})
 				if len(lines) > height {
 					t.Fatalf("%d lines where there is room for %d", len(lines), height)
 				}
 				for _, line := range lines {
 					bare := escapes.ReplaceAllString(line, "")
-					if n := columnsOf(bare); n > width {
+					if n := terminal.Width(bare); n > width {
 						t.Fatalf("%d columns where there is room for %d: %s", n, width, bare)
 					}
 					if strings.ContainsAny(bare, "\x1b\n\r\t") {
@@ -84,9 +90,9 @@ func TestBarsFitWhateverTheTerminal(t *testing.T) {
 }
 
 func TestBarsSayWithoutColorWhatTheySayWithIt(t *testing.T) {
-	plainly := strings.Join(bars(barsOf(manyPulses(), noon), look{width: 100, height: 28}), "\n")
-	colored := strings.Join(bars(barsOf(manyPulses(), noon), look{width: 100, height: 28, color: true}), "\n")
-	if !strings.Contains(colored, string(green)) || escapes.ReplaceAllString(colored, "") != plainly {
+	plainly := strings.Join(terminal.Bars(barsOf(manyPulses(), noon), terminal.Look{Width: 100, Height: 28}), "\n")
+	colored := strings.Join(terminal.Bars(barsOf(manyPulses(), noon), terminal.Look{Width: 100, Height: 28, Color: true}), "\n")
+	if !strings.Contains(colored, string(terminal.Green)) || escapes.ReplaceAllString(colored, "") != plainly {
 		t.Errorf("they differ:\n%s\n%s", plainly, colored)
 	}
 }
@@ -96,7 +102,7 @@ func TestRunningLine(t *testing.T) {
 	for _, p := range manyPulses() {
 		fmt.Fprintln(&out, p.line(noon))
 	}
-	talk := NewTalk(&out, false, nil)
+	talk := terminal.Streams{Err: &out}.Talk(false)
 	talk.Tell(Running(&pulse{step: "todo-search/online", since: noon}, noon)...)
 	talk.Tell(Running(&pulse{step: "a/offline", Observation: api.Observation{Waiting: "nobody listens to deployment-a-0.0.1-offline-start"}, since: noon}, noon)...)
 	golden(t, "running.txt", out.Bytes())
@@ -163,7 +169,7 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 func TestProgressLines(t *testing.T) {
 	var out bytes.Buffer
 	for _, p := range manyPulses() {
-		if err := Print(&out, "jsonl", progressLine{p.progress("0199c6d2-1a2b-7000-8000-000000000001", noon)}, nil); err != nil {
+		if err := terminal.Print(&out, "jsonl", progressLine{p.progress("0199c6d2-1a2b-7000-8000-000000000001", noon)}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

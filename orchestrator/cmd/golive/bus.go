@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -52,8 +54,8 @@ func (c *command) address(dir string) (place, error) {
 		}
 	}
 	var near []beacon
-	for _, b := range beacons(beaconFolder(c.getenv)) {
-		if b.near(c.dir) || (dir != "" && b.near(c.absolute(dir))) {
+	for _, b := range beacons(beaconFolder(c.Getenv)) {
+		if b.near(c.Dir) || (dir != "" && b.near(c.absolute(dir))) {
 			near = append(near, b)
 		}
 	}
@@ -80,7 +82,7 @@ func (c *command) load(dir string) (*release.Manifest, error) {
 	var problems release.Errors
 	if errors.As(err, &problems) {
 		for i := range problems { // as the person has named it
-			if short, e := filepath.Rel(c.dir, problems[i].File); e == nil && len(short) < len(problems[i].File) {
+			if short, e := filepath.Rel(c.Dir, problems[i].File); e == nil && len(short) < len(problems[i].File) {
 				problems[i].File = short
 			}
 		}
@@ -96,11 +98,11 @@ func (c *command) absolute(dir string) string {
 	if filepath.IsAbs(dir) {
 		return filepath.Clean(dir)
 	}
-	return filepath.Join(c.dir, dir)
+	return filepath.Join(c.Dir, dir)
 }
 
 // short is a path as it is seen from here.
-func (c *command) short(path string) string { return pathFrom(c.dir, path) }
+func (c *command) short(path string) string { return terminal.PathFrom(c.Dir, path) }
 
 // connect reaches a bus, or says why not.
 func (c *command) connect(ctx context.Context, p place) (*relay.Relay, error) {
@@ -161,5 +163,5 @@ func (c *command) loggerFrom(level zapcore.Level, asJSON bool) *zap.Logger {
 	if asJSON {
 		encoder = zapcore.NewJSONEncoder(config)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(c.err)), level))
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(c.Err)), level))
 }

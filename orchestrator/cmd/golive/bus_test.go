@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // here runs the command line with streams of its own.
 func here(t *testing.T, cache string, args ...string) (code int, out, talk string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	s := streams{out: &stdout, err: &stderr, dir: t.TempDir(), getenv: func(name string) string {
+	s := terminal.Streams{Out: &stdout, Err: &stderr, Dir: t.TempDir(), Getenv: func(name string) string {
 		if name == "XDG_CACHE_HOME" {
 			return cache
 		}
@@ -85,7 +87,7 @@ func TestBeacon(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := func(dir string) (string, error) {
-		c := &command{streams: streams{dir: dir, getenv: func(name string) string {
+		c := &command{Streams: terminal.Streams{Dir: dir, Getenv: func(name string) string {
 			return map[string]string{"XDG_CACHE_HOME": cache}[name]
 		}}}
 		p, err := c.address("")

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"path/filepath"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/release"
@@ -54,7 +56,7 @@ line, flag, variable or default that it comes from. Secrets are not printed.`,
 					}
 					rows = append(rows, []string{s.Key, s.Value, from})
 				}
-				columns(w, []string{"SETTING", "VALUE", "FROM"}, rows)
+				terminal.Columns(w, []string{"SETTING", "VALUE", "FROM"}, rows)
 			})
 		},
 	}
@@ -84,7 +86,7 @@ func (c *command) settingOf(s release.Setting) setting {
 // manifest, else a golive up that runs.
 func (c *command) busSettings(m *release.Manifest, dir string) []setting {
 	by := func(flag, variable string) string {
-		if c.getenv(variable) != "" && !c.given[flag] {
+		if c.Getenv(variable) != "" && !c.given[flag] {
 			return "environment variable " + variable
 		}
 		return "flag --" + flag

@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
@@ -188,12 +190,7 @@ func (c *command) followAll(ctx context.Context, f *follower, begun api.RolloutV
 
 // talk is what is said on the terminal of the command. Where lines for programs are printed,
 // nothing is drawn: they may come to the same terminal, through a pipe.
-func (c *command) talk() *Talk {
-	if c.output == "jsonl" {
-		return NewTalk(c.err, c.color, nil)
-	}
-	return NewTalk(c.err, c.color, c.bottom)
-}
+func (c *command) talk() *terminal.Talk { return c.Talk(c.output != "jsonl") }
 
 // narrator tells rollouts on the terminal of the command.
 func (c *command) narrator() *narrator { return &narrator{Talk: c.talk(), story: NewStory()} }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -60,7 +62,7 @@ func (c *command) statusAll(ctx context.Context) error {
 		for _, e := range all {
 			rows = append(rows, e.row())
 		}
-		columns(w, []string{"ENVIRONMENT", "VERSION", "SINCE", "ROLLOUT"}, rows)
+		terminal.Columns(w, []string{"ENVIRONMENT", "VERSION", "SINCE", "ROLLOUT"}, rows)
 	})
 	for _, e := range all {
 		if err == nil && e.Error != nil {
@@ -76,7 +78,7 @@ func (e inEnvironment) row() []string {
 	}
 	since, doing := "-", "-"
 	if !e.Since.IsZero() {
-		since = ago(e.Since)
+		since = terminal.Ago(e.Since)
 	}
 	switch {
 	case e.Rollout == "":
@@ -87,7 +89,7 @@ func (e inEnvironment) row() []string {
 			doing += ", waits for " + what
 		}
 	}
-	return []string{e.Environment, orDash(e.Version), since, doing}
+	return []string{e.Environment, terminal.OrDash(e.Version), since, doing}
 }
 
 // lookInto asks one environment.

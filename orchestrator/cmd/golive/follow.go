@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -216,7 +218,7 @@ func (f *follower) leave() {
 func (f *follower) take(v api.RolloutView) error {
 	f.showLogs()
 	past := v.Sequence < f.since
-	f.story.tell(func(s *Story) []Line { return tellState(s, v.State, past) })
+	f.story.tell(func(s *Story) []terminal.Line { return tellState(s, v.State, past) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lines != nil && !past {
@@ -242,7 +244,7 @@ func (f *follower) take(v api.RolloutView) error {
 }
 
 // tellState tells a state; one of the past is not told, but for which rollout it is.
-func tellState(s *Story, r rollout.State, past bool) []Line {
+func tellState(s *Story, r rollout.State, past bool) []terminal.Line {
 	switch created := r.Event.Type == rollout.Created; {
 	case created && past:
 		return append(Head(r), s.Know(r)...)
@@ -271,7 +273,7 @@ func (f *follower) hearProgress(step rollout.Step) {
 			return
 		}
 		r.hear(p, time.Now())
-		f.story.tell(func(s *Story) []Line { s.Averaged(r.step, r.Average); return nil })
+		f.story.tell(func(s *Story) []terminal.Line { s.Averaged(r.step, r.Average); return nil })
 	})
 	if err == nil { // else the story has no progress, which is no reason to end it
 		f.progress[step.ID] = sub
@@ -387,8 +389,8 @@ func (f *follower) printProgress(now time.Time) {
 }
 
 // barsOf are pulses as they are drawn.
-func barsOf(all []pulse, now time.Time) []Bar {
-	bars := make([]Bar, len(all))
+func barsOf(all []pulse, now time.Time) []terminal.Bar {
+	bars := make([]terminal.Bar, len(all))
 	for i := range all {
 		bars[i] = all[i].bar(now)
 	}

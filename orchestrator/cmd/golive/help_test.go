@@ -6,11 +6,13 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 )
 
 func TestHelpFitsAndShowsHow(t *testing.T) {
-	c := &command{streams: streams{out: &bytes.Buffer{}, err: &bytes.Buffer{}}}
+	c := &command{Streams: terminal.Streams{Out: &bytes.Buffer{}, Err: &bytes.Buffer{}}}
 	var look func(*cobra.Command)
 	look = func(cmd *cobra.Command) {
 		var out bytes.Buffer

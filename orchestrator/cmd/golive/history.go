@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -49,9 +51,9 @@ func (c *command) history(ctx context.Context, q api.ListRequest) error {
 		}
 		var rows [][]string
 		for _, r := range page.Rollouts {
-			rows = append(rows, []string{r.ID, r.Release.App, orDash(r.Release.Version), tellStatus(r.State), ago(r.Created), lasted(r.State), orDash(r.By)})
+			rows = append(rows, []string{r.ID, r.Release.App, terminal.OrDash(r.Release.Version), tellStatus(r.State), terminal.Ago(r.Created), lasted(r.State), terminal.OrDash(r.By)})
 		}
-		columns(w, []string{"ROLLOUT", "APP", "VERSION", "STATUS", "BEGUN", "TOOK", "BY"}, rows)
+		terminal.Columns(w, []string{"ROLLOUT", "APP", "VERSION", "STATUS", "BEGUN", "TOOK", "BY"}, rows)
 		if page.Next != "" {
 			fmt.Fprintf(w, "\nOlder ones: golive history --before %s\n", page.Next)
 		}
@@ -71,9 +73,9 @@ func tellStatus(s rollout.State) string {
 
 func lasted(r rollout.State) string {
 	if r.Ended.IsZero() {
-		return took(time.Since(r.Created))
+		return terminal.Took(time.Since(r.Created))
 	}
-	return took(r.Ended.Sub(r.Created))
+	return terminal.Took(r.Ended.Sub(r.Created))
 }
 
 func (c *command) showCommand() *cobra.Command {
@@ -122,11 +124,11 @@ func (c *command) show(ctx context.Context, id string) error {
 	}
 	return c.print(r, func(w io.Writer) {
 		if r.Mark != nil {
-			fmt.Fprintf(w, "%s\nno rollout: the script %s of %s was recorded as run %s%s\n", r.ID, r.Mark.Script(), r.Release.App, ago(r.Created), because(r.Event))
+			fmt.Fprintf(w, "%s\nno rollout: the script %s of %s was recorded as run %s%s\n", r.ID, r.Mark.Script(), r.Release.App, terminal.Ago(r.Created), because(r.Event))
 			return
 		}
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
-			r.ID, r.Release.App, r.Release.Version, tellStatus(r.State), ago(r.Created), orDash(r.By), lasted(r.State))
+			r.ID, r.Release.App, r.Release.Version, tellStatus(r.State), terminal.Ago(r.Created), terminal.OrDash(r.By), lasted(r.State))
 		printSteps(w, r)
 		printChecks(w, r)
 		printVotes(w, r)
@@ -136,7 +138,7 @@ func (c *command) show(ctx context.Context, id string) error {
 		}
 		printOutages(w, r.RolloutView)
 		for _, what := range r.Waits {
-			fmt.Fprintf(w, "\nIt waits for %s.\n", flat(what))
+			fmt.Fprintf(w, "\nIt waits for %s.\n", terminal.Flat(what))
 		}
 		for _, what := range toSay(r.State) {
 			fmt.Fprintf(w, "%s\n", what)
@@ -146,7 +148,7 @@ func (c *command) show(ctx context.Context, id string) error {
 			fmt.Fprintf(w, "%d earlier events are left out\n", r.Earlier)
 		}
 		for _, e := range r.Events {
-			fmt.Fprintf(w, "%s  %s\n", clock(e.At), oneLine(tellEvent(e)))
+			fmt.Fprintf(w, "%s  %s\n", clock(e.At), terminal.OneLine(tellEvent(e)))
 		}
 	})
 }
@@ -162,7 +164,7 @@ func printOutages(w io.Writer, r api.RolloutView) {
 		if !o.To.IsZero() {
 			to, lasted = clock(o.To), o.To.Sub(o.From)
 		}
-		fmt.Fprintf(w, "  %s under maintenance from %s to %s, %s\n", o.Service, clock(o.From), to, took(lasted))
+		fmt.Fprintf(w, "  %s under maintenance from %s to %s, %s\n", o.Service, clock(o.From), to, terminal.Took(lasted))
 	}
 }
 
@@ -185,14 +187,14 @@ func printSteps(w io.Writer, r api.RolloutStory) {
 		if asks(step) {
 			text = tellMissing(r.State, step)
 		}
-		text = strings.Join(nonEmpty(text, step.Note, onHosts(step), paceOf(step), asideOf(step)), ", ")
+		text = strings.Join(terminal.NonEmpty(text, step.Note, onHosts(step), paceOf(step), asideOf(step)), ", ")
 		if !step.Ended.IsZero() {
-			duration = took(step.Ended.Sub(step.Started))
+			duration = terminal.Took(step.Ended.Sub(step.Started))
 		}
 		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, step.Version, string(step.Status),
-			fmt.Sprint(step.Attempt), duration, fmt.Sprint(items), orDash(oneLine(text))})
+			fmt.Sprint(step.Attempt), duration, fmt.Sprint(items), terminal.OrDash(terminal.OneLine(text))})
 	}
-	columns(w, []string{"#", "STEP", "VERSION", "STATUS", "ATTEMPT", "TOOK", "ITEMS", "REMARK"}, rows)
+	terminal.Columns(w, []string{"#", "STEP", "VERSION", "STATUS", "ATTEMPT", "TOOK", "ITEMS", "REMARK"}, rows)
 }
 
 // onHosts is on how many hosts a command or check was done; empty for other steps.
@@ -230,7 +232,7 @@ func printVotes(w io.Writer, r api.RolloutStory) {
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w)
-		columns(w, []string{"APPROVAL", "BY", "HAS SAID", "WHEN", "REASON"}, rows)
+		terminal.Columns(w, []string{"APPROVAL", "BY", "HAS SAID", "WHEN", "REASON"}, rows)
 	}
 }
 
@@ -238,7 +240,7 @@ func printVotes(w io.Writer, r api.RolloutStory) {
 func votesOf(step rollout.Step) [][]string {
 	a := step.Approval
 	row := func(v rollout.Vote, what string) []string {
-		return []string{step.ID, orDash(v.By), oneLine(what), ago(v.At), orDash(oneLine(v.Reason))}
+		return []string{step.ID, terminal.OrDash(v.By), terminal.OneLine(what), terminal.Ago(v.At), terminal.OrDash(terminal.OneLine(v.Reason))}
 	}
 	var rows [][]string
 	for i, item := range a.Checklist {
@@ -266,12 +268,12 @@ func printChecks(w io.Writer, r api.RolloutStory) {
 			if !c.Holds {
 				result = "✗ does not hold: " + c.Error
 			}
-			rows = append(rows, []string{step.ID, c.Name, oneLine(result)})
+			rows = append(rows, []string{step.ID, c.Name, terminal.OneLine(result)})
 		}
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w)
-		columns(w, []string{"STEP", "CHECK", "RESULT"}, rows)
+		terminal.Columns(w, []string{"STEP", "CHECK", "RESULT"}, rows)
 	}
 }
 
@@ -288,7 +290,7 @@ func asideOf(step rollout.Step) string {
 	if step.PutAside == 0 || step.Status == rollout.StepRunning {
 		return ""
 	}
-	return grouped(step.PutAside) + " put aside"
+	return terminal.Grouped(step.PutAside) + " put aside"
 }
 
 // tellEvent is an event in a few words.

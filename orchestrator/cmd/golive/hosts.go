@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -79,9 +81,9 @@ func tellHosts(hosts []protocol.Host) string {
 	case len(hosts) == 0:
 		return ""
 	case done == len(hosts):
-		return plural(done, "host")
+		return terminal.Plural(done, "host")
 	}
-	return fmt.Sprintf("%d of %s", done, plural(len(hosts), "host"))
+	return fmt.Sprintf("%d of %s", done, terminal.Plural(len(hosts), "host"))
 }
 
 // failedHosts are those on which it was begun, and has not succeeded.
@@ -98,10 +100,10 @@ func tellHost(h protocol.Host) string {
 		text += fmt.Sprintf(", exit code %d", *h.Exit)
 	}
 	if !h.Ended.IsZero() && !h.Started.IsZero() {
-		text += " after " + took(h.Ended.Sub(h.Started))
+		text += " after " + terminal.Took(h.Ended.Sub(h.Started))
 	}
-	if why := strings.Join(nonEmpty(h.Error, h.Note), ", "); why != "" {
-		text += ": " + oneLine(why)
+	if why := strings.Join(terminal.NonEmpty(h.Error, h.Note), ", "); why != "" {
+		text += ": " + terminal.OneLine(why)
 	}
 	return text
 }
@@ -111,7 +113,7 @@ func tellHost(h protocol.Host) string {
 func lastOf(output string, most int) []string {
 	var lines []string
 	for line := range strings.Lines(output) {
-		if line = bare(line); strings.TrimSpace(line) != "" {
+		if line = terminal.Bare(line); strings.TrimSpace(line) != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -120,7 +122,7 @@ func lastOf(output string, most int) []string {
 
 // changeWork shows a change of a command or check.
 func (l *lines) changeWork(step rollout.Step) {
-	lasted := took(step.Ended.Sub(step.Started))
+	lasted := terminal.Took(step.Ended.Sub(step.Started))
 	begun, done, broke := workWords(step.Kind, step.Revert)
 	on := tellHosts(step.Hosts)
 	switch step.Status {
@@ -128,7 +130,7 @@ func (l *lines) changeWork(step rollout.Step) {
 		if step.Cancelled {
 			begun = "is told to stop"
 		}
-		l.say(plain, "→", "%s %s%s", step.ID, begun, attempt(step))
+		l.say(terminal.Plain, "→", "%s %s%s", step.ID, begun, attempt(step))
 		return
 	case rollout.StepDone, rollout.StepReverted:
 		if on != "" {
@@ -137,15 +139,15 @@ func (l *lines) changeWork(step rollout.Step) {
 		if told := noteOfAll(step.Hosts); told != "" {
 			done += ": " + told
 		}
-		l.say(green, "✓", "%s %s (%s%s)", step.ID, done, lasted, note(step))
+		l.say(terminal.Green, "✓", "%s %s (%s%s)", step.ID, done, lasted, note(step))
 	case rollout.StepRetrying:
-		l.say(yellow, "✗", "%s %s (%s): %s: attempt %d %s", step.ID, broke, lasted, step.Error, step.Attempt+1, nextTry(step))
+		l.say(terminal.Yellow, "✗", "%s %s (%s): %s: attempt %d %s", step.ID, broke, lasted, step.Error, step.Attempt+1, nextTry(step))
 	case rollout.StepFailed:
 		if step.Error.Code == protocol.CodeCancelled {
-			l.say(yellow, "✗", "%s is stopped (%s): %s", step.ID, lasted, step.Error.Message)
+			l.say(terminal.Yellow, "✗", "%s is stopped (%s): %s", step.ID, lasted, step.Error.Message)
 			break
 		}
-		l.say(red, "✗", "%s %s (%s): %s", step.ID, broke, lasted, step.Error)
+		l.say(terminal.Red, "✗", "%s %s (%s): %s", step.ID, broke, lasted, step.Error)
 	default:
 		return
 	}
@@ -181,13 +183,13 @@ func (l *lines) changeWorkAttempt(step rollout.Step, e rollout.Event) {
 	_, done, broke := workWords(step.Kind, e.Revert)
 	switch {
 	case e.Type == rollout.StepAnswered:
-		l.say(green, "✓", "%s %s", step.ID, done)
+		l.say(terminal.Green, "✓", "%s %s", step.ID, done)
 	case e.Type == rollout.StepBroke && e.Answer != nil && e.Answer.Error != nil:
 		text := ""
 		if e.Revert == step.Revert {
 			text = fmt.Sprintf(": attempt %d at once", step.Attempt)
 		}
-		l.say(yellow, "✗", "%s %s: %s%s", step.ID, broke, e.Answer.Error, text)
+		l.say(terminal.Yellow, "✗", "%s %s: %s%s", step.ID, broke, e.Answer.Error, text)
 		l.failedHosts(e.Answer.Hosts)
 	}
 }
@@ -195,9 +197,9 @@ func (l *lines) changeWorkAttempt(step rollout.Step, e rollout.Event) {
 // failedHosts shows what came of the hosts that have failed, and what they wrote last.
 func (l *lines) failedHosts(hosts []protocol.Host) {
 	for _, h := range failedHosts(hosts) {
-		l.say(red, " ", "✗ %s: %s", h.Name, tellHost(h))
+		l.say(terminal.Red, " ", "✗ %s: %s", h.Name, tellHost(h))
 		for _, line := range lastOf(h.Output, lastLines) {
-			l.say(dim, " ", "  %s | %s", h.Name, line)
+			l.say(terminal.Dim, " ", "  %s | %s", h.Name, line)
 		}
 	}
 }
@@ -212,7 +214,7 @@ func printHosts(w io.Writer, r api.RolloutStory) {
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w)
-		columns(w, []string{"STEP", "HOST", "STATUS", "EXIT", "TOOK", "REMARK"}, rows)
+		terminal.Columns(w, []string{"STEP", "HOST", "STATUS", "EXIT", "TOOK", "REMARK"}, rows)
 		fmt.Fprintf(w, "What they wrote: golive show %s --hosts %s\n", r.ID, rows[0][0])
 	}
 }
@@ -225,11 +227,11 @@ func rowOf(h protocol.Host) []string {
 	switch {
 	case h.Started.IsZero():
 	case h.Ended.IsZero():
-		lasted = took(time.Since(h.Started))
+		lasted = terminal.Took(time.Since(h.Started))
 	default:
-		lasted = took(h.Ended.Sub(h.Started))
+		lasted = terminal.Took(h.Ended.Sub(h.Started))
 	}
-	return []string{h.Name, string(h.Status), exit, lasted, orDash(oneLine(strings.Join(nonEmpty(h.Error, h.Note), ", ")))}
+	return []string{h.Name, string(h.Status), exit, lasted, terminal.OrDash(terminal.OneLine(strings.Join(terminal.NonEmpty(h.Error, h.Note), ", ")))}
 }
 
 // showHosts prints what agents have done for a step, and the end of what they wrote.
@@ -256,7 +258,7 @@ func printResults(w io.Writer, step string, hosts []protocol.Host) {
 	for _, h := range hosts {
 		rows = append(rows, rowOf(h))
 	}
-	columns(w, []string{"HOST", "STATUS", "EXIT", "TOOK", "REMARK"}, rows)
+	terminal.Columns(w, []string{"HOST", "STATUS", "EXIT", "TOOK", "REMARK"}, rows)
 	for _, h := range hosts {
 		printOutput(w, h)
 	}
@@ -273,6 +275,6 @@ func printOutput(w io.Writer, h protocol.Host) {
 		fmt.Fprintln(w, "  …")
 	}
 	for line := range strings.Lines(h.Output) {
-		fmt.Fprintf(w, "  %s\n", bare(line))
+		fmt.Fprintf(w, "  %s\n", terminal.Bare(line))
 	}
 }

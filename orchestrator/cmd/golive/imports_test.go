@@ -39,6 +39,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/command":    commandMay,
 		"orchestrator/engine":     append(commandMay, "orchestrator/command"),
 		"orchestrator":            append(commandMay, "orchestrator/command", "orchestrator/engine"),
+		"orchestrator/terminal":   {},
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -121,9 +123,9 @@ func (c *command) abort(ctx context.Context, q api.AbortRequest) error {
 
 // confirmed asks the person at the terminal. Ctrl-C is no.
 func (c *command) confirmed(ctx context.Context, question string) bool {
-	fmt.Fprintln(c.err, question)
-	answer, err := c.prompter().ask(ctx, "Go on all the same? [y/N] ")
-	return err == nil && isYes(answer)
+	fmt.Fprintln(c.Err, question)
+	answer, err := c.prompter().Ask(ctx, "Go on all the same? [y/N] ")
+	return err == nil && terminal.IsYes(answer)
 }
 
 func (c *command) pauseCommand() *cobra.Command {

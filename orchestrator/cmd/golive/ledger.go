@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -87,9 +89,9 @@ func (c *command) ledger(ctx context.Context, q api.LedgerRequest) error {
 		}
 		var rows [][]string
 		for _, e := range all {
-			counts, duration, items := "yes", took(e.Duration), fmt.Sprint(e.Items)
+			counts, duration, items := "yes", terminal.Took(e.Duration), fmt.Sprint(e.Items)
 			if e.PutAside > 0 {
-				items += ", " + grouped(e.PutAside) + " put aside"
+				items += ", " + terminal.Grouped(e.PutAside) + " put aside"
 			}
 			if e.Marked {
 				duration, items = "-", "-" // it was not run here
@@ -98,9 +100,9 @@ func (c *command) ledger(ctx context.Context, q api.LedgerRequest) error {
 			if e.Void != "" {
 				counts = "no: " + e.Void
 			}
-			rows = append(rows, []string{e.Name, e.Version, string(e.Phase), ago(e.At), duration, items, e.Rollout, counts})
+			rows = append(rows, []string{e.Name, e.Version, string(e.Phase), terminal.Ago(e.At), duration, items, e.Rollout, counts})
 		}
-		columns(w, []string{"OF", "VERSION", "PHASE", "RAN", "TOOK", "ITEMS", "ROLLOUT", "COUNTS"}, rows)
+		terminal.Columns(w, []string{"OF", "VERSION", "PHASE", "RAN", "TOOK", "ITEMS", "ROLLOUT", "COUNTS"}, rows)
 		if len(all) == q.Limit {
 			fmt.Fprintf(w, "\nOlder ones: golive ledger %s--before %d\n", space(q.App), all[0].Sequence)
 		}

@@ -7,6 +7,8 @@ package main
 import (
 	"os"
 	"runtime/debug"
+
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // gcPercent lets the heap, which is small, grow to 2.4 times what is alive before it is
@@ -19,5 +21,5 @@ func main() {
 	}
 	ctx, stop := untilInterrupted()
 	defer stop()
-	os.Exit(run(ctx, standard(), os.Args[1:]))
+	os.Exit(run(ctx, terminal.Standard(), os.Args[1:]))
 }

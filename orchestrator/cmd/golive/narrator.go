@@ -2,19 +2,21 @@ package main
 
 import (
 	"sync"
+
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // narrator tells the story of a rollout on the terminal, while other things are said there,
 // too. It is safe for concurrent use.
 type narrator struct {
-	*Talk
+	*terminal.Talk
 
 	mu    sync.Mutex
 	story *Story
 }
 
 // tell shows what the story has to tell. What it is told meanwhile waits until that is shown.
-func (n *narrator) tell(what func(*Story) []Line) {
+func (n *narrator) tell(what func(*Story) []terminal.Line) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.Tell(what(n.story)...)
@@ -22,7 +24,7 @@ func (n *narrator) tell(what func(*Story) []Line) {
 
 // stepOutput shows a line of what runs for a step.
 func (n *narrator) stepOutput(step string, attempt int, line string) {
-	n.tell(func(s *Story) []Line { return s.Output(step, attempt, line) })
+	n.tell(func(s *Story) []terminal.Line { return s.Output(step, attempt, line) })
 }
 
 // commands has the commands that answer an approval told with it, or not.

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
@@ -48,9 +50,9 @@ func (u *upRun) printOnline(ctx context.Context, last rollout.State) error {
 		fmt.Fprintf(w, "\n%s %s is online\n\n", o.App, o.Version)
 		var rows [][]string
 		for _, s := range o.Services {
-			rows = append(rows, []string{"  " + s.Service, s.Version, fmt.Sprint(s.Instances), orDash(s.URL)})
+			rows = append(rows, []string{"  " + s.Service, s.Version, fmt.Sprint(s.Instances), terminal.OrDash(s.URL)})
 		}
-		columns(w, []string{"  SERVICE", "VERSION", "INSTANCES", "TRY IT"}, rows)
+		terminal.Columns(w, []string{"  SERVICE", "VERSION", "INSTANCES", "TRY IT"}, rows)
 		if u.options.once {
 			return
 		}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -106,7 +108,7 @@ func tellPace(p *protocol.Pace) string {
 	var all []string
 	switch {
 	case p.Rate != nil && *p.Rate > 0:
-		all = append(all, "at most "+perSecond(*p.Rate))
+		all = append(all, "at most "+terminal.PerSecond(*p.Rate))
 	case p.Rate != nil:
 		all = append(all, "as fast as it can")
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -51,7 +53,7 @@ func tellMissing(s rollout.State, step rollout.Step) string {
 	a := step.Approval
 	var all []string
 	if open := a.Unconfirmed(); len(open) > 0 {
-		all = append(all, fmt.Sprintf("%d of %s confirmed", len(a.Checklist)-len(open), plural(len(a.Checklist), "item")))
+		all = append(all, fmt.Sprintf("%d of %s confirmed", len(a.Checklist)-len(open), terminal.Plural(len(a.Checklist), "item")))
 	}
 	have := fmt.Sprintf("%d of %d have approved", len(a.Approved), howMany(*a))
 	return strings.Join(append(all, have, mayStill(s, *a)), ", ")
@@ -80,7 +82,7 @@ func mayStill(s rollout.State, a rollout.Approval) string {
 // tellApproval is what an approval waits for, on one line.
 func tellApproval(s rollout.State, step rollout.Step) string {
 	a := step.Approval
-	text := approvers(*a) + " to approve: " + flat(a.Text)
+	text := approvers(*a) + " to approve: " + terminal.Flat(a.Text)
 	if len(a.Unconfirmed()) > 0 || howMany(*a) > 1 {
 		text += " (" + tellMissing(s, step) + ")"
 	}
@@ -128,18 +130,18 @@ func tellQuestion(a rollout.Approval) string {
 	if a.Policy.NotStarter {
 		text += ", not who has started it"
 	}
-	text += ": " + flat(a.Text)
+	text += ": " + terminal.Flat(a.Text)
 	if n := len(a.Checklist); n > 0 {
-		text += " (checklist of " + plural(n, "item") + ")"
+		text += " (checklist of " + terminal.Plural(n, "item") + ")"
 	}
 	return text
 }
 
 // Approval tells of an approval that waits, as it stands.
-func Approval(r rollout.State, step rollout.Step) []Line {
+func Approval(r rollout.State, step rollout.Step) []terminal.Line {
 	var l lines
 	a := step.Approval
-	l.say(yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, flat(a.Text), tellMissing(r, step))
+	l.say(terminal.Yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, terminal.Flat(a.Text), tellMissing(r, step))
 	for i, item := range a.Checklist {
 		done := ""
 		for _, v := range a.Confirmed {
@@ -147,7 +149,7 @@ func Approval(r rollout.State, step rollout.Step) []Line {
 				done = ", confirmed by " + v.By
 			}
 		}
-		l.say(plain, " ", " %2d. %s%s", i+1, item, done)
+		l.say(terminal.Plain, " ", " %2d. %s%s", i+1, item, done)
 	}
 	return l
 }
@@ -156,31 +158,31 @@ func Approval(r rollout.State, step rollout.Step) []Line {
 // commands it can be answered, if that is wanted.
 func (l *lines) changeApproval(step rollout.Step, id string, commands bool) {
 	a := step.Approval
-	lasted := took(step.Ended.Sub(step.Started))
+	lasted := terminal.Took(step.Ended.Sub(step.Started))
 	switch {
 	case step.Status == rollout.StepRunning:
-		text := fmt.Sprintf("%s: waits for %s to approve: %s", step.ID, approvers(*a), flat(a.Text))
+		text := fmt.Sprintf("%s: waits for %s to approve: %s", step.ID, approvers(*a), terminal.Flat(a.Text))
 		if n := howMany(*a); n > 1 {
-			text = fmt.Sprintf("%s: waits for %d people, of %s, to approve: %s", step.ID, n, strings.Join(a.Policy.By, ", "), flat(a.Text))
+			text = fmt.Sprintf("%s: waits for %d people, of %s, to approve: %s", step.ID, n, strings.Join(a.Policy.By, ", "), terminal.Flat(a.Text))
 			if len(a.Policy.By) == 0 {
-				text = fmt.Sprintf("%s: waits for %d people to approve: %s", step.ID, n, flat(a.Text))
+				text = fmt.Sprintf("%s: waits for %d people to approve: %s", step.ID, n, terminal.Flat(a.Text))
 			}
 		}
-		l.say(yellow, "?", "%s%s", text, attempt(step))
+		l.say(terminal.Yellow, "?", "%s%s", text, attempt(step))
 		for i, item := range a.Checklist {
-			l.say(plain, " ", " %2d. %s", i+1, item)
+			l.say(terminal.Plain, " ", " %2d. %s", i+1, item)
 		}
 		if commands {
 			for line := range strings.Lines(answerWith(id, step.ID)) {
-				l.say(plain, " ", "%s", line)
+				l.say(terminal.Plain, " ", "%s", line)
 			}
 		}
 	case step.Status == rollout.StepDone:
-		l.say(green, "✓", "%s: approved by %s (%s)", step.ID, tellVotes(a.Approved), lasted)
+		l.say(terminal.Green, "✓", "%s: approved by %s (%s)", step.ID, tellVotes(a.Approved), lasted)
 	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == rollout.CodeRejected:
-		l.say(red, "✗", "%s: %s (%s)", step.ID, whyFailed(step), lasted)
+		l.say(terminal.Red, "✗", "%s: %s (%s)", step.ID, whyFailed(step), lasted)
 	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == protocol.CodeCancelled:
-		l.say(yellow, "✗", "%s: nobody has to answer any more: %s", step.ID, step.Error.Message)
+		l.say(terminal.Yellow, "✗", "%s: nobody has to answer any more: %s", step.ID, step.Error.Message)
 	}
 }
 
@@ -193,17 +195,17 @@ func (l *lines) said(r rollout.State) bool {
 	case rollout.RejectedBy:
 	case rollout.ApprovedBy:
 		if asks(step) {
-			l.say(plain, "*", "%s%s (%s)", tellPerson(e), because(e), tellMissing(r, step))
+			l.say(terminal.Plain, "*", "%s%s (%s)", tellPerson(e), because(e), tellMissing(r, step))
 		}
 	case rollout.ItemConfirmed:
 		text := ""
 		if a := step.Approval; a != nil && e.Item >= 1 && e.Item <= len(a.Checklist) {
 			text = " (" + a.Checklist[e.Item-1] + ")"
 		}
-		l.say(plain, "*", "%s%s%s", tellPerson(e), text, because(e))
+		l.say(terminal.Plain, "*", "%s%s%s", tellPerson(e), text, because(e))
 	case rollout.Reminded:
 		if asks(step) {
-			l.say(yellow, "!", "%s still waits, since %s, for %s", e.Step, took(e.At.Sub(step.Started).Round(time.Second)), tellApproval(r, step))
+			l.say(terminal.Yellow, "!", "%s still waits, since %s, for %s", e.Step, terminal.Took(e.At.Sub(step.Started).Round(time.Second)), tellApproval(r, step))
 		}
 	default:
 		return false

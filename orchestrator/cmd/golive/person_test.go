@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/google/uuid"
 
 	"github.com/golive-dev/golive/orchestrator"
@@ -99,7 +101,7 @@ func (e *environment) says(by, id string, item int) {
 
 // desktop is where a person sits: what it shows, and what is typed.
 type desktop struct {
-	streams
+	terminal.Streams
 	out, err shown
 	types    *io.PipeWriter
 }
@@ -167,9 +169,9 @@ func endOf(text string, what []string) int {
 func newDesktop(t *testing.T, typing bool) *desktop {
 	t.Helper()
 	d := &desktop{}
-	d.streams = streams{out: &d.out, err: &d.err, dir: t.TempDir(), getenv: func(string) string { return "" }}
+	d.Streams = terminal.Streams{Out: &d.out, Err: &d.err, Dir: t.TempDir(), Getenv: func(string) string { return "" }}
 	if typing {
-		d.in, d.types = io.Pipe()
+		d.In, d.types = io.Pipe()
 		t.Cleanup(func() { _ = d.types.Close() })
 	}
 	return d
@@ -184,14 +186,14 @@ func (d *desktop) typed(t *testing.T, line string) {
 
 // run runs the command line in an environment.
 func (d *desktop) run(e *environment, args ...string) int {
-	return run(e.t.Context(), d.streams, append(args, "--nats", e.url))
+	return run(e.t.Context(), d.Streams, append(args, "--nats", e.url))
 }
 
 // follow begins to deploy what the files of a folder cannot say in a test.
 func (d *desktop) follow(e *environment, q api.DeployRequest) <-chan error {
-	c := &command{streams: d.streams, options: options{nats: e.url, output: "table"}}
-	if d.in != nil {
-		c.keys = newKeyboard(d.in)
+	c := &command{Streams: d.Streams, options: options{nats: e.url, output: "table"}}
+	if d.In != nil {
+		c.keys = terminal.NewKeyboard(d.In)
 	}
 	ended := make(chan error, 1)
 	go func() {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -170,7 +172,7 @@ func (c *command) tellPlanChanged(ctx context.Context, client *api.Client, q api
 	}
 	p, err := client.Plan(ctx, api.PlanRequest{Release: q.Release, AllowOlder: q.AllowOlder, Phase: q.Phase})
 	if err == nil { // else the refusal says enough
-		printPlan(c.err, p)
+		printPlan(c.Err, p)
 	}
 }
 
@@ -181,7 +183,7 @@ func printPlan(w io.Writer, p api.PlanView) {
 			todo++
 		}
 	}
-	fmt.Fprintf(w, "plan %s: %s %s, strategy %s, %d of %s to do\n\n", p.ID[:rollout.ShortPlan], p.App, p.Version, p.Strategy, todo, plural(len(p.Steps), "step"))
+	fmt.Fprintf(w, "plan %s: %s %s, strategy %s, %d of %s to do\n\n", p.ID[:rollout.ShortPlan], p.App, p.Version, p.Strategy, todo, terminal.Plural(len(p.Steps), "step"))
 	printWaves(w, p)
 	printSkipped(w, p)
 	if p.GoesOn != "" {
@@ -218,17 +220,17 @@ func printWaves(w io.Writer, p api.PlanView) {
 		}
 		rows = append(rows, []string{wave, "│ " + s.ID, tellPlanned(s), last, tellWaits(p, s)})
 	}
-	columns(w, []string{"WAVE", "│ STEP", "DOES", "LAST TOOK", "WAITS FOR"}, rows)
+	terminal.Columns(w, []string{"WAVE", "│ STEP", "DOES", "LAST TOOK", "WAITS FOR"}, rows)
 	fmt.Fprintln(w)
 }
 
 // tellLast is how long a step took last, and when and where that was.
 func tellLast(r api.LastRun) string {
-	text := took(time.Duration(r.Duration))
+	text := terminal.Took(time.Duration(r.Duration))
 	if r.Environment != "" {
 		text += " in " + r.Environment
 	}
-	return text + ", " + ago(r.At)
+	return text + ", " + terminal.Ago(r.At)
 }
 
 // printApprovals tells how what has to be approved can be, once the rollout comes to it.
@@ -250,7 +252,7 @@ func tellWaits(p api.PlanView, s api.PlanStep) string {
 	if more := len(ids) - most; more > 1 {
 		return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), more)
 	}
-	return orDash(strings.Join(ids, ", "))
+	return terminal.OrDash(strings.Join(ids, ", "))
 }
 
 // tellPlanned is what a step does.
@@ -289,24 +291,24 @@ func printSkipped(w io.Writer, p api.PlanView) {
 		}
 		lasted, when, in := "-", "-", "-"
 		if s.Last != nil {
-			lasted = took(time.Duration(s.Last.Duration))
+			lasted = terminal.Took(time.Duration(s.Last.Duration))
 		}
 		if s.Kind != rollout.Migration { // of which the ledger knows nothing
 			if s.Last != nil {
-				when, in = ago(s.Last.At), s.Last.Rollout
+				when, in = terminal.Ago(s.Last.At), s.Last.Rollout
 			}
 			rows = append(rows, []string{s.ID, s.Version, when, lasted, in})
 			continue
 		}
 		for _, r := range p.DependsOn.Ran {
 			if r.Name == s.Name && r.Version == s.Version && r.Phase == s.Phase {
-				when, in = ago(r.At), r.Rollout
+				when, in = terminal.Ago(r.At), r.Rollout
 			}
 		}
 		rows = append(rows, []string{s.ID, s.Version, when, lasted, in})
 	}
 	if len(rows) > 0 {
-		columns(w, []string{"SKIPPED", "VERSION", "HAS RUN", "TOOK", "IN ROLLOUT"}, rows)
+		terminal.Columns(w, []string{"SKIPPED", "VERSION", "HAS RUN", "TOOK", "IN ROLLOUT"}, rows)
 		fmt.Fprintln(w)
 	}
 }
@@ -326,5 +328,5 @@ func tellPlannedDowntime(d *api.PlannedDowntime) string {
 	if *d.Estimate == 0 {
 		return text + ", while the traffic moves: there is no offline script to run"
 	}
-	return text + ", about " + took(time.Duration(*d.Estimate)) + ", if the offline scripts take as long as last time"
+	return text + ", about " + terminal.Took(time.Duration(*d.Estimate)) + ", if the offline scripts take as long as last time"
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // progressLine is how far a script is, for programs that follow a rollout.
@@ -87,10 +89,10 @@ func (p *pulse) line(now time.Time) string {
 		text += fmt.Sprintf(" silent=%s", now.Sub(p.Beat).Round(time.Second))
 	}
 	if p.hosts != "" {
-		text += fmt.Sprintf(" hosts=%q", oneLine(p.hosts))
+		text += fmt.Sprintf(" hosts=%q", terminal.OneLine(p.hosts))
 	}
 	if why := p.heldBy(); why != "" {
-		text += fmt.Sprintf(" held=%q", oneLine(why))
+		text += fmt.Sprintf(" held=%q", terminal.OneLine(why))
 	}
 	return text
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -165,9 +167,9 @@ func (p *pulse) percent() (int, bool) {
 func (p *pulse) counts() string {
 	switch percent, known := p.percent(); {
 	case known:
-		return fmt.Sprintf("%s of %s done, %d%%", grouped(p.Done), grouped(p.Total), percent)
+		return fmt.Sprintf("%s of %s done, %d%%", terminal.Grouped(p.Done), terminal.Grouped(p.Total), percent)
 	case p.Done > 0:
-		return grouped(p.Done) + " done"
+		return terminal.Grouped(p.Done) + " done"
 	}
 	return ""
 }
@@ -176,16 +178,16 @@ func (p *pulse) counts() string {
 func (p *pulse) pace(now time.Time) []string {
 	var all []string
 	if rate := p.rateNow(now); rate > 0 {
-		all = append(all, perSecond(rate)+" now")
+		all = append(all, terminal.PerSecond(rate)+" now")
 	}
 	if average := p.average(now); average > 0 {
-		all = append(all, perSecond(average)+" on average")
+		all = append(all, terminal.PerSecond(average)+" on average")
 	}
 	if p.Limit > 0 {
-		all = append(all, "limit "+perSecond(p.Limit))
+		all = append(all, "limit "+terminal.PerSecond(p.Limit))
 	}
 	if p.PutAside > 0 {
-		all = append(all, grouped(p.PutAside)+" put aside")
+		all = append(all, terminal.Grouped(p.PutAside)+" put aside")
 	}
 	return all
 }
@@ -221,7 +223,7 @@ func (p *pulse) heldBy() string {
 
 // tell is all that is known of the step, in words.
 func (p *pulse) tell(now time.Time) string {
-	all := nonEmpty(p.counts(), p.hosts)
+	all := terminal.NonEmpty(p.counts(), p.hosts)
 	if left, known := p.left(now); known {
 		all = append(all, short(left)+" left")
 	}
@@ -235,7 +237,7 @@ func (p *pulse) tell(now time.Time) string {
 	if p.Note != "" && p.Waiting == "" {
 		all = append(all, p.Note)
 	}
-	return oneLine(strings.Join(all, ", "))
+	return terminal.OneLine(strings.Join(all, ", "))
 }
 
 // word is what a reason begins with, if it is a word and nothing else or has a colon behind
@@ -267,9 +269,9 @@ func (p *pulse) numbers(now time.Time) string {
 	text := ""
 	switch {
 	case p.Total > 0:
-		text = grouped(p.Done) + " of " + grouped(p.Total) + "  "
+		text = terminal.Grouped(p.Done) + " of " + terminal.Grouped(p.Total) + "  "
 	case p.Done > 0:
-		text = grouped(p.Done) + " done  "
+		text = terminal.Grouped(p.Done) + " done  "
 	}
 	if left, sure := p.left(now); sure {
 		return text + short(left) + " left"
@@ -282,12 +284,12 @@ func (p *pulse) widest() string {
 	if p.Total == 0 {
 		return ""
 	}
-	return grouped(p.Total) + " of " + grouped(p.Total) + "  59m9s left"
+	return terminal.Grouped(p.Total) + " of " + terminal.Grouped(p.Total) + "  59m9s left"
 }
 
 // below is the line under the bar: how fast it goes, and what stands in its way.
 func (p *pulse) below(now time.Time) string {
-	all := append(nonEmpty(p.hosts), p.pace(now)...)
+	all := append(terminal.NonEmpty(p.hosts), p.pace(now)...)
 	if silence := p.silence(now); silence != "" {
 		all = append(all, silence)
 	}
@@ -301,23 +303,23 @@ func (p *pulse) below(now time.Time) string {
 }
 
 // state is a glyph, a word and a color that say whether a step goes on.
-func (p *pulse) state() (glyph, state string, color Color) {
+func (p *pulse) state() (glyph, state string, color terminal.Color) {
 	switch {
 	case p.paused != "", word(p.Held) == "paused":
-		return "‖", "paused", yellow
+		return "‖", "paused", terminal.Yellow
 	case p.Waiting != "":
-		return "…", "waiting", yellow
+		return "…", "waiting", terminal.Yellow
 	case word(p.Held) != "":
-		return "▼", word(p.Held), yellow
+		return "▼", word(p.Held), terminal.Yellow
 	case p.Held != "":
-		return "▼", "held", yellow
+		return "▼", "held", terminal.Yellow
 	}
-	return "▶", "running", green
+	return "▶", "running", terminal.Green
 }
 
 // bar is the pulse as it is drawn.
-func (p *pulse) bar(now time.Time) Bar {
-	b := Bar{Name: p.step, Percent: -1, Numbers: p.numbers(now), Widest: p.widest(), Below: p.below(now)}
+func (p *pulse) bar(now time.Time) terminal.Bar {
+	b := terminal.Bar{Name: p.step, Percent: -1, Numbers: p.numbers(now), Widest: p.widest(), Below: p.below(now)}
 	b.Glyph, b.State, b.Color = p.state()
 	if percent, known := p.percent(); known {
 		b.Percent = percent

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -36,7 +38,7 @@ const (
 
 // question is an approval that waits, put to the person at the terminal.
 type question struct {
-	prompt *prompter
+	prompt *terminal.Prompter
 	say    func(text string)                                  // above the prompt
 	vote   func(context.Context, vote) (rollout.State, error) // gives the rollout after it
 
@@ -49,7 +51,7 @@ type question struct {
 	changed chan struct{} // closed and replaced when there is news of the step
 }
 
-func newQuestion(p *prompter, step rollout.Step, say func(string), vote func(context.Context, vote) (rollout.State, error)) *question {
+func newQuestion(p *terminal.Prompter, step rollout.Step, say func(string), vote func(context.Context, vote) (rollout.State, error)) *question {
 	return &question{prompt: p, say: say, vote: vote, step: step, changed: make(chan struct{})}
 }
 
@@ -160,15 +162,15 @@ func (q *question) ask(ctx context.Context, step rollout.Step, changed <-chan st
 		q.say(fmt.Sprintf("  %s, item %d of %d: %s", step.ID, v.item, len(step.Approval.Checklist), step.Approval.Checklist[v.item-1]))
 	}
 	for {
-		answer, err := q.prompt.ask(asking, fmt.Sprintf("  %s? [y = %s, n = reject, l = leave it to others] ", step.ID, yes))
+		answer, err := q.prompt.Ask(asking, fmt.Sprintf("  %s? [y = %s, n = reject, l = leave it to others] ", step.ID, yes))
 		switch {
 		case err != nil:
 			return v, false, err
-		case isYes(answer):
+		case terminal.IsYes(answer):
 			return v, true, nil
-		case isNo(answer):
+		case terminal.IsNo(answer):
 			v = vote{no: true}
-			v.reason, err = q.prompt.ask(asking, "  why? ")
+			v.reason, err = q.prompt.Ask(asking, "  why? ")
 			return v, true, err
 		case strings.EqualFold(answer, "l") || strings.EqualFold(answer, "leave"):
 			return v, false, nil
@@ -217,7 +219,7 @@ func (d *desk) see(ctx context.Context, s rollout.State) {
 		switch came, err := q.put(ctx); {
 		case ctx.Err() != nil:
 		case err != nil:
-			d.say("! " + oneLine(explain(err).message))
+			d.say("! " + terminal.OneLine(explain(err).message))
 			d.say("  others answer with: golive approve " + s.ID + " " + step.ID)
 		case came == unanswered:
 			d.say("  answer later with: golive approve " + s.ID + " " + step.ID)
@@ -235,9 +237,9 @@ func (c *command) attend(f *follower, client *api.Client, again string) {
 		f.person = func(s rollout.State, step rollout.Step) error { return waitsForPerson(s, step, again) }
 		return
 	}
-	say := func(text string) { f.story.Tell(Line{Color: yellow, Text: text}) }
+	say := func(text string) { f.story.Tell(terminal.Line{Color: terminal.Yellow, Text: text}) }
 	f.desk = &desk{say: say, ask: func(s rollout.State, step rollout.Step) *question {
-		return newQuestion(p, step, func(text string) { f.story.Tell(Line{Text: text}) }, voter(client, s.ID, step.ID))
+		return newQuestion(p, step, func(text string) { f.story.Tell(terminal.Line{Text: text}) }, voter(client, s.ID, step.ID))
 	}}
 }
 
@@ -255,9 +257,9 @@ func waitsForPerson(s rollout.State, step rollout.Step, again string) *failure {
 }
 
 // prompter is nil where nobody can be asked.
-func (c *command) prompter() *prompter {
+func (c *command) prompter() *terminal.Prompter {
 	if c.keys == nil {
 		return nil
 	}
-	return newPrompter(c.keys, c.err, c.bottom)
+	return c.Prompter(c.keys)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
@@ -27,7 +29,7 @@ func TestTheNextItemIsAskedForAfterTheStoryHasToldOfTheOneBefore(t *testing.T) {
 		keys, types := io.Pipe()
 		var shown bytes.Buffer
 		before := approvalOf()
-		q := newQuestion(newPrompter(newKeyboard(keys), &shown, nil), *before.Steps[0],
+		q := newQuestion(terminal.Streams{Err: &shown}.Prompter(terminal.NewKeyboard(keys)), *before.Steps[0],
 			func(text string) { shown.WriteString(text + "\n") },
 			func(_ context.Context, v vote) (rollout.State, error) { return approvalOf(1), nil })
 		q.told = true

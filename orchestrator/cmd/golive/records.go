@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -77,10 +79,10 @@ func printRecords(w io.Writer, q api.RecordsRequest, page api.RecordsPage) {
 		if r.Partition != "" {
 			cursor = r.Partition + " " + cursor
 		}
-		rows = append(rows, []string{r.Step, fit(cursor, clipRecord), fmt.Sprint(r.Tries), ago(r.At),
-			fit(r.Error, clipRecord), fit(string(r.Record), clipRecord)})
+		rows = append(rows, []string{r.Step, terminal.Fit(cursor, clipRecord), fmt.Sprint(r.Tries), terminal.Ago(r.At),
+			terminal.Fit(r.Error, clipRecord), terminal.Fit(string(r.Record), clipRecord)})
 	}
-	columns(w, []string{"STEP", "CURSOR", "TRIES", "PUT ASIDE", "ERROR", "RECORD"}, rows)
+	terminal.Columns(w, []string{"STEP", "CURSOR", "TRIES", "PUT ASIDE", "ERROR", "RECORD"}, rows)
 	also := ""
 	if q.Step != "" {
 		also = " --step " + q.Step

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -80,21 +82,21 @@ type options struct {
 
 // command is one run of the command line.
 type command struct {
-	streams
+	terminal.Streams
 	options
-	keys *keyboard // nil: nobody is there to be asked
+	keys *terminal.Keyboard // nil: nobody is there to be asked
 }
 
 // run executes args and gives the exit code.
-func run(ctx context.Context, s streams, args []string) int {
-	c := &command{streams: s}
-	if s.in != nil {
-		c.keys = newKeyboard(s.in)
+func run(ctx context.Context, s terminal.Streams, args []string) int {
+	c := &command{Streams: s}
+	if s.In != nil {
+		c.keys = terminal.NewKeyboard(s.In)
 	}
 	root := c.root()
 	root.SetArgs(args)
-	root.SetOut(s.out)
-	root.SetErr(s.err)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -176,9 +178,9 @@ func (c *command) check(cmd *cobra.Command, _ []string) error {
 	switch c.paint {
 	case "auto":
 	case "always":
-		c.color = true
+		c.Color = true
 	case "never":
-		c.color = false
+		c.Color = false
 	default:
 		return misused(cmd, fmt.Sprintf("unknown color %q: valid are auto, always, never", c.paint))
 	}
@@ -187,16 +189,16 @@ func (c *command) check(cmd *cobra.Command, _ []string) error {
 		c.given[flag] = cmd.Flags().Changed(flag)
 	}
 	if c.nats == "" && c.context == "" {
-		c.nats = c.getenv("GOLIVE_NATS_URL")
+		c.nats = c.Getenv("GOLIVE_NATS_URL")
 	}
 	if c.creds == "" {
-		c.creds = c.getenv("GOLIVE_NATS_CREDS")
+		c.creds = c.Getenv("GOLIVE_NATS_CREDS")
 	}
 	if c.context == "" && c.nats == "" {
-		c.context = c.getenv("GOLIVE_NATS_CONTEXT")
+		c.context = c.Getenv("GOLIVE_NATS_CONTEXT")
 	}
 	if c.env == "" {
-		c.env = c.getenv("GOLIVE_ENV")
+		c.env = c.Getenv("GOLIVE_ENV")
 	}
 	if c.context != "" && c.nats != "" {
 		return misused(cmd, "--context and --nats exclude each other: both say where the bus is")
@@ -253,7 +255,7 @@ func explain(err error) *failure {
 
 // print writes an answer in the form that was asked for; table writes it as text.
 func (c *command) print(answer any, table func(io.Writer)) error {
-	return Print(c.out, c.output, answer, table)
+	return terminal.Print(c.Out, c.output, answer, table)
 }
 
 func hints(problems release.Errors) string {
@@ -275,10 +277,10 @@ func (c *command) report(f *failure) {
 		}
 	}
 	for line := range strings.Lines(f.message) {
-		fmt.Fprintf(c.err, "golive: error: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(c.Err, "golive: error: %s\n", strings.TrimRight(line, "\n"))
 	}
 	for line := range strings.Lines(c.here(f.hint)) {
-		fmt.Fprintf(c.err, "golive: hint: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(c.Err, "golive: hint: %s\n", strings.TrimRight(line, "\n"))
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -59,10 +61,10 @@ func printRoutes(w io.Writer, all []api.RouteStatus) {
 			if r.Maintenance != nil {
 				state += ", under maintenance"
 			}
-			rows = append(rows, []string{r.Service, v.Version, state, confirmed(r, v.Version, v.State), fmt.Sprint(r.Revision), ago(r.Since)})
+			rows = append(rows, []string{r.Service, v.Version, state, confirmed(r, v.Version, v.State), fmt.Sprint(r.Revision), terminal.Ago(r.Since)})
 		}
 	}
-	columns(w, []string{"SERVICE", "VERSION", "STATE", "CONFIRMED", "REVISION", "SINCE"}, rows)
+	terminal.Columns(w, []string{"SERVICE", "VERSION", "STATE", "CONFIRMED", "REVISION", "SINCE"}, rows)
 }
 
 // confirmed tells how many of the version's live instances act on the revision.
@@ -185,12 +187,12 @@ func sameInstance(a, b gate.Instance) bool {
 // tellRoute tells a revision, or who has confirmed it.
 func (c *command) tellRoute(r api.RouteStatus, count string) error {
 	if c.output == "jsonl" {
-		return json.NewEncoder(c.out).Encode(r)
+		return json.NewEncoder(c.Out).Encode(r)
 	}
 	text := r.Route.String()
 	if count != "" {
 		text = count
 	}
-	_, err := fmt.Fprintf(c.out, "%s  %s revision %d: %s\n", time.Now().Format("15:04:05.000"), r.Service, r.Revision, text)
+	_, err := fmt.Fprintf(c.Out, "%s  %s revision %d: %s\n", time.Now().Format("15:04:05.000"), r.Service, r.Revision, text)
 	return err
 }

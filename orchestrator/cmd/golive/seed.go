@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // seed runs the manifest's seed command to its end.
@@ -25,7 +27,7 @@ func (u *upRun) seed(ctx context.Context) error {
 		return &Failure{Code: CodeFailed, Message: fmt.Sprintf("the seed command has failed: %s", err),
 			Hint: "its last lines are above; see key seed in " + u.short(u.app.manifest.Path)}
 	}
-	u.story.Say(green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)
+	u.story.Say(terminal.Green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)
 	return nil
 }
 
@@ -45,7 +47,7 @@ func (u *upRun) awaitSeed(ctx context.Context, p *program) error {
 		case err := <-u.ended:
 			return fmt.Errorf("the orchestrator has ended: %w", err)
 		case now := <-tick.C:
-			u.story.Say(dim, "…", "the seed command runs, for %s so far", now.Sub(begun).Round(time.Second))
+			u.story.Say(terminal.Dim, "…", "the seed command runs, for %s so far", now.Sub(begun).Round(time.Second))
 		}
 	}
 }

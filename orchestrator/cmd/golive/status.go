@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -83,7 +85,7 @@ func printApp(w io.Writer, a api.AppStatus) {
 	if !r.Ended.IsZero() {
 		at = r.Ended
 	}
-	fmt.Fprintf(w, "%s %s: rollout %s %s %s\n", a.App, a.Version, r.ID, tellStatus(r.State), ago(at))
+	fmt.Fprintf(w, "%s %s: rollout %s %s %s\n", a.App, a.Version, r.ID, tellStatus(r.State), terminal.Ago(at))
 	for _, step := range r.Running() {
 		if asks(step) { // for whom it waits is told below
 			continue
@@ -95,7 +97,7 @@ func printApp(w io.Writer, a api.AppStatus) {
 		} else if step.Kind == rollout.Migration && seen.Beat.IsZero() && step.Deadline.IsZero() {
 			text = ", waiting, no sign of life, no timeout"
 		}
-		fmt.Fprintf(w, "  running: %s since %s%s\n", step.ID, ago(step.Started), text)
+		fmt.Fprintf(w, "  running: %s since %s%s\n", step.ID, terminal.Ago(step.Started), text)
 	}
 	if r.Downtime > 0 {
 		fmt.Fprintf(w, "  downtime: %s\n", tellDowntime(r))
@@ -107,13 +109,13 @@ func printApp(w io.Writer, a api.AppStatus) {
 		fmt.Fprintf(w, "  %s\n", text)
 	}
 	for _, what := range r.Waits {
-		fmt.Fprintf(w, "  waits for %s\n", flat(what))
+		fmt.Fprintf(w, "  waits for %s\n", terminal.Flat(what))
 	}
 	for _, what := range toSay(r.State) {
 		fmt.Fprintf(w, "  %s\n", what)
 	}
 	for _, q := range a.Queued {
-		fmt.Fprintf(w, "  queued: rollout %s of %s%s, %s\n", q.ID, q.Release.Version, asked(q.State), ago(q.Created))
+		fmt.Fprintf(w, "  queued: rollout %s of %s%s, %s\n", q.ID, q.Release.Version, asked(q.State), terminal.Ago(q.Created))
 	}
 	if a.Changed {
 		fmt.Fprintf(w, "  changed: the setup script of %s is not the one that ran\n", a.Version)
@@ -125,22 +127,22 @@ func printApp(w io.Writer, a api.AppStatus) {
 	}
 	var rows [][]string
 	for _, s := range a.Services {
-		online := orDash(strings.Join(s.Online, ", "))
+		online := terminal.OrDash(strings.Join(s.Online, ", "))
 		if s.Maintenance != nil {
 			online += " (under maintenance)"
 		}
-		row := []string{"  " + s.Service, s.Version, online, fmt.Sprint(s.Alive), orDash(strings.Join(s.NotRun, ", "))}
+		row := []string{"  " + s.Service, s.Version, online, fmt.Sprint(s.Alive), terminal.OrDash(strings.Join(s.NotRun, ", "))}
 		if changed {
-			row = append(row, orDash(strings.Join(s.Changed, ", ")))
+			row = append(row, terminal.OrDash(strings.Join(s.Changed, ", ")))
 		}
 		rows = append(rows, row)
 	}
-	columns(w, header, rows)
+	terminal.Columns(w, header, rows)
 }
 
 // tellDowntime says how long the app was, or has been, under maintenance.
 func tellDowntime(r api.RolloutView) string {
-	text := took(time.Duration(r.Downtime))
+	text := terminal.Took(time.Duration(r.Downtime))
 	if slices.ContainsFunc(r.Outages, func(o rollout.Outage) bool { return o.To.IsZero() }) {
 		text += " so far, under maintenance"
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -34,22 +36,22 @@ type earlyLine struct {
 }
 
 // lines are what is told.
-type lines []Line
+type lines []terminal.Line
 
-func (l *lines) say(color Color, glyph, format string, args ...any) {
-	*l = append(*l, Line{Color: color, Glyph: glyph, Text: fmt.Sprintf(format, args...)})
+func (l *lines) say(color terminal.Color, glyph, format string, args ...any) {
+	*l = append(*l, terminal.Line{Color: color, Glyph: glyph, Text: fmt.Sprintf(format, args...)})
 }
 
-func (l *lines) output(step, line string) { *l = append(*l, Line{Of: step, Text: line}) }
+func (l *lines) output(step, line string) { *l = append(*l, terminal.Line{Of: step, Text: line}) }
 
 // Output takes in a line of what runs for a step. It is told once the story has told that the
 // attempt runs: the line and the event come here in two ways, and the line may be faster.
-func (s *Story) Output(step string, attempt int, line string) []Line {
+func (s *Story) Output(step string, attempt int, line string) []terminal.Line {
 	if attempt > s.begun[step] {
 		s.early = append(s.early, earlyLine{step, attempt, line})
 		return nil
 	}
-	return []Line{{Of: step, Text: line}}
+	return []terminal.Line{{Of: step, Text: line}}
 }
 
 // began says that the story has told of an attempt, and tells what has waited for that.
@@ -67,7 +69,7 @@ func (s *Story) began(l *lines, step rollout.Step) {
 }
 
 // Rest tells the lines whose attempts will not be told of any more.
-func (s *Story) Rest() []Line {
+func (s *Story) Rest() []terminal.Line {
 	var l lines
 	for _, e := range s.early {
 		l.output(e.step, e.line)
@@ -77,14 +79,14 @@ func (s *Story) Rest() []Line {
 }
 
 // Head says which rollout it is.
-func Head(r rollout.State) []Line {
+func Head(r rollout.State) []terminal.Line {
 	var l lines
-	l.say(plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, plural(len(r.Steps), "step"))
+	l.say(terminal.Plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, terminal.Plural(len(r.Steps), "step"))
 	return l
 }
 
 // Plan tells the steps of a rollout before they happen.
-func Plan(r rollout.State) []Line {
+func Plan(r rollout.State) []terminal.Line {
 	l := lines(Head(r))
 	skipped := 0
 	for _, step := range r.All() {
@@ -94,17 +96,17 @@ func Plan(r rollout.State) []Line {
 		}
 		if step.Status == rollout.StepSkipped {
 			skipped++
-			l.say(dim, " ", "%s  skipped: %s", text, step.Skipped)
+			l.say(terminal.Dim, " ", "%s  skipped: %s", text, step.Skipped)
 			continue
 		}
 		if r.Beyond(step) {
-			l.say(dim, " ", "%s  later: it stops behind phase %s", text, r.Until)
+			l.say(terminal.Dim, " ", "%s  later: it stops behind phase %s", text, r.Until)
 			continue
 		}
-		l.say(plain, " ", "%s", text)
+		l.say(terminal.Plain, " ", "%s", text)
 	}
 	if scripts := countScripts(r); scripts > 0 && scripts == skipped {
-		l.say(green, "=", "every script has run in this environment: none is run again")
+		l.say(terminal.Green, "=", "every script has run in this environment: none is run again")
 	}
 	return l
 }
@@ -157,14 +159,14 @@ func needs(r rollout.State, step rollout.Step) string {
 }
 
 // Tell tells what has changed since the state that was told before.
-func (s *Story) Tell(r rollout.State) []Line {
+func (s *Story) Tell(r rollout.State) []terminal.Line {
 	var l lines
 	if l.said(r) {
 		// it is told
 	} else if r.Event.Type == rollout.Enqueued {
-		l.say(plain, "*", "rollout %s: %s %s is queued%s: it begins when the one before it has ended", r.ID, r.Release.App, r.Release.Version, asked(r))
+		l.say(terminal.Plain, "*", "rollout %s: %s %s is queued%s: it begins when the one before it has ended", r.ID, r.Release.App, r.Release.Version, asked(r))
 	} else if text := tellPerson(r.Event); text != "" {
-		l.say(plain, "*", "%s%s", text, because(r.Event))
+		l.say(terminal.Plain, "*", "%s%s", text, because(r.Event))
 	}
 	for _, step := range r.All() { // what has ended comes before what begins because of that
 		if e := r.Event; e.Step == step.ID && (e.Attempt < step.Attempt || step.Status == rollout.StepPending) {
@@ -184,7 +186,7 @@ func (s *Story) Tell(r rollout.State) []Line {
 // end says that a rollout has ended, or stands still until somebody wants more of it.
 func (l *lines) end(r rollout.State) {
 	if r.Held() {
-		l.say(green, "‖", "phase %s has run: the rollout waits for a deploy that has it go on", r.Until)
+		l.say(terminal.Green, "‖", "phase %s has run: the rollout waits for a deploy that has it go on", r.Until)
 	}
 	switch r.Status {
 	case rollout.Completed:
@@ -192,36 +194,36 @@ func (l *lines) end(r rollout.State) {
 			l.amended(r)
 			return
 		}
-		l.say(green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
+		l.say(terminal.Green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
 		if text := tellLeft(r); text != "" {
-			l.say(yellow, "!", "%s", text)
+			l.say(terminal.Yellow, "!", "%s", text)
 		}
 	case rollout.Failed:
 		if r.Backward != nil {
-			l.say(red, "✗", "%s %s is not undone: its way backward has failed", r.Release.App, r.Release.Version)
+			l.say(terminal.Red, "✗", "%s %s is not undone: its way backward has failed", r.Release.App, r.Release.Version)
 			return
 		}
 		if r.TurnsBack() {
-			l.say(red, "✗", "a check has failed behind the gate: %s %s is taken backward", r.Release.App, r.Release.Version)
+			l.say(terminal.Red, "✗", "a check has failed behind the gate: %s %s is taken backward", r.Release.App, r.Release.Version)
 			return
 		}
-		l.say(red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, took(r.Ended.Sub(r.Created)))
+		l.say(terminal.Red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, terminal.Took(r.Ended.Sub(r.Created)))
 	case rollout.Aborted:
-		l.say(yellow, "✗", "%s %s is aborted%s: %s", r.Release.App, r.Release.Version, withDowntime(r), afterAbort(r))
+		l.say(terminal.Yellow, "✗", "%s %s is aborted%s: %s", r.Release.App, r.Release.Version, withDowntime(r), afterAbort(r))
 	case rollout.Reverted:
-		l.say(yellow, "✗", "%s %s is undone%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
+		l.say(terminal.Yellow, "✗", "%s %s is undone%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
 	case rollout.Superseded:
-		l.say(yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
+		l.say(terminal.Yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
 	}
 }
 
 // amended says what has become of records that were tried again.
 func (l *lines) amended(r rollout.State) {
 	if text := tellLeft(r); text != "" {
-		l.say(yellow, "!", "rollout %s: %s", r.ID, text)
+		l.say(terminal.Yellow, "!", "rollout %s: %s", r.ID, text)
 		return
 	}
-	l.say(green, "✓", "rollout %s: no record is put aside any more", r.ID)
+	l.say(terminal.Green, "✓", "rollout %s: no record is put aside any more", r.ID)
 }
 
 // tellStep shows how a step differs from what was told of it.
@@ -238,7 +240,7 @@ func (s *Story) tellStep(l *lines, r rollout.State, step rollout.Step) {
 }
 
 // Know takes in a state of the past, which is not told, but for what has waited for it.
-func (s *Story) Know(r rollout.State) []Line {
+func (s *Story) Know(r rollout.State) []terminal.Line {
 	var l lines
 	for _, step := range r.All() {
 		s.known[step.ID] = step
@@ -317,13 +319,13 @@ func because(e rollout.Event) string {
 
 func withDowntime(r rollout.State) string {
 	if down := r.Downtime(r.Ended); down > 0 {
-		return ", downtime " + took(down)
+		return ", downtime " + terminal.Took(down)
 	}
 	return ""
 }
 
 func inTime(r rollout.State) string {
-	return "completed in " + took(r.Ended.Sub(r.Created))
+	return "completed in " + terminal.Took(r.Ended.Sub(r.Created))
 }
 
 func (s *Story) change(l *lines, r rollout.State, step rollout.Step) {
@@ -338,26 +340,26 @@ func (s *Story) change(l *lines, r rollout.State, step rollout.Step) {
 		l.changeTraffic(step)
 		return
 	}
-	duration := took(step.Ended.Sub(step.Started))
+	duration := terminal.Took(step.Ended.Sub(step.Started))
 	script := step.Script()
 	switch step.Status {
 	case rollout.StepRunning:
 		if step.Cancelled {
-			l.say(yellow, "→", "%s", script.Subject(protocol.Cancel))
+			l.say(terminal.Yellow, "→", "%s", script.Subject(protocol.Cancel))
 			return
 		}
-		l.say(plain, "→", "%s%s", script.Subject(protocol.StartVerb(step.Revert)), attempt(step))
+		l.say(terminal.Plain, "→", "%s%s", script.Subject(protocol.StartVerb(step.Revert)), attempt(step))
 	case rollout.StepDone, rollout.StepReverted:
 		if step.Records && step.Error != nil {
-			l.say(yellow, "✗", "%s (%s): %s: the records stay put aside", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
+			l.say(terminal.Yellow, "✗", "%s (%s): %s: the records stay put aside", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
 			return
 		}
-		l.say(green, "←", "%s (%s%s%s%s)", script.Subject(protocol.DoneVerb(step.Revert)), duration, s.items(step), putAside(step), note(step))
+		l.say(terminal.Green, "←", "%s (%s%s%s%s)", script.Subject(protocol.DoneVerb(step.Revert)), duration, s.items(step), putAside(step), note(step))
 	case rollout.StepRetrying:
-		l.say(yellow, "✗", "%s (%s): %s: attempt %d %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error,
+		l.say(terminal.Yellow, "✗", "%s (%s): %s: attempt %d %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error,
 			step.Attempt+1, nextTry(step))
 	case rollout.StepFailed:
-		l.say(red, "✗", "%s (%s): %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
+		l.say(terminal.Red, "✗", "%s (%s): %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
 	}
 }
 
@@ -368,12 +370,12 @@ func (l *lines) changeAttempt(step rollout.Step, e rollout.Event) {
 	case step.Work != nil:
 		l.changeWorkAttempt(step, e)
 	case e.Type == rollout.StepAnswered:
-		l.say(green, "←", "%s", step.Script().Subject(protocol.DoneVerb(e.Revert)))
+		l.say(terminal.Green, "←", "%s", step.Script().Subject(protocol.DoneVerb(e.Revert)))
 	case e.Type != rollout.StepBroke || step.Kind != rollout.Migration || e.Answer == nil || e.Answer.Error == nil:
 	case e.Revert == step.Revert:
-		l.say(yellow, "✗", "%s: %s: attempt %d at once", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error, step.Attempt)
+		l.say(terminal.Yellow, "✗", "%s: %s: attempt %d at once", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error, step.Attempt)
 	default:
-		l.say(yellow, "✗", "%s: %s", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error)
+		l.say(terminal.Yellow, "✗", "%s: %s", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error)
 	}
 }
 
@@ -382,7 +384,7 @@ func nextTry(step rollout.Step) string {
 	if step.Next.IsZero() {
 		return "when it is resumed"
 	}
-	return "in " + took(step.Next.Sub(step.Ended))
+	return "in " + terminal.Took(step.Next.Sub(step.Ended))
 }
 
 func attempt(step rollout.Step) string {
@@ -398,7 +400,7 @@ func (s *Story) items(step rollout.Step) string {
 	if step.Items == 0 {
 		return ""
 	}
-	text := ", " + plural(int(step.Items), "item")
+	text := ", " + terminal.Plural(int(step.Items), "item")
 	elapsed := step.Ended.Sub(step.Started).Seconds()
 	average := s.averages[step.ID]
 	if average <= 0 && step.Attempt == 1 && elapsed > 0 {
@@ -407,14 +409,14 @@ func (s *Story) items(step rollout.Step) string {
 	if elapsed < 1 || average <= 0 || float64(step.Items) < average { // less than a second of work
 		return text
 	}
-	return text + ", " + perSecond(average) + " on average"
+	return text + ", " + terminal.PerSecond(average) + " on average"
 }
 
 func putAside(step rollout.Step) string {
 	if step.PutAside == 0 {
 		return ""
 	}
-	return ", " + grouped(step.PutAside) + " put aside"
+	return ", " + terminal.Grouped(step.PutAside) + " put aside"
 }
 
 func note(step rollout.Step) string {
@@ -428,16 +430,16 @@ func note(step rollout.Step) string {
 func (s *Story) Averaged(step string, average float64) { s.averages[step] = average }
 
 // Running tells of a running step on one line, in the form that sdk/README.md gives.
-func Running(p *pulse, now time.Time) []Line {
+func Running(p *pulse, now time.Time) []terminal.Line {
 	var l lines
 	lasted := now.Sub(p.since).Round(time.Second)
 	if p.Waiting == "" {
-		l.say(dim, "…", "%s for=%s", p.line(now), lasted)
+		l.say(terminal.Dim, "…", "%s for=%s", p.line(now), lasted)
 		return l
 	}
-	l.say(yellow, "…", "state=waiting step=%s for=%s: %s", p.step, lasted, p.Waiting)
+	l.say(terminal.Yellow, "…", "state=waiting step=%s for=%s: %s", p.step, lasted, p.Waiting)
 	if script, found := strings.CutPrefix(p.Waiting, "nobody listens to "); found {
-		l.say(yellow, " ", "start the setup service that answers %s, or give its command in golive.yaml (key setup)", script)
+		l.say(terminal.Yellow, " ", "start the setup service that answers %s, or give its command in golive.yaml (key setup)", script)
 	}
 	return l
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -17,12 +19,12 @@ type teller struct {
 	now   time.Time
 	state rollout.State
 	story *Story
-	talk  *Talk
+	talk  *terminal.Talk
 }
 
 // newTeller tells to a writer, in words alone.
 func newTeller(t *testing.T, w io.Writer, now time.Time) *teller {
-	return &teller{t: t, now: now, story: NewStory(), talk: NewTalk(w, false, nil)}
+	return &teller{t: t, now: now, story: NewStory(), talk: terminal.Streams{Err: w}.Talk(false)}
 }
 
 // begin tells a rollout that has just been compiled.
@@ -82,7 +84,7 @@ func TestStory(t *testing.T) {
 // here first.
 func TestWhatAStepPrintsStandsBehindItsBeginning(t *testing.T) {
 	var shown bytes.Buffer
-	s, talk := NewStory(), NewTalk(&shown, false, nil)
+	s, talk := NewStory(), terminal.Streams{Err: &shown}.Talk(false)
 	running := func(attempt int) rollout.State {
 		return rollout.State{ID: "id", Status: rollout.Running, Event: rollout.Event{Type: rollout.StepDue}, Steps: []*rollout.Step{
 			{Number: 1, ID: "backup", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: attempt, Work: &rollout.Work{}},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"path/filepath"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator"
@@ -87,7 +89,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 	a := newApp(m, bus.place, filepath.Join(data, "services"), s.Talk)
 	u := &upRun{command: c, options: o, app: a, engine: e, ended: ended, relay: r, story: s, client: api.NewClient(r.Conn())}
 	err = u.run(ctx)
-	s.Say(dim, "▪", "stopping what was started")
+	s.Say(terminal.Dim, "▪", "stopping what was started")
 	if e := a.stop(atOnce(ctx)); e != nil {
 		err = errors.Join(err, e)
 	}
@@ -99,7 +101,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 }
 
 func (c *command) dataFolder(m *release.Manifest, flag string) string {
-	switch env := c.getenv("GOLIVE_DATA"); {
+	switch env := c.Getenv("GOLIVE_DATA"); {
 	case flag != "":
 		return c.absolute(flag)
 	case env != "":
@@ -122,7 +124,7 @@ func (c *command) openBus(ctx context.Context, m *release.Manifest, data, listen
 		if err != nil {
 			return nil, nil, err
 		}
-		s.Say(plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
+		s.Say(terminal.Plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
 		return &bus{place: named, close: func() error { r.Close(); return nil }}, r, nil
 	}
 	server, err := embedded.Start(embedded.Config{Data: data, Listen: listen, Logger: c.logger()})
@@ -133,12 +135,12 @@ func (c *command) openBus(ctx context.Context, m *release.Manifest, data, listen
 	if err != nil {
 		return nil, nil, errors.Join(err, server.Stop())
 	}
-	put, err := beacon{URL: server.URL(), Dir: m.Dir, Cwd: c.dir, Data: data}.light(beaconFolder(c.getenv))
+	put, err := beacon{URL: server.URL(), Dir: m.Dir, Cwd: c.Dir, Data: data}.light(beaconFolder(c.Getenv))
 	if err != nil {
 		r.Close()
 		return nil, nil, errors.Join(err, server.Stop())
 	}
-	s.Say(plain, "▸", "bus: %s, its data in %s", server.URL(), c.short(data))
+	s.Say(terminal.Plain, "▸", "bus: %s, its data in %s", server.URL(), c.short(data))
 	return &bus{place: place{url: server.URL()}, close: func() error {
 		put()
 		r.Close()

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
@@ -126,7 +128,7 @@ func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 	}
 	if !u.options.once {
 		u.report(explain(err))
-		u.story.Say(plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
+		u.story.Say(terminal.Plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
 	}
 	return err
 }
@@ -184,7 +186,7 @@ func (u *upRun) awaitServices(ctx context.Context) error {
 		case <-look.C:
 		case <-tick.C:
 			for _, what := range missing {
-				u.story.Say(dim, "…", "waiting for %s", what)
+				u.story.Say(terminal.Dim, "…", "waiting for %s", what)
 			}
 		}
 	}
@@ -238,12 +240,12 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		same := found.Release.Version == want.Version && found.Release.Digest == want.Digest
 		switch {
 		case same && found.Status == rollout.Running && found.Until != "":
-			u.story.Say(plain, "*", "going on with rollout %s, which was to run to the end of phase %s", found.ID, found.Until)
+			u.story.Say(terminal.Plain, "*", "going on with rollout %s, which was to run to the end of phase %s", found.ID, found.Until)
 		case same && (found.Status == rollout.Running || found.Status == rollout.Amending):
-			u.story.Say(plain, "*", "going on with rollout %s, which was under way", found.ID)
+			u.story.Say(terminal.Plain, "*", "going on with rollout %s, which was under way", found.ID)
 			return found.State, nil
 		case same && found.Status == rollout.Failed:
-			u.story.Say(plain, "*", "rollout %s had failed: trying it again", found.ID)
+			u.story.Say(terminal.Plain, "*", "rollout %s had failed: trying it again", found.ID)
 			retried, err := u.client.Retry(ctx, api.RetryRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
 			if err != nil || retried.Until == "" {
 				return retried.State, err
@@ -263,7 +265,7 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		Rollout: id.String(), Release: want, By: me(), Replace: true, AllowOlder: u.options.older,
 	})
 	if err == nil && replaced != "" {
-		u.story.Say(yellow, "*", "%s", replaced)
+		u.story.Say(terminal.Yellow, "*", "%s", replaced)
 	}
 	return begun.State, u.older(err)
 }

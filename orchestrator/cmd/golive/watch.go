@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -41,7 +43,7 @@ func (c *command) watch(ctx context.Context, args []string) error {
 		return err
 	}
 	if id == "" {
-		c.talk().Say(plain, "*", "no rollout is under way")
+		c.talk().Say(terminal.Plain, "*", "no rollout is under way")
 		return nil
 	}
 	found, err := client.Show(ctx, api.RolloutRequest{Rollout: id})

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/terminal"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -199,7 +201,7 @@ func TestPlanOfAWorkflow(t *testing.T) {
 	printPlan(&out, view)
 	printApprovals(&out, view)
 	golden(t, "plan.txt", out.Bytes())
-	c := &command{streams: streams{out: &out, err: &out}, options: options{output: "json"}}
+	c := &command{Streams: terminal.Streams{Out: &out, Err: &out}, options: options{output: "json"}}
 	for want, change := range map[int]func(*api.PlanView){
 		exitPerson:  func(*api.PlanView) {},
 		exitPending: func(p *api.PlanView) { p.Approval = false },
@@ -260,7 +262,7 @@ func TestPulsesOfAWorkflow(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	NewTalk(&out, false, nil).Tell(Running(&approval, at)...)
+	terminal.Streams{Err: &out}.Talk(false).Tell(Running(&approval, at)...)
 	if got := out.String(); !strings.Contains(got, "… state=waiting step=go-ahead for=") || !strings.HasSuffix(got, ": somebody to approve: Sure?\n") {
 		t.Errorf("the line is %q", got)
 	}

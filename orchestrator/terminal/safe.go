@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"regexp"
@@ -6,16 +6,21 @@ import (
 	"unicode"
 )
 
-// oneLine is text without its line breaks, which errors of scripts may have.
-func oneLine(text string) string {
+// What others have written, such as scripts, programs and releases, comes to a terminal only
+// through these, each of which says what it leaves out. So there is one place to look at when
+// a text shall do less harm.
+
+// OneLine is text without its line breaks, which errors of scripts may have.
+func OneLine(text string) string {
 	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "; ")
 }
 
-// flat is text on one line, as a person would write it there.
-func flat(text string) string { return strings.Join(strings.Fields(text), " ") }
+// Flat is text on one line, as a person would write it there: with single spaces.
+func Flat(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// bare is a line without characters that are for terminals.
-func bare(line string) string {
+// Bare is a line without what is for terminals: sequences that move the cursor or color what is
+// shown, and characters that are not shown. A tab is four spaces.
+func Bare(line string) string {
 	line = strings.ReplaceAll(sequences.ReplaceAllString(strings.TrimRight(line, "\r\n"), ""), "\t", "    ")
 	return strings.Map(func(r rune) rune {
 		if isForTerminals(r) {
@@ -33,12 +38,12 @@ func isForTerminals(r rune) bool {
 	return unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r)
 }
 
-// fit is text on one line of at most width columns, clipped where it has to be, and without
+// Fit is text on one line of at most width columns, clipped where it has to be, and without
 // anything that would move the cursor.
-func fit(text string, width int) string {
+func Fit(text string, width int) string {
 	var b strings.Builder
 	used, end, clipped := 0, 0, false
-	for _, r := range oneLine(text) {
+	for _, r := range OneLine(text) {
 		if isForTerminals(r) {
 			continue
 		}

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"io"
@@ -102,7 +102,7 @@ func (s *screen) ask(question string) {
 		before = s.up() + "\x1b[J"
 	}
 	width, _ := s.size()
-	s.drawn, s.open, s.question = nil, false, fit(question, width-1) // on one row
+	s.drawn, s.open, s.question = nil, false, Fit(question, width-1) // on one row
 	_, _ = io.WriteString(s.w, before+s.question)                    // a terminal that is gone needs no questions
 }
 
@@ -131,7 +131,7 @@ func (s *screen) up() string {
 	width, _ := s.size()
 	rows := 0
 	for _, line := range s.drawn {
-		rows += max(1, (columnsOf(escapes.ReplaceAllString(line, ""))+width-1)/width)
+		rows += max(1, (Width(escapes.ReplaceAllString(line, ""))+width-1)/width)
 	}
 	if rows == 0 {
 		return "\r"
@@ -139,6 +139,7 @@ func (s *screen) up() string {
 	return "\r" + strings.Repeat("\x1b[A", rows)
 }
 
+// escapes are what colors text.
 var escapes = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 func joined(lines []string) string { return strings.Join(lines, "\n") + "\n" }

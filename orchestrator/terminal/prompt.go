@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bufio"
@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// keyboard is where a person answers, line by line. It reads when it is asked for a line,
+// Keyboard is where a person answers, line by line. It reads when it is asked for a line,
 // and is safe for concurrent use.
-type keyboard struct {
+type Keyboard struct {
 	in *bufio.Reader
 
 	mu      sync.Mutex
@@ -25,12 +25,13 @@ type typed struct {
 	err  error
 }
 
-func newKeyboard(in io.Reader) *keyboard { return &keyboard{in: bufio.NewReader(in)} }
+// NewKeyboard is a keyboard whose lines are read from in.
+func NewKeyboard(in io.Reader) *Keyboard { return &Keyboard{in: bufio.NewReader(in)} }
 
 // line is the next line that is typed, without the spaces around it. Who stops waiting when
 // ctx ends leaves a reader behind, since nothing else ends a read from a terminal: the line
 // that it gets is for whoever waits then.
-func (k *keyboard) line(ctx context.Context) (string, error) {
+func (k *Keyboard) line(ctx context.Context) (string, error) {
 	waiting := make(chan typed, 1)
 	k.mu.Lock()
 	k.waiting = waiting
@@ -52,7 +53,7 @@ func (k *keyboard) line(ctx context.Context) (string, error) {
 	return "", ctx.Err()
 }
 
-func (k *keyboard) read() {
+func (k *Keyboard) read() {
 	text, err := k.in.ReadString('\n')
 	if text != "" {
 		err = nil // the last line may have no end
@@ -65,21 +66,16 @@ func (k *keyboard) read() {
 	}
 }
 
-// prompter asks the person at the terminal.
-type prompter struct {
-	keys   *keyboard
+// Prompter asks the person at the terminal, one thing at a time.
+type Prompter struct {
+	keys   *Keyboard
 	w      io.Writer // of the terminal
 	screen *screen   // that it is; nil: a plain one
 }
 
-// newPrompter asks on the terminal that w writes to; screen is that terminal, and nil if it is
-// a plain one.
-func newPrompter(keys *keyboard, w io.Writer, screen *screen) *prompter {
-	return &prompter{keys: keys, w: w, screen: screen}
-}
-
-// ask asks for a line. When ctx ends first, the question goes away.
-func (p *prompter) ask(ctx context.Context, question string) (string, error) {
+// Ask asks for a line, and gives it without the spaces around it. When ctx ends first, the
+// question goes away, and the error is that of ctx; at the end of what is typed it is io.EOF.
+func (p *Prompter) Ask(ctx context.Context, question string) (string, error) {
 	if p.screen == nil { // what is written meanwhile shall not stand behind it
 		fmt.Fprintln(p.w, strings.TrimRight(question, " "))
 		return p.keys.line(ctx)
@@ -89,12 +85,12 @@ func (p *prompter) ask(ctx context.Context, question string) (string, error) {
 	return p.keys.line(ctx)
 }
 
-// isYes reports whether an answer is yes.
-func isYes(answer string) bool {
+// IsYes reports whether an answer is yes.
+func IsYes(answer string) bool {
 	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
 }
 
-// isNo reports whether an answer is no.
-func isNo(answer string) bool {
+// IsNo reports whether an answer is no.
+func IsNo(answer string) bool {
 	return strings.EqualFold(answer, "n") || strings.EqualFold(answer, "no")
 }

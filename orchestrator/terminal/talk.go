@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"fmt"
@@ -15,19 +15,13 @@ type Line struct {
 }
 
 // Talk is what a command says while it works, line by line, above what it draws at the bottom
-// of the terminal. It is safe for concurrent use.
+// of the terminal: see [Streams.Talk]. It is safe for concurrent use.
 type Talk struct {
 	mu     sync.Mutex
 	w      io.Writer
 	color  bool
 	width  int     // of the names before lines of programs
 	bottom *screen // on which bars are drawn; nil: they are not
-}
-
-// NewTalk is a talk that is written to w, in colors or not. Bars are drawn at the bottom of
-// the terminal that w is; nil: they are not drawn.
-func NewTalk(w io.Writer, color bool, bottom *screen) *Talk {
-	return &Talk{w: w, color: color, bottom: bottom}
 }
 
 // Say says a sentence behind a glyph.
@@ -49,9 +43,9 @@ func (t *Talk) show(l Line) {
 	case l.Of != "":
 		fmt.Fprintf(t.w, "%s %s\n", paintIf(t.color, cyan, fmt.Sprintf("%-*s |", t.width, l.Of)), l.Text)
 	case l.Glyph != "":
-		fmt.Fprintln(t.w, paintIf(t.color, l.Color, l.Glyph+" "+oneLine(l.Text)))
+		fmt.Fprintln(t.w, paintIf(t.color, l.Color, l.Glyph+" "+OneLine(l.Text)))
 	default:
-		fmt.Fprintln(t.w, paintIf(t.color, l.Color, oneLine(l.Text)))
+		fmt.Fprintln(t.w, paintIf(t.color, l.Color, OneLine(l.Text)))
 	}
 }
 
@@ -74,5 +68,5 @@ func (t *Talk) Draw(all []Bar) {
 		return
 	}
 	width, height := t.bottom.look()
-	t.bottom.draw(bars(all, look{width: width, height: height, color: t.color}))
+	t.bottom.draw(Bars(all, Look{Width: width, Height: height, Color: t.color}))
 }

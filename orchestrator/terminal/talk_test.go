@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bytes"
@@ -7,8 +7,8 @@ import (
 
 func TestTalkSaysWithoutColorWhatItSaysWithIt(t *testing.T) {
 	var plainOut, colored bytes.Buffer
-	for _, s := range []*Talk{NewTalk(&plainOut, false, nil), NewTalk(&colored, true, nil)} {
-		s.Say(red, "✗", "it failed")
+	for _, s := range []*Talk{Streams{Err: &plainOut}.Talk(false), Streams{Err: &colored, Color: true}.Talk(false)} {
+		s.Say(Red, "✗", "it failed")
 		s.Output("todos", "a line")
 	}
 	if got := bytes.Count(colored.Bytes(), []byte("\x1b")); got != 4 {

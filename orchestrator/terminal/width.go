@@ -1,16 +1,17 @@
-package main
+package terminal
 
 import (
 	"strings"
 	"unicode"
 )
 
+// padded is text with spaces behind it up to so many columns.
 func padded(text string, width int) string {
-	return text + strings.Repeat(" ", max(0, width-columnsOf(text)))
+	return text + strings.Repeat(" ", max(0, width-Width(text)))
 }
 
-// columnsOf is how many columns of a terminal text takes.
-func columnsOf(text string) int {
+// Width is how many columns of a terminal text takes.
+func Width(text string) int {
 	n := 0
 	for _, r := range text {
 		n += cells(r)

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"encoding/json"
@@ -10,7 +10,9 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Print writes an answer to w in a form: json, yaml, jsonl, or as the text that table writes.
+// Print writes an answer to w in a form: json, yaml, jsonl, or else as the text that table
+// writes; nil: no text. A list is a line for each of its elements in jsonl. The error is that
+// of writing; what table writes gives none.
 func Print(w io.Writer, form string, answer any, table func(io.Writer)) error {
 	switch form {
 	case "json":
@@ -51,8 +53,8 @@ func printLines(w io.Writer, answer any) error {
 	return nil
 }
 
-// columns writes rows below a header, in columns.
-func columns(w io.Writer, header []string, rows [][]string) {
+// Columns writes rows below a header, in columns that are as wide as their cells.
+func Columns(w io.Writer, header []string, rows [][]string) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range append([][]string{header}, rows...) {
 		for i, cell := range row {

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bytes"
@@ -106,12 +106,12 @@ func resize(t *testing.T, terminal *os.File, width, height uint16) {
 // threeBars are of two scripts that run, and one that is throttled.
 func threeBars() []Bar {
 	return []Bar{
-		{Name: "todo-search/online", Glyph: "▶", State: "running", Color: green, Percent: 42,
+		{Name: "todo-search/online", Glyph: "▶", State: "running", Color: Green, Percent: 42,
 			Numbers: "512 of 1204  5s left", Widest: "1204 of 1204  59m9s left", Below: "128/s now, 128/s on average"},
-		{Name: "billing/online", Glyph: "▶", State: "running", Color: green, Percent: 8,
+		{Name: "billing/online", Glyph: "▶", State: "running", Color: Green, Percent: 8,
 			Numbers: "1,111,050 of 12,345,678  15m10s left", Widest: "12,345,678 of 12,345,678  59m9s left",
 			Below: "12,500/s now, 12,000/s on average, limit 12,500/s, 3 put aside, invoices of 2024"},
-		{Name: "ledger/online", Glyph: "▼", State: "throttled", Color: yellow, Percent: 1,
+		{Name: "ledger/online", Glyph: "▼", State: "throttled", Color: Yellow, Percent: 1,
 			Numbers: "1000 of 100,000  1h6m left", Widest: "100,000 of 100,000  59m9s left",
 			Below: "25/s now, 24/s on average, 1 put aside, throttled: replica lag 12 s"},
 	}
@@ -137,17 +137,17 @@ func TestTalkScrollsAboveTheBars(t *testing.T) {
 			}
 		}
 	})
-	s := NewTalk(bottom, true, bottom)
-	s.Say(plain, "→", "deployment-search-1.0.0-online-start")
+	s := Streams{Err: bottom, Color: true, bottom: bottom}.Talk(true)
+	s.Say(Plain, "→", "deployment-search-1.0.0-online-start")
 	s.Draw(threeBars()[:1])
-	s.Say(plain, "→", "deployment-billing-1.0.0-online-start")
+	s.Say(Plain, "→", "deployment-billing-1.0.0-online-start")
 	s.Draw(threeBars())
 	s.Output("search setup", "a line of a program")
 	fmt.Fprint(outlet{bottom, terminal}, "the ans")
 	s.Draw(threeBars()) // not in the middle of a line
 	fmt.Fprintln(outlet{bottom, terminal}, "wer of a command")
 	s.Draw(threeBars()[1:])
-	s.Say(green, "←", "deployment-search-1.0.0-online-done (4s, 1204 items, 310/s on average)")
+	s.Say(Green, "←", "deployment-search-1.0.0-online-done (4s, 1204 items, 310/s on average)")
 	terminal.Close()
 	reading.Wait()
 

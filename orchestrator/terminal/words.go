@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// ago is how a table tells a time.
-func ago(t time.Time) string {
+// Ago is how a table tells a time.
+func Ago(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
@@ -26,8 +26,8 @@ func ago(t time.Time) string {
 	return fmt.Sprintf("%dd ago", int(d.Hours()/24))
 }
 
-// took is how a person is told a duration.
-func took(d time.Duration) string {
+// Took is how a person is told a duration.
+func Took(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "-"
@@ -41,39 +41,41 @@ func took(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// orDash is text, or a dash where there is none.
-func orDash(text string) string {
+// OrDash is text, or a dash where there is none.
+func OrDash(text string) string {
 	if text == "" {
 		return "-"
 	}
 	return text
 }
 
-func nonEmpty(texts ...string) []string {
+// NonEmpty are those of the texts that are not empty. It changes what it is given.
+func NonEmpty(texts ...string) []string {
 	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
 }
 
-func plural(n int, what string) string {
+// Plural is a number of things: 1 step, 2 steps.
+func Plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return grouped(int64(n)) + " " + what + "s"
+	return Grouped(int64(n)) + " " + what + "s"
 }
 
-// perSecond is how a person is told a rate.
-func perSecond(rate float64) string {
+// PerSecond is how a person is told a rate.
+func PerSecond(rate float64) string {
 	switch {
 	case rate < 0.095:
 		return fmt.Sprintf("%.2g/s", rate)
 	case rate < 9.95:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", rate), ".0") + "/s"
 	}
-	return grouped(int64(math.Round(rate))) + "/s"
+	return Grouped(int64(math.Round(rate))) + "/s"
 }
 
-// grouped is a number with a comma before each third digit from the right, from five
+// Grouped is a number with a comma before each third digit from the right, from five
 // digits on.
-func grouped(n int64) string {
+func Grouped(n int64) string {
 	text := fmt.Sprint(n)
 	if n < 10000 {
 		return text
@@ -84,8 +86,8 @@ func grouped(n int64) string {
 	return text
 }
 
-// pathFrom is a path as it is seen from a folder, if that is shorter.
-func pathFrom(dir, path string) string {
+// PathFrom is a path as it is seen from a folder, if that is shorter.
+func PathFrom(dir, path string) string {
 	if rel, err := filepath.Rel(dir, path); err == nil && len(rel) < len(path) {
 		return rel
 	}
