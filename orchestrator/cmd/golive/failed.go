@@ -7,23 +7,6 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
-// Failure is an error as a person sees it.
-type Failure struct {
-	Code    string // one of the codes of errors, as README.md of the command line has them
-	Message string // what has happened, in one line or several
-	Hint    string // what to do next, a line for each way; empty: not known
-}
-
-// Error is the message.
-func (f *Failure) Error() string { return f.Message }
-
-// Codes of failures that are no errors of the API.
-const (
-	CodeFailed = "failed"
-	CodeGaveUp = "gave_up"
-	CodeNoBus  = "no_bus"
-)
-
 // byItself is by whom a rollout was taken backward for which nobody has asked.
 const byItself = "golive"
 
@@ -74,9 +57,4 @@ func afterFailure(s rollout.State) string {
 func underMaintenance(s rollout.State) bool {
 	moved := slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.Kind == rollout.Traffic && !step.Drain && step.Attempt > 0 })
 	return !moved && slices.ContainsFunc(s.Outages(), func(o rollout.Outage) bool { return o.To.IsZero() })
-}
-
-// stands reports whether a rollout has ended, or goes on only if somebody wants it to.
-func stands(s rollout.State) bool {
-	return s.Status.Final() || s.Held() || s.Status == rollout.Failed && !s.TurnsBack()
 }

@@ -388,15 +388,6 @@ func (f *follower) printProgress(now time.Time) {
 	}
 }
 
-// barsOf are pulses as they are drawn.
-func barsOf(all []pulse, now time.Time) []terminal.Bar {
-	bars := make([]terminal.Bar, len(all))
-	for i := range all {
-		bars[i] = all[i].bar(now)
-	}
-	return bars
-}
-
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

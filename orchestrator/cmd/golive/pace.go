@@ -6,8 +6,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
@@ -98,26 +96,4 @@ func onlyScript(s rollout.State) (string, error) {
 	return "", &failure{code: api.CodeAmbiguous, exit: exitFailed,
 		message: fmt.Sprintf("several scripts of rollout %s run: %s", s.ID, strings.Join(all, ", ")),
 		hint:    "name the step: golive pace " + s.ID + " " + all[0]}
-}
-
-// tellPace says how fast a script may work.
-func tellPace(p *protocol.Pace) string {
-	if p == nil {
-		return "works as fast as it can"
-	}
-	var all []string
-	switch {
-	case p.Rate != nil && *p.Rate > 0:
-		all = append(all, "at most "+terminal.PerSecond(*p.Rate))
-	case p.Rate != nil:
-		all = append(all, "as fast as it can")
-	}
-	if p.InFlight > 0 {
-		batches := "batches"
-		if p.InFlight == 1 {
-			batches = "batch"
-		}
-		all = append(all, fmt.Sprintf("%d %s at the same time", p.InFlight, batches))
-	}
-	return "works " + strings.Join(all, ", ")
 }

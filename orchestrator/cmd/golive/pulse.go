@@ -326,3 +326,12 @@ func (p *pulse) bar(now time.Time) terminal.Bar {
 	}
 	return b
 }
+
+// barsOf are pulses as they are drawn.
+func barsOf(all []pulse, now time.Time) []terminal.Bar {
+	bars := make([]terminal.Bar, len(all))
+	for i := range all {
+		bars[i] = all[i].bar(now)
+	}
+	return bars
+}

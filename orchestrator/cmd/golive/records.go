@@ -134,28 +134,3 @@ func are(n int64, what string) string {
 	}
 	return fmt.Sprintf("%d %ss are", n, what)
 }
-
-// left is how many records of a rollout, or of one of its steps, are put aside.
-func left(r rollout.State, step string) int64 {
-	n := int64(0)
-	for _, s := range r.All() {
-		if step == "" || step == s.ID {
-			n += s.PutAside
-		}
-	}
-	return n
-}
-
-// tellLeft says how many records of a rollout are put aside, and how one sees them; empty
-// when there are none.
-func tellLeft(r rollout.State) string {
-	n := left(r, "")
-	if n == 0 {
-		return ""
-	}
-	what := "1 record was"
-	if n > 1 {
-		what = fmt.Sprintf("%d records were", n)
-	}
-	return fmt.Sprintf("%s put aside: golive show %s --failed-records", what, r.ID)
-}

@@ -249,74 +249,6 @@ func (s *Story) Know(r rollout.State) []terminal.Line {
 	return l
 }
 
-// afterAbort is how things are when a rollout has been aborted.
-func afterAbort(r rollout.State) string {
-	if len(r.Steps) == 0 {
-		return "it had not begun"
-	}
-	return "what was online before is online"
-}
-
-// tellPerson is what a person wanted, as an event tells; empty when it tells something else.
-func tellPerson(e rollout.Event) string {
-	what := "the rollout"
-	if e.Step != "" {
-		what = e.Step
-	}
-	switch e.Type {
-	case rollout.ApprovedBy:
-		return what + " is approved"
-	case rollout.RejectedBy:
-		return what + " is rejected"
-	case rollout.ItemConfirmed:
-		return fmt.Sprintf("item %d of %s is confirmed", e.Item, what)
-	case rollout.Reminded:
-		return what + " still waits for an answer"
-	case rollout.FurtherAsked:
-		if e.Until != "" {
-			return "the rollout goes on to the end of phase " + string(e.Until)
-		}
-		return "the rollout goes on to its end"
-	case rollout.Retried:
-		return "tried again"
-	case rollout.AbortAsked:
-		return "aborted"
-	case rollout.BackwardAsked:
-		return "taken backward"
-	case rollout.PauseAsked:
-		return what + " is paused"
-	case rollout.ResumeAsked:
-		return what + " goes on, resumed"
-	case rollout.PaceAsked:
-		return what + " " + tellPace(e.Pace)
-	case rollout.RecordsAsked:
-		if e.Step != "" {
-			return "the records that " + e.Step + " has put aside are tried again"
-		}
-		return "the records that were put aside are tried again"
-	}
-	return ""
-}
-
-// asked tells who has asked for a rollout.
-func asked(r rollout.State) string {
-	if r.By == "" {
-		return ""
-	}
-	return " by " + r.By
-}
-
-func because(e rollout.Event) string {
-	text := ""
-	if e.By != "" {
-		text += " by " + e.By
-	}
-	if e.Reason != "" {
-		text += ": " + e.Reason
-	}
-	return text
-}
-
 func withDowntime(r rollout.State) string {
 	if down := r.Downtime(r.Ended); down > 0 {
 		return ", downtime " + terminal.Took(down)
@@ -354,7 +286,7 @@ func (s *Story) change(l *lines, r rollout.State, step rollout.Step) {
 			l.say(terminal.Yellow, "✗", "%s (%s): %s: the records stay put aside", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
 			return
 		}
-		l.say(terminal.Green, "←", "%s (%s%s%s%s)", script.Subject(protocol.DoneVerb(step.Revert)), duration, s.items(step), putAside(step), note(step))
+		l.say(terminal.Green, "←", "%s (%s%s%s%s)", script.Subject(protocol.DoneVerb(step.Revert)), duration, s.items(step), withAside(step), note(step))
 	case rollout.StepRetrying:
 		l.say(terminal.Yellow, "✗", "%s (%s): %s: attempt %d %s", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error,
 			step.Attempt+1, nextTry(step))
@@ -412,7 +344,7 @@ func (s *Story) items(step rollout.Step) string {
 	return text + ", " + terminal.PerSecond(average) + " on average"
 }
 
-func putAside(step rollout.Step) string {
+func withAside(step rollout.Step) string {
 	if step.PutAside == 0 {
 		return ""
 	}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
+)
+
+// Words about a plan.
+
+// tellWaits lists what a step waits for; of many, as a barrier may make them, the first.
+func tellWaits(p api.PlanView, s api.PlanStep) string {
+	const most = 4
+	var ids []string
+	for _, n := range s.WaitsFor {
+		ids = append(ids, p.Steps[n-1].ID)
+	}
+	if more := len(ids) - most; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(ids[:most], ", "), more)
+	}
+	return terminal.OrDash(strings.Join(ids, ", "))
+}
+
+// tellPlanned is what a step does.
+func tellPlanned(s api.PlanStep) string {
+	if s.Later {
+		s.Later = false
+		return "later: " + tellPlanned(s)
+	}
+	from := strings.Join(s.Online, ", ")
+	switch {
+	case s.Approval != nil:
+		return tellQuestion(*s.Approval)
+	case s.Work != nil:
+		return tellWork(*s.Work, s.Hosts, true)
+	case s.Kind == rollout.Maintenance && s.Lift:
+		return "end the maintenance of " + from
+	case s.Kind == rollout.Maintenance:
+		return "put " + from + " under maintenance"
+	case s.Kind == rollout.Migration:
+		return fmt.Sprintf("run the %s script of %s", s.Phase, s.Version)
+	case s.Drain:
+		return "take the traffic from " + from
+	case s.Unchanged:
+		return s.Version + " is online already"
+	case from == "" || from == s.Version:
+		return "bring " + s.Version + " online"
+	}
+	return "move traffic from " + from + " to " + s.Version
+}
+
+// tellLast is how long a step took last, and when and where that was.
+func tellLast(r api.LastRun) string {
+	text := terminal.Took(time.Duration(r.Duration))
+	if r.Environment != "" {
+		text += " in " + r.Environment
+	}
+	return text + ", " + terminal.Ago(r.At)
+}
+
+// tellPlannedDowntime is how long services will be under maintenance, as far as that is known.
+func tellPlannedDowntime(d *api.PlannedDowntime) string {
+	if d == nil {
+		return "none"
+	}
+	text := "of " + strings.Join(d.Services, ", ")
+	if d.Estimate == nil {
+		has := " has never run here"
+		if len(d.Unknown) > 1 {
+			has = " have never run here"
+		}
+		return text + ", for how long is not known: " + strings.Join(d.Unknown, ", ") + has
+	}
+	if *d.Estimate == 0 {
+		return text + ", while the traffic moves: there is no offline script to run"
+	}
+	return text + ", about " + terminal.Took(time.Duration(*d.Estimate)) + ", if the offline scripts take as long as last time"
+}
