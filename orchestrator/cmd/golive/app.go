@@ -10,11 +10,11 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/process"
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
 )
 
@@ -178,7 +178,7 @@ func (a *app) launch(label, owner string, args []string, service, version string
 		Output: func(line string) { a.talk.Output(label, line) },
 	})
 	if err != nil {
-		return nil, &Failure{Code: CodeFailed, Message: err.Error(),
+		return nil, &report.Failure{Code: report.CodeFailed, Message: err.Error(),
 			Hint: "see how " + label + " is started in " + a.manifest.Path}
 	}
 	return &program{Process: p, label: label, owner: owner}, nil

@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 type approveOptions struct {
@@ -101,10 +101,10 @@ func (c *command) approve(ctx context.Context, id, step string, o approveOptions
 	if err != nil {
 		return err
 	}
-	asked, waits := waitingFor(found.State)
+	asked, waits := report.WaitingFor(found.State)
 	if step != "" {
 		asked, waits = found.Step(step)
-		waits = waits && asks(asked)
+		waits = waits && report.Asks(asked)
 	} else {
 		step = asked.ID
 	}
@@ -153,7 +153,7 @@ func confirmedIn(s rollout.State, id string, item int) bool {
 // approveHere asks the person at the terminal item by item, and then for the approval.
 func (c *command) approveHere(ctx context.Context, client *api.Client, q api.ApproveRequest, s rollout.State, step rollout.Step) error {
 	talk := c.talk()
-	talk.Tell(Approval(s, step)...)
+	talk.Tell(report.Approval(s, step)...)
 	var last api.RolloutView
 	asking := newQuestion(c.prompter(), step, func(text string) { talk.Tell(terminal.Line{Text: text}) }, func(ctx context.Context, v vote) (rollout.State, error) {
 		q, err := q, error(nil)
@@ -171,7 +171,7 @@ func (c *command) approveHere(ctx context.Context, client *api.Client, q api.App
 	switch {
 	case ctx.Err() != nil, came == unanswered && err == nil:
 		return &failure{code: codePerson, exit: exitPerson, message: fmt.Sprintf("%s of rollout %s is not approved: it still waits", step.ID, s.ID),
-			hint: answerWith(s.ID, step.ID)}
+			hint: report.AnswerWith(s.ID, step.ID)}
 	case err != nil:
 		return err
 	case came == rejected:
@@ -201,14 +201,14 @@ func (c *command) printApproved(v api.RolloutView, id string) error {
 		switch {
 		case !known || step.Approval == nil:
 			fmt.Fprintf(w, "rollout %s: done\n", v.ID)
-		case asks(step):
-			fmt.Fprintf(w, "%s of rollout %s still waits: %s\n", id, v.ID, tellMissing(v.State, step))
+		case report.Asks(step):
+			fmt.Fprintf(w, "%s of rollout %s still waits: %s\n", id, v.ID, report.TellMissing(v.State, step))
 		case step.Status == rollout.StepDone:
 			then := "the rollout goes on"
 			if v.Paused != nil {
 				then = "the rollout is paused, and goes on with: golive resume " + v.ID
 			}
-			fmt.Fprintf(w, "%s of rollout %s is approved by %s: %s\n", id, v.ID, tellVotes(step.Approval.Approved), c.here(then))
+			fmt.Fprintf(w, "%s of rollout %s is approved by %s: %s\n", id, v.ID, report.TellVotes(step.Approval.Approved), c.here(then))
 		default:
 			fmt.Fprintf(w, "%s of rollout %s is %s\n", id, v.ID, step.Status)
 		}

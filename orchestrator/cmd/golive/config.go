@@ -7,11 +7,10 @@ import (
 	"net/url"
 	"path/filepath"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // setting is an effective value and where it comes from.

@@ -6,13 +6,13 @@ import (
 	"io"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -151,7 +151,7 @@ func (c *command) followBy(ctx context.Context, f *follower, begun api.RolloutVi
 		}
 		switch want {
 		case rollout.Aborted:
-			fmt.Fprintf(w, "rollout %s of %s %s is aborted: %s\n", last.ID, app, version, afterAbort(last))
+			fmt.Fprintf(w, "rollout %s of %s %s is aborted: %s\n", last.ID, app, version, report.AfterAbort(last))
 		case rollout.Reverted:
 			fmt.Fprintf(w, "rollout %s of %s %s is undone: what was online before is online\n", last.ID, app, version)
 		default:
@@ -171,7 +171,7 @@ func (c *command) followUntil(ctx context.Context, f *follower, begun api.Rollou
 			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
 			hint:    "see how far it is: golive watch " + begun.ID}
 	case err == nil && last.Status != want && !last.Held():
-		err = failed(last)
+		err = report.Failed(last)
 	}
 	return last, err
 }
@@ -193,7 +193,7 @@ func (c *command) followAll(ctx context.Context, f *follower, begun api.RolloutV
 func (c *command) talk() *terminal.Talk { return c.Talk(c.output != "jsonl") }
 
 // narrator tells rollouts on the terminal of the command.
-func (c *command) narrator() *narrator { return &narrator{Talk: c.talk(), story: NewStory()} }
+func (c *command) narrator() *narrator { return &narrator{Talk: c.talk(), story: report.NewStory()} }
 
 // lines prints what happens while a command follows a rollout, if that was asked for.
 func (c *command) lines() func(any) error {

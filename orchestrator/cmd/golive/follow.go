@@ -12,13 +12,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -53,7 +53,7 @@ type follower struct {
 
 // running is a step that runs, and what was told of it.
 type running struct {
-	pulse
+	report.Pulse
 	told    time.Time // when a line last said that it runs
 	printed string    // the progress line that was printed last
 }
@@ -119,12 +119,12 @@ func (f *follower) react(asking context.Context, s rollout.State) error {
 	if f.desk != nil {
 		f.desk.see(asking, s)
 	}
-	if step, waits := waitingFor(s); waits && f.person != nil {
+	if step, waits := report.WaitingFor(s); waits && f.person != nil {
 		if err := f.person(s, step); err != nil {
 			return err
 		}
 	}
-	if stands(s) {
+	if report.Stands(s) {
 		return errEnded
 	}
 	return nil
@@ -206,7 +206,7 @@ func (f *follower) showLogs() {
 // leave stops listening.
 func (f *follower) leave() {
 	f.showLogs()
-	f.story.tell((*Story).Rest)
+	f.story.tell((*report.Story).Rest)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, s := range append(f.subs, mapValues(f.progress)...) {
@@ -218,7 +218,7 @@ func (f *follower) leave() {
 func (f *follower) take(v api.RolloutView) error {
 	f.showLogs()
 	past := v.Sequence < f.since
-	f.story.tell(func(s *Story) []terminal.Line { return tellState(s, v.State, past) })
+	f.story.tell(func(s *report.Story) []terminal.Line { return tellState(s, v.State, past) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lines != nil && !past {
@@ -229,13 +229,13 @@ func (f *follower) take(v api.RolloutView) error {
 	now := make(map[string]*running)
 	for _, step := range v.Running() {
 		p := f.running[step.ID]
-		if p == nil || !p.since.Equal(step.Started) {
-			p = &running{pulse: newPulse(step)}
+		if p == nil || !p.Since.Equal(step.Started) {
+			p = &running{Pulse: report.NewPulse(step)}
 		}
 		if seen, known := f.seen[step.ID]; known && v.Sequence == f.since && p.Beat.IsZero() { // of this very state
-			p.take(seen)
+			p.Take(seen)
 		}
-		p.see(v.State, step)
+		p.See(v.State, step)
 		now[step.ID] = p
 		f.hearProgress(step)
 	}
@@ -244,12 +244,12 @@ func (f *follower) take(v api.RolloutView) error {
 }
 
 // tellState tells a state; one of the past is not told, but for which rollout it is.
-func tellState(s *Story, r rollout.State, past bool) []terminal.Line {
+func tellState(s *report.Story, r rollout.State, past bool) []terminal.Line {
 	switch created := r.Event.Type == rollout.Created; {
 	case created && past:
-		return append(Head(r), s.Know(r)...)
+		return append(report.Head(r), s.Know(r)...)
 	case created:
-		return append(Plan(r), s.Tell(r)...)
+		return append(report.Plan(r), s.Tell(r)...)
 	case past:
 		return s.Know(r)
 	}
@@ -269,11 +269,11 @@ func (f *follower) hearProgress(step rollout.Step) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		r := f.running[step.ID]
-		if r == nil || !f.isOf(m, p, r.attempt) {
+		if r == nil || !f.isOf(m, p, r.Attempt) {
 			return
 		}
-		r.hear(p, time.Now())
-		f.story.tell(func(s *Story) []terminal.Line { s.Averaged(r.step, r.Average); return nil })
+		r.Hear(p, time.Now())
+		f.story.tell(func(s *report.Story) []terminal.Line { s.Averaged(r.Step, r.Average); return nil })
 	})
 	if err == nil { // else the story has no progress, which is no reason to end it
 		f.progress[step.ID] = sub
@@ -302,7 +302,7 @@ func (f *follower) notice(m *nats.Msg) {
 	defer f.mu.Unlock()
 	if r := f.running[n.Step]; r != nil {
 		r.Sent, r.Waiting = n.Sent, n.Waiting
-		r.take(r.Observation)
+		r.Take(r.Observation)
 	}
 }
 
@@ -322,13 +322,13 @@ func (f *follower) tick(done <-chan struct{}) {
 			f.showLogs()
 		case now := <-tick.C:
 			if f.story.Draws() {
-				f.story.Draw(barsOf(f.all(), now))
+				f.story.Draw(report.Bars(f.all(), now))
 			}
 			if n%int(time.Second/drawEvery) != 0 {
 				continue
 			}
 			for _, p := range f.worthTelling(now) {
-				f.story.Tell(Running(&p, time.Now())...)
+				f.story.Tell(report.Running(&p, time.Now())...)
 			}
 			f.printProgress(now)
 		}
@@ -336,34 +336,34 @@ func (f *follower) tick(done <-chan struct{}) {
 }
 
 // all is what runs, in the order of its beginning.
-func (f *follower) all() []pulse {
+func (f *follower) all() []report.Pulse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	all := make([]pulse, 0, len(f.running))
+	all := make([]report.Pulse, 0, len(f.running))
 	for _, p := range f.running {
-		all = append(all, p.pulse)
+		all = append(all, p.Pulse)
 	}
-	slices.SortFunc(all, func(a, b pulse) int {
-		return cmp.Or(a.since.Compare(b.since), strings.Compare(a.step, b.step))
+	slices.SortFunc(all, func(a, b report.Pulse) int {
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.Step, b.Step))
 	})
 	return all
 }
 
 // worthTelling lists what has run, or waited, for long enough to be told (again). Where
 // lines are drawn, they tell it, and only that something waits is told once.
-func (f *follower) worthTelling(now time.Time) []pulse {
+func (f *follower) worthTelling(now time.Time) []report.Pulse {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []pulse
+	var all []report.Pulse
 	for _, p := range f.running {
-		since := now.Sub(latest(p.since, p.told))
-		waits := p.Waiting != "" && !p.asks && p.told.IsZero() && now.Sub(p.since) >= tellWaiting
+		since := now.Sub(latest(p.Since, p.told))
+		waits := p.Waiting != "" && !p.Asks && p.told.IsZero() && now.Sub(p.Since) >= tellWaiting
 		if waits || since >= tellRunning && !f.story.Draws() {
 			p.told = now
-			all = append(all, p.pulse)
+			all = append(all, p.Pulse)
 		}
 	}
-	slices.SortFunc(all, func(a, b pulse) int { return strings.Compare(a.step, b.step) })
+	slices.SortFunc(all, func(a, b report.Pulse) int { return strings.Compare(a.Step, b.Step) })
 	return all
 }
 
@@ -374,15 +374,15 @@ func (f *follower) printProgress(now time.Time) {
 		return
 	}
 	for _, p := range f.all() {
-		if !p.script && !p.work && !p.asks || now.Sub(p.since) < time.Second {
+		if !p.Script && !p.Work && !p.Asks || now.Sub(p.Since) < time.Second {
 			continue
 		}
-		line := p.progress(f.id, now)
-		key := line.key()
+		line := p.Progress(f.id, now)
+		key := line.Key()
 		f.mu.Lock()
-		if r := f.running[p.step]; r != nil && r.attempt == p.attempt && r.printed != key {
+		if r := f.running[p.Step]; r != nil && r.Attempt == p.Attempt && r.printed != key {
 			r.printed = key
-			_ = f.lines(progressLine{line}) // an event will notice that nobody reads any more
+			_ = f.lines(report.ProgressLine{Progress: line}) // an event will notice that nobody reads any more
 		}
 		f.mu.Unlock()
 	}

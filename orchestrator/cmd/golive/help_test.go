@@ -6,9 +6,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 func TestHelpFitsAndShowsHow(t *testing.T) {

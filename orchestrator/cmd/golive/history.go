@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 func (c *command) historyCommand() *cobra.Command {
@@ -50,7 +50,7 @@ func (c *command) history(ctx context.Context, q api.ListRequest) error {
 		}
 		var rows [][]string
 		for _, r := range page.Rollouts {
-			rows = append(rows, []string{r.ID, r.Release.App, terminal.OrDash(r.Release.Version), tellStatus(r.State), terminal.Ago(r.Created), lasted(r.State), terminal.OrDash(r.By)})
+			rows = append(rows, []string{r.ID, r.Release.App, terminal.OrDash(r.Release.Version), report.TellStatus(r.State), terminal.Ago(r.Created), lasted(r.State), terminal.OrDash(r.By)})
 		}
 		terminal.Columns(w, []string{"ROLLOUT", "APP", "VERSION", "STATUS", "BEGUN", "TOOK", "BY"}, rows)
 		if page.Next != "" {

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 

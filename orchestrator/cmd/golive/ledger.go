@@ -6,13 +6,13 @@ import (
 	"io"
 	"strings"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -95,7 +95,7 @@ func (c *command) ledger(ctx context.Context, q api.LedgerRequest) error {
 			}
 			if e.Marked {
 				duration, items = "-", "-" // it was not run here
-				counts = "yes, marked" + because(rollout.Event{By: e.By, Reason: e.Reason})
+				counts = "yes, marked" + report.Because(rollout.Event{By: e.By, Reason: e.Reason})
 			}
 			if e.Void != "" {
 				counts = "no: " + e.Void

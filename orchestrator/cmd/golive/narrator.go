@@ -3,6 +3,7 @@ package main
 import (
 	"sync"
 
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
@@ -12,11 +13,11 @@ type narrator struct {
 	*terminal.Talk
 
 	mu    sync.Mutex
-	story *Story
+	story *report.Story
 }
 
 // tell shows what the story has to tell. What it is told meanwhile waits until that is shown.
-func (n *narrator) tell(what func(*Story) []terminal.Line) {
+func (n *narrator) tell(what func(*report.Story) []terminal.Line) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.Tell(what(n.story)...)
@@ -24,7 +25,7 @@ func (n *narrator) tell(what func(*Story) []terminal.Line) {
 
 // stepOutput shows a line of what runs for a step.
 func (n *narrator) stepOutput(step string, attempt int, line string) {
-	n.tell(func(s *Story) []terminal.Line { return s.Output(step, attempt, line) })
+	n.tell(func(s *report.Story) []terminal.Line { return s.Output(step, attempt, line) })
 }
 
 // commands has the commands that answer an approval told with it, or not.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -71,7 +72,7 @@ func (c *command) pace(ctx context.Context, q api.PaceRequest) error {
 		if step, known := v.Step(q.Step); known && step.Pace != nil {
 			pace = step.Pace
 		}
-		fmt.Fprintf(w, "step %s of rollout %s %s\n", q.Step, v.ID, tellPace(pace))
+		fmt.Fprintf(w, "step %s of rollout %s %s\n", q.Step, v.ID, report.TellPace(pace))
 	})
 }
 

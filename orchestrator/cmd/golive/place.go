@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/relay"
 )
 
@@ -37,7 +38,7 @@ func (p place) connect(ctx context.Context, by string, log *zap.Logger) (*relay.
 		err = fmt.Errorf("%w: nobody answered within %s", err, connectTimeout)
 	}
 	if err != nil {
-		return nil, &Failure{Code: CodeNoBus, Message: err.Error(), Hint: "is a NATS server running there? name another one with --nats URL"}
+		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: "is a NATS server running there? name another one with --nats URL"}
 	}
 	return r, nil
 }

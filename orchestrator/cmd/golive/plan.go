@@ -12,12 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -195,7 +195,7 @@ func printPlan(w io.Writer, p api.PlanView) {
 	for _, id := range p.GivesWay {
 		fmt.Fprintf(w, "gives way: rollout %s, which has failed\n", id)
 	}
-	fmt.Fprintf(w, "downtime: %s\n", tellPlannedDowntime(p.Downtime))
+	fmt.Fprintf(w, "downtime: %s\n", report.TellPlannedDowntime(p.Downtime))
 	if !p.Pending {
 		fmt.Fprintf(w, "There is nothing to do: %s %s is live.\n", p.App, p.Version)
 	}
@@ -216,9 +216,9 @@ func printWaves(w io.Writer, p api.PlanView) {
 		}
 		last := "-"
 		if s.Last != nil {
-			last = tellLast(*s.Last)
+			last = report.TellLast(*s.Last)
 		}
-		rows = append(rows, []string{wave, "│ " + s.ID, tellPlanned(s), last, tellWaits(p, s)})
+		rows = append(rows, []string{wave, "│ " + s.ID, report.TellPlanned(s), last, report.TellWaits(p, s)})
 	}
 	terminal.Columns(w, []string{"WAVE", "│ STEP", "DOES", "LAST TOOK", "WAITS FOR"}, rows)
 	fmt.Fprintln(w)

@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -60,7 +60,7 @@ func (q *question) see(s rollout.State) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	step, known := s.Step(q.step.ID)
-	if !known || step.Approval == nil || step.Attempt == q.step.Attempt && asks(step) && votes(step) <= votes(q.step) {
+	if !known || step.Approval == nil || step.Attempt == q.step.Attempt && report.Asks(step) && votes(step) <= votes(q.step) {
 		return // it says nothing new
 	}
 	q.step = step
@@ -82,7 +82,7 @@ func (q *question) put(ctx context.Context) (outcome, error) {
 	first, _ := q.now()
 	for {
 		step, changed := q.now()
-		if !asks(step) || step.Attempt != first.Attempt {
+		if !report.Asks(step) || step.Attempt != first.Attempt {
 			return gone, nil
 		}
 		v, said, err := q.ask(ctx, step, changed)
@@ -119,7 +119,7 @@ func (q *question) reach(ctx context.Context, s rollout.State) error {
 	for {
 		step, changed := q.now()
 		there, known := s.Step(step.ID)
-		if !known || there.Approval == nil || step.Attempt != there.Attempt || !asks(step) || votes(step) >= votes(there) {
+		if !known || there.Approval == nil || step.Attempt != there.Attempt || !report.Asks(step) || votes(step) >= votes(there) {
 			return nil
 		}
 		select {
@@ -203,13 +203,13 @@ type desk struct {
 
 // see takes in how the rollout stands. It does not wait for answers.
 func (d *desk) see(ctx context.Context, s rollout.State) {
-	step, waits := waitingFor(s)
+	step, waits := report.WaitingFor(s)
 	var before rollout.Step
 	if d.open != nil {
 		d.open.see(s)
 		before, _ = d.open.now()
 	}
-	if !waits || before.ID == step.ID && before.Attempt == step.Attempt && asks(before) {
+	if !waits || before.ID == step.ID && before.Attempt == step.Attempt && report.Asks(before) {
 		return
 	}
 	q := d.ask(s, step)
@@ -246,8 +246,8 @@ func (c *command) attend(f *follower, client *api.Client, again string) {
 // waitsForPerson is the failure of a command that has nobody to ask for an approval.
 func waitsForPerson(s rollout.State, step rollout.Step, again string) *failure {
 	f := &failure{code: codePerson, exit: exitPerson,
-		message: fmt.Sprintf("rollout %s of %s %s waits for a person: %s: %s", s.ID, s.Release.App, s.Release.Version, step.ID, tellApproval(s, step)),
-		hint:    answerWith(s.ID, step.ID)}
+		message: fmt.Sprintf("rollout %s of %s %s waits for a person: %s: %s", s.ID, s.Release.App, s.Release.Version, step.ID, report.TellApproval(s, step)),
+		hint:    report.AnswerWith(s.ID, step.ID)}
 	if again != "" {
 		f.hint = again + "\n" + f.hint
 		return f

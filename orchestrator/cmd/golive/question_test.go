@@ -8,9 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // approvalOf is a rollout that waits at an approval of which items are confirmed.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -108,7 +108,7 @@ func (c *command) retryRecords(ctx context.Context, q api.RetryRequest) error {
 	if err != nil {
 		return err
 	}
-	if n := left(last, q.Step); n > 0 {
+	if n := report.PutAside(last, q.Step); n > 0 {
 		f := &failure{code: codeFailed, exit: exitFailed,
 			message: fmt.Sprintf("%s still put aside", are(n, "record")),
 			hint:    fmt.Sprintf("golive show %s --failed-records tells which and why", last.ID)}

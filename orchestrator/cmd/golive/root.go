@@ -12,12 +12,12 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/report"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -39,10 +39,10 @@ const (
 // package orchestrator.
 const (
 	codeMisused  = "misused"
-	codeFailed   = CodeFailed
+	codeFailed   = report.CodeFailed
 	codeManifest = "manifest"
-	codeNoBus    = CodeNoBus
-	codeGaveUp   = CodeGaveUp
+	codeNoBus    = report.CodeNoBus
+	codeGaveUp   = report.CodeGaveUp
 	codePerson   = "waits_for_person"
 )
 
@@ -229,7 +229,7 @@ func explain(err error) *failure {
 	var given *failure
 	var refused *protocol.ServiceError
 	var manifest release.Errors
-	var told *Failure
+	var told *report.Failure
 	switch {
 	case errors.As(err, &given):
 		return given

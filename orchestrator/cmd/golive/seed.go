@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
@@ -24,7 +25,7 @@ func (u *upRun) seed(ctx context.Context) error {
 		return err
 	}
 	if err := p.Err(); err != nil {
-		return &Failure{Code: CodeFailed, Message: fmt.Sprintf("the seed command has failed: %s", err),
+		return &report.Failure{Code: report.CodeFailed, Message: fmt.Sprintf("the seed command has failed: %s", err),
 			Hint: "its last lines are above; see key seed in " + u.short(u.app.manifest.Path)}
 	}
 	u.story.Say(terminal.Green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
@@ -61,23 +62,23 @@ func (c *command) show(ctx context.Context, id string) error {
 	}
 	return c.print(r, func(w io.Writer) {
 		if r.Mark != nil {
-			fmt.Fprintf(w, "%s\nno rollout: the script %s of %s was recorded as run %s%s\n", r.ID, r.Mark.Script(), r.Release.App, terminal.Ago(r.Created), because(r.Event))
+			fmt.Fprintf(w, "%s\nno rollout: the script %s of %s was recorded as run %s%s\n", r.ID, r.Mark.Script(), r.Release.App, terminal.Ago(r.Created), report.Because(r.Event))
 			return
 		}
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
-			r.ID, r.Release.App, r.Release.Version, tellStatus(r.State), terminal.Ago(r.Created), terminal.OrDash(r.By), lasted(r.State))
+			r.ID, r.Release.App, r.Release.Version, report.TellStatus(r.State), terminal.Ago(r.Created), terminal.OrDash(r.By), lasted(r.State))
 		printSteps(w, r)
 		printChecks(w, r)
 		printVotes(w, r)
 		printHosts(w, r)
-		if text := tellLeft(r.State); text != "" {
+		if text := report.TellPutAside(r.State); text != "" {
 			fmt.Fprintf(w, "\n%s\n", text)
 		}
 		printOutages(w, r.RolloutView)
 		for _, what := range r.Waits {
 			fmt.Fprintf(w, "\nIt waits for %s.\n", terminal.Flat(what))
 		}
-		for _, what := range toSay(r.State) {
+		for _, what := range report.ToSay(r.State) {
 			fmt.Fprintf(w, "%s\n", what)
 		}
 		fmt.Fprintln(w)
@@ -85,7 +86,7 @@ func (c *command) show(ctx context.Context, id string) error {
 			fmt.Fprintf(w, "%d earlier events are left out\n", r.Earlier)
 		}
 		for _, e := range r.Events {
-			fmt.Fprintf(w, "%s  %s\n", clock(e.At), terminal.OneLine(tellEvent(e)))
+			fmt.Fprintf(w, "%s  %s\n", clock(e.At), terminal.OneLine(report.TellEvent(e)))
 		}
 	})
 }
@@ -113,16 +114,16 @@ func printSteps(w io.Writer, r api.RolloutStory) {
 	for _, step := range r.All() {
 		text := step.Skipped
 		if step.Error != nil {
-			text = whyFailed(step)
+			text = report.WhyFailed(step)
 		}
 		items, duration := step.Items, "-"
 		if seen, runs := r.Observations[step.ID]; runs && step.Status == rollout.StepRunning {
 			items = seen.Done
-			p := sighted(r.State, step, seen)
-			text = p.tell(time.Now())
+			p := report.Sighted(r.State, step, seen)
+			text = p.Tell(time.Now())
 		}
-		if asks(step) {
-			text = tellMissing(r.State, step)
+		if report.Asks(step) {
+			text = report.TellMissing(r.State, step)
 		}
 		text = strings.Join(terminal.NonEmpty(text, step.Note, onHosts(step), paceOf(step), asideOf(step)), ", ")
 		if !step.Ended.IsZero() {
@@ -136,7 +137,7 @@ func printSteps(w io.Writer, r api.RolloutStory) {
 
 // onHosts is on how many hosts a command or check was done; empty for other steps.
 func onHosts(step rollout.Step) string {
-	if text := tellHosts(step.Hosts); text != "" {
+	if text := report.TellHosts(step.Hosts); text != "" {
 		return "done on " + text
 	}
 	return ""
@@ -202,7 +203,7 @@ func paceOf(step rollout.Step) string {
 	if step.Pace == nil {
 		return ""
 	}
-	return tellPace(step.Pace)
+	return report.TellPace(step.Pace)
 }
 
 // asideOf is how many records a step has put aside; empty when there are none.

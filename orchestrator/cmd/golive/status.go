@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 func (c *command) statusCommand() *cobra.Command {
@@ -85,14 +85,14 @@ func printApp(w io.Writer, a api.AppStatus) {
 	if !r.Ended.IsZero() {
 		at = r.Ended
 	}
-	fmt.Fprintf(w, "%s %s: rollout %s %s %s\n", a.App, a.Version, r.ID, tellStatus(r.State), terminal.Ago(at))
+	fmt.Fprintf(w, "%s %s: rollout %s %s %s\n", a.App, a.Version, r.ID, report.TellStatus(r.State), terminal.Ago(at))
 	for _, step := range r.Running() {
-		if asks(step) { // for whom it waits is told below
+		if report.Asks(step) { // for whom it waits is told below
 			continue
 		}
 		seen := r.Observations[step.ID]
-		text, p := "", sighted(r.State, step, seen)
-		if told := p.tell(time.Now()); told != "" {
+		text, p := "", report.Sighted(r.State, step, seen)
+		if told := p.Tell(time.Now()); told != "" {
 			text = ", " + told
 		} else if step.Kind == rollout.Migration && seen.Beat.IsZero() && step.Deadline.IsZero() {
 			text = ", waiting, no sign of life, no timeout"
@@ -103,19 +103,19 @@ func printApp(w io.Writer, a api.AppStatus) {
 		fmt.Fprintf(w, "  downtime: %s\n", tellDowntime(r))
 	}
 	for _, step := range r.FailedSteps() {
-		fmt.Fprintf(w, "  failed: %s: %s\n", step.ID, whyFailed(step))
+		fmt.Fprintf(w, "  failed: %s: %s\n", step.ID, report.WhyFailed(step))
 	}
-	if text := tellLeft(r.State); text != "" && r.Status != rollout.Amending {
+	if text := report.TellPutAside(r.State); text != "" && r.Status != rollout.Amending {
 		fmt.Fprintf(w, "  %s\n", text)
 	}
 	for _, what := range r.Waits {
 		fmt.Fprintf(w, "  waits for %s\n", terminal.Flat(what))
 	}
-	for _, what := range toSay(r.State) {
+	for _, what := range report.ToSay(r.State) {
 		fmt.Fprintf(w, "  %s\n", what)
 	}
 	for _, q := range a.Queued {
-		fmt.Fprintf(w, "  queued: rollout %s of %s%s, %s\n", q.ID, q.Release.Version, asked(q.State), terminal.Ago(q.Created))
+		fmt.Fprintf(w, "  queued: rollout %s of %s%s, %s\n", q.ID, q.Release.Version, report.Asked(q.State), terminal.Ago(q.Created))
 	}
 	if a.Changed {
 		fmt.Fprintf(w, "  changed: the setup script of %s is not the one that ran\n", a.Version)

@@ -11,6 +11,20 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// hosts are what agents have done, each for two seconds. The second one has failed.
+func hosts(names ...string) []protocol.Host {
+	var all []protocol.Host
+	for _, name := range names {
+		all = append(all, protocol.Host{Name: name, Status: protocol.HostDone, Started: noon, Ended: noon.Add(2 * time.Second)})
+	}
+	code := 1
+	all[1].Status, all[1].Exit, all[1].Error = protocol.HostFailed, &code, "the disk is full"
+	all[1].Output = "copying\x1b[2J\n\none\ntwo\nthree\nfour\tfive\nno room\n"
+	return all
+}
+
 func TestPlanOfAWorkflow(t *testing.T) {
 	view := api.PlanView{ID: "58a1a96968fb58a1", App: "todo-app", Version: "0.0.2", Strategy: rollout.Parallel, Pending: true, Approval: true,
 		Phase: protocol.Before, GoesOn: "0199c6d2-1a2b-7000-8000-000000000001", Steps: []api.PlanStep{
@@ -43,7 +57,7 @@ func TestPlanOfAWorkflow(t *testing.T) {
 
 func TestWhatHostsHaveDone(t *testing.T) {
 	var out bytes.Buffer
-	all := broken("1 of 3 hosts has failed", "web-1", "web-2:the disk is full", "web-3").Hosts
+	all := hosts("web-1", "web-2", "web-3")
 	zero := 0
 	all[0].Exit, all[0].Note = &zero, "had been done already"
 	all[1].Cut = true

@@ -10,14 +10,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -121,7 +121,7 @@ func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 	if last.Status == rollout.Completed { // also if Ctrl-C has come just now
 		return u.printOnline(context.WithoutCancel(ctx), last)
 	}
-	err := failed(last)
+	err := report.Failed(last)
 	if last.Status == rollout.Failed && last.Backward == nil {
 		retry := "golive retry " + last.ID
 		err.Hint = strings.Replace(err.Hint, retry, retry+", or golive up again", 1)
@@ -138,7 +138,7 @@ func interrupted(ctx context.Context, err error, last *rollout.State) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	f := &Failure{Code: CodeGaveUp, Message: "stopped before the rollout had begun"}
+	f := &report.Failure{Code: report.CodeGaveUp, Message: "stopped before the rollout had begun"}
 	if last != nil && last.ID != "" {
 		f.Message = fmt.Sprintf("stopped while rollout %s was under way", last.ID)
 		f.Hint = "run golive up again: it goes on where it was"
@@ -217,12 +217,12 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 }
 
 // ruin is the error for a program that has ended too early.
-func (u *upRun) ruin(d death) *Failure {
+func (u *upRun) ruin(d death) *report.Failure {
 	message := d.program.label + " has ended by itself"
 	if d.err != nil {
 		message = d.err.Error()
 	}
-	return &Failure{Code: CodeFailed, Message: message,
+	return &report.Failure{Code: report.CodeFailed, Message: message,
 		Hint: "its last lines are above; see how it is started in " + u.short(u.app.manifest.Path)}
 }
 
@@ -278,7 +278,7 @@ func (u *upRun) older(err error) error {
 		return err
 	}
 	dir := u.short(u.app.manifest.Dir)
-	return &Failure{Code: refused.Code, Message: refused.Message, Hint: "to begin with nothing, in a data folder of its own: golive up --data FOLDER " + dir +
+	return &report.Failure{Code: refused.Code, Message: refused.Message, Hint: "to begin with nothing, in a data folder of its own: golive up --data FOLDER " + dir +
 		"\nto bring it on top of what the newer one has left: golive up --allow-older " + dir}
 }
 

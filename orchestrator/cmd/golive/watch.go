@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"context"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 func (c *command) watchCommand() *cobra.Command {

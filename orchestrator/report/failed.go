@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 // byItself is by whom a rollout was taken backward for which nobody has asked.
 const byItself = "golive"
 
-// failed is what there is to say about a rollout that has not completed.
-func failed(s rollout.State) *Failure {
+// Failed is what there is to say about a rollout that has ended otherwise than it was meant to.
+func Failed(s rollout.State) *Failure {
 	back := s.Status == rollout.Failed && s.Backward != nil
 	end := map[rollout.Status]string{
 		rollout.Failed: "has failed", rollout.Completed: "has completed", rollout.Aborted: "was aborted",
@@ -23,7 +23,7 @@ func failed(s rollout.State) *Failure {
 	f := &Failure{Code: CodeFailed, Hint: "golive show " + s.ID + " tells by whom and why",
 		Message: fmt.Sprintf("rollout %s of %s %s %s", s.ID, s.Release.App, s.Release.Version, end)}
 	for _, step := range s.FailedSteps() {
-		f.Message += fmt.Sprintf("\nstep %s: %s", step.ID, whyFailed(step))
+		f.Message += fmt.Sprintf("\nstep %s: %s", step.ID, WhyFailed(step))
 	}
 	if s.Status == rollout.Reverted && s.Backward != nil && s.Backward.By == byItself {
 		f.Message += "\n" + s.Backward.Reason

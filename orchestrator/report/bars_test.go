@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bytes"
@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -21,25 +20,25 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 // heard is a pulse of a step that began some time before noon and has told of itself once a
 // second, always the same number of records.
-func heard(step string, lasts time.Duration, each, total int64, change func(*protocol.ProgressMessage)) pulse {
-	p := pulse{step: step, attempt: 1, script: true, since: noon.Add(-lasts)}
-	for at, done := p.since.Add(time.Second), each; !at.After(noon); at, done = at.Add(time.Second), done+each {
+func heard(step string, lasts time.Duration, each, total int64, change func(*protocol.ProgressMessage)) Pulse {
+	p := Pulse{Step: step, Attempt: 1, Script: true, Since: noon.Add(-lasts)}
+	for at, done := p.Since.Add(time.Second), each; !at.After(noon); at, done = at.Add(time.Second), done+each {
 		m := protocol.ProgressMessage{Done: &done, Total: total}
 		if change != nil {
 			change(&m)
 		}
-		p.hear(m, at)
+		p.Hear(m, at)
 	}
 	return p
 }
 
 // manyPulses are steps in all states that there are.
-func manyPulses() []pulse {
-	waiting := pulse{step: "mail/online", attempt: 1, script: true, since: noon.Add(-12 * time.Second)}
+func manyPulses() []Pulse {
+	waiting := Pulse{Step: "mail/online", Attempt: 1, Script: true, Since: noon.Add(-12 * time.Second)}
 	waiting.Waiting = "nobody listens to deployment-mail-1.0.0-online-start"
 	paused := heard("stock/online", 10*time.Minute, 2, 5000, nil)
 	paused.paused = " by ann@laptop: lunch"
-	return []pulse{
+	return []Pulse{
 		heard("todo-search/online", 4*time.Second, 128, 1204, nil),
 		heard("billing/online", 90*time.Second, 12345, 12345678, func(m *protocol.ProgressMessage) {
 			m.Rate, m.Average, m.Limit, m.PutAside, m.Note = 12500, 12000.4, 12500, 3, "invoices of 2024"
@@ -50,7 +49,7 @@ func manyPulses() []pulse {
 		paused,
 		heard("shop/setup", 2*time.Second, 40, 0, nil),
 		waiting,
-		{step: "search/traffic", attempt: 1, since: noon.Add(-time.Second)},
+		{Step: "search/traffic", Attempt: 1, Since: noon.Add(-time.Second)},
 		heard("todos/offline", time.Second, 7, 9, func(m *protocol.ProgressMessage) { m.Held = "waiting for the 倉庫\x1b[2J\nof the day" }),
 	}
 }
@@ -59,7 +58,7 @@ func TestBars(t *testing.T) {
 	var out bytes.Buffer
 	for _, l := range []terminal.Look{{Width: 100, Height: 28}, {Width: 80, Height: 28}, {Width: 60, Height: 10}, {Width: 33, Height: 4}, {Width: 9, Height: 3}} {
 		fmt.Fprintf(&out, "%d columns, %d lines\n", l.Width, l.Height)
-		for _, line := range terminal.Bars(barsOf(manyPulses(), noon), l) {
+		for _, line := range terminal.Bars(Bars(manyPulses(), noon), l) {
 			fmt.Fprintf(&out, "%s|\n", line)
 		}
 		fmt.Fprintln(&out)
@@ -71,7 +70,7 @@ func TestBarsFitWhateverTheTerminal(t *testing.T) {
 	for width := range 200 {
 		for height := range 20 {
 			for _, color := range []bool{false, true} {
-				lines := terminal.Bars(barsOf(manyPulses(), noon), terminal.Look{Width: width, Height: height, Color: color})
+				lines := terminal.Bars(Bars(manyPulses(), noon), terminal.Look{Width: width, Height: height, Color: color})
 				if len(lines) > height {
 					t.Fatalf("%d lines where there is room for %d", len(lines), height)
 				}
@@ -90,8 +89,8 @@ func TestBarsFitWhateverTheTerminal(t *testing.T) {
 }
 
 func TestBarsSayWithoutColorWhatTheySayWithIt(t *testing.T) {
-	plainly := strings.Join(terminal.Bars(barsOf(manyPulses(), noon), terminal.Look{Width: 100, Height: 28}), "\n")
-	colored := strings.Join(terminal.Bars(barsOf(manyPulses(), noon), terminal.Look{Width: 100, Height: 28, Color: true}), "\n")
+	plainly := strings.Join(terminal.Bars(Bars(manyPulses(), noon), terminal.Look{Width: 100, Height: 28}), "\n")
+	colored := strings.Join(terminal.Bars(Bars(manyPulses(), noon), terminal.Look{Width: 100, Height: 28, Color: true}), "\n")
 	if !strings.Contains(colored, string(terminal.Green)) || escapes.ReplaceAllString(colored, "") != plainly {
 		t.Errorf("they differ:\n%s\n%s", plainly, colored)
 	}
@@ -103,34 +102,34 @@ func TestRunningLine(t *testing.T) {
 		fmt.Fprintln(&out, p.line(noon))
 	}
 	talk := terminal.Streams{Err: &out}.Talk(false)
-	talk.Tell(Running(&pulse{step: "todo-search/online", since: noon}, noon)...)
-	talk.Tell(Running(&pulse{step: "a/offline", Observation: api.Observation{Waiting: "nobody listens to deployment-a-0.0.1-offline-start"}, since: noon}, noon)...)
+	talk.Tell(Running(&Pulse{Step: "todo-search/online", Since: noon}, noon)...)
+	talk.Tell(Running(&Pulse{Step: "a/offline", Observation: api.Observation{Waiting: "nobody listens to deployment-a-0.0.1-offline-start"}, Since: noon}, noon)...)
 	golden(t, "running.txt", out.Bytes())
 }
 
 func TestTellInWords(t *testing.T) {
 	var out bytes.Buffer
 	for _, p := range manyPulses() {
-		fmt.Fprintf(&out, "%s: %s\n", p.step, p.tell(noon))
+		fmt.Fprintf(&out, "%s: %s\n", p.Step, p.Tell(noon))
 	}
 	golden(t, "words.txt", out.Bytes())
 }
 
 func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
-	some := func(p pulse) string {
+	some := func(p Pulse) string {
 		left, known := p.left(noon)
 		if !known {
 			return "unknown"
 		}
 		return left.String()
 	}
-	unsteady := pulse{step: "a/online", attempt: 1, script: true, since: noon.Add(-6 * time.Second)}
+	unsteady := Pulse{Step: "a/online", Attempt: 1, Script: true, Since: noon.Add(-6 * time.Second)}
 	for i, done := range []int64{10, 20, 30, 340, 650, 960} {
-		unsteady.hear(protocol.ProgressMessage{Done: &done, Total: 1000}, unsteady.since.Add(time.Duration(i+1)*time.Second))
+		unsteady.Hear(protocol.ProgressMessage{Done: &done, Total: 1000}, unsteady.Since.Add(time.Duration(i+1)*time.Second))
 	}
 	silent := heard("a/online", 10*time.Second, 10, 1000, nil)
 	silent.Beat = noon.Add(-time.Minute)
-	joined := pulse{step: "a/online", attempt: 1, since: noon.Add(-time.Hour),
+	joined := Pulse{Step: "a/online", Attempt: 1, Since: noon.Add(-time.Hour),
 		Observation: api.Observation{Done: 3600, Total: 7200, Average: 1, Beat: noon}}
 	slowed := joined
 	slowed.Limit, slowed.Rate = 0.5, 0.5
@@ -139,11 +138,11 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 	changed := heard("a/online", 10*time.Second, 10, 1000, nil)
 	for at := range 4 {
 		done := int64(100 + at)
-		changed.hear(protocol.ProgressMessage{Done: &done, Total: 1000, Limit: 1}, noon.Add(time.Duration(at-4)*time.Second))
+		changed.Hear(protocol.ProgressMessage{Done: &done, Total: 1000, Limit: 1}, noon.Add(time.Duration(at-4)*time.Second))
 	}
 	tests := []struct {
 		what string
-		p    pulse
+		p    Pulse
 		want string
 	}{
 		{"it goes on steadily", heard("a/online", 10*time.Second, 10, 1000, nil), "1m30s"},
@@ -169,7 +168,7 @@ func TestTimeLeftIsToldOnceThereIsEnoughToTell(t *testing.T) {
 func TestProgressLines(t *testing.T) {
 	var out bytes.Buffer
 	for _, p := range manyPulses() {
-		if err := terminal.Print(&out, "jsonl", progressLine{p.progress("0199c6d2-1a2b-7000-8000-000000000001", noon)}, nil); err != nil {
+		if err := terminal.Print(&out, "jsonl", ProgressLine{p.Progress("0199c6d2-1a2b-7000-8000-000000000001", noon)}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -180,7 +179,7 @@ func TestRateIsThatOfNowSoonAfterAChange(t *testing.T) {
 	p := heard("a/online", 10*time.Second, 800, 100_000, nil)
 	for at := range 11 { // the script tells what it did in the last seconds, on average
 		done := 8000 + int64(at)*60
-		p.hear(protocol.ProgressMessage{Done: &done, Total: 100_000, Rate: 700, Limit: 300}, noon.Add(time.Duration(at)*200*time.Millisecond))
+		p.Hear(protocol.ProgressMessage{Done: &done, Total: 100_000, Rate: 700, Limit: 300}, noon.Add(time.Duration(at)*200*time.Millisecond))
 	}
 	if got := p.rateNow(noon.Add(2 * time.Second)); got != 300 {
 		t.Errorf("two seconds after the change the rate is %v", got)

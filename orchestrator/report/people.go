@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -6,26 +6,25 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Words about approvals.
 
-// waitingFor is the approval that a rollout waits for; false if there is none.
-func waitingFor(s rollout.State) (rollout.Step, bool) {
+// WaitingFor is the approval that a rollout waits for; false if there is none.
+func WaitingFor(s rollout.State) (rollout.Step, bool) {
 	for _, step := range s.All() {
-		if asks(step) {
+		if Asks(step) {
 			return step, true
 		}
 	}
 	return rollout.Step{}, false
 }
 
-// asks reports whether a step waits for people to approve it.
-func asks(step rollout.Step) bool {
+// Asks reports whether a step waits for people to approve it.
+func Asks(step rollout.Step) bool {
 	return step.Kind == rollout.Approving && step.Status == rollout.StepRunning && step.Approval != nil
 }
 
@@ -48,8 +47,8 @@ func either(names []string) string {
 // howMany is how many people have to approve.
 func howMany(a rollout.Approval) int { return max(a.Policy.Count, 1) }
 
-// tellMissing is what an approval that waits still needs, and from whom.
-func tellMissing(s rollout.State, step rollout.Step) string {
+// TellMissing is what an approval that waits still needs, and from whom.
+func TellMissing(s rollout.State, step rollout.Step) string {
 	a := step.Approval
 	var all []string
 	if open := a.Unconfirmed(); len(open) > 0 {
@@ -79,31 +78,31 @@ func mayStill(s rollout.State, a rollout.Approval) string {
 	return "anybody may"
 }
 
-// tellApproval is what an approval waits for, on one line.
-func tellApproval(s rollout.State, step rollout.Step) string {
+// TellApproval is what an approval waits for, on one line.
+func TellApproval(s rollout.State, step rollout.Step) string {
 	a := step.Approval
 	text := approvers(*a) + " to approve: " + terminal.Flat(a.Text)
 	if len(a.Unconfirmed()) > 0 || howMany(*a) > 1 {
-		text += " (" + tellMissing(s, step) + ")"
+		text += " (" + TellMissing(s, step) + ")"
 	}
 	return text
 }
 
-// answerWith are the commands that answer an approval, each on a line.
-func answerWith(id, step string) string {
+// AnswerWith are the commands that answer an approval, each on a line.
+func AnswerWith(id, step string) string {
 	return fmt.Sprintf("answer with: golive approve %s %s\nor with: golive reject %[1]s %[2]s", id, step)
 }
 
-// whyFailed is why a step has failed.
-func whyFailed(step rollout.Step) string {
+// WhyFailed is why a step, which has an error, has failed.
+func WhyFailed(step rollout.Step) string {
 	if step.Error.Code == rollout.CodeRejected {
 		return "rejected " + step.Error.Message
 	}
 	return step.Error.Error()
 }
 
-// tellVotes names those who have approved, and what they said.
-func tellVotes(votes []rollout.Vote) string {
+// TellVotes names those who have approved, and what they said.
+func TellVotes(votes []rollout.Vote) string {
 	var all []string
 	for _, v := range votes {
 		text := v.By
@@ -141,7 +140,7 @@ func tellQuestion(a rollout.Approval) string {
 func Approval(r rollout.State, step rollout.Step) []terminal.Line {
 	var l lines
 	a := step.Approval
-	l.say(terminal.Yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, terminal.Flat(a.Text), tellMissing(r, step))
+	l.say(terminal.Yellow, "?", "%s of %s %s: %s: %s", step.ID, r.Release.App, r.Release.Version, terminal.Flat(a.Text), TellMissing(r, step))
 	for i, item := range a.Checklist {
 		done := ""
 		for _, v := range a.Confirmed {
@@ -173,14 +172,14 @@ func (l *lines) changeApproval(step rollout.Step, id string, commands bool) {
 			l.say(terminal.Plain, " ", " %2d. %s", i+1, item)
 		}
 		if commands {
-			for line := range strings.Lines(answerWith(id, step.ID)) {
+			for line := range strings.Lines(AnswerWith(id, step.ID)) {
 				l.say(terminal.Plain, " ", "%s", line)
 			}
 		}
 	case step.Status == rollout.StepDone:
-		l.say(terminal.Green, "✓", "%s: approved by %s (%s)", step.ID, tellVotes(a.Approved), lasted)
+		l.say(terminal.Green, "✓", "%s: approved by %s (%s)", step.ID, TellVotes(a.Approved), lasted)
 	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == rollout.CodeRejected:
-		l.say(terminal.Red, "✗", "%s: %s (%s)", step.ID, whyFailed(step), lasted)
+		l.say(terminal.Red, "✗", "%s: %s (%s)", step.ID, WhyFailed(step), lasted)
 	case step.Status == rollout.StepFailed && step.Error != nil && step.Error.Code == protocol.CodeCancelled:
 		l.say(terminal.Yellow, "✗", "%s: nobody has to answer any more: %s", step.ID, step.Error.Message)
 	}
@@ -194,18 +193,18 @@ func (l *lines) said(r rollout.State) bool {
 	switch e.Type {
 	case rollout.RejectedBy:
 	case rollout.ApprovedBy:
-		if asks(step) {
-			l.say(terminal.Plain, "*", "%s%s (%s)", tellPerson(e), because(e), tellMissing(r, step))
+		if Asks(step) {
+			l.say(terminal.Plain, "*", "%s%s (%s)", tellPerson(e), Because(e), TellMissing(r, step))
 		}
 	case rollout.ItemConfirmed:
 		text := ""
 		if a := step.Approval; a != nil && e.Item >= 1 && e.Item <= len(a.Checklist) {
 			text = " (" + a.Checklist[e.Item-1] + ")"
 		}
-		l.say(terminal.Plain, "*", "%s%s%s", tellPerson(e), text, because(e))
+		l.say(terminal.Plain, "*", "%s%s%s", tellPerson(e), text, Because(e))
 	case rollout.Reminded:
-		if asks(step) {
-			l.say(terminal.Yellow, "!", "%s still waits, since %s, for %s", e.Step, terminal.Took(e.At.Sub(step.Started).Round(time.Second)), tellApproval(r, step))
+		if Asks(step) {
+			l.say(terminal.Yellow, "!", "%s still waits, since %s, for %s", e.Step, terminal.Took(e.At.Sub(step.Started).Round(time.Second)), TellApproval(r, step))
 		}
 	default:
 		return false

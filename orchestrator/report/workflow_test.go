@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"bytes"
@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -93,7 +92,7 @@ func TestStoryOfAWorkflow(t *testing.T) {
 	moved(rollout.Opened, "todos/traffic")
 	moved(rollout.Opened, "old-todos/drain")
 	x.event(rollout.Event{Type: rollout.StepBroke, Step: "smoke", Attempt: 1, Answer: broken("it answers 500", "web-1:status 500")})
-	if !x.state.TurnsBack() || stands(x.state) {
+	if !x.state.TurnsBack() || Stands(x.state) {
 		t.Fatalf("rollout is %s", x.state.Status)
 	}
 	x.event(rollout.Event{Type: rollout.BackwardAsked, By: "golive", Reason: "the check smoke has failed behind the gate: it answers 500",
@@ -110,7 +109,7 @@ func TestStoryOfAWorkflow(t *testing.T) {
 		t.Fatalf("rollout is %s", x.state.Status)
 	}
 	golden(t, "workflow.txt", out.Bytes())
-	if f := failed(x.state); !strings.Contains(f.Message, "was taken backward\nstep smoke: failed: it answers 500\nthe check smoke has failed behind the gate") {
+	if f := Failed(x.state); !strings.Contains(f.Message, "was taken backward\nstep smoke: failed: it answers 500\nthe check smoke has failed behind the gate") {
 		t.Errorf("the failure is %+v", f)
 	}
 }
@@ -129,7 +128,7 @@ func TestWhatHelpsAfterACheckHasFailedUnderMaintenance(t *testing.T) {
 	want := "correct the cause, then: golive retry 0199c6d2\n" +
 		"to undo what was done, and have the previous version serve again: golive backward todo-app\n" +
 		"to have it serve on what was done: golive abort 0199c6d2"
-	if got := failed(x.state).Hint; got != want {
+	if got := Failed(x.state).Hint; got != want {
 		t.Errorf("it says:\n%s", got)
 	}
 }
@@ -156,7 +155,7 @@ func TestWorkflowInWords(t *testing.T) {
 		{api.PlanStep{Kind: rollout.Maintenance, Lift: true, Online: []string{"1.0.0"}}, "end the maintenance of 1.0.0"},
 		{api.PlanStep{Kind: rollout.Traffic, Drain: true, Online: []string{"1.0.0"}, Later: true}, "later: take the traffic from 1.0.0"},
 	} {
-		if got := tellPlanned(c.step); got != c.want {
+		if got := TellPlanned(c.step); got != c.want {
 			t.Errorf("it says %q, want %q", got, c.want)
 		}
 	}
@@ -175,28 +174,28 @@ func TestWorkflowInWords(t *testing.T) {
 		{three, "1 of 3 have approved, anybody may but bob"},
 		{asked, "0 of 1 have approved, anybody may"},
 	} {
-		if got := tellMissing(s, rollout.Step{Approval: &c.a}); got != c.want {
+		if got := TellMissing(s, rollout.Step{Approval: &c.a}); got != c.want {
 			t.Errorf("it says %q, want %q", got, c.want)
 		}
 	}
 	lasted := api.LastRun{Environment: "staging", Duration: rollout.Duration(4 * time.Second), At: time.Now().Add(-49 * time.Hour)}
-	if got, want := tellLast(lasted), "4s in staging, 2d ago"; got != want {
+	if got, want := TellLast(lasted), "4s in staging, 2d ago"; got != want {
 		t.Errorf("it says %q, want %q", got, want)
 	}
 }
 
 func TestPulsesOfAWorkflow(t *testing.T) {
-	copying := newPulse(rollout.Step{ID: "copy", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: 1, Started: noon, Work: &rollout.Work{}})
-	copying.take(api.Observation{Sent: true, Waiting: "web-2 (1 of 2 hosts done)"})
-	smoke := newPulse(rollout.Step{ID: "smoke", Kind: rollout.Check, Status: rollout.StepRunning, Attempt: 1, Started: noon, Work: &rollout.Work{}})
-	smoke.take(api.Observation{Waiting: "no agent has the release"})
+	copying := NewPulse(rollout.Step{ID: "copy", Kind: rollout.Command, Status: rollout.StepRunning, Attempt: 1, Started: noon, Work: &rollout.Work{}})
+	copying.Take(api.Observation{Sent: true, Waiting: "web-2 (1 of 2 hosts done)"})
+	smoke := NewPulse(rollout.Step{ID: "smoke", Kind: rollout.Check, Status: rollout.StepRunning, Attempt: 1, Started: noon, Work: &rollout.Work{}})
+	smoke.Take(api.Observation{Waiting: "no agent has the release"})
 	asked := rollout.Step{ID: "go-ahead", Kind: rollout.Approving, Status: rollout.StepRunning, Attempt: 1, Started: noon,
 		Approval: &rollout.Approval{Question: rollout.Question{Text: "Sure?"}}}
-	approval := newPulse(asked)
-	approval.Waiting = tellApproval(rollout.State{}, asked)
+	approval := NewPulse(asked)
+	approval.Waiting = TellApproval(rollout.State{}, asked)
 	at := noon.Add(3 * time.Second)
 	for _, c := range []struct {
-		p           pulse
+		p           Pulse
 		below, line string
 	}{
 		{copying, "web-2 (1 of 2 hosts done)", `state=running step=copy hosts="web-2 (1 of 2 hosts done)"`},
@@ -204,10 +203,10 @@ func TestPulsesOfAWorkflow(t *testing.T) {
 		{approval, "waiting: somebody to approve: Sure?", "state=running step=go-ahead"},
 	} {
 		if got := c.p.below(at); got != c.below {
-			t.Errorf("below the bar of %s stands %q", c.p.step, got)
+			t.Errorf("below the bar of %s stands %q", c.p.Step, got)
 		}
 		if got := c.p.line(at); got != c.line {
-			t.Errorf("the line of %s is %q", c.p.step, got)
+			t.Errorf("the line of %s is %q", c.p.Step, got)
 		}
 	}
 	var out bytes.Buffer

@@ -1,13 +1,12 @@
-package main
+package report
 
 import (
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -164,9 +163,9 @@ func (s *Story) Tell(r rollout.State) []terminal.Line {
 	if l.said(r) {
 		// it is told
 	} else if r.Event.Type == rollout.Enqueued {
-		l.say(terminal.Plain, "*", "rollout %s: %s %s is queued%s: it begins when the one before it has ended", r.ID, r.Release.App, r.Release.Version, asked(r))
+		l.say(terminal.Plain, "*", "rollout %s: %s %s is queued%s: it begins when the one before it has ended", r.ID, r.Release.App, r.Release.Version, Asked(r))
 	} else if text := tellPerson(r.Event); text != "" {
-		l.say(terminal.Plain, "*", "%s%s", text, because(r.Event))
+		l.say(terminal.Plain, "*", "%s%s", text, Because(r.Event))
 	}
 	for _, step := range r.All() { // what has ended comes before what begins because of that
 		if e := r.Event; e.Step == step.ID && (e.Attempt < step.Attempt || step.Status == rollout.StepPending) {
@@ -195,7 +194,7 @@ func (l *lines) end(r rollout.State) {
 			return
 		}
 		l.say(terminal.Green, "✓", "%s %s is live: %s%s", r.Release.App, r.Release.Version, inTime(r), withDowntime(r))
-		if text := tellLeft(r); text != "" {
+		if text := TellPutAside(r); text != "" {
 			l.say(terminal.Yellow, "!", "%s", text)
 		}
 	case rollout.Failed:
@@ -209,17 +208,17 @@ func (l *lines) end(r rollout.State) {
 		}
 		l.say(terminal.Red, "✗", "%s %s is not live: the rollout has failed after %s", r.Release.App, r.Release.Version, terminal.Took(r.Ended.Sub(r.Created)))
 	case rollout.Aborted:
-		l.say(terminal.Yellow, "✗", "%s %s is aborted%s: %s", r.Release.App, r.Release.Version, withDowntime(r), afterAbort(r))
+		l.say(terminal.Yellow, "✗", "%s %s is aborted%s: %s", r.Release.App, r.Release.Version, withDowntime(r), AfterAbort(r))
 	case rollout.Reverted:
 		l.say(terminal.Yellow, "✗", "%s %s is undone%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
 	case rollout.Superseded:
-		l.say(terminal.Yellow, "✗", "rollout %s was superseded%s", r.ID, because(r.Event))
+		l.say(terminal.Yellow, "✗", "rollout %s was superseded%s", r.ID, Because(r.Event))
 	}
 }
 
 // amended says what has become of records that were tried again.
 func (l *lines) amended(r rollout.State) {
-	if text := tellLeft(r); text != "" {
+	if text := TellPutAside(r); text != "" {
 		l.say(terminal.Yellow, "!", "rollout %s: %s", r.ID, text)
 		return
 	}
@@ -362,14 +361,14 @@ func note(step rollout.Step) string {
 func (s *Story) Averaged(step string, average float64) { s.averages[step] = average }
 
 // Running tells of a running step on one line, in the form that sdk/README.md gives.
-func Running(p *pulse, now time.Time) []terminal.Line {
+func Running(p *Pulse, now time.Time) []terminal.Line {
 	var l lines
-	lasted := now.Sub(p.since).Round(time.Second)
+	lasted := now.Sub(p.Since).Round(time.Second)
 	if p.Waiting == "" {
 		l.say(terminal.Dim, "…", "%s for=%s", p.line(now), lasted)
 		return l
 	}
-	l.say(terminal.Yellow, "…", "state=waiting step=%s for=%s: %s", p.step, lasted, p.Waiting)
+	l.say(terminal.Yellow, "…", "state=waiting step=%s for=%s: %s", p.Step, lasted, p.Waiting)
 	if script, found := strings.CutPrefix(p.Waiting, "nobody listens to "); found {
 		l.say(terminal.Yellow, " ", "start the setup service that answers %s, or give its command in golive.yaml (key setup)", script)
 	}

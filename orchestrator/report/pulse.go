@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -6,10 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -19,50 +18,52 @@ const (
 	lags         = 5 * time.Second // how long a change of speed shows in the rate that a script tells
 )
 
-// pulse is how far a running step is.
-type pulse struct {
+// Pulse is how far a running step is: what is told of it is taken in, and it gives that in
+// words, as a bar, and for programs. A copy stays as it was when it was taken; apart from that,
+// a Pulse is not safe for concurrent use.
+type Pulse struct {
 	api.Observation
 
-	step    string
-	attempt int
-	script  bool      // it runs a script
-	work    bool      // agents run a command or check
-	asks    bool      // it waits for people to approve
+	Step    string
+	Attempt int
+	Since   time.Time // when the attempt began
+	Script  bool      // it runs a script
+	Work    bool      // agents run a command or check
+	Asks    bool      // it waits for people to approve
+
 	hosts   string    // how far agents are; empty: not known
 	paused  string    // by whom and why; empty: it is not
-	since   time.Time // when the attempt began
-
 	rate    api.Rate  // as it was seen here since it goes at its present speed
 	changed time.Time // when it was first heard to go at another speed
 }
 
-// newPulse is that of a step of which nothing has been heard yet.
-func newPulse(step rollout.Step) pulse {
-	return pulse{step: step.ID, attempt: step.Attempt, since: step.Started,
-		script: step.Kind == rollout.Migration, work: step.Work != nil, asks: asks(step)}
+// NewPulse is that of a step of which nothing has been heard yet.
+func NewPulse(step rollout.Step) Pulse {
+	return Pulse{Step: step.ID, Attempt: step.Attempt, Since: step.Started,
+		Script: step.Kind == rollout.Migration, Work: step.Work != nil, Asks: Asks(step)}
 }
 
-// sighted is how far a step is that runs, as an orchestrator has seen it.
-func sighted(s rollout.State, step rollout.Step, seen api.Observation) pulse {
-	p := newPulse(step)
-	p.take(seen)
-	p.see(s, step)
+// Sighted is how far a step is that runs, as an orchestrator has seen it.
+func Sighted(s rollout.State, step rollout.Step, seen api.Observation) Pulse {
+	p := NewPulse(step)
+	p.Take(seen)
+	p.See(s, step)
 	return p
 }
 
-// take takes in what an orchestrator has seen. What agents that are at work tell stands where
+// Take takes in what an orchestrator has seen. What agents that are at work tell stands where
 // it says what is waited for.
-func (p *pulse) take(seen api.Observation) {
+func (p *Pulse) Take(seen api.Observation) {
 	p.Observation = seen
-	if p.work && seen.Sent {
+	if p.Work && seen.Sent {
 		p.hosts, p.Waiting = seen.Waiting, ""
 	}
 }
 
-// see takes in how the rollout of the step stands.
-func (p *pulse) see(s rollout.State, step rollout.Step) {
-	if p.asks {
-		p.Waiting = tellApproval(s, step)
+// See takes in how the rollout of the step stands.
+func (p *Pulse) See(s rollout.State, step rollout.Step) {
+	if p.Asks {
+		p.Waiting = TellApproval(s, step)
 	}
 	p.paused = pausedBy(s, step)
 }
@@ -76,14 +77,14 @@ func pausedBy(s rollout.State, step rollout.Step) string {
 	if pause == nil || step.Kind != rollout.Migration && step.Work == nil {
 		return ""
 	}
-	if text := because(rollout.Event{By: pause.By, Reason: pause.Reason}); text != "" {
+	if text := Because(rollout.Event{By: pause.By, Reason: pause.Reason}); text != "" {
 		return text
 	}
 	return " by somebody"
 }
 
-// hear takes in what a script tells of itself.
-func (p *pulse) hear(m protocol.ProgressMessage, now time.Time) {
+// Hear takes in what a script tells of itself, at the time now.
+func (p *Pulse) Hear(m protocol.ProgressMessage, now time.Time) {
 	p.Beat, p.Waiting = now, ""
 	if m.Done == nil { // it lives, and has done no more
 		if p.rate.Points() > 0 {
@@ -103,7 +104,7 @@ func (p *pulse) hear(m protocol.ProgressMessage, now time.Time) {
 // rateNow is how many records a second the script deals with: as it tells itself, else as
 // it was seen lately; 0 when that is not known. What it tells lags behind: just after its
 // speed has changed, what was seen since then counts.
-func (p *pulse) rateNow(now time.Time) float64 {
+func (p *Pulse) rateNow(now time.Time) float64 {
 	switch {
 	case p.Beat.IsZero() || now.Sub(p.Beat) > outdated:
 		return 0
@@ -118,12 +119,12 @@ func (p *pulse) rateNow(now time.Time) float64 {
 }
 
 // average is how many records a second the attempt has dealt with so far.
-func (p *pulse) average(now time.Time) float64 {
+func (p *Pulse) average(now time.Time) float64 {
 	if p.Average > 0 {
 		return p.Average
 	}
-	elapsed := now.Sub(p.since).Seconds()
-	if p.attempt > 1 || p.Done == 0 || elapsed <= 0 { // what earlier attempts have done may be counted
+	elapsed := now.Sub(p.Since).Seconds()
+	if p.Attempt > 1 || p.Done == 0 || elapsed <= 0 { // what earlier attempts have done may be counted
 		return p.rate.Recent()
 	}
 	return float64(p.Done) / elapsed
@@ -131,7 +132,7 @@ func (p *pulse) average(now time.Time) float64 {
 
 // left is the time until the script has ended, if it goes on as it did lately; false when
 // there is not enough to tell.
-func (p *pulse) left(now time.Time) (time.Duration, bool) {
+func (p *Pulse) left(now time.Time) (time.Duration, bool) {
 	remaining := p.Total - p.Done
 	if p.Total == 0 || remaining <= 0 || p.paused != "" || word(p.Held) == "paused" || now.Sub(p.Beat) > outdated {
 		return 0, false
@@ -145,7 +146,7 @@ func (p *pulse) left(now time.Time) (time.Duration, bool) {
 			return 0, false
 		}
 		rate = p.rate.Recent()
-	} else if now.Sub(p.since) < enoughToTell || p.Held != "" {
+	} else if now.Sub(p.Since) < enoughToTell || p.Held != "" {
 		return 0, false
 	}
 	seconds := float64(remaining) / rate
@@ -156,7 +157,7 @@ func (p *pulse) left(now time.Time) (time.Duration, bool) {
 }
 
 // percent is how much of the total is done, rounded down; false when the total is not known.
-func (p *pulse) percent() (int, bool) {
+func (p *Pulse) percent() (int, bool) {
 	if p.Total <= 0 {
 		return 0, false
 	}
@@ -164,7 +165,7 @@ func (p *pulse) percent() (int, bool) {
 }
 
 // counts says how much is done of how much; empty when nothing is known.
-func (p *pulse) counts() string {
+func (p *Pulse) counts() string {
 	switch percent, known := p.percent(); {
 	case known:
 		return fmt.Sprintf("%s of %s done, %d%%", terminal.Grouped(p.Done), terminal.Grouped(p.Total), percent)
@@ -175,7 +176,7 @@ func (p *pulse) counts() string {
 }
 
 // pace says how fast it goes, what stands in its way and what it has left behind.
-func (p *pulse) pace(now time.Time) []string {
+func (p *Pulse) pace(now time.Time) []string {
 	var all []string
 	if rate := p.rateNow(now); rate > 0 {
 		all = append(all, terminal.PerSecond(rate)+" now")
@@ -194,7 +195,7 @@ func (p *pulse) pace(now time.Time) []string {
 
 // silence says that nothing has been heard of a script for longer than there should have
 // been; empty while all is well.
-func (p *pulse) silence(now time.Time) string {
+func (p *Pulse) silence(now time.Time) string {
 	if p.Beat.IsZero() || now.Sub(p.Beat) <= outdated || p.Waiting != "" {
 		return ""
 	}
@@ -203,7 +204,7 @@ func (p *pulse) silence(now time.Time) string {
 
 // hindrance is why a step does not go on, or not as fast as it could; empty when nothing
 // stands in its way.
-func (p *pulse) hindrance() string {
+func (p *Pulse) hindrance() string {
 	switch {
 	case p.paused != "":
 		return "paused" + p.paused
@@ -214,15 +215,15 @@ func (p *pulse) hindrance() string {
 }
 
 // heldBy is why a step is held; what it waits for is told apart.
-func (p *pulse) heldBy() string {
+func (p *Pulse) heldBy() string {
 	if p.paused != "" {
 		return "paused" + p.paused
 	}
 	return p.Held
 }
 
-// tell is all that is known of the step, in words.
-func (p *pulse) tell(now time.Time) string {
+// Tell is all that is known of the step at a time, in words.
+func (p *Pulse) Tell(now time.Time) string {
 	all := terminal.NonEmpty(p.counts(), p.hosts)
 	if left, known := p.left(now); known {
 		all = append(all, short(left)+" left")
@@ -265,7 +266,7 @@ func short(d time.Duration) string {
 
 // numbers are how much is done and, if that can be told, how long the rest takes, else how
 // long it has taken so far.
-func (p *pulse) numbers(now time.Time) string {
+func (p *Pulse) numbers(now time.Time) string {
 	text := ""
 	switch {
 	case p.Total > 0:
@@ -276,11 +277,11 @@ func (p *pulse) numbers(now time.Time) string {
 	if left, sure := p.left(now); sure {
 		return text + short(left) + " left"
 	}
-	return text + "for " + short(now.Sub(p.since).Truncate(time.Second))
+	return text + "for " + short(now.Sub(p.Since).Truncate(time.Second))
 }
 
 // widest is about as wide as the numbers of a step become, so that its bar does not jump.
-func (p *pulse) widest() string {
+func (p *Pulse) widest() string {
 	if p.Total == 0 {
 		return ""
 	}
@@ -288,7 +289,7 @@ func (p *pulse) widest() string {
 }
 
 // below is the line under the bar: how fast it goes, and what stands in its way.
-func (p *pulse) below(now time.Time) string {
+func (p *Pulse) below(now time.Time) string {
 	all := append(terminal.NonEmpty(p.hosts), p.pace(now)...)
 	if silence := p.silence(now); silence != "" {
 		all = append(all, silence)
@@ -303,7 +304,7 @@ func (p *pulse) below(now time.Time) string {
 }
 
 // state is a glyph, a word and a color that say whether a step goes on.
-func (p *pulse) state() (glyph, state string, color terminal.Color) {
+func (p *Pulse) state() (glyph, state string, color terminal.Color) {
 	switch {
 	case p.paused != "", word(p.Held) == "paused":
 		return "‖", "paused", terminal.Yellow
@@ -318,8 +319,8 @@ func (p *pulse) state() (glyph, state string, color terminal.Color) {
 }
 
 // bar is the pulse as it is drawn.
-func (p *pulse) bar(now time.Time) terminal.Bar {
-	b := terminal.Bar{Name: p.step, Percent: -1, Numbers: p.numbers(now), Widest: p.widest(), Below: p.below(now)}
+func (p *Pulse) bar(now time.Time) terminal.Bar {
+	b := terminal.Bar{Name: p.Step, Percent: -1, Numbers: p.numbers(now), Widest: p.widest(), Below: p.below(now)}
 	b.Glyph, b.State, b.Color = p.state()
 	if percent, known := p.percent(); known {
 		b.Percent = percent
@@ -327,8 +328,8 @@ func (p *pulse) bar(now time.Time) terminal.Bar {
 	return b
 }
 
-// barsOf are pulses as they are drawn.
-func barsOf(all []pulse, now time.Time) []terminal.Bar {
+// Bars are pulses as they are drawn, at the time now.
+func Bars(all []Pulse, now time.Time) []terminal.Bar {
 	bars := make([]terminal.Bar, len(all))
 	for i := range all {
 		bars[i] = all[i].bar(now)

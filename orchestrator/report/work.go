@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -63,9 +63,9 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// tellHosts is on how many hosts a command or check has been done; empty when that is not
+// TellHosts is on how many hosts a command or check has been done; empty when that is not
 // known.
-func tellHosts(hosts []protocol.Host) string {
+func TellHosts(hosts []protocol.Host) string {
 	done := 0
 	for _, h := range hosts {
 		if h.Status == protocol.HostDone {
@@ -119,7 +119,7 @@ func lastOf(output string, most int) []string {
 func (l *lines) changeWork(step rollout.Step) {
 	lasted := terminal.Took(step.Ended.Sub(step.Started))
 	begun, done, broke := workWords(step.Kind, step.Revert)
-	on := tellHosts(step.Hosts)
+	on := TellHosts(step.Hosts)
 	switch step.Status {
 	case rollout.StepRunning:
 		if step.Cancelled {

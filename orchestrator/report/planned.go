@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 
 // Words about a plan.
 
-// tellWaits lists what a step waits for; of many, as a barrier may make them, the first.
-func tellWaits(p api.PlanView, s api.PlanStep) string {
+// TellWaits lists what a step waits for; of many, as a barrier may make them, the first.
+func TellWaits(p api.PlanView, s api.PlanStep) string {
 	const most = 4
 	var ids []string
 	for _, n := range s.WaitsFor {
@@ -25,11 +25,11 @@ func tellWaits(p api.PlanView, s api.PlanStep) string {
 	return terminal.OrDash(strings.Join(ids, ", "))
 }
 
-// tellPlanned is what a step does.
-func tellPlanned(s api.PlanStep) string {
+// TellPlanned is what a step does.
+func TellPlanned(s api.PlanStep) string {
 	if s.Later {
 		s.Later = false
-		return "later: " + tellPlanned(s)
+		return "later: " + TellPlanned(s)
 	}
 	from := strings.Join(s.Online, ", ")
 	switch {
@@ -53,8 +53,8 @@ func tellPlanned(s api.PlanStep) string {
 	return "move traffic from " + from + " to " + s.Version
 }
 
-// tellLast is how long a step took last, and when and where that was.
-func tellLast(r api.LastRun) string {
+// TellLast is how long a step took last, and when and where that was.
+func TellLast(r api.LastRun) string {
 	text := terminal.Took(time.Duration(r.Duration))
 	if r.Environment != "" {
 		text += " in " + r.Environment
@@ -62,8 +62,8 @@ func tellLast(r api.LastRun) string {
 	return text + ", " + terminal.Ago(r.At)
 }
 
-// tellPlannedDowntime is how long services will be under maintenance, as far as that is known.
-func tellPlannedDowntime(d *api.PlannedDowntime) string {
+// TellPlannedDowntime is how long services will be under maintenance, as far as that is known.
+func TellPlannedDowntime(d *api.PlannedDowntime) string {
 	if d == nil {
 		return "none"
 	}

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -9,12 +9,13 @@ import (
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
-// progressLine is how far a script is, for programs that follow a rollout.
-type progressLine struct {
-	Progress progress `json:"progress"`
+// ProgressLine is a line for programs that follow a rollout: how far a step of it is.
+type ProgressLine struct {
+	Progress Progress `json:"progress"`
 }
 
-type progress struct {
+// Progress is how far the step of a rollout is. Its fields are what programs rely on.
+type Progress struct {
 	Rollout string    `json:"rollout"`
 	Step    string    `json:"step"`
 	Attempt int       `json:"attempt"`
@@ -35,22 +36,22 @@ type progress struct {
 	Note     string  `json:"note,omitempty"`
 }
 
-// progress is how far the step of a rollout is, for programs.
-func (p *pulse) progress(rollout string, now time.Time) progress {
+// Progress is how far the step, which is of a rollout, is at a time.
+func (p *Pulse) Progress(rollout string, now time.Time) Progress {
 	_, state, _ := p.state()
 	if p.Held != "" && state != "paused" && state != "waiting" {
 		state = "held"
 	}
 	left, _ := p.left(now)
-	return progress{
-		Rollout: rollout, Step: p.step, Attempt: p.attempt, State: state, At: now.UTC(), Started: p.since.UTC(),
+	return Progress{
+		Rollout: rollout, Step: p.Step, Attempt: p.Attempt, State: state, At: now.UTC(), Started: p.Since.UTC(),
 		Done: p.Done, Total: p.Total, Rate: rounded(p.rateNow(now)), Average: rounded(p.average(now)), Limit: p.Limit,
 		Left: left.Seconds(), PutAside: p.PutAside, Held: p.heldBy(), Waiting: p.Waiting, Hosts: p.hosts, Note: p.Note,
 	}
 }
 
-// key is all that it says but for times and rates: when that changes, there is news.
-func (p progress) key() string {
+// Key is all that it says but for times and rates: when that changes, there is news.
+func (p Progress) Key() string {
 	return fmt.Sprint(p.State, p.Done, p.Total, p.Limit, p.PutAside, p.Held, p.Waiting, p.Hosts, p.Note)
 }
 
@@ -58,12 +59,12 @@ func (p progress) key() string {
 func rounded(rate float64) float64 { return math.Round(rate*100) / 100 }
 
 // line is how far a step is, on one line with stable keys.
-func (p *pulse) line(now time.Time) string {
+func (p *Pulse) line(now time.Time) string {
 	_, state, _ := p.state()
 	if state != "paused" {
 		state = "running"
 	}
-	text := fmt.Sprintf("state=%s step=%s", state, p.step)
+	text := fmt.Sprintf("state=%s step=%s", state, p.Step)
 	if p.Done > 0 || p.Total > 0 {
 		text += fmt.Sprintf(" done=%d", p.Done)
 	}

@@ -1,4 +1,4 @@
-package main
+package report
 
 // Failure is an error as a person sees it.
 type Failure struct {

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// tellEvent is an event in a few words.
-func tellEvent(e api.StoryEvent) string {
+// TellEvent is an event in a few words.
+func TellEvent(e api.StoryEvent) string {
 	if text := tellPerson(e.Event); text != "" {
-		return text + because(e.Event)
+		return text + Because(e.Event)
 	}
 	text := string(e.Type)
 	if e.Revert {
@@ -29,7 +29,7 @@ func tellEvent(e api.StoryEvent) string {
 		text += ": " + e.Answer.Error.Error()
 	}
 	if e.Type != rollout.Created || e.Reason != "" {
-		text += because(e.Event)
+		text += Because(e.Event)
 	}
 	if e.Status != rollout.Running {
 		text += ", rollout " + string(e.Status)
@@ -68,7 +68,7 @@ func tellPerson(e rollout.Event) string {
 	case rollout.ResumeAsked:
 		return what + " goes on, resumed"
 	case rollout.PaceAsked:
-		return what + " " + tellPace(e.Pace)
+		return what + " " + TellPace(e.Pace)
 	case rollout.RecordsAsked:
 		if e.Step != "" {
 			return "the records that " + e.Step + " has put aside are tried again"
@@ -78,8 +78,8 @@ func tellPerson(e rollout.Event) string {
 	return ""
 }
 
-// because is by whom and why something was asked for, as far as that is known.
-func because(e rollout.Event) string {
+// Because is by whom and why something was asked for, as far as that is known: " by ann: the disk was full".
+func Because(e rollout.Event) string {
 	text := ""
 	if e.By != "" {
 		text += " by " + e.By
@@ -90,8 +90,8 @@ func because(e rollout.Event) string {
 	return text
 }
 
-// tellPace says how fast a script may work.
-func tellPace(p *protocol.Pace) string {
+// TellPace says how fast a script may work.
+func TellPace(p *protocol.Pace) string {
 	if p == nil {
 		return "works as fast as it can"
 	}

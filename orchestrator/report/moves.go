@@ -1,11 +1,10 @@
-package main
+package report
 
 import (
 	"strings"
 
-	"github.com/golive-dev/golive/orchestrator/terminal"
-
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // changeTraffic shows a change of a step that moves traffic.
