@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -13,51 +11,40 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
-// online is what up says at the end: what runs, and where.
-type online struct {
+// Online is what runs at the end of a rollout, and where. Its fields are what programs rely on.
+type Online struct {
 	Rollout  string          `json:"rollout"`
 	App      string          `json:"app"`
 	Version  string          `json:"version"`
 	Status   rollout.Status  `json:"status"`
 	Bus      string          `json:"bus"`
-	Services []onlineService `json:"services"`
+	Services []OnlineService `json:"services"`
 }
 
-type onlineService struct {
+// OnlineService is a service of an app that is online.
+type OnlineService struct {
 	Service   string `json:"service"`
 	Version   string `json:"version"`
 	Instances int    `json:"instances"`     // alive
 	URL       string `json:"url,omitempty"` // that the service tells of itself
 }
 
-func (u *upRun) printOnline(ctx context.Context, last rollout.State) error {
-	o := online{Rollout: last.ID, App: last.Release.App, Version: last.Release.Version, Status: last.Status, Bus: u.app.bus.url,
-		Services: []onlineService{}}
+// tellOnline shows what is online.
+func (u *upRun) tellOnline(ctx context.Context, last rollout.State) error {
+	o := Online{Rollout: last.ID, App: last.Release.App, Version: last.Release.Version, Status: last.Status, Bus: u.app.bus.url,
+		Services: []OnlineService{}}
 	urls := serviceURLs(ctx, u.relay.Conn())
 	for _, s := range last.Release.Services {
-		all, err := u.engine.gate.Instances(ctx, s.Name)
+		all, err := u.orchestrator.Gate.Instances(ctx, s.Name)
 		if err != nil {
 			return err
 		}
 		alive := slices.DeleteFunc(all, func(i gate.Instance) bool { return i.Version != s.Version })
-		o.Services = append(o.Services, onlineService{Service: s.Name, Version: s.Version, Instances: len(alive), URL: urls[s.Name+" "+s.Version]})
+		o.Services = append(o.Services, OnlineService{Service: s.Name, Version: s.Version, Instances: len(alive), URL: urls[s.Name+" "+s.Version]})
 	}
-	return u.print(o, func(w io.Writer) {
-		fmt.Fprintf(w, "\n%s %s is online\n\n", o.App, o.Version)
-		var rows [][]string
-		for _, s := range o.Services {
-			rows = append(rows, []string{"  " + s.Service, s.Version, fmt.Sprint(s.Instances), terminal.OrDash(s.URL)})
-		}
-		terminal.Columns(w, []string{"  SERVICE", "VERSION", "INSTANCES", "TRY IT"}, rows)
-		if u.options.once {
-			return
-		}
-		fmt.Fprintf(w, "\nIn another terminal here: golive status, golive show %s, golive ledger\n", o.Rollout)
-		fmt.Fprintf(w, "Ctrl-C stops everything.\n\n")
-	})
+	return u.Online(o)
 }
 
 // serviceURLs asks the services on the bus for the address that they tell in their

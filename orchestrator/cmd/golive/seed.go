@@ -13,12 +13,12 @@ import (
 // seed runs the manifest's seed command to its end.
 func (u *upRun) seed(ctx context.Context) error {
 	p, err := u.app.launch(u.app.manifest.App+" seed", "", u.app.manifest.Seed, "", u.app.manifest.Version,
-		"GOLIVE_SEED="+strconv.Itoa(u.options.seed))
+		"GOLIVE_SEED="+strconv.Itoa(u.Seed))
 	if err != nil {
 		return err
 	}
 	defer func() {
-		_ = p.Stop(atOnce(ctx)) // it has ended, or nobody waits for its work any more
+		_ = p.Stop(u.atOnce) // it has ended, or nobody waits for its work any more
 		<-p.Done()
 	}()
 	if err := u.awaitSeed(ctx, p); err != nil {
@@ -28,14 +28,14 @@ func (u *upRun) seed(ctx context.Context) error {
 		return &report.Failure{Code: report.CodeFailed, Message: fmt.Sprintf("the seed command has failed: %s", err),
 			Hint: "its last lines are above; see key seed in " + u.short(u.app.manifest.Path)}
 	}
-	u.story.Say(terminal.Green, "✓", "seeded: GOLIVE_SEED=%d", u.options.seed)
+	u.Talk.Say(terminal.Green, "✓", "seeded: GOLIVE_SEED=%d", u.Seed)
 	return nil
 }
 
 // awaitSeed blocks until the seed command has ended, and says from time to time that it runs.
 func (u *upRun) awaitSeed(ctx context.Context, p *program) error {
 	begun := time.Now()
-	tick := time.NewTicker(tellRunning)
+	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -45,10 +45,10 @@ func (u *upRun) awaitSeed(ctx context.Context, p *program) error {
 			return ctx.Err()
 		case d := <-u.app.died:
 			return u.ruin(d)
-		case err := <-u.ended:
+		case err := <-u.orchestrator.Ended:
 			return fmt.Errorf("the orchestrator has ended: %w", err)
 		case now := <-tick.C:
-			u.story.Say(terminal.Dim, "…", "the seed command runs, for %s so far", now.Sub(begun).Round(time.Second))
+			u.Talk.Say(terminal.Dim, "…", "the seed command runs, for %s so far", now.Sub(begun).Round(time.Second))
 		}
 	}
 }

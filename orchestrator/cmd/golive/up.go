@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"path/filepath"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator"
@@ -57,8 +60,8 @@ make N records, or whatever N means to it, before the rollout begins.`,
 	return cmd
 }
 
-// up is one run of the command: what it has started, it stops.
-func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
+// up runs the app in dir.
+func (c *command) up(ctx context.Context, dir string, o upOptions) error {
 	m, err := c.load(dir)
 	if err != nil {
 		return err
@@ -67,34 +70,79 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) (err error) {
 		return &failure{code: codeMisused, exit: exitMisused, message: "--seed needs the key seed in " + c.short(m.Path) + ", which has none",
 			hint: "give there the command that makes data: seed: [go, run, ./seed]"}
 	}
-	s := c.narrator()
-	data := c.dataFolder(m, o.data)
-	bus, r, err := c.openBus(ctx, m, data, o.listen, s)
-	if err != nil {
-		return err
+	t := &upTerminal{command: c, once: o.once, narrator: c.narrator()}
+	err = Up{
+		Manifest: m, Bus: c.named(m), Data: c.dataFolder(m, o.data), Listen: o.listen, Beacons: beaconFolder(c.Getenv), Dir: c.Dir,
+		Once: o.once, AllowOlder: o.older, Seed: o.seed, By: me(), Version: Version, Talk: t.narrator.Talk, Logger: c.logger(),
+		Orchestrate: t.orchestrate, Follow: t.follow, Output: t.narrator.stepOutput, Online: t.online, Fail: t.fail,
+	}.Run(ctx, atOnce(ctx))
+	if t.told != nil && errors.Is(err, t.told) {
+		return told(err)
 	}
-	defer func() { err = errors.Join(err, bus.close()) }()
+	return err
+}
 
-	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopWorking()
-	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Logger: c.logger()}, gate.Config{})
+// upTerminal is the terminal of an app that runs on this machine.
+type upTerminal struct {
+	*command
+	once     bool
+	narrator *narrator
+	nc       *nats.Conn // of the bus
+	events   events
+	told     error // what was told last, and is not to be told once more
+}
+
+// orchestrate starts the orchestrator.
+func (t *upTerminal) orchestrate(ctx, working context.Context, r *relay.Relay) (Orchestrator, error) {
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Logger: t.logger()}, gate.Config{})
 	if err != nil {
-		return err
+		return Orchestrator{}, err
 	}
 	ended, err := e.start(working)
-	if err != nil {
-		return err
+	t.nc, t.events = r.Conn(), events{e.journal}
+	return Orchestrator{Gate: e.gate, Journal: e.journal, Ended: ended}, err
+}
+
+// follow tells a rollout's story.
+func (t *upTerminal) follow(ctx context.Context, what Following) (api.RolloutView, error) {
+	f := &follower{nc: t.nc, story: t.narrator, after: what.After, each: what.Each, lines: t.lines()}
+	t.askOn(f)
+	return f.follow(ctx, t.events, what.App, what.Rollout)
+}
+
+// askOn has approvals asked for in the terminal. Without one, up --once ends when the rollout
+// comes to one, and up stays.
+func (t *upTerminal) askOn(f *follower) {
+	if t.prompter() == nil && !t.once {
+		f.story.commands(true)
+		return
 	}
-	a := newApp(m, bus.place, filepath.Join(data, "services"), s.Talk)
-	u := &upRun{command: c, options: o, app: a, engine: e, ended: ended, relay: r, story: s, client: api.NewClient(r.Conn())}
-	err = u.run(ctx)
-	s.Say(terminal.Dim, "▪", "stopping what was started")
-	if e := a.stop(atOnce(ctx)); e != nil {
-		err = errors.Join(err, e)
-	}
-	stopWorking()
-	if e := <-ended; e != nil && err == nil {
-		err = e
+	t.attend(f, api.NewClient(t.nc), "golive up without --once goes on with the rollout, and is there while it is answered")
+}
+
+// fail tells how a rollout has failed whose services stay up.
+func (t *upTerminal) fail(err error) {
+	t.told = err
+	t.report(explain(err))
+}
+
+// online tells what is online.
+func (t *upTerminal) online(o Online) error {
+	err := t.print(o, func(w io.Writer) {
+		fmt.Fprintf(w, "\n%s %s is online\n\n", o.App, o.Version)
+		var rows [][]string
+		for _, s := range o.Services {
+			rows = append(rows, []string{"  " + s.Service, s.Version, fmt.Sprint(s.Instances), terminal.OrDash(s.URL)})
+		}
+		terminal.Columns(w, []string{"  SERVICE", "VERSION", "INSTANCES", "TRY IT"}, rows)
+		if t.once {
+			return
+		}
+		fmt.Fprintf(w, "\nIn another terminal here: golive status, golive show %s, golive ledger\n", o.Rollout)
+		fmt.Fprintf(w, "Ctrl-C stops everything.\n\n")
+	})
+	if !t.once {
+		t.told = err
 	}
 	return err
 }
@@ -109,40 +157,4 @@ func (c *command) dataFolder(m *release.Manifest, flag string) string {
 		return m.Data
 	}
 	return filepath.Join(m.Dir, m.Data)
-}
-
-// bus is where up's messages go: a server of its own, or one that runs already.
-type bus struct {
-	place
-	close func() error
-}
-
-func (c *command) openBus(ctx context.Context, m *release.Manifest, data, listen string, s *narrator) (*bus, *relay.Relay, error) {
-	if named := c.named(m); named.is() {
-		r, err := c.connect(ctx, named)
-		if err != nil {
-			return nil, nil, err
-		}
-		s.Say(terminal.Plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
-		return &bus{place: named, close: func() error { r.Close(); return nil }}, r, nil
-	}
-	server, err := embedded.Start(embedded.Config{Data: data, Listen: listen, Logger: c.logger()})
-	if err != nil {
-		return nil, nil, err
-	}
-	r, err := relay.Connect(ctx, relay.Config{Server: server, Name: "golive up", Logger: c.logger()})
-	if err != nil {
-		return nil, nil, errors.Join(err, server.Stop())
-	}
-	put, err := beacon{URL: server.URL(), Dir: m.Dir, Cwd: c.Dir, Data: data}.light(beaconFolder(c.Getenv))
-	if err != nil {
-		r.Close()
-		return nil, nil, errors.Join(err, server.Stop())
-	}
-	s.Say(terminal.Plain, "▸", "bus: %s, its data in %s", server.URL(), c.short(data))
-	return &bus{place: place{url: server.URL()}, close: func() error {
-		put()
-		r.Close()
-		return server.Stop()
-	}}, r, nil
 }

@@ -24,16 +24,20 @@ import (
 
 // upRun is the part of up for which everything is in place.
 type upRun struct {
-	*command
-	options upOptions
-	app     *app
-	engine  *engine
-	ended   <-chan error
-	relay   *relay.Relay
-	story   *narrator
-	client  *api.Client
-	before  map[string]bool // instances that were on the bus before anything was started
+	Up
+	app          *app
+	orchestrator Orchestrator
+	relay        *relay.Relay
+	client       *api.Client
+	atOnce       context.Context // ends when what is being stopped is to end at once
+	before       map[string]bool // instances that were on the bus before anything was started
 }
+
+// tellEvery is how often it is said that something is waited for.
+const tellEvery = 10 * time.Second
+
+// errEnough ends following.
+var errEnough = errors.New("it is known")
 
 func (u *upRun) run(ctx context.Context) error {
 	if err := u.lookBefore(ctx); err != nil {
@@ -45,7 +49,7 @@ func (u *upRun) run(ctx context.Context) error {
 	if err := u.awaitServices(ctx); err != nil {
 		return interrupted(ctx, err, nil)
 	}
-	if u.options.seed > 0 {
+	if u.Seed > 0 {
 		if err := u.seed(ctx); err != nil {
 			return interrupted(ctx, err, nil)
 		}
@@ -61,7 +65,7 @@ func (u *upRun) run(ctx context.Context) error {
 	}
 	for after := uint64(0); ; {
 		last, sequence, err := u.follow(ctx, begun, after)
-		if e := u.app.stopSetups(atOnce(ctx), u.keeps(ctx, last)); e != nil {
+		if e := u.app.stopSetups(u.atOnce, u.keeps(ctx, last)); e != nil {
 			return e
 		}
 		if err != nil {
@@ -70,7 +74,7 @@ func (u *upRun) run(ctx context.Context) error {
 		if err = nil; begun.Status != rollout.Amending {
 			err = u.conclude(ctx, last)
 		}
-		if u.options.once {
+		if u.Once {
 			return err
 		}
 		retried, e := u.stay(ctx, last, sequence)
@@ -78,10 +82,10 @@ func (u *upRun) run(ctx context.Context) error {
 			return e
 		}
 		if retried == nil {
-			return told(err)
+			return err
 		}
 		if retried.Status == rollout.Running { // the cause may have been mended in its program
-			if err := u.app.stopSetups(atOnce(ctx), none); err != nil {
+			if err := u.app.stopSetups(u.atOnce, none); err != nil {
 				return err
 			}
 		}
@@ -92,7 +96,7 @@ func (u *upRun) run(ctx context.Context) error {
 // keeps tells which setup services go on running when the rollout has ended: as long as up
 // stays, what they did can be undone, and the records that they have put aside tried again.
 func (u *upRun) keeps(ctx context.Context, last rollout.State) func(owner string) bool {
-	if u.options.once || last.Status != rollout.Completed && last.Status != rollout.Failed {
+	if u.Once || last.Status != rollout.Completed && last.Status != rollout.Failed {
 		return none
 	}
 	return func(owner string) bool { return asideIn(last, owner) || u.canUndo(ctx, last, owner) }
@@ -119,16 +123,16 @@ func (u *upRun) canUndo(ctx context.Context, s rollout.State, owner string) bool
 // conclude says how the rollout has ended.
 func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 	if last.Status == rollout.Completed { // also if Ctrl-C has come just now
-		return u.printOnline(context.WithoutCancel(ctx), last)
+		return u.tellOnline(context.WithoutCancel(ctx), last)
 	}
 	err := report.Failed(last)
 	if last.Status == rollout.Failed && last.Backward == nil {
 		retry := "golive retry " + last.ID
 		err.Hint = strings.Replace(err.Hint, retry, retry+", or golive up again", 1)
 	}
-	if !u.options.once {
-		u.report(explain(err))
-		u.story.Say(terminal.Plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
+	if !u.Once {
+		u.Fail(err)
+		u.Talk.Say(terminal.Plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
 	}
 	return err
 }
@@ -151,7 +155,7 @@ func interrupted(ctx context.Context, err error, last *rollout.State) error {
 func (u *upRun) lookBefore(ctx context.Context) error {
 	u.before = make(map[string]bool)
 	for _, s := range u.app.manifest.Services {
-		instances, err := u.engine.gate.Instances(ctx, s.Name)
+		instances, err := u.orchestrator.Gate.Instances(ctx, s.Name)
 		if err != nil {
 			return err
 		}
@@ -164,7 +168,7 @@ func (u *upRun) lookBefore(ctx context.Context) error {
 
 // awaitServices blocks until what was started is on the bus.
 func (u *upRun) awaitServices(ctx context.Context) error {
-	tick := time.NewTicker(tellRunning)
+	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
@@ -181,12 +185,12 @@ func (u *upRun) awaitServices(ctx context.Context) error {
 			return ctx.Err()
 		case d := <-u.app.died:
 			return u.ruin(d)
-		case err := <-u.ended:
+		case err := <-u.orchestrator.Ended:
 			return fmt.Errorf("the orchestrator has ended: %w", err)
 		case <-look.C:
 		case <-tick.C:
 			for _, what := range missing {
-				u.story.Say(terminal.Dim, "…", "waiting for %s", what)
+				u.Talk.Say(terminal.Dim, "…", "waiting for %s", what)
 			}
 		}
 	}
@@ -199,7 +203,7 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 		if s.Run == nil || s.Instances == 0 {
 			continue
 		}
-		instances, err := u.engine.gate.Instances(ctx, s.Name)
+		instances, err := u.orchestrator.Gate.Instances(ctx, s.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -240,13 +244,13 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		same := found.Release.Version == want.Version && found.Release.Digest == want.Digest
 		switch {
 		case same && found.Status == rollout.Running && found.Until != "":
-			u.story.Say(terminal.Plain, "*", "going on with rollout %s, which was to run to the end of phase %s", found.ID, found.Until)
+			u.Talk.Say(terminal.Plain, "*", "going on with rollout %s, which was to run to the end of phase %s", found.ID, found.Until)
 		case same && (found.Status == rollout.Running || found.Status == rollout.Amending):
-			u.story.Say(terminal.Plain, "*", "going on with rollout %s, which was under way", found.ID)
+			u.Talk.Say(terminal.Plain, "*", "going on with rollout %s, which was under way", found.ID)
 			return found.State, nil
 		case same && found.Status == rollout.Failed:
-			u.story.Say(terminal.Plain, "*", "rollout %s had failed: trying it again", found.ID)
-			retried, err := u.client.Retry(ctx, api.RetryRequest{Rollout: found.ID, By: me(), Reason: "golive up"})
+			u.Talk.Say(terminal.Plain, "*", "rollout %s had failed: trying it again", found.ID)
+			retried, err := u.client.Retry(ctx, api.RetryRequest{Rollout: found.ID, By: u.By, Reason: "golive up"})
 			if err != nil || retried.Until == "" {
 				return retried.State, err
 			}
@@ -262,10 +266,10 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 		return rollout.State{}, err
 	}
 	begun, err := u.client.Deploy(ctx, api.DeployRequest{
-		Rollout: id.String(), Release: want, By: me(), Replace: true, AllowOlder: u.options.older,
+		Rollout: id.String(), Release: want, By: u.By, Replace: true, AllowOlder: u.AllowOlder,
 	})
 	if err == nil && replaced != "" {
-		u.story.Say(terminal.Yellow, "*", "%s", replaced)
+		u.Talk.Say(terminal.Yellow, "*", "%s", replaced)
 	}
 	return begun.State, u.older(err)
 }
@@ -295,7 +299,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 	results := make(chan result, 1)
 	go func() {
 		started, plan := false, begun
-		f := follower{nc: u.relay.Conn(), story: u.story, after: after, lines: u.lines(), each: func(s rollout.State) error {
+		last, err := u.Follow(following, Following{App: begun.Release.App, Rollout: begun.ID, After: after, Each: func(s rollout.State) error {
 			if len(plan.Steps) == 0 { // it waited for the one before it to be aborted
 				plan = s
 			}
@@ -304,9 +308,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 			}
 			started = true // once, behind the plan
 			return u.app.startSetups(plan)
-		}}
-		u.attend(&f)
-		last, err := f.follow(following, events{u.engine.journal}, begun.Release.App, begun.ID)
+		}})
 		results <- result{last, err}
 	}()
 	var fatal error
@@ -317,7 +319,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 				r.err = fatal
 			}
 			return r.last.State, r.last.Sequence, r.err
-		case err := <-u.ended:
+		case err := <-u.orchestrator.Ended:
 			fatal = fmt.Errorf("the orchestrator has ended: %w", err)
 			stop()
 		case d := <-u.app.died:
@@ -327,16 +329,6 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 			}
 		}
 	}
-}
-
-// attend has approvals asked for in the terminal. Without one, up --once ends when the rollout
-// comes to one, and up stays.
-func (u *upRun) attend(f *follower) {
-	if u.prompter() == nil && !u.options.once {
-		f.story.commands(true)
-		return
-	}
-	u.command.attend(f, u.client, "golive up without --once goes on with the rollout, and is there while it is answered")
 }
 
 // consider decides what a death means for the rollout: nothing if the program's work
@@ -371,7 +363,7 @@ func (u *upRun) stay(ctx context.Context, last rollout.State, sequence uint64) (
 			return nil, nil
 		case s := <-retried:
 			return &s, nil
-		case err := <-u.ended:
+		case err := <-u.orchestrator.Ended:
 			return nil, fmt.Errorf("the orchestrator has ended: %w", err)
 		case d := <-u.app.died:
 			if u.app.running(d.program) && d.program.owner == "" {
@@ -388,14 +380,14 @@ func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uin
 	if last.Status.Final() && last.Status != rollout.Completed {
 		return
 	}
-	err := u.engine.journal.FollowSubject(ctx, protocol.RolloutSubject(last.Release.App, last.ID), sequence, func(r journal.Record) error {
+	err := u.orchestrator.Journal.FollowSubject(ctx, protocol.RolloutSubject(last.Release.App, last.ID), sequence, func(r journal.Record) error {
 		if r.State.Event.Type == rollout.PaceAsked {
 			return nil
 		}
 		retried <- r.State
-		return errEnded // whatever came first
+		return errEnough // whatever came first
 	})
-	if err != nil && !errors.Is(err, errEnded) {
-		u.logger().Warn("a retry of the rollout would not be noticed", zap.Error(err))
+	if err != nil && !errors.Is(err, errEnough) {
+		u.Logger.Warn("a retry of the rollout would not be noticed", zap.Error(err))
 	}
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/golive-dev/golive/orchestrator/agent"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/relay"
+)
+
+// crew is the agents of up: this machine plays every role that the steps of the manifest ask
+// for.
+type crew struct {
+	connections []*relay.Relay
+	running     sync.WaitGroup
+	stop        context.CancelFunc
+}
+
+// startAgents starts an agent for each set of labels that a command or check of the manifest
+// asks for, and returns once they take orders.
+func (u *upRun) startAgents(ctx context.Context) (*crew, error) {
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c := &crew{stop: stop}
+	data := filepath.Join(u.app.data, "steps")
+	for _, labels := range rolesOf(u.app.manifest) {
+		if err := os.MkdirAll(data, 0o700); err != nil {
+			c.end()
+			return nil, fmt.Errorf("make the data folder of steps: %w", err)
+		}
+		if err := u.startAgent(ctx, working, c, labels, data); err != nil {
+			c.end()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[string]string, data string) error {
+	r, err := u.app.bus.connect(ctx, u.By, u.Logger)
+	if err != nil {
+		return err
+	}
+	c.connections = append(c.connections, r)
+	name := localName(u.app.manifest.App, labels)
+	a, err := agent.New(agent.Config{
+		Conn: r.Conn(), Journal: u.orchestrator.Journal, Releases: []*release.Manifest{u.app.manifest},
+		Name: name, Labels: labels, Version: u.Version, Logger: u.Logger, Output: u.Output,
+		Environment: append(u.app.bus.environment(), "GOLIVE_DATA_DIR="+data),
+	})
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	c.running.Go(func() { ended <- a.Run(working) })
+	select {
+	case <-a.Ready():
+		return nil
+	case err := <-ended:
+		return fmt.Errorf("agent %s: %w", name, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end stops the agents and what they run, and blocks until they are gone.
+func (c *crew) end() {
+	c.stop()
+	c.running.Wait()
+	for _, r := range c.connections {
+		r.Close()
+	}
+}
+
+// rolesOf lists the sets of labels that the steps of a manifest ask for, each once.
+func rolesOf(m *release.Manifest) []map[string]string {
+	byName := make(map[string]map[string]string)
+	for _, s := range m.Steps {
+		if s.Command != nil || s.Check != nil {
+			byName[localName(m.App, s.On)] = s.On
+		}
+	}
+	var roles []map[string]string
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		roles = append(roles, byName[name])
+	}
+	return roles
+}
+
+// localName is what up calls the agent with these labels.
+func localName(app string, labels map[string]string) string {
+	name := "local-" + app
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		name += "-" + key + "-" + labels[key]
+	}
+	name = strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, name)
+	return name[:min(len(name), 63)]
+}

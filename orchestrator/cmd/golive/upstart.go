@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/embedded"
+)
+
+// Up is an app that is to run on this machine, and the command line that has it run.
+type Up struct {
+	Manifest *release.Manifest
+	Bus      place  // where its messages go; not known: to a server of its own, in this process
+	Data     string // folder of what it keeps
+	Listen   string // where the server of its own listens, HOST:PORT
+	Beacons  string // folder in which other commands look for it: see [BeaconFolder]
+	Dir      string // where it was called; paths are told as they are seen from there
+
+	Once       bool // it ends when the rollout has ended
+	AllowOlder bool // it may bring a version that is older than what has run here
+	Seed       int  // GOLIVE_SEED of the manifest's seed command; 0: it is not run
+
+	By      string         // who is recorded to have asked for the rollout
+	Version string         // of this golive
+	Talk    *terminal.Talk // where it says what it does
+	Logger  *zap.Logger
+
+	// Orchestrate starts an orchestrator on the bus, and returns once it answers commands. It
+	// works until working ends.
+	Orchestrate func(ctx, working context.Context, r *relay.Relay) (Orchestrator, error)
+	// Follow tells a rollout's story until it stands, and gives its last state; when ctx ends
+	// first, the last one so far and an error.
+	Follow func(context.Context, Following) (api.RolloutView, error)
+	// Output shows a line of what an agent runs for an attempt of a step. It is called
+	// concurrently.
+	Output func(step string, attempt int, line string)
+	// Online shows what is online at the end of a rollout that has completed.
+	Online func(Online) error
+	// Fail shows how a rollout has failed whose services stay up.
+	Fail func(error)
+}
+
+// Orchestrator is what runs an app's rollouts.
+type Orchestrator struct {
+	Gate    *gate.Gate
+	Journal *journal.Journal
+	Ended   <-chan error // gives its one result
+}
+
+// Following is a rollout that is to be followed.
+type Following struct {
+	App, Rollout string
+	After        uint64                    // the sequence of the event to go on from; 0: from the beginning
+	Each         func(rollout.State) error // called with every state, after it was told; an error ends following
+}
+
+// Run runs the app: its bus, its services and setup services, its agents and the rollout of its
+// version. It returns when ctx ends, when something has ended without which it cannot go on, or,
+// with Once, when the rollout has ended, and has then stopped all that it has started. What does
+// not stop by itself is killed when atOnce ends. An error that was given to Fail, or came from
+// Online, may be returned, too; a [report.Failure] says what to do next.
+func (u Up) Run(ctx, atOnce context.Context) (err error) {
+	place, r, closeBus, err := u.openBus(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeBus()) }()
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWorking()
+	o, err := u.Orchestrate(ctx, working, r)
+	if err != nil {
+		return err
+	}
+	a := newApp(u.Manifest, place, filepath.Join(u.Data, "services"), u.Talk)
+	run := &upRun{Up: u, app: a, orchestrator: o, relay: r, client: api.NewClient(r.Conn()), atOnce: atOnce}
+	err = run.run(ctx)
+	u.Talk.Say(terminal.Dim, "▪", "stopping what was started")
+	if e := a.stop(atOnce); e != nil {
+		err = errors.Join(err, e)
+	}
+	stopWorking()
+	if e := <-o.Ended; e != nil && err == nil {
+		err = e
+	}
+	return err
+}
+
+// openBus reaches the bus that is named, or starts one. It gives where it is, a relay on it, and
+// what closes both.
+func (u Up) openBus(ctx context.Context) (place, *relay.Relay, func() error, error) {
+	if u.Bus.is() {
+		r, err := u.Bus.connect(ctx, u.By, u.Logger)
+		if err != nil {
+			return place{}, nil, nil, err
+		}
+		u.Talk.Say(terminal.Plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
+		return u.Bus, r, func() error { r.Close(); return nil }, nil
+	}
+	server, err := embedded.Start(embedded.Config{Data: u.Data, Listen: u.Listen, Logger: u.Logger})
+	if err != nil {
+		return place{}, nil, nil, err
+	}
+	r, err := relay.Connect(ctx, relay.Config{Server: server, Name: "golive up", Logger: u.Logger})
+	if err != nil {
+		return place{}, nil, nil, errors.Join(err, server.Stop())
+	}
+	put, err := beacon{URL: server.URL(), Dir: u.Manifest.Dir, Cwd: u.Dir, Data: u.Data}.light(u.Beacons)
+	if err != nil {
+		r.Close()
+		return place{}, nil, nil, errors.Join(err, server.Stop())
+	}
+	u.Talk.Say(terminal.Plain, "▸", "bus: %s, its data in %s", server.URL(), u.short(u.Data))
+	return place{url: server.URL()}, r, func() error {
+		put()
+		r.Close()
+		return server.Stop()
+	}, nil
+}
+
+// short is a path as it is seen from where up was called.
+func (u Up) short(path string) string { return terminal.PathFrom(u.Dir, path) }
