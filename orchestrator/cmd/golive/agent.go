@@ -123,7 +123,7 @@ func (c *command) agent(ctx context.Context, dirs []string, labels map[string]st
 	}
 	a, err := agent.New(agent.Config{
 		Conn: r.Conn(), Journal: j, Releases: releases, Name: o.name, Labels: labels,
-		Replicas: o.replicas, Version: Version, Environment: p.environment(), Logger: log,
+		Replicas: o.replicas, Version: Version, Environment: p.Environment(), Logger: log,
 	})
 	if err != nil {
 		return err

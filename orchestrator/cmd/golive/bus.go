@@ -12,26 +12,27 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/local"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
 )
 
 // named is the bus that the flags name, or else the environment that m was loaded for.
-func (c *command) named(m *release.Manifest) place {
+func (c *command) named(m *release.Manifest) local.Place {
 	if c.nats != "" || c.context != "" {
-		return place{url: c.nats, creds: c.creds, context: c.context}
+		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context}
 	}
 	return c.within(m, m.Environment)
 }
 
 // within is the bus of an environment of a manifest.
-func (c *command) within(m *release.Manifest, e release.Environment) place {
-	p := place{url: e.NATS, creds: c.creds, context: e.Context}
-	if e.Creds != "" && p.creds == "" {
-		p.creds = e.Creds
-		if !filepath.IsAbs(p.creds) {
-			p.creds = filepath.Join(m.Dir, p.creds)
+func (c *command) within(m *release.Manifest, e release.Environment) local.Place {
+	p := local.Place{URL: e.NATS, Creds: c.creds, Context: e.Context}
+	if e.Creds != "" && p.Creds == "" {
+		p.Creds = e.Creds
+		if !filepath.IsAbs(p.Creds) {
+			p.Creds = filepath.Join(m.Dir, p.Creds)
 		}
 	}
 	return p
@@ -39,38 +40,38 @@ func (c *command) within(m *release.Manifest, e release.Environment) place {
 
 // address is where the bus is: as the flags say, or the environment of the manifest in dir,
 // else the `golive up` that runs for that folder or was called in this one.
-func (c *command) address(dir string) (place, error) {
+func (c *command) address(dir string) (local.Place, error) {
 	if c.nats != "" || c.context != "" {
-		return place{url: c.nats, creds: c.creds, context: c.context}, nil
+		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context}, nil
 	}
 	if c.env != "" {
 		m, err := c.load(cmp.Or(dir, "."))
 		if err != nil {
-			return place{}, err
+			return local.Place{}, err
 		}
-		if p := c.within(m, m.Environment); p.is() {
+		if p := c.within(m, m.Environment); p.Known() {
 			return p, nil
 		}
 	}
-	var near []beacon
-	for _, b := range beacons(beaconFolder(c.Getenv)) {
-		if b.near(c.Dir) || (dir != "" && b.near(c.absolute(dir))) {
+	var near []local.Beacon
+	for _, b := range local.Beacons(local.BeaconFolder(c.Getenv)) {
+		if b.Near(c.Dir) || (dir != "" && b.Near(c.absolute(dir))) {
 			near = append(near, b)
 		}
 	}
 	switch len(near) {
 	case 0:
-		return place{}, &failure{code: codeNoBus, exit: exitFailed,
+		return local.Place{}, &failure{code: codeNoBus, exit: exitFailed,
 			message: "no bus is named, and no golive up runs for this folder",
 			hint:    "name one with --nats URL, or start the app: golive up DIR"}
 	case 1:
-		return place{url: near[0].URL, creds: c.creds}, nil
+		return local.Place{URL: near[0].URL, Creds: c.creds}, nil
 	}
 	var all []string
 	for _, b := range near {
 		all = append(all, fmt.Sprintf("%s (golive up of %s)", b.URL, b.Dir))
 	}
-	return place{}, &failure{code: codeNoBus, exit: exitFailed,
+	return local.Place{}, &failure{code: codeNoBus, exit: exitFailed,
 		message: "several golive up run for this folder: " + strings.Join(all, ", "),
 		hint:    "name one with --nats URL"}
 }
@@ -104,19 +105,19 @@ func (c *command) absolute(dir string) string {
 func (c *command) short(path string) string { return terminal.PathFrom(c.Dir, path) }
 
 // connect reaches a bus, or says why not.
-func (c *command) connect(ctx context.Context, p place) (*relay.Relay, error) {
-	return p.connect(ctx, me(), c.logger())
+func (c *command) connect(ctx context.Context, p local.Place) (*relay.Relay, error) {
+	return p.Connect(ctx, me(), c.logger())
 }
 
 // attach connects what runs for long, with a log for it: it waits for the bus as long as that
 // takes. There is neither a connection nor an error when ctx ends first.
-func (c *command) attach(ctx context.Context, p place, name string, asJSON bool) (*relay.Relay, *zap.Logger, error) {
+func (c *command) attach(ctx context.Context, p local.Place, name string, asJSON bool) (*relay.Relay, *zap.Logger, error) {
 	level := zapcore.InfoLevel
 	if c.verbose {
 		level = zapcore.DebugLevel
 	}
 	log := c.loggerFrom(level, asJSON)
-	r, err := relay.Connect(ctx, relay.Config{URL: p.url, Credentials: p.creds, Context: p.context, Name: name, Logger: log})
+	r, err := relay.Connect(ctx, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Name: name, Logger: log})
 	if err != nil && ctx.Err() != nil {
 		return nil, log, nil
 	}

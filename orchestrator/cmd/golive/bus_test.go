@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/golive-dev/golive/orchestrator/local"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
@@ -82,7 +83,7 @@ func TestBeacon(t *testing.T) {
 	cache, home := t.TempDir(), t.TempDir()
 	folder := filepath.Join(cache, "golive", "up")
 	url := "nats://" + l.Addr().String()
-	put, err := beacon{URL: url, Dir: filepath.Join(home, "app"), Cwd: home, Data: "one"}.light(folder)
+	put, err := local.Beacon{URL: url, Dir: filepath.Join(home, "app"), Cwd: home, Data: "one"}.Light(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +92,7 @@ func TestBeacon(t *testing.T) {
 			return map[string]string{"XDG_CACHE_HOME": cache}[name]
 		}}}
 		p, err := c.address("")
-		return p.url, err
+		return p.URL, err
 	}
 	for _, dir := range []string{home, filepath.Join(home, "app"), filepath.Join(home, "app", "todos")} {
 		if got, err := address(dir); err != nil || got != url {
@@ -103,7 +104,7 @@ func TestBeacon(t *testing.T) {
 			t.Errorf("in %s the bus is %q, want none", dir, got)
 		}
 	}
-	putSecond, err := beacon{URL: url, Dir: filepath.Join(home, "b"), Cwd: home, Data: "two"}.light(folder)
+	putSecond, err := local.Beacon{URL: url, Dir: filepath.Join(home, "b"), Cwd: home, Data: "two"}.Light(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,23 +115,5 @@ func TestBeacon(t *testing.T) {
 	put()
 	if _, err := address(home); err == nil {
 		t.Error("a beacon that was put out is still seen")
-	}
-}
-
-func TestBeaconOfADeadBusIsNotSeen(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := t.TempDir()
-	if _, err := (beacon{URL: "nats://" + l.Addr().String(), Data: "x"}).light(folder); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(beacons(folder)); n != 1 {
-		t.Fatalf("%d beacons, want 1", n)
-	}
-	l.Close()
-	if n := len(beacons(folder)); n != 0 {
-		t.Errorf("%d beacons, want none: its bus is gone", n)
 	}
 }

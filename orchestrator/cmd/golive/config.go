@@ -109,7 +109,7 @@ func (c *command) busSettings(m *release.Manifest, dir string) []setting {
 		all = append(all, said["nats"])
 	default:
 		if p, err := c.address(dir); err == nil {
-			all = append(all, setting{Key: "nats", Value: masked(p.url), Source: "golive up, which runs"})
+			all = append(all, setting{Key: "nats", Value: masked(p.URL), Source: "golive up, which runs"})
 		}
 	}
 	switch {
@@ -117,7 +117,7 @@ func (c *command) busSettings(m *release.Manifest, dir string) []setting {
 		all = append(all, setting{Key: "creds", Value: c.creds, Source: by("creds", "GOLIVE_NATS_CREDS")})
 	case c.nats == "" && m.Environment.Creds != "":
 		s := said["creds"]
-		s.Value = cmp.Or(c.short(c.within(m, m.Environment).creds), filepath.Clean(m.Environment.Creds))
+		s.Value = cmp.Or(c.short(c.within(m, m.Environment).Creds), filepath.Clean(m.Environment.Creds))
 		all = append(all, s)
 	}
 	return all

@@ -33,7 +33,7 @@ func (c *command) tellElsewhere(ctx context.Context, m *release.Manifest, p *api
 	for i, name := range m.Environments {
 		e, _ := m.Bus(name)
 		place := c.within(m, e)
-		if name == m.Environment.Name || !place.is() {
+		if name == m.Environment.Name || !place.Known() {
 			continue
 		}
 		asking.Go(func() {

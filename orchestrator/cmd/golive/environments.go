@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/local"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/terminal"
@@ -27,8 +28,8 @@ type inEnvironment struct {
 	Error       *protocol.ServiceError `json:"error,omitempty"` // why it is not known
 }
 
-// local is the environment of a golive up.
-const local = "local"
+// localEnvironment is the environment of a golive up.
+const localEnvironment = "local"
 
 // statusAll tells which version of the app whose manifest is in this folder is in which of
 // its environments.
@@ -38,9 +39,9 @@ func (c *command) statusAll(ctx context.Context) error {
 		return err
 	}
 	var all []inEnvironment
-	var places []place
+	var places []local.Place
 	if p, err := c.address(""); err == nil && c.env == "" {
-		all, places = append(all, inEnvironment{Environment: local}), append(places, p)
+		all, places = append(all, inEnvironment{Environment: localEnvironment}), append(places, p)
 	}
 	for _, name := range m.Environments {
 		e, _ := m.Bus(name)
@@ -92,9 +93,9 @@ func (e inEnvironment) row() []string {
 }
 
 // lookInto asks one environment.
-func (c *command) lookInto(ctx context.Context, m *release.Manifest, p place, e *inEnvironment) {
+func (c *command) lookInto(ctx context.Context, m *release.Manifest, p local.Place, e *inEnvironment) {
 	err := errors.New("the manifest does not say where its bus is")
-	if p.is() {
+	if p.Known() {
 		err = c.askEnvironment(ctx, m, p, e)
 	}
 	if err != nil {
@@ -103,7 +104,7 @@ func (c *command) lookInto(ctx context.Context, m *release.Manifest, p place, e 
 	}
 }
 
-func (c *command) askEnvironment(ctx context.Context, m *release.Manifest, p place, e *inEnvironment) error {
+func (c *command) askEnvironment(ctx context.Context, m *release.Manifest, p local.Place, e *inEnvironment) error {
 	r, err := c.connect(ctx, p)
 	if err != nil {
 		return err

@@ -16,6 +16,8 @@ func TestImports(t *testing.T) {
 	adapters := []string{"orchestrator/rollout", "relay", "relay/protocol"}
 	commandMay := append(adapters, "orchestrator/api", "orchestrator/tasks", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate",
 		"orchestrator/fleet", "orchestrator/records", "orchestrator/setup", "orchestrator/view")
+	localMay := append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/gate", "orchestrator/agent", "orchestrator/process",
+		"orchestrator/release", "orchestrator/report", "orchestrator/terminal", "relay/embedded")
 	allowed := map[string][]string{
 		"relay/protocol":          {},
 		"relay":                   {"relay/protocol"},
@@ -41,6 +43,7 @@ func TestImports(t *testing.T) {
 		"orchestrator":            append(commandMay, "orchestrator/command", "orchestrator/engine"),
 		"orchestrator/terminal":   {},
 		"orchestrator/report":     {"orchestrator/rollout", "orchestrator/api", "orchestrator/terminal", "relay/protocol"},
+		"orchestrator/local":      localMay,
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

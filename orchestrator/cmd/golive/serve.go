@@ -12,6 +12,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/local"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
@@ -75,11 +76,11 @@ the bus is.`,
 }
 
 // governs is where the bus of the environment is that is served, and its policy.
-func (c *command) governs(dir string) (place, rollout.Policy, error) {
-	p := place{url: c.nats, creds: c.creds, context: c.context}
+func (c *command) governs(dir string) (local.Place, rollout.Policy, error) {
+	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context}
 	if dir == "" && c.env == "" {
-		if !p.is() {
-			p.url = nats.DefaultURL
+		if !p.Known() {
+			p.URL = nats.DefaultURL
 		}
 		return p, rollout.Policy{}, nil
 	}
@@ -87,8 +88,8 @@ func (c *command) governs(dir string) (place, rollout.Policy, error) {
 	if err != nil {
 		return p, rollout.Policy{}, err
 	}
-	if p = c.named(m); !p.is() {
-		p.url = nats.DefaultURL
+	if p = c.named(m); !p.Known() {
+		p.URL = nats.DefaultURL
 	}
 	return p, m.Environment.Approvals, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/local"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
@@ -71,8 +72,8 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) error {
 			hint: "give there the command that makes data: seed: [go, run, ./seed]"}
 	}
 	t := &upTerminal{command: c, once: o.once, narrator: c.narrator()}
-	err = Up{
-		Manifest: m, Bus: c.named(m), Data: c.dataFolder(m, o.data), Listen: o.listen, Beacons: beaconFolder(c.Getenv), Dir: c.Dir,
+	err = local.Up{
+		Manifest: m, Bus: c.named(m), Data: c.dataFolder(m, o.data), Listen: o.listen, Beacons: local.BeaconFolder(c.Getenv), Dir: c.Dir,
 		Once: o.once, AllowOlder: o.older, Seed: o.seed, By: me(), Version: Version, Talk: t.narrator.Talk, Logger: c.logger(),
 		Orchestrate: t.orchestrate, Follow: t.follow, Output: t.narrator.stepOutput, Online: t.online, Fail: t.fail,
 	}.Run(ctx, atOnce(ctx))
@@ -93,18 +94,18 @@ type upTerminal struct {
 }
 
 // orchestrate starts the orchestrator.
-func (t *upTerminal) orchestrate(ctx, working context.Context, r *relay.Relay) (Orchestrator, error) {
+func (t *upTerminal) orchestrate(ctx, working context.Context, r *relay.Relay) (local.Orchestrator, error) {
 	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Logger: t.logger()}, gate.Config{})
 	if err != nil {
-		return Orchestrator{}, err
+		return local.Orchestrator{}, err
 	}
 	ended, err := e.start(working)
 	t.nc, t.events = r.Conn(), events{e.journal}
-	return Orchestrator{Gate: e.gate, Journal: e.journal, Ended: ended}, err
+	return local.Orchestrator{Gate: e.gate, Journal: e.journal, Ended: ended}, err
 }
 
 // follow tells a rollout's story.
-func (t *upTerminal) follow(ctx context.Context, what Following) (api.RolloutView, error) {
+func (t *upTerminal) follow(ctx context.Context, what local.Following) (api.RolloutView, error) {
 	f := &follower{nc: t.nc, story: t.narrator, after: what.After, each: what.Each, lines: t.lines()}
 	t.askOn(f)
 	return f.follow(ctx, t.events, what.App, what.Rollout)
@@ -127,7 +128,7 @@ func (t *upTerminal) fail(err error) {
 }
 
 // online tells what is online.
-func (t *upTerminal) online(o Online) error {
+func (t *upTerminal) online(o local.Online) error {
 	err := t.print(o, func(w io.Writer) {
 		fmt.Fprintf(w, "\n%s %s is online\n\n", o.App, o.Version)
 		var rows [][]string

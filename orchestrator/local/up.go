@@ -1,4 +1,4 @@
-package main
+package local
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 // Up is an app that is to run on this machine, and the command line that has it run.
 type Up struct {
 	Manifest *release.Manifest
-	Bus      place  // where its messages go; not known: to a server of its own, in this process
+	Bus      Place  // where its messages go; not known: to a server of its own, in this process
 	Data     string // folder of what it keeps
 	Listen   string // where the server of its own listens, HOST:PORT
 	Beacons  string // folder in which other commands look for it: see [BeaconFolder]
@@ -97,30 +97,30 @@ func (u Up) Run(ctx, atOnce context.Context) (err error) {
 
 // openBus reaches the bus that is named, or starts one. It gives where it is, a relay on it, and
 // what closes both.
-func (u Up) openBus(ctx context.Context) (place, *relay.Relay, func() error, error) {
-	if u.Bus.is() {
-		r, err := u.Bus.connect(ctx, u.By, u.Logger)
+func (u Up) openBus(ctx context.Context) (Place, *relay.Relay, func() error, error) {
+	if u.Bus.Known() {
+		r, err := u.Bus.Connect(ctx, u.By, u.Logger)
 		if err != nil {
-			return place{}, nil, nil, err
+			return Place{}, nil, nil, err
 		}
 		u.Talk.Say(terminal.Plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
 		return u.Bus, r, func() error { r.Close(); return nil }, nil
 	}
 	server, err := embedded.Start(embedded.Config{Data: u.Data, Listen: u.Listen, Logger: u.Logger})
 	if err != nil {
-		return place{}, nil, nil, err
+		return Place{}, nil, nil, err
 	}
 	r, err := relay.Connect(ctx, relay.Config{Server: server, Name: "golive up", Logger: u.Logger})
 	if err != nil {
-		return place{}, nil, nil, errors.Join(err, server.Stop())
+		return Place{}, nil, nil, errors.Join(err, server.Stop())
 	}
-	put, err := beacon{URL: server.URL(), Dir: u.Manifest.Dir, Cwd: u.Dir, Data: u.Data}.light(u.Beacons)
+	put, err := Beacon{URL: server.URL(), Dir: u.Manifest.Dir, Cwd: u.Dir, Data: u.Data}.Light(u.Beacons)
 	if err != nil {
 		r.Close()
-		return place{}, nil, nil, errors.Join(err, server.Stop())
+		return Place{}, nil, nil, errors.Join(err, server.Stop())
 	}
 	u.Talk.Say(terminal.Plain, "▸", "bus: %s, its data in %s", server.URL(), u.short(u.Data))
-	return place{url: server.URL()}, r, func() error {
+	return Place{URL: server.URL()}, r, func() error {
 		put()
 		r.Close()
 		return server.Stop()

@@ -1,4 +1,4 @@
-package main
+package local
 
 import (
 	"context"
@@ -33,7 +33,7 @@ type OnlineService struct {
 
 // tellOnline shows what is online.
 func (u *upRun) tellOnline(ctx context.Context, last rollout.State) error {
-	o := Online{Rollout: last.ID, App: last.Release.App, Version: last.Release.Version, Status: last.Status, Bus: u.app.bus.url,
+	o := Online{Rollout: last.ID, App: last.Release.App, Version: last.Release.Version, Status: last.Status, Bus: u.app.bus.URL,
 		Services: []OnlineService{}}
 	urls := serviceURLs(ctx, u.relay.Conn())
 	for _, s := range last.Release.Services {

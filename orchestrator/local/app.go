@@ -1,4 +1,4 @@
-package main
+package local
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 // app is the processes of an app on this machine.
 type app struct {
 	manifest *release.Manifest
-	bus      place
+	bus      Place
 	data     string // folder for the data of services
 	talk     *terminal.Talk
 
@@ -45,7 +45,7 @@ type death struct {
 	err     error
 }
 
-func newApp(m *release.Manifest, bus place, data string, t *terminal.Talk) *app {
+func newApp(m *release.Manifest, bus Place, data string, t *terminal.Talk) *app {
 	a := &app{manifest: m, bus: bus, data: data, talk: t, died: make(chan death, 16)}
 	for _, service := range m.Services {
 		label := service.Name
@@ -168,7 +168,7 @@ func (a *app) launch(label, owner string, args []string, service, version string
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder of %s: %w", label, err)
 	}
-	env := append(a.bus.environment(),
+	env := append(a.bus.Environment(),
 		"GOLIVE_APP="+a.manifest.App, "GOLIVE_APP_VERSION="+a.manifest.Version,
 		relay.EnvService+"="+service, relay.EnvVersion+"="+version, "GOLIVE_DATA_DIR="+data,
 	)

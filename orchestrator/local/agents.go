@@ -1,4 +1,4 @@
-package main
+package local
 
 import (
 	"context"
@@ -43,7 +43,7 @@ func (u *upRun) startAgents(ctx context.Context) (*crew, error) {
 }
 
 func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[string]string, data string) error {
-	r, err := u.app.bus.connect(ctx, u.By, u.Logger)
+	r, err := u.app.bus.Connect(ctx, u.By, u.Logger)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[str
 	a, err := agent.New(agent.Config{
 		Conn: r.Conn(), Journal: u.orchestrator.Journal, Releases: []*release.Manifest{u.app.manifest},
 		Name: name, Labels: labels, Version: u.Version, Logger: u.Logger, Output: u.Output,
-		Environment: append(u.app.bus.environment(), "GOLIVE_DATA_DIR="+data),
+		Environment: append(u.app.bus.Environment(), "GOLIVE_DATA_DIR="+data),
 	})
 	if err != nil {
 		return err

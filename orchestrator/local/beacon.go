@@ -1,4 +1,4 @@
-package main
+package local
 
 import (
 	"crypto/sha256"
@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// beacon is how a running `golive up` tells other commands of this user where its bus
+// Beacon is how a running `golive up` tells other commands of this user where its bus
 // is: a file in the user's cache folder for each data folder.
-type beacon struct {
+type Beacon struct {
 	URL  string `json:"url"`
 	Dir  string `json:"dir"`  // of the manifest
 	Cwd  string `json:"cwd"`  // where up was called
@@ -23,7 +23,8 @@ type beacon struct {
 	PID  int    `json:"pid"`
 }
 
-func beaconFolder(getenv func(string) string) string {
+// BeaconFolder is the folder of the beacons of this user, whose environment getenv gives.
+func BeaconFolder(getenv func(string) string) string {
 	if cache := getenv("XDG_CACHE_HOME"); cache != "" {
 		return filepath.Join(cache, "golive", "up")
 	}
@@ -34,8 +35,9 @@ func beaconFolder(getenv func(string) string) string {
 	return filepath.Join(cache, "golive", "up")
 }
 
-// light puts the beacon up; put takes it away again.
-func (b beacon) light(folder string) (put func(), err error) {
+// Light puts the beacon up in a folder, in the place of an earlier one of the same data folder;
+// put takes it away again.
+func (b Beacon) Light(folder string) (put func(), err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("tell other commands where the bus is: %w", err)
 	}
@@ -51,12 +53,12 @@ func (b beacon) light(folder string) (put func(), err error) {
 	return func() { _ = os.Remove(path) }, nil
 }
 
-// beacons lists those whose bus answers.
-func beacons(folder string) []beacon {
+// Beacons lists those in a folder whose bus answers.
+func Beacons(folder string) []Beacon {
 	paths, _ := filepath.Glob(filepath.Join(folder, "*.json"))
-	var lit []beacon
+	var lit []Beacon
 	for _, path := range paths {
-		var b beacon
+		var b Beacon
 		data, err := os.ReadFile(path)
 		if err != nil || json.Unmarshal(data, &b) != nil || !b.answers() {
 			continue
@@ -66,7 +68,7 @@ func beacons(folder string) []beacon {
 	return lit
 }
 
-func (b beacon) answers() bool {
+func (b Beacon) answers() bool {
 	u, err := url.Parse(b.URL)
 	if err != nil {
 		return false
@@ -79,8 +81,9 @@ func (b beacon) answers() bool {
 	return true
 }
 
-// near reports whether a command in dir means this bus.
-func (b beacon) near(dir string) bool {
+// Near reports whether a command in dir means this bus: up was called there, or dir is in the
+// folder of its manifest.
+func (b Beacon) Near(dir string) bool {
 	inside := func(folder string) bool {
 		return dir == folder || strings.HasPrefix(dir, folder+string(filepath.Separator))
 	}
