@@ -24,7 +24,7 @@ type agentOptions struct {
 	logs     string
 }
 
-func (c *command) agentCommand() *cobra.Command {
+func agentCommand(c *command) *cobra.Command {
 	var o agentOptions
 	cmd := &cobra.Command{
 		Use:   "agent [DIR]...",
@@ -54,7 +54,7 @@ to give it another release.`,
 			if len(args) == 0 {
 				args = []string{"."}
 			}
-			return c.agent(cmd.Context(), args, labels, o)
+			return runAgent(cmd.Context(), c, args, labels, o)
 		},
 	}
 	cmd.Flags().StringArrayVar(&o.labels, "label", nil, "KEY=VALUE that steps ask for with on; may be given several times")
@@ -99,7 +99,7 @@ func labelsOf(flags []string) (map[string]string, error) {
 	return labels, nil
 }
 
-func (c *command) agent(ctx context.Context, dirs []string, labels map[string]string, o agentOptions) error {
+func runAgent(ctx context.Context, c *command, dirs []string, labels map[string]string, o agentOptions) error {
 	var releases []*release.Manifest
 	for _, dir := range dirs {
 		m, err := c.load(dir)

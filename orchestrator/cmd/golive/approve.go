@@ -21,7 +21,7 @@ type approveOptions struct {
 	reason string
 }
 
-func (c *command) approveCommand() *cobra.Command {
+func approveCommand(c *command) *cobra.Command {
 	var o approveOptions
 	cmd := &cobra.Command{
 		Use:   "approve ROLLOUT [STEP]",
@@ -43,7 +43,7 @@ missing then, because more people have to approve.`,
 			case slices.ContainsFunc(o.items, func(item int) bool { return item < 1 }):
 				return misused(cmd, "--item must be the number of an item, from 1")
 			}
-			return c.approve(cmd.Context(), args[0], strings.Join(args[1:], ""), o)
+			return runApprove(cmd.Context(), c, args[0], strings.Join(args[1:], ""), o)
 		},
 	}
 	cmd.Flags().IntSliceVar(&o.items, "item", nil, "confirm this item of the checklist, from 1; can be repeated")
@@ -52,45 +52,8 @@ missing then, because more people have to approve.`,
 	return cmd
 }
 
-func (c *command) rejectCommand() *cobra.Command {
-	var q api.StepRequest
-	cmd := &cobra.Command{
-		Use:   "reject ROLLOUT [STEP]",
-		Short: "Say no to an approval step that a rollout waits for",
-		Long: `reject says no to an approval step: to STEP or, without it, to the one that the
-rollout waits for. The rollout has failed then: golive retry asks again, golive
-abort ends it.`,
-		Example: `  golive reject 0199c6d2-1a2b --reason "not on a Friday"
-  golive reject 0199c6d2-1a2b go-ahead`,
-		Args: arguments(1, 2, "the id of a rollout, or its beginning, and at most one step"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			q.RolloutRequest, q.Step = c.about(args[0], q.Reason), strings.Join(args[1:], "")
-			v, err := ask(cmd.Context(), c, "", func(ctx context.Context, client *api.Client) (api.RolloutView, error) {
-				return client.Reject(ctx, q)
-			})
-			if err != nil {
-				return err
-			}
-			return c.print(v, func(w io.Writer) { printRejected(w, v.State, q.Step) })
-		},
-	}
-	cmd.Flags().StringVar(&q.Reason, "reason", "", reasonUsage)
-	return cmd
-}
-
-// printRejected tells what comes of a no.
-func printRejected(w io.Writer, s rollout.State, step string) {
-	if step == "" {
-		step = s.Event.Step
-	}
-	fmt.Fprintf(w, "%s of rollout %s is rejected\n", step, s.ID)
-	if s.Status == rollout.Failed {
-		fmt.Fprintf(w, "The rollout has failed. To ask again: golive retry %s; to end it: golive abort %[1]s\n", s.ID)
-	}
-}
-
-// approve says yes to an approval, after all that has to be confirmed before.
-func (c *command) approve(ctx context.Context, id, step string, o approveOptions) error {
+// runApprove says yes to an approval, after all that has to be confirmed before.
+func runApprove(ctx context.Context, c *command, id, step string, o approveOptions) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
@@ -108,24 +71,24 @@ func (c *command) approve(ctx context.Context, id, step string, o approveOptions
 	} else {
 		step = asked.ID
 	}
-	q := api.ApproveRequest{StepRequest: api.StepRequest{RolloutRequest: c.about(found.ID, o.reason), Step: step}}
+	q := api.ApproveRequest{StepRequest: api.StepRequest{RolloutRequest: about(found.ID, o.reason), Step: step}}
 	var open []int
 	if waits {
 		open = asked.Approval.Unconfirmed()
 	}
 	switch {
 	case len(o.items) > 0:
-		return c.confirm(ctx, client, q, o.items, false)
+		return confirmItems(ctx, c, client, q, o.items, false)
 	case o.yes || len(open) == 0: // or the API tells why it cannot be approved
-		return c.confirm(ctx, client, q, open, true)
+		return confirmItems(ctx, c, client, q, open, true)
 	case c.keys == nil:
 		return unconfirmed(found.State, asked)
 	}
-	return c.approveHere(ctx, client, q, found.State, asked)
+	return approveHere(ctx, c, client, q, found.State, asked)
 }
 
-// confirm confirms items of a checklist and, if that is wanted, approves.
-func (c *command) confirm(ctx context.Context, client *api.Client, q api.ApproveRequest, items []int, whole bool) error {
+// confirmItems confirms items of a checklist and, if that is wanted, approves.
+func confirmItems(ctx context.Context, c *command, client *api.Client, q api.ApproveRequest, items []int, whole bool) error {
 	if whole {
 		items = append(slices.Clone(items), 0)
 	}
@@ -141,7 +104,7 @@ func (c *command) confirm(ctx context.Context, client *api.Client, q api.Approve
 		}
 		last = found.RolloutView // somebody else was faster
 	}
-	return c.printApproved(last, q.Step)
+	return printApproved(c, last, q.Step)
 }
 
 // confirmedIn reports whether an item of an approval's checklist is confirmed, by anybody.
@@ -151,7 +114,7 @@ func confirmedIn(s rollout.State, id string, item int) bool {
 }
 
 // approveHere asks the person at the terminal item by item, and then for the approval.
-func (c *command) approveHere(ctx context.Context, client *api.Client, q api.ApproveRequest, s rollout.State, step rollout.Step) error {
+func approveHere(ctx context.Context, c *command, client *api.Client, q api.ApproveRequest, s rollout.State, step rollout.Step) error {
 	talk := c.talk()
 	talk.Tell(report.Approval(s, step)...)
 	var last api.RolloutView
@@ -177,7 +140,7 @@ func (c *command) approveHere(ctx context.Context, client *api.Client, q api.App
 	case came == rejected:
 		return c.print(last, func(w io.Writer) { printRejected(w, last.State, step.ID) })
 	}
-	return c.printApproved(last, step.ID)
+	return printApproved(c, last, step.ID)
 }
 
 // unconfirmed refuses to approve what has items that nobody has confirmed.
@@ -192,7 +155,7 @@ func unconfirmed(s rollout.State, step rollout.Step) *failure {
 }
 
 // printApproved tells how an approval stands after somebody has answered.
-func (c *command) printApproved(v api.RolloutView, id string) error {
+func printApproved(c *command, v api.RolloutView, id string) error {
 	return c.print(v, func(w io.Writer) {
 		if id == "" {
 			id = v.Event.Step

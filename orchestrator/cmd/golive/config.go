@@ -21,7 +21,7 @@ type setting struct {
 	Environment string `json:"environment,omitempty"`
 }
 
-func (c *command) configCommand() *cobra.Command {
+func configCommand(c *command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "config [DIR]",
 		Short: "Print every effective setting, and where it comes from",
@@ -40,7 +40,7 @@ line, flag, variable or default that it comes from. Secrets are not printed.`,
 			if err != nil {
 				return err
 			}
-			all := append(c.busSettings(m, dir), c.manifestSettings(m)...)
+			all := append(busSettings(c, m, dir), manifestSettings(c, m)...)
 			return c.print(all, func(w io.Writer) {
 				if m.Environment.Name != "" {
 					fmt.Fprintf(w, "%s %s in %s\n\n", m.App, m.Version, m.Environment.Name)
@@ -62,18 +62,18 @@ line, flag, variable or default that it comes from. Secrets are not printed.`,
 }
 
 // manifestSettings are what the manifest says, but for where the bus is.
-func (c *command) manifestSettings(m *release.Manifest) []setting {
+func manifestSettings(c *command, m *release.Manifest) []setting {
 	var all []setting
 	for _, s := range m.Settings() {
 		if s.Key == "nats" || s.Key == "creds" || s.Key == "context" {
 			continue
 		}
-		all = append(all, c.settingOf(s))
+		all = append(all, settingOf(c, s))
 	}
 	return all
 }
 
-func (c *command) settingOf(s release.Setting) setting {
+func settingOf(c *command, s release.Setting) setting {
 	from := "default"
 	if s.File != "" {
 		from = fmt.Sprintf("%s:%d", c.short(s.File), s.Line)
@@ -83,7 +83,7 @@ func (c *command) settingOf(s release.Setting) setting {
 
 // busSettings tell where the bus is: by a flag, else a variable, else the environment of the
 // manifest, else a golive up that runs.
-func (c *command) busSettings(m *release.Manifest, dir string) []setting {
+func busSettings(c *command, m *release.Manifest, dir string) []setting {
 	by := func(flag, variable string) string {
 		if c.Getenv(variable) != "" && !c.given[flag] {
 			return "environment variable " + variable
@@ -96,7 +96,7 @@ func (c *command) busSettings(m *release.Manifest, dir string) []setting {
 	}
 	said := make(map[string]setting)
 	for _, s := range m.Settings() {
-		said[s.Key] = c.settingOf(s)
+		said[s.Key] = settingOf(c, s)
 	}
 	switch {
 	case c.context != "":

@@ -2,17 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
-	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -27,7 +23,7 @@ type deployOptions struct {
 	phase      string
 }
 
-func (c *command) deployCommand() *cobra.Command {
+func deployCommand(c *command) *cobra.Command {
 	var o deployOptions
 	cmd := &cobra.Command{
 		Use:   "deploy [DIR]",
@@ -60,7 +56,7 @@ stops at the end of that phase: the next deploy of the same release goes on.`,
 			if o.plan != "" && (o.queue || o.replace) {
 				return misused(cmd, "--plan excludes --queue and --replace: what waits or replaces cannot be held to a plan")
 			}
-			return c.deploy(cmd.Context(), dir, o)
+			return runDeploy(cmd.Context(), c, dir, o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.queue, "queue", false, "wait for a rollout of the app that is under way")
@@ -73,12 +69,12 @@ stops at the end of that phase: the next deploy of the same release goes on.`,
 	return cmd
 }
 
-func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error {
+func runDeploy(ctx context.Context, c *command, dir string, o deployOptions) error {
 	m, err := c.load(dir)
 	if err != nil {
 		return err
 	}
-	plan, dependsOn, err := c.heldTo(o.plan)
+	plan, dependsOn, err := heldTo(c, o.plan)
 	if err != nil {
 		return err
 	}
@@ -94,11 +90,11 @@ func (c *command) deploy(ctx context.Context, dir string, o deployOptions) error
 	q := api.DeployRequest{Rollout: id.String(), Release: m.Release(), By: me(), Reason: o.reason,
 		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase),
 		Plan: plan, DependsOn: dependsOn}
-	return c.rollOut(ctx, r, q, o.wait)
+	return rollOut(ctx, c, r, q, o.wait)
 }
 
 // rollOut begins a rollout, or has one go on, and follows it.
-func (c *command) rollOut(ctx context.Context, r *relay.Relay, q api.DeployRequest, wait time.Duration) error {
+func rollOut(ctx context.Context, c *command, r *relay.Relay, q api.DeployRequest, wait time.Duration) error {
 	f := c.follower(r)
 	if err := f.listen(q.Release.App, q.Rollout); err != nil {
 		return err
@@ -106,99 +102,18 @@ func (c *command) rollOut(ctx context.Context, r *relay.Relay, q api.DeployReque
 	client := api.NewClient(r.Conn())
 	begun, err := client.Deploy(ctx, q)
 	if err != nil {
-		c.tellPlanChanged(ctx, client, q, err)
+		tellPlanChanged(ctx, c, client, q, err)
 		return err
 	}
 	if begun.ID != q.Rollout { // it goes on with one that has stopped at the end of a phase
 		f.leave()
 		f = c.follower(r)
 	}
-	c.attend(f, client, "")
+	attend(c, f, client, "")
 	if wait > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, wait)
 		defer cancel()
 	}
-	return c.followBy(ctx, f, begun, rollout.Completed)
-}
-
-// followTo follows a rollout to its end; the answer is its last state. Any other end than
-// the one that is wanted is a failure.
-func (c *command) followTo(ctx context.Context, r *relay.Relay, begun api.RolloutView, want rollout.Status) error {
-	return c.followBy(ctx, c.follower(r), begun, want)
-}
-
-func (c *command) follower(r *relay.Relay) *follower {
-	f := &follower{nc: r.Conn(), story: c.narrator(), lines: c.lines()}
-	f.story.commands(true)
-	return f
-}
-
-// followBy is followTo by a follower that may listen already.
-func (c *command) followBy(ctx context.Context, f *follower, begun api.RolloutView, want rollout.Status) error {
-	last, err := c.followUntil(ctx, f, begun, want)
-	if err != nil {
-		return err
-	}
-	if c.output == "jsonl" {
-		return nil
-	}
-	return c.print(last, func(w io.Writer) {
-		app, version := last.Release.App, last.Release.Version
-		if last.Held() {
-			fmt.Fprintf(w, "phase %s of %s %s has run: the rollout waits; go on with: %s (rollout %s)\n", last.Until, app, version, c.here("golive deploy"), last.ID)
-			return
-		}
-		switch want {
-		case rollout.Aborted:
-			fmt.Fprintf(w, "rollout %s of %s %s is aborted: %s\n", last.ID, app, version, report.AfterAbort(last))
-		case rollout.Reverted:
-			fmt.Fprintf(w, "rollout %s of %s %s is undone: what was online before is online\n", last.ID, app, version)
-		default:
-			fmt.Fprintf(w, "%s %s is live (rollout %s)\n", app, version, last.ID)
-		}
-	})
-}
-
-// followUntil tells a rollout's story until it has ended, or stands at the end of the phase
-// that it was to run, and gives its last state. Any other end than the one that is wanted is
-// a failure.
-func (c *command) followUntil(ctx context.Context, f *follower, begun api.RolloutView, want rollout.Status) (rollout.State, error) {
-	last, err := c.followAll(ctx, f, begun)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		err = &failure{code: codeGaveUp, exit: exitGaveUp,
-			message: fmt.Sprintf("stopped following rollout %s: it goes on", begun.ID),
-			hint:    "see how far it is: golive watch " + begun.ID}
-	case err == nil && last.Status != want && !last.Held():
-		err = report.Failed(last)
-	}
-	return last, err
-}
-
-// followAll tells a rollout's story, from what has just been asked for to its end, and
-// gives its last state.
-func (c *command) followAll(ctx context.Context, f *follower, begun api.RolloutView) (rollout.State, error) {
-	from, err := openEvents(ctx, f.nc)
-	if err != nil {
-		return rollout.State{}, err
-	}
-	f.since, f.seen = begun.Sequence, begun.Observations
-	last, err := f.follow(ctx, from, begun.Release.App, begun.ID)
-	return last.State, err
-}
-
-// talk is what is said on the terminal of the command. Where lines for programs are printed,
-// nothing is drawn: they may come to the same terminal, through a pipe.
-func (c *command) talk() *terminal.Talk { return c.Talk(c.output != "jsonl") }
-
-// narrator tells rollouts on the terminal of the command.
-func (c *command) narrator() *narrator { return &narrator{Talk: c.talk(), story: report.NewStory()} }
-
-// lines prints what happens while a command follows a rollout, if that was asked for.
-func (c *command) lines() func(any) error {
-	if c.output != "jsonl" {
-		return nil
-	}
-	return func(line any) error { return c.print(line, nil) }
+	return followBy(ctx, c, f, begun, rollout.Completed)
 }

@@ -19,7 +19,7 @@ const elsewhereWithin = 2 * time.Second
 
 // tellElsewhere fills in how long scripts took in another environment of the manifest that
 // have never run in this one. An environment that does not answer is left out.
-func (c *command) tellElsewhere(ctx context.Context, m *release.Manifest, p *api.PlanView) {
+func tellElsewhere(ctx context.Context, c *command, m *release.Manifest, p *api.PlanView) {
 	unknown := func(s api.PlanStep) bool {
 		return s.Kind == rollout.Migration && s.Last == nil && s.Skipped == ""
 	}

@@ -31,9 +31,9 @@ type inEnvironment struct {
 // localEnvironment is the environment of a golive up.
 const localEnvironment = "local"
 
-// statusAll tells which version of the app whose manifest is in this folder is in which of
+// runStatusAll tells which version of the app whose manifest is in this folder is in which of
 // its environments.
-func (c *command) statusAll(ctx context.Context) error {
+func runStatusAll(ctx context.Context, c *command) error {
 	m, err := c.load(".")
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (c *command) statusAll(ctx context.Context) error {
 	}
 	var asking sync.WaitGroup
 	for i := range all {
-		asking.Go(func() { c.lookInto(ctx, m, places[i], &all[i]) })
+		asking.Go(func() { lookInto(ctx, c, m, places[i], &all[i]) })
 	}
 	asking.Wait()
 	err = c.print(all, func(w io.Writer) {
@@ -93,10 +93,10 @@ func (e inEnvironment) row() []string {
 }
 
 // lookInto asks one environment.
-func (c *command) lookInto(ctx context.Context, m *release.Manifest, p local.Place, e *inEnvironment) {
+func lookInto(ctx context.Context, c *command, m *release.Manifest, p local.Place, e *inEnvironment) {
 	err := errors.New("the manifest does not say where its bus is")
 	if p.Known() {
-		err = c.askEnvironment(ctx, m, p, e)
+		err = askEnvironment(ctx, c, m, p, e)
 	}
 	if err != nil {
 		f := explain(err)
@@ -104,7 +104,7 @@ func (c *command) lookInto(ctx context.Context, m *release.Manifest, p local.Pla
 	}
 }
 
-func (c *command) askEnvironment(ctx context.Context, m *release.Manifest, p local.Place, e *inEnvironment) error {
+func askEnvironment(ctx context.Context, c *command, m *release.Manifest, p local.Place, e *inEnvironment) error {
 	r, err := c.connect(ctx, p)
 	if err != nil {
 		return err

@@ -32,5 +32,5 @@ func TestHelpFitsAndShowsHow(t *testing.T) {
 			look(below)
 		}
 	}
-	look(c.root())
+	look(rootCommand(c))
 }

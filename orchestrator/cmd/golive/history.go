@@ -15,7 +15,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
-func (c *command) historyCommand() *cobra.Command {
+func historyCommand(c *command) *cobra.Command {
 	var q api.ListRequest
 	cmd := &cobra.Command{
 		Use:   "history [APP]",
@@ -25,7 +25,7 @@ func (c *command) historyCommand() *cobra.Command {
 		Args: arguments(0, 1, "at most one app"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.App = strings.Join(args, "")
-			return c.history(cmd.Context(), q)
+			return runHistory(cmd.Context(), c, q)
 		},
 	}
 	cmd.Flags().IntVar(&q.Limit, "limit", 20, "how many, 1 to 100")
@@ -33,7 +33,7 @@ func (c *command) historyCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *command) history(ctx context.Context, q api.ListRequest) error {
+func runHistory(ctx context.Context, c *command, q api.ListRequest) error {
 	page, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) (api.RolloutList, error) {
 		return client.List(ctx, q)
 	})

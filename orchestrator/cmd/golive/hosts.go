@@ -43,7 +43,7 @@ func rowOf(h protocol.Host) []string {
 }
 
 // showHosts prints what agents have done for a step, and the end of what they wrote.
-func (c *command) showHosts(ctx context.Context, q api.HostsRequest) error {
+func showHosts(ctx context.Context, c *command, q api.HostsRequest) error {
 	hosts, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]protocol.Host, error) {
 		return client.Hosts(ctx, q)
 	})

@@ -14,7 +14,7 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-func (c *command) paceCommand() *cobra.Command {
+func paceCommand(c *command) *cobra.Command {
 	q := api.PaceRequest{}
 	rate := 0.0
 	cmd := &cobra.Command{
@@ -42,7 +42,7 @@ script runs.`,
 				q.Rate = &rate
 			}
 			q.Rollout, q.Step, q.By = args[0], strings.Join(args[1:], ""), me()
-			return c.pace(cmd.Context(), q)
+			return runPace(cmd.Context(), c, q)
 		},
 	}
 	cmd.Flags().Float64Var(&rate, "rate", 0, "records a second; 0 lifts the limit")
@@ -51,7 +51,7 @@ script runs.`,
 	return cmd
 }
 
-func (c *command) pace(ctx context.Context, q api.PaceRequest) error {
+func runPace(ctx context.Context, c *command, q api.PaceRequest) error {
 	v, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) (api.RolloutView, error) {
 		if q.Step == "" {
 			found, err := client.Show(ctx, api.RolloutRequest{Rollout: q.Rollout})

@@ -198,7 +198,7 @@ func (d *desktop) follow(e *environment, q api.DeployRequest) <-chan error {
 	go func() {
 		r, err := c.reach(e.t.Context(), "")
 		if err == nil {
-			err = c.rollOut(e.t.Context(), r, q, 0)
+			err = rollOut(e.t.Context(), c, r, q, 0)
 			r.Close()
 		}
 		ended <- err

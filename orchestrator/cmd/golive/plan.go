@@ -28,7 +28,7 @@ type planOptions struct {
 	deploy     []string // flags to deploy the plan with
 }
 
-func (c *command) planCommand() *cobra.Command {
+func planCommand(c *command) *cobra.Command {
 	var o planOptions
 	cmd := &cobra.Command{
 		Use:   "plan [DIR]",
@@ -62,7 +62,7 @@ then tells also what has changed.`,
 			if o.allowOlder {
 				o.deploy = append(o.deploy, "--allow-older")
 			}
-			return c.plan(cmd.Context(), args, o)
+			return runPlan(cmd.Context(), c, args, o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.allowOlder, "allow-older", false, "plan for a version that is older than what has run here")
@@ -71,7 +71,7 @@ then tells also what has changed.`,
 	return cmd
 }
 
-func (c *command) plan(ctx context.Context, args []string, o planOptions) error {
+func runPlan(ctx context.Context, c *command, args []string, o planOptions) error {
 	dir := "."
 	if len(args) > 0 {
 		dir = args[0]
@@ -86,8 +86,8 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 	if err != nil {
 		return err
 	}
-	c.tellElsewhere(ctx, m, &p)
-	if err := c.keepPlan(p, o.out); err != nil {
+	tellElsewhere(ctx, c, m, &p)
+	if err := keepPlan(c, p, o.out); err != nil {
 		return err
 	}
 	err = c.print(p, func(w io.Writer) {
@@ -101,14 +101,14 @@ func (c *command) plan(ctx context.Context, args []string, o planOptions) error 
 	if err != nil {
 		return err
 	}
-	return c.verdict(p)
+	return verdict(c, p)
 }
 
 // verdict is how plan ends: with what there is to do, and what keeps it from being done.
-func (c *command) verdict(p api.PlanView) error {
+func verdict(c *command, p api.PlanView) error {
 	switch {
 	case len(p.Problems) > 0:
-		return c.reportProblems(p)
+		return reportProblems(c, p)
 	case p.Approval && p.Pending:
 		return &failure{code: codePerson, exit: exitPerson, message: "somebody has to approve it", told: true}
 	case p.Pending:
@@ -118,7 +118,7 @@ func (c *command) verdict(p api.PlanView) error {
 }
 
 // keepPlan writes the plan to a file, if one is named.
-func (c *command) keepPlan(p api.PlanView, file string) error {
+func keepPlan(c *command, p api.PlanView, file string) error {
 	if file == "" {
 		return nil
 	}
@@ -133,7 +133,7 @@ func (c *command) keepPlan(p api.PlanView, file string) error {
 }
 
 // reportProblems tells why a plan cannot run. For programs they are part of the answer.
-func (c *command) reportProblems(p api.PlanView) error {
+func reportProblems(c *command, p api.PlanView) error {
 	if c.output == "table" {
 		for _, problem := range p.Problems {
 			c.report(explain(problem))
@@ -144,7 +144,7 @@ func (c *command) reportProblems(p api.PlanView) error {
 
 // heldTo is the id of the plan that a deploy is held to and, where it was kept in a file,
 // what it depends on.
-func (c *command) heldTo(plan string) (string, *rollout.Basis, error) {
+func heldTo(c *command, plan string) (string, *rollout.Basis, error) {
 	if plan == "" || rollout.IsPlanID(plan) {
 		return plan, nil, nil
 	}
@@ -165,7 +165,7 @@ func (c *command) heldTo(plan string) (string, *rollout.Basis, error) {
 
 // tellPlanChanged shows the plan as it is now, when a deploy was refused because it was
 // held to another one of which only the id is known.
-func (c *command) tellPlanChanged(ctx context.Context, client *api.Client, q api.DeployRequest, refusal error) {
+func tellPlanChanged(ctx context.Context, c *command, client *api.Client, q api.DeployRequest, refusal error) {
 	var refused *protocol.ServiceError
 	if c.output != "table" || q.DependsOn != nil || !errors.As(refusal, &refused) || refused.Code != api.CodePlanChanged {
 		return

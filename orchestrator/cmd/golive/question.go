@@ -227,22 +227,6 @@ func (d *desk) see(ctx context.Context, s rollout.State) {
 	})
 }
 
-// attend has a follower ask the person at the terminal for approvals. Where nobody is there
-// to be asked it ends as soon as one waits; how the rollout can be gone on with is then said
-// by again, if it does not go on by itself.
-func (c *command) attend(f *follower, client *api.Client, again string) {
-	f.story.commands(false)
-	p := c.prompter()
-	if p == nil {
-		f.person = func(s rollout.State, step rollout.Step) error { return waitsForPerson(s, step, again) }
-		return
-	}
-	say := func(text string) { f.story.Tell(terminal.Line{Color: terminal.Yellow, Text: text}) }
-	f.desk = &desk{say: say, ask: func(s rollout.State, step rollout.Step) *question {
-		return newQuestion(p, step, func(text string) { f.story.Tell(terminal.Line{Text: text}) }, voter(client, s.ID, step.ID))
-	}}
-}
-
 // waitsForPerson is the failure of a command that has nobody to ask for an approval.
 func waitsForPerson(s rollout.State, step rollout.Step, again string) *failure {
 	f := &failure{code: codePerson, exit: exitPerson,
@@ -254,12 +238,4 @@ func waitsForPerson(s rollout.State, step rollout.Step, again string) *failure {
 	}
 	f.hint += "\nthe rollout goes on then by itself: golive watch " + s.ID
 	return f
-}
-
-// prompter is nil where nobody can be asked.
-func (c *command) prompter() *terminal.Prompter {
-	if c.keys == nil {
-		return nil
-	}
-	return c.Prompter(c.keys)
 }

@@ -19,13 +19,13 @@ const (
 )
 
 // failedRecords lists the records that the scripts of a rollout have put aside.
-func (c *command) failedRecords(ctx context.Context, q api.RecordsRequest) error {
+func failedRecords(ctx context.Context, c *command, q api.RecordsRequest) error {
 	switch c.output {
 	case "jsonl":
-		return c.eachRecord(ctx, q, func(r protocol.FailedRecord) error { return c.print(r, nil) })
+		return eachRecord(ctx, c, q, func(r protocol.FailedRecord) error { return c.print(r, nil) })
 	case "json", "yaml":
 		all := []protocol.FailedRecord{}
-		err := c.eachRecord(ctx, q, func(r protocol.FailedRecord) error {
+		err := eachRecord(ctx, c, q, func(r protocol.FailedRecord) error {
 			all = append(all, r)
 			return nil
 		})
@@ -45,7 +45,7 @@ func (c *command) failedRecords(ctx context.Context, q api.RecordsRequest) error
 }
 
 // eachRecord calls f with every record that is put aside, page by page.
-func (c *command) eachRecord(ctx context.Context, q api.RecordsRequest, f func(protocol.FailedRecord) error) error {
+func eachRecord(ctx context.Context, c *command, q api.RecordsRequest, f func(protocol.FailedRecord) error) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func printRecords(w io.Writer, q api.RecordsRequest, page api.RecordsPage) {
 }
 
 // retryRecords has the records that are put aside tried again, and follows that to its end.
-func (c *command) retryRecords(ctx context.Context, q api.RetryRequest) error {
+func retryRecords(ctx context.Context, c *command, q api.RetryRequest) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (c *command) retryRecords(ctx context.Context, q api.RetryRequest) error {
 	if err != nil {
 		return err
 	}
-	last, err := c.followUntil(ctx, c.follower(r), begun, rollout.Completed)
+	last, err := followUntil(ctx, c.follower(r), begun, rollout.Completed)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-func (c *command) routesCommand() *cobra.Command {
+func routesCommand(c *command) *cobra.Command {
 	watch := false
 	cmd := &cobra.Command{
 		Use:   "routes",
@@ -29,16 +29,16 @@ func (c *command) routesCommand() *cobra.Command {
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch {
-				return c.watchRoutes(cmd.Context())
+				return watchRoutes(cmd.Context(), c)
 			}
-			return c.routes(cmd.Context())
+			return runRoutes(cmd.Context(), c)
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, and tell each change, until Ctrl-C")
 	return cmd
 }
 
-func (c *command) routes(ctx context.Context) error {
+func runRoutes(ctx context.Context, c *command) error {
 	all, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]api.RouteStatus, error) {
 		return client.Routes(ctx)
 	})
@@ -86,7 +86,7 @@ const recount = 100 * time.Millisecond
 
 // watchRoutes tells each revision of each route as it is written, and then how many of
 // the instances that are alive have confirmed it.
-func (c *command) watchRoutes(ctx context.Context) error {
+func watchRoutes(ctx context.Context, c *command) error {
 	if c.output == "json" || c.output == "yaml" {
 		return &failure{code: codeMisused, exit: exitMisused, message: "routes --watch has no end, so its answer is no " + c.output + " document",
 			hint: "use -o jsonl: one line for each change"}
@@ -103,10 +103,10 @@ func (c *command) watchRoutes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.tellRoutes(ctx, g)
+	return tellRoutes(ctx, c, g)
 }
 
-func (c *command) tellRoutes(ctx context.Context, g *gate.Gate) error {
+func tellRoutes(ctx context.Context, c *command, g *gate.Gate) error {
 	routes := make(chan gate.Route)
 	watching, ctx := errgroup.WithContext(ctx)
 	watching.Go(func() error { return g.Run(ctx) })
@@ -120,14 +120,14 @@ func (c *command) tellRoutes(ctx context.Context, g *gate.Gate) error {
 			}
 		})
 	})
-	watching.Go(func() error { return c.tellEach(ctx, g, routes) })
+	watching.Go(func() error { return tellEach(ctx, c, g, routes) })
 	if err := watching.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
 }
 
-func (c *command) tellEach(ctx context.Context, g *gate.Gate, routes <-chan gate.Route) error {
+func tellEach(ctx context.Context, c *command, g *gate.Gate, routes <-chan gate.Route) error {
 	newest := make(map[string]api.RouteStatus)
 	complete := time.Now().Add(2 * protocol.ConfirmEvery) // by then whoever confirms has been heard
 	tick := time.NewTicker(recount)
@@ -138,11 +138,11 @@ func (c *command) tellEach(ctx context.Context, g *gate.Gate, routes <-chan gate
 			return ctx.Err()
 		case r := <-routes:
 			newest[r.Service] = api.RouteStatus{Route: r, Instances: []gate.Instance{}}
-			if err := c.tellRoute(newest[r.Service], ""); err != nil {
+			if err := tellRoute(c, newest[r.Service], ""); err != nil {
 				return err
 			}
 		case <-tick.C:
-			if err := c.tellCounts(ctx, g, newest, time.Now().After(complete)); err != nil {
+			if err := tellCounts(ctx, c, g, newest, time.Now().After(complete)); err != nil {
 				return err
 			}
 		}
@@ -151,7 +151,7 @@ func (c *command) tellEach(ctx context.Context, g *gate.Gate, routes <-chan gate
 
 // tellCounts tells of the services whose instances have come, gone or confirmed. At the
 // beginning it waits until it has heard of each.
-func (c *command) tellCounts(ctx context.Context, g *gate.Gate, newest map[string]api.RouteStatus, complete bool) error {
+func tellCounts(ctx context.Context, c *command, g *gate.Gate, newest map[string]api.RouteStatus, complete bool) error {
 	for service, before := range newest {
 		instances, err := g.Instances(ctx, service)
 		if err != nil {
@@ -171,7 +171,7 @@ func (c *command) tellCounts(ctx context.Context, g *gate.Gate, newest map[strin
 				have++
 			}
 		}
-		if err := c.tellRoute(now, fmt.Sprintf("confirmed by %d of %d instances", have, len(instances))); err != nil {
+		if err := tellRoute(c, now, fmt.Sprintf("confirmed by %d of %d instances", have, len(instances))); err != nil {
 			return err
 		}
 	}
@@ -184,7 +184,7 @@ func sameInstance(a, b gate.Instance) bool {
 }
 
 // tellRoute tells a revision, or who has confirmed it.
-func (c *command) tellRoute(r api.RouteStatus, count string) error {
+func tellRoute(c *command, r api.RouteStatus, count string) error {
 	if c.output == "jsonl" {
 		return json.NewEncoder(c.Out).Encode(r)
 	}

@@ -28,7 +28,7 @@ type serveOptions struct {
 	keep     time.Duration
 }
 
-func (c *command) serveCommand() *cobra.Command {
+func serveCommand(c *command) *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
 		Use:   "serve [DIR]",
@@ -61,7 +61,7 @@ the bus is.`,
 			if o.keep != 0 && o.keep < minKeep {
 				return misused(cmd, fmt.Sprintf("--keep is %s, it must be at least %s, or 0 for ever", o.keep, minKeep))
 			}
-			return c.serve(cmd.Context(), strings.Join(args, ""), o)
+			return runServe(cmd.Context(), c, strings.Join(args, ""), o)
 		},
 	}
 	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, when it is made for the first time: 3 in a cluster")
@@ -76,7 +76,7 @@ the bus is.`,
 }
 
 // governs is where the bus of the environment is that is served, and its policy.
-func (c *command) governs(dir string) (local.Place, rollout.Policy, error) {
+func governs(c *command, dir string) (local.Place, rollout.Policy, error) {
 	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context}
 	if dir == "" && c.env == "" {
 		if !p.Known() {
@@ -94,8 +94,8 @@ func (c *command) governs(dir string) (local.Place, rollout.Policy, error) {
 	return p, m.Environment.Approvals, nil
 }
 
-func (c *command) serve(ctx context.Context, dir string, o serveOptions) error {
-	p, policy, err := c.governs(dir)
+func runServe(ctx context.Context, c *command, dir string, o serveOptions) error {
+	p, policy, err := governs(c, dir)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
-func (c *command) showCommand() *cobra.Command {
+func showCommand(c *command) *cobra.Command {
 	var records bool
 	var step, hosts string
 	cmd := &cobra.Command{
@@ -38,13 +38,13 @@ have done for a command or check, and the end of what each has written.`,
 			case records && hosts != "":
 				return misused(cmd, "--failed-records and --hosts exclude each other")
 			case hosts != "":
-				return c.showHosts(cmd.Context(), api.HostsRequest{Rollout: args[0], Step: hosts})
+				return showHosts(cmd.Context(), c, api.HostsRequest{Rollout: args[0], Step: hosts})
 			case records:
-				return c.failedRecords(cmd.Context(), api.RecordsRequest{Rollout: args[0], Step: step})
+				return failedRecords(cmd.Context(), c, api.RecordsRequest{Rollout: args[0], Step: step})
 			case step != "":
 				return misused(cmd, "--step is for --failed-records")
 			}
-			return c.show(cmd.Context(), args[0])
+			return runShow(cmd.Context(), c, args[0])
 		},
 	}
 	cmd.Flags().BoolVar(&records, "failed-records", false, "list the records that were put aside")
@@ -53,7 +53,7 @@ have done for a command or check, and the end of what each has written.`,
 	return cmd
 }
 
-func (c *command) show(ctx context.Context, id string) error {
+func runShow(ctx context.Context, c *command, id string) error {
 	r, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) (api.RolloutStory, error) {
 		return client.Show(ctx, api.RolloutRequest{Rollout: id})
 	})

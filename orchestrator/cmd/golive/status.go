@@ -16,7 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
-func (c *command) statusCommand() *cobra.Command {
+func statusCommand(c *command) *cobra.Command {
 	var check, everywhere bool
 	cmd := &cobra.Command{
 		Use:   "status [APP]",
@@ -31,9 +31,9 @@ func (c *command) statusCommand() *cobra.Command {
 			case everywhere && (check || len(args) > 0):
 				return misused(cmd, "--all is about the app of this folder, and excludes an app's name and --check")
 			case everywhere:
-				return c.statusAll(cmd.Context())
+				return runStatusAll(cmd.Context(), c)
 			}
-			return c.status(cmd.Context(), strings.Join(args, ""), check)
+			return runStatus(cmd.Context(), c, strings.Join(args, ""), check)
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "exit with 3 when a rollout is not completed or a version not online")
@@ -41,7 +41,7 @@ func (c *command) statusCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *command) status(ctx context.Context, app string, check bool) error {
+func runStatus(ctx context.Context, c *command, app string, check bool) error {
 	all, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]api.AppStatus, error) {
 		return client.Status(ctx, api.AppRequest{App: app})
 	})

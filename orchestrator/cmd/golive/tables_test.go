@@ -49,7 +49,7 @@ func TestPlanOfAWorkflow(t *testing.T) {
 	} {
 		p := view
 		change(&p)
-		if f := explain(c.verdict(p)); f.exit != want || !f.told {
+		if f := explain(verdict(c, p)); f.exit != want || !f.told {
 			t.Errorf("it ends with %+v, want %d", f, want)
 		}
 	}

@@ -28,7 +28,7 @@ type upOptions struct {
 	seed   int // GOLIVE_SEED of the seed command; 0: it is not run
 }
 
-func (c *command) upCommand() *cobra.Command {
+func upCommand(c *command) *cobra.Command {
 	var o upOptions
 	cmd := &cobra.Command{
 		Use:   "up [DIR]",
@@ -50,7 +50,7 @@ make N records, or whatever N means to it, before the rollout begins.`,
 			if cmd.Flags().Changed("seed") && o.seed < 1 {
 				return misused(cmd, "--seed must be at least 1")
 			}
-			return c.up(cmd.Context(), dir, o)
+			return runUp(cmd.Context(), c, dir, o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.older, "allow-older", false, "bring a version that is older than what has run here")
@@ -61,8 +61,8 @@ make N records, or whatever N means to it, before the rollout begins.`,
 	return cmd
 }
 
-// up runs the app in dir.
-func (c *command) up(ctx context.Context, dir string, o upOptions) error {
+// runUp runs the app in dir.
+func runUp(ctx context.Context, c *command, dir string, o upOptions) error {
 	m, err := c.load(dir)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (c *command) up(ctx context.Context, dir string, o upOptions) error {
 	}
 	t := &upTerminal{command: c, once: o.once, narrator: c.narrator()}
 	err = local.Up{
-		Manifest: m, Bus: c.named(m), Data: c.dataFolder(m, o.data), Listen: o.listen, Beacons: local.BeaconFolder(c.Getenv), Dir: c.Dir,
+		Manifest: m, Bus: c.named(m), Data: dataFolder(c, m, o.data), Listen: o.listen, Beacons: local.BeaconFolder(c.Getenv), Dir: c.Dir,
 		Once: o.once, AllowOlder: o.older, Seed: o.seed, By: me(), Version: Version, Talk: t.narrator.Talk, Logger: c.logger(),
 		Orchestrate: t.orchestrate, Follow: t.follow, Output: t.narrator.stepOutput, Online: t.online, Fail: t.fail,
 	}.Run(ctx, atOnce(ctx))
@@ -118,7 +118,7 @@ func (t *upTerminal) askOn(f *follower) {
 		f.story.commands(true)
 		return
 	}
-	t.attend(f, api.NewClient(t.nc), "golive up without --once goes on with the rollout, and is there while it is answered")
+	attend(t.command, f, api.NewClient(t.nc), "golive up without --once goes on with the rollout, and is there while it is answered")
 }
 
 // fail tells how a rollout has failed whose services stay up.
@@ -148,7 +148,7 @@ func (t *upTerminal) online(o local.Online) error {
 	return err
 }
 
-func (c *command) dataFolder(m *release.Manifest, flag string) string {
+func dataFolder(c *command, m *release.Manifest, flag string) string {
 	switch env := c.Getenv("GOLIVE_DATA"); {
 	case flag != "":
 		return c.absolute(flag)

@@ -17,7 +17,7 @@ type versionAnswer struct {
 	MinNATS string `json:"minNATS"` // the oldest nats-server it works with
 }
 
-func (c *command) versionCommand() *cobra.Command {
+func versionCommand(c *command) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
 		Short:   "Which golive this is",

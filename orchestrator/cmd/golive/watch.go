@@ -11,7 +11,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
-func (c *command) watchCommand() *cobra.Command {
+func watchCommand(c *command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "watch [ROLLOUT]",
 		Short: "Follow a rollout to its end, as deploy does",
@@ -23,12 +23,12 @@ of deploy; when nothing is under way, it says so and exits with 0.`,
   golive watch 0199c6d2-1a2b -o jsonl`,
 		Args: arguments(0, 1, "at most the id of a rollout, or its beginning"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.watch(cmd.Context(), args)
+			return runWatch(cmd.Context(), c, args)
 		},
 	}
 }
 
-func (c *command) watch(ctx context.Context, args []string) error {
+func runWatch(ctx context.Context, c *command, args []string) error {
 	r, err := c.reach(ctx, "")
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (c *command) watch(ctx context.Context, args []string) error {
 		return &failure{code: api.CodeConflict, exit: exitFailed,
 			message: found.ID + " is no rollout: it records that " + found.Mark.Script().String() + " has run"}
 	}
-	return c.followTo(ctx, r, found.RolloutView, rollout.Completed)
+	return followTo(ctx, c, r, found.RolloutView, rollout.Completed)
 }
 
 // underWay is the newest rollout that is under way, rather one that goes on than one that is
