@@ -58,6 +58,11 @@ func (u *upRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return u.rollOut(ctx, begun)
+}
+
+// rollOut follows the rollout and, where up stays, what people want of it after its end.
+func (u *upRun) rollOut(ctx context.Context, begun rollout.State) error {
 	for after := uint64(0); ; {
 		last, sequence, err := u.follow(ctx, begun, after)
 		if e := u.app.stopSetups(u.atOnce, u.keeps(ctx, last)); e != nil {

@@ -8,9 +8,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // stay blocks until a person ends it, a service ends by itself, or the rollout, which
@@ -45,11 +44,11 @@ func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uin
 	if last.Status.Final() && last.Status != rollout.Completed {
 		return
 	}
-	err := u.orchestrator.Journal.FollowSubject(ctx, protocol.RolloutSubject(last.Release.App, last.ID), sequence, func(r journal.Record) error {
-		if r.State.Event.Type == rollout.PaceAsked {
+	err := u.Events(ctx, last.Release.App, last.ID, sequence, func(v api.RolloutView) error {
+		if v.Event.Type == rollout.PaceAsked {
 			return nil
 		}
-		retried <- r.State
+		retried <- v.State
 		return errEnough // whatever came first
 	})
 	if err != nil && !errors.Is(err, errEnough) {

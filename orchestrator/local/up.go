@@ -41,6 +41,9 @@ type Up struct {
 	// Follow tells a rollout's story until it stands, and gives its last state; when ctx ends
 	// first, the last one so far and an error.
 	Follow func(context.Context, Following) (api.RolloutView, error)
+	// Events calls each with every state of a rollout from behind an event on, and with those
+	// that come, until ctx ends or each gives an error.
+	Events func(ctx context.Context, app, id string, after uint64, each func(api.RolloutView) error) error
 	// Output shows a line of what an agent runs for an attempt of a step. It is called
 	// concurrently.
 	Output func(step string, attempt int, line string)
@@ -53,8 +56,8 @@ type Up struct {
 // Orchestrator is what runs an app's rollouts.
 type Orchestrator struct {
 	Gate    *gate.Gate
-	Journal *journal.Journal
-	Ended   <-chan error // gives its one result
+	Journal *journal.Journal // for agents
+	Ended   <-chan error     // gives its one result
 }
 
 // Following is a rollout that is to be followed.

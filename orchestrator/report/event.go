@@ -78,7 +78,8 @@ func tellPerson(e rollout.Event) string {
 	return ""
 }
 
-// Because is by whom and why something was asked for, as far as that is known: " by ann: the disk was full".
+// Because is by whom and why something was asked for, as far as that is known, behind a space:
+// " by ann: the disk was full".
 func Because(e rollout.Event) string {
 	text := ""
 	if e.By != "" {

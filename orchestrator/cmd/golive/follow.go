@@ -83,11 +83,7 @@ func (f *follower) follow(ctx context.Context, from events, app, id string) (api
 			f.desk.asking.Wait()
 		}
 	}()
-	done := make(chan struct{})
-	var ticking sync.WaitGroup
-	ticking.Go(func() { f.tick(done) })
-	defer func() { close(done); ticking.Wait(); f.story.Draw(nil) }()
-
+	defer f.startTicking()()
 	var last api.RolloutView
 	err = from.follow(ctx, app, id, f.after, func(v api.RolloutView) error {
 		last = v
@@ -304,6 +300,14 @@ func (f *follower) notice(m *nats.Msg) {
 		r.Sent, r.Waiting = n.Sent, n.Waiting
 		r.Take(r.Observation)
 	}
+}
+
+// startTicking has tick called; stop ends it, and takes away what is drawn.
+func (f *follower) startTicking() (stop func()) {
+	done := make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() { f.tick(done) })
+	return func() { close(done); ticking.Wait(); f.story.Draw(nil) }
 }
 
 // tick says what still runs, and soon when something waits: in lines at the bottom of the

@@ -79,6 +79,7 @@ func pending(all []api.AppStatus) bool {
 	return false
 }
 
+// printApp tells what is online of an app, and what is under way.
 func printApp(w io.Writer, a api.AppStatus) {
 	r := a.Rollout
 	at := r.Created
@@ -120,6 +121,11 @@ func printApp(w io.Writer, a api.AppStatus) {
 	if a.Changed {
 		fmt.Fprintf(w, "  changed: the setup script of %s is not the one that ran\n", a.Version)
 	}
+	printServices(w, a)
+}
+
+// printServices tells of each service what is online, and what has not run.
+func printServices(w io.Writer, a api.AppStatus) {
 	header := []string{"  SERVICE", "VERSION", "ONLINE", "ALIVE", "NOT RUN"}
 	changed := slices.ContainsFunc(a.Services, func(s api.ServiceStatus) bool { return len(s.Changed) > 0 })
 	if changed {

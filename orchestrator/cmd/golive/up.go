@@ -75,7 +75,7 @@ func runUp(ctx context.Context, c *command, dir string, o upOptions) error {
 	err = local.Up{
 		Manifest: m, Bus: c.named(m), Data: dataFolder(c, m, o.data), Listen: o.listen, Beacons: local.BeaconFolder(c.Getenv), Dir: c.Dir,
 		Once: o.once, AllowOlder: o.older, Seed: o.seed, By: me(), Version: Version, Talk: t.narrator.Talk, Logger: c.logger(),
-		Orchestrate: t.orchestrate, Follow: t.follow, Output: t.narrator.stepOutput, Online: t.online, Fail: t.fail,
+		Orchestrate: t.orchestrate, Follow: t.follow, Events: t.each, Output: t.narrator.stepOutput, Online: t.online, Fail: t.fail,
 	}.Run(ctx, atOnce(ctx))
 	if t.told != nil && errors.Is(err, t.told) {
 		return told(err)
@@ -109,6 +109,11 @@ func (t *upTerminal) follow(ctx context.Context, what local.Following) (api.Roll
 	f := &follower{nc: t.nc, story: t.narrator, after: what.After, each: what.Each, lines: t.lines()}
 	t.askOn(f)
 	return f.follow(ctx, t.events, what.App, what.Rollout)
+}
+
+// each gives every state of a rollout, as a follower gets them.
+func (t *upTerminal) each(ctx context.Context, app, id string, after uint64, each func(api.RolloutView) error) error {
+	return t.events.follow(ctx, app, id, after, each)
 }
 
 // askOn has approvals asked for in the terminal. Without one, up --once ends when the rollout

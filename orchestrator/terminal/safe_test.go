@@ -1,0 +1,35 @@
+package terminal
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// What others have written: sequences, line breaks, characters that are not shown, wide ones.
+const foreign = "one\x1b[2J\x1b[31m red\ttab\r\n\u202etwo\x00 倉庫\xff\n"
+
+func TestForeignTextIsMadeSafe(t *testing.T) {
+	for _, c := range []struct{ what, got, want string }{
+		{"a line", Bare("one\x1b[2J\x1b[31m red\ttab\u202e\x00 倉庫\xff\r\n"), "one red    tab 倉庫"},
+		{"one line", OneLine("a\nb\n\n"), "a; b"},
+		{"flat text", Flat(" a\n\t b "), "a b"},
+		{"text that fits", Fit("a\x1b[2J\nb", 20), "a[2J; b"},
+		{"text that does not fit", Fit("abcdef", 4), "abc…"},
+		{"wide text that does not fit", Fit("倉庫倉庫", 5), "倉庫…"},
+		{"text without room", Fit("a", 0), "…"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s is %q, want %q", c.what, c.got, c.want)
+		}
+	}
+	for width := range 40 {
+		got := Fit(foreign, width)
+		if strings.ContainsFunc(got, unicode.IsControl) || Width(got) > max(1, width) {
+			t.Errorf("in %d columns it is %q", width, got)
+		}
+	}
+	if got := Bare(foreign); strings.ContainsFunc(got, unicode.IsControl) {
+		t.Errorf("a bare line is %q", got)
+	}
+}
