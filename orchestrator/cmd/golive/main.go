@@ -1,7 +1,10 @@
 // Command golive brings new versions of message-driven apps live.
 //
-// main wires the parts: each command is a file of its own that turns flags into calls
-// of the packages beside it, and their results into text, JSON or YAML.
+// Each command is a file of its own that turns flags into requests to the API, or into calls of
+// the packages beside it, and their results into text, JSON or YAML. It is handed what all
+// commands need, a command; what it ends with otherwise than well is a failure. What happens to
+// a rollout comes in through events in follow.go, is told by package report, and shown by package
+// terminal; an app on this machine is run by package local. Nothing imports this package.
 package main
 
 import (
