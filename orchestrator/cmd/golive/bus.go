@@ -82,9 +82,7 @@ func (c *command) load(dir string) (*release.Manifest, error) {
 	var problems release.Errors
 	if errors.As(err, &problems) {
 		for i := range problems { // as the person has named it
-			if short, e := filepath.Rel(c.Dir, problems[i].File); e == nil && len(short) < len(problems[i].File) {
-				problems[i].File = short
-			}
+			problems[i].File = c.short(problems[i].File)
 		}
 		return nil, problems
 	}
@@ -94,6 +92,7 @@ func (c *command) load(dir string) (*release.Manifest, error) {
 	return m, nil
 }
 
+// absolute is a path that was given here.
 func (c *command) absolute(dir string) string {
 	if filepath.IsAbs(dir) {
 		return filepath.Clean(dir)
@@ -153,6 +152,7 @@ func (c *command) logger() *zap.Logger {
 	return c.loggerFrom(level, false)
 }
 
+// loggerFrom writes what is of a level or above to stderr, as text or JSON.
 func (c *command) loggerFrom(level zapcore.Level, asJSON bool) *zap.Logger {
 	config := zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", MessageKey: "message", LineEnding: "\n",

@@ -153,6 +153,8 @@ func (t *upTerminal) online(o local.Online) error {
 	return err
 }
 
+// dataFolder is where an app keeps its data: as the flag says, else the environment, else the
+// manifest.
 func dataFolder(c *command, m *release.Manifest, flag string) string {
 	switch env := c.Getenv("GOLIVE_DATA"); {
 	case flag != "":
