@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,7 @@ type running struct {
 	printed string    // the progress line that was printed last
 }
 
+// errEnded ends following.
 var errEnded = errors.New("the rollout has ended")
 
 // follow tells a rollout's story until it has ended or failed, and gives its last state, with
@@ -149,14 +151,6 @@ func (e events) follow(ctx context.Context, app, id string, after uint64, each f
 	})
 }
 
-func mapValues[K comparable, V any](m map[K]V) []V {
-	all := make([]V, 0, len(m))
-	for _, v := range m {
-		all = append(all, v)
-	}
-	return all
-}
-
 // listen hears what is told of a rollout only once. Called before the rollout begins, it
 // misses nothing.
 func (f *follower) listen(app, id string) error {
@@ -205,7 +199,7 @@ func (f *follower) leave() {
 	f.story.tell((*report.Story).Rest)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, s := range append(f.subs, mapValues(f.progress)...) {
+	for _, s := range append(f.subs, slices.Collect(maps.Values(f.progress))...) {
 		_ = s.Unsubscribe() // the connection may be gone
 	}
 }
