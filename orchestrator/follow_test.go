@@ -10,7 +10,9 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 var errFollowed = errors.New("followed")
@@ -111,5 +113,48 @@ func TestFollowingWaitsNoLongerThanItIsAskedTo(t *testing.T) {
 	all, err := e.follow(ctx, id, last.Sequence, rollout.Completed, func() {})
 	if !errors.Is(err, context.DeadlineExceeded) || len(all) > 0 {
 		t.Errorf("%d events were followed behind the last one: %v", len(all), err)
+	}
+}
+
+// What happens while the follower's connection is gone is told as soon as it is back, however
+// long an answer may be waited for.
+func TestFollowingGoesOnWhenTheBusIsBack(t *testing.T) {
+	bus := relaytest.Start(t)
+	e := environmentOn(t, bus.Connect)
+	e.orchestrate()
+	e.service("todo-search", "0.0.1")
+	starts := e.starts(offlineStart)
+	cable := bus.Cable()
+	r, err := relay.Connect(t.Context(), relay.Config{URL: cable.URL(), Logger: e.log})
+	e.must(err)
+	t.Cleanup(r.Close)
+	id := e.deploy(search(protocol.Offline))
+	began, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- api.NewClient(r.Conn()).Follow(t.Context(), id, 0, func(v api.RolloutView) error {
+			switch v.Status {
+			case rollout.Completed:
+				return errFollowed
+			case rollout.Running:
+				if v.Event.Type == rollout.Created {
+					close(began)
+				}
+			}
+			return nil
+		})
+	}()
+	next(e, "the first event", began)
+	next(e, "the start", starts)
+	cable.Hold()
+	e.answer(offlineDone, id, 1, "")
+	e.awaitStatus(id, rollout.Completed)
+	cable.Cut()
+	healed := time.Now()
+	cable.Release()
+	if err := next(e, "the end of following", ended); !errors.Is(err, errFollowed) {
+		t.Fatal(err)
+	}
+	if took := time.Since(healed); took > 3*time.Second {
+		t.Errorf("the end was noticed %s after the bus was back", took)
 	}
 }

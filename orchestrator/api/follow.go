@@ -3,7 +3,10 @@ package api
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -32,7 +35,7 @@ type FollowedChange struct {
 }
 
 const (
-	followWait  = 2 * time.Second        // that an orchestrator waits with an empty answer
+	followWait  = 5 * time.Second        // that an orchestrator waits with an empty answer
 	followSlack = 5 * time.Second        // that it may be late then, before another one is asked
 	followPause = 250 * time.Millisecond // before it is asked again after an error
 )
@@ -73,10 +76,20 @@ func (c *Client) Follow(ctx context.Context, id string, after uint64, each func(
 	}
 }
 
-// follow asks once.
+// follow asks once. When the connection has been lost meanwhile, the answer is lost, too: it is
+// waited for no longer than that.
 func (c *Client) follow(ctx context.Context, q FollowRequest) (FollowPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(q.Wait)+followSlack)
-	defer cancel()
+	back := c.nc.StatusChanged(nats.CONNECTED)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-back:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	defer func() { cancel(); watching.Wait(); c.nc.RemoveStatusListener(back) }()
 	return call[FollowPage](ctx, c, "follow", q)
 }
 

@@ -100,7 +100,7 @@ func (c *Recorder) standBack(ctx context.Context, id string, conflicts int) (jou
 
 // Times to stand back: about what an append takes, for each conflict in a row.
 const (
-	standBack     = time.Millisecond
+	standBack     = 2 * time.Millisecond
 	mostConflicts = 8
 )
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -28,7 +29,8 @@ type Observed struct {
 
 	checked time.Time     // when its silence was last looked into
 	pause   time.Duration // until that is done again
-	speed   *speed        // of its progress
+	rate    api.Rate      // of its progress
+	told    bool          // its script says itself how fast it is
 }
 
 // View is the open rollouts, and what was observed of their running attempts. Make it with
@@ -345,12 +347,10 @@ func (s *Observed) progress(p protocol.ProgressMessage) {
 	s.Done, s.Total, s.Note = *p.Done, max(p.Total, 0), rollout.Clip(p.Note)
 	s.Rate, s.Average, s.Limit = sane(p.Rate), sane(p.Average), sane(p.Limit)
 	s.Held, s.PutAside = rollout.Clip(p.Held), max(p.PutAside, 0)
-	if s.speed == nil {
-		s.speed = &speed{}
-	}
-	s.speed.told = s.speed.told || s.Rate > 0 || s.Average > 0
-	if !s.speed.told {
-		s.Rate, s.Average = s.speed.take(point{s.Beat, s.Done})
+	s.told = s.told || s.Rate > 0 || s.Average > 0
+	if !s.told {
+		s.rate.Add(s.Beat, s.Done)
+		s.Rate, s.Average = s.rate.Now(), s.rate.Average()
 	}
 }
 
@@ -384,4 +384,12 @@ func (x *View) Watch(ctx context.Context, stop func(), watching *sync.WaitGroup,
 		stop()
 	})
 	return true
+}
+
+// sane is a number that came from somebody else; 0 in the place of one that cannot be.
+func sane(number float64) float64 {
+	if math.IsNaN(number) || math.IsInf(number, 0) || number < 0 {
+		return 0
+	}
+	return number
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/orchestrator/api"
-	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/terminal"
@@ -74,7 +73,7 @@ func (f *follower) follow(ctx context.Context, from events, app, id string) (api
 	if err != nil {
 		return api.RolloutView{}, err
 	}
-	newest, err := from.newest(ctx, app, id)
+	newest, err := from.newest(ctx, id)
 	if err != nil {
 		return api.RolloutView{}, err
 	}
@@ -87,7 +86,7 @@ func (f *follower) follow(ctx context.Context, from events, app, id string) (api
 	}()
 	defer f.startTicking()()
 	var last api.RolloutView
-	err = from.follow(ctx, app, id, f.after, func(v api.RolloutView) error {
+	err = from.follow(ctx, id, f.after, func(v api.RolloutView) error {
 		last = v
 		if err := f.take(v); err != nil {
 			return err
@@ -129,26 +128,18 @@ func (f *follower) react(asking context.Context, s rollout.State) error {
 }
 
 // events are where a follower gets what happens to a rollout from: all of it comes in here.
-type events struct{ journal *journal.Journal }
-
-// openEvents opens the events of an environment.
-func openEvents(ctx context.Context, nc *nats.Conn) (events, error) {
-	j, err := journal.Open(ctx, nc)
-	return events{j}, err
-}
+type events struct{ client *api.Client }
 
 // newest is the sequence of the rollout's newest event.
-func (e events) newest(ctx context.Context, app, id string) (uint64, error) {
-	r, err := e.journal.Load(ctx, app, id)
+func (e events) newest(ctx context.Context, id string) (uint64, error) {
+	r, err := e.client.Show(ctx, api.RolloutRequest{Rollout: id})
 	return r.Sequence, err
 }
 
 // follow calls each with every state of the rollout, from behind an event on (0: from its
 // beginning), and with those that come, until ctx ends or each gives an error.
-func (e events) follow(ctx context.Context, app, id string, after uint64, each func(api.RolloutView) error) error {
-	return e.journal.FollowSubject(ctx, protocol.RolloutSubject(app, id), after, func(r journal.Record) error {
-		return each(api.RolloutView{State: r.State, Sequence: r.Sequence})
-	})
+func (e events) follow(ctx context.Context, id string, after uint64, each func(api.RolloutView) error) error {
+	return e.client.Follow(ctx, id, after, each)
 }
 
 // listen hears what is told of a rollout only once. Called before the rollout begins, it

@@ -63,12 +63,8 @@ func followUntil(ctx context.Context, f *follower, begun api.RolloutView, want r
 // followAll tells a rollout's story, from what has just been asked for to its end, and
 // gives its last state.
 func followAll(ctx context.Context, f *follower, begun api.RolloutView) (rollout.State, error) {
-	from, err := openEvents(ctx, f.nc)
-	if err != nil {
-		return rollout.State{}, err
-	}
 	f.since, f.seen = begun.Sequence, begun.Observations
-	last, err := f.follow(ctx, from, begun.Release.App, begun.ID)
+	last, err := f.follow(ctx, events{api.NewClient(f.nc)}, begun.Release.App, begun.ID)
 	return last.State, err
 }
 

@@ -100,7 +100,7 @@ func (t *upTerminal) orchestrate(ctx, working context.Context, r *relay.Relay) (
 		return local.Orchestrator{}, err
 	}
 	ended, err := e.start(working)
-	t.nc, t.events = r.Conn(), events{e.journal}
+	t.nc, t.events = r.Conn(), events{api.NewClient(r.Conn())}
 	return local.Orchestrator{Gate: e.gate, Journal: e.journal, Ended: ended}, err
 }
 
@@ -112,8 +112,8 @@ func (t *upTerminal) follow(ctx context.Context, what local.Following) (api.Roll
 }
 
 // each gives every state of a rollout, as a follower gets them.
-func (t *upTerminal) each(ctx context.Context, app, id string, after uint64, each func(api.RolloutView) error) error {
-	return t.events.follow(ctx, app, id, after, each)
+func (t *upTerminal) each(ctx context.Context, id string, after uint64, each func(api.RolloutView) error) error {
+	return t.events.follow(ctx, id, after, each)
 }
 
 // askOn has approvals asked for in the terminal. Without one, up --once ends when the rollout
