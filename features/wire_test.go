@@ -58,10 +58,11 @@ func workDone(ctx context.Context, nc *nats.Conn) error {
 	}
 	for {
 		c, err := js.Consumer(ctx, protocol.Stream, "golive-orchestrators")
-		if err != nil {
+		switch {
+		case errors.Is(err, jetstream.ErrConsumerNotFound): // the orchestrator is about to make it
+		case err != nil:
 			return err
-		}
-		if info := c.CachedInfo(); info.NumPending == 0 && info.NumAckPending == 0 {
+		case c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending == 0:
 			return nil
 		}
 		select {

@@ -20,8 +20,8 @@ var errFollowed = errors.New("followed")
 // follow collects what a client follows behind an event, until the rollout has a status.
 func (e *environment) follow(ctx context.Context, id string, after uint64, until rollout.Status, begun func()) ([]api.RolloutView, error) {
 	var all []api.RolloutView
-	err := api.NewClient(e.connect().Conn()).Follow(ctx, id, after, func(v api.RolloutView) error {
-		if all = append(all, v); len(all) == 1 {
+	err := api.NewClient(e.connect().Conn()).Follow(ctx, id, after, func(v api.Followed) error {
+		if all = append(all, v.RolloutView); len(all) == 1 {
 			begun()
 		}
 		if v.Status == until {
@@ -131,7 +131,7 @@ func TestFollowingGoesOnWhenTheBusIsBack(t *testing.T) {
 	id := e.deploy(search(protocol.Offline))
 	began, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- api.NewClient(r.Conn()).Follow(t.Context(), id, 0, func(v api.RolloutView) error {
+		ended <- api.NewClient(r.Conn()).Follow(t.Context(), id, 0, func(v api.Followed) error {
 			switch v.Status {
 			case rollout.Completed:
 				return errFollowed

@@ -22,9 +22,10 @@ type FollowRequest struct {
 // MaxFollowWait is how long an answer to a [FollowRequest] may be waited for at most.
 const MaxFollowWait = 10 * time.Second
 
-// FollowPage is what has happened, oldest first; more may have. It is empty if nothing has.
+// FollowPage is what has happened, oldest first. It is empty if nothing has.
 type FollowPage struct {
 	Changes []FollowedChange `json:"changes"`
+	More    bool             `json:"more,omitempty"` // more has happened behind them
 }
 
 // FollowedChange is a change of a rollout, to be folded onto the state before it, see
@@ -32,6 +33,12 @@ type FollowPage struct {
 type FollowedChange struct {
 	Sequence uint64         `json:"sequence"`
 	Change   rollout.Change `json:"change"`
+}
+
+// Followed is a rollout after one of its events.
+type Followed struct {
+	RolloutView
+	Past bool // more had happened to it when this was told
 }
 
 const (
@@ -44,7 +51,7 @@ const (
 // after, the past ones at once and the others when they happen, until each gives an error,
 // which is given back, or ctx ends: then that is the error. A bus that is away and orchestrators
 // that die are outlasted. What is refused, such as a rollout that is not there, is an error.
-func (c *Client) Follow(ctx context.Context, id string, after uint64, each func(RolloutView) error) error {
+func (c *Client) Follow(ctx context.Context, id string, after uint64, each func(Followed) error) error {
 	var known RolloutView
 	for {
 		page, err := c.follow(ctx, FollowRequest{Rollout: id, After: known.Sequence, Wait: rollout.Duration(followWait)})
@@ -60,7 +67,7 @@ func (c *Client) Follow(ctx context.Context, id string, after uint64, each func(
 			}
 			continue
 		}
-		for _, change := range page.Changes {
+		for i, change := range page.Changes {
 			s, err := known.State.Fold(change.Change, known.Sequence)
 			if err != nil {
 				return err
@@ -69,7 +76,7 @@ func (c *Client) Follow(ctx context.Context, id string, after uint64, each func(
 			if known.Sequence <= after {
 				continue
 			}
-			if err := each(known); err != nil {
+			if err := each(Followed{known, page.More || i+1 < len(page.Changes)}); err != nil {
 				return err
 			}
 		}

@@ -52,7 +52,10 @@ func (c *queries) changes(ctx context.Context, ref journal.Ref, after uint64) (a
 		}
 		before, records = records[0], records[1:]
 	}
-	for _, r := range records[:min(len(records), maxFollowed)] {
+	if page.More = len(records) > maxFollowed; page.More {
+		records = records[:maxFollowed]
+	}
+	for _, r := range records {
 		page.Changes = append(page.Changes, api.FollowedChange{Sequence: r.Sequence, Change: r.State.ChangeFrom(before.State, before.Sequence)})
 		before = r
 	}

@@ -44,7 +44,7 @@ func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uin
 	if last.Status.Final() && last.Status != rollout.Completed {
 		return
 	}
-	err := u.Events(ctx, last.ID, sequence, func(v api.RolloutView) error {
+	err := u.Events(ctx, last.ID, sequence, func(v api.Followed) error {
 		if v.Event.Type == rollout.PaceAsked {
 			return nil
 		}

@@ -43,7 +43,7 @@ type Up struct {
 	Follow func(context.Context, Following) (api.RolloutView, error)
 	// Events calls each with every state of a rollout from behind an event on, and with those
 	// that come, until ctx ends or each gives an error.
-	Events func(ctx context.Context, id string, after uint64, each func(api.RolloutView) error) error
+	Events func(ctx context.Context, id string, after uint64, each func(api.Followed) error) error
 	// Output shows a line of what an agent runs for an attempt of a step. It is called
 	// concurrently.
 	Output func(step string, attempt int, line string)

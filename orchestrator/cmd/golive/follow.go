@@ -73,10 +73,6 @@ func (f *follower) follow(ctx context.Context, from events, app, id string) (api
 	if err != nil {
 		return api.RolloutView{}, err
 	}
-	newest, err := from.newest(ctx, id)
-	if err != nil {
-		return api.RolloutView{}, err
-	}
 	asking, stopAsking := context.WithCancel(ctx)
 	defer func() {
 		stopAsking()
@@ -86,9 +82,9 @@ func (f *follower) follow(ctx context.Context, from events, app, id string) (api
 	}()
 	defer f.startTicking()()
 	var last api.RolloutView
-	err = from.follow(ctx, id, f.after, func(v api.RolloutView) error {
-		last = v
-		if err := f.take(v); err != nil {
+	err = from.follow(ctx, id, f.after, func(v api.Followed) error {
+		last = v.RolloutView
+		if err := f.take(last); err != nil {
 			return err
 		}
 		if f.each != nil && v.Sequence >= f.since {
@@ -96,7 +92,7 @@ func (f *follower) follow(ctx context.Context, from events, app, id string) (api
 				return err
 			}
 		}
-		if v.Sequence < newest { // a failure that was retried before we came is not the end
+		if v.Past { // a failure that was retried before we came is not the end
 			return nil
 		}
 		return f.react(asking, v.State)
@@ -130,15 +126,9 @@ func (f *follower) react(asking context.Context, s rollout.State) error {
 // events are where a follower gets what happens to a rollout from: all of it comes in here.
 type events struct{ client *api.Client }
 
-// newest is the sequence of the rollout's newest event.
-func (e events) newest(ctx context.Context, id string) (uint64, error) {
-	r, err := e.client.Show(ctx, api.RolloutRequest{Rollout: id})
-	return r.Sequence, err
-}
-
 // follow calls each with every state of the rollout, from behind an event on (0: from its
 // beginning), and with those that come, until ctx ends or each gives an error.
-func (e events) follow(ctx context.Context, id string, after uint64, each func(api.RolloutView) error) error {
+func (e events) follow(ctx context.Context, id string, after uint64, each func(api.Followed) error) error {
 	return e.client.Follow(ctx, id, after, each)
 }
 

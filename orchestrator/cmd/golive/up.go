@@ -112,7 +112,7 @@ func (t *upTerminal) follow(ctx context.Context, what local.Following) (api.Roll
 }
 
 // each gives every state of a rollout, as a follower gets them.
-func (t *upTerminal) each(ctx context.Context, id string, after uint64, each func(api.RolloutView) error) error {
+func (t *upTerminal) each(ctx context.Context, id string, after uint64, each func(api.Followed) error) error {
 	return t.events.follow(ctx, id, after, each)
 }
 
