@@ -71,8 +71,9 @@ func (f *Fleet) entries(ctx context.Context, id string, step int, revert bool) (
 }
 
 // end writes, on top of what was found, that an attempt has ended on a host, or does not
-// begin there, without its agent. When somebody else has written meanwhile, that counts, and is found with the next
-// look. When it began, and on whose word, is kept: who undoes the step has to know.
+// begin there, without its agent. When somebody else has written meanwhile, that counts, and is
+// found with the next look. When it began, and on whose word, is kept: who undoes the step has
+// to know.
 func (f *Fleet) end(ctx context.Context, key string, found entry, attempt int, status protocol.HostStatus, code, reason string) error {
 	h := protocol.Host{
 		Name: found.Name, Instance: found.Instance, Started: found.Started,

@@ -10,7 +10,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -91,56 +90,16 @@ func compressed(data []byte) ([]byte, string) {
 	return b.Bytes(), gzipped
 }
 
-// folded holds rollouts as they were after their latest events: what comes next is folded onto
-// them. States of a rollout share the steps that are the same in them. It is safe for
-// concurrent use.
-type folded struct {
-	mu      sync.Mutex
-	records map[uint64]Record // by sequence
-	order   []uint64          // oldest first
-	steps   int               // of all records together
+// states gives rollouts as the fold of their events. It is safe for concurrent use.
+type states struct {
+	reader
+	cache cache
 }
-
-// What is held: so many records, some two kilobytes each, with so many steps together, eight
-// bytes each.
-const (
-	keepRecords = 4096
-	keepSteps   = 1 << 19
-)
-
-func (f *folded) get(sequence uint64) (Record, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	r, known := f.records[sequence]
-	return r, known
-}
-
-func (f *folded) put(r Record) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, known := f.records[r.Sequence]; known {
-		return
-	}
-	if f.records == nil {
-		f.records = make(map[uint64]Record)
-	}
-	f.records[r.Sequence] = r
-	f.order = append(f.order, r.Sequence)
-	f.steps += weight(r)
-	for (f.steps > keepSteps || len(f.order) > keepRecords) && len(f.order) > 1 {
-		f.steps -= weight(f.records[f.order[0]])
-		delete(f.records, f.order[0])
-		f.order = f.order[1:]
-	}
-}
-
-// weight is what a record counts for; one without steps is not free.
-func weight(r Record) int { return len(r.State.Steps) + 16 }
 
 // fold gives the rollout after an event. What came before and is not known is read from the
 // leader, event by event.
-func (j *Journal) fold(ctx context.Context, m raw) (Record, error) {
-	if r, known := j.folded.get(m.sequence); known {
+func (s *states) fold(ctx context.Context, m raw) (Record, error) {
+	if r, known := s.cache.get(m.sequence); known {
 		return r, nil
 	}
 	c, err := m.change()
@@ -155,11 +114,11 @@ func (j *Journal) fold(ctx context.Context, m raw) (Record, error) {
 	var r Record
 	for previous := c.Previous; previous > 0; previous = chain[len(chain)-1].change.Previous {
 		known := false
-		if r, known = j.folded.get(previous); known && r.State.ID == c.Rollout {
+		if r, known = s.cache.get(previous); known && r.State.ID == c.Rollout {
 			break
 		}
 		r = Record{}
-		found, err := j.message(ctx, previous)
+		found, err := s.message(ctx, previous)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return Record{Sequence: m.sequence}, fmt.Errorf("%w: event %d, which it names as the one before it, is not there", errNoEvent, previous)
 		}
@@ -176,7 +135,7 @@ func (j *Journal) fold(ctx context.Context, m raw) (Record, error) {
 		if r, err = r.after(l.change, l.sequence); err != nil {
 			return r, err
 		}
-		j.folded.put(r)
+		s.cache.put(r)
 	}
 	return r, nil
 }
@@ -196,25 +155,25 @@ func (r Record) after(c rollout.Change, sequence uint64) (Record, error) {
 
 // newest gives the rollout after the newest event that matches a subject, as the leader has
 // it.
-func (j *Journal) newest(ctx context.Context, filter string) (Record, error) {
-	m, err := j.lastMessage(ctx, filter)
+func (s *states) newest(ctx context.Context, filter string) (Record, error) {
+	m, err := s.lastMessage(ctx, filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Header.Get(headerDropped) != "" {
 		return Record{}, rollout.ErrNotFound
 	}
 	if err != nil {
 		return Record{}, fmt.Errorf("load %s: %w", filter, err)
 	}
-	r, err := j.fold(ctx, rawOf(m))
+	r, err := s.fold(ctx, rawOf(m))
 	if errors.Is(err, errNoEvent) { // somebody else has written there: what came before it counts
-		return j.newestEvent(ctx, m.Subject, m.Sequence)
+		return s.newestEvent(ctx, m.Subject, m.Sequence)
 	}
 	return r, err
 }
 
 // newestEvent is newest for a rollout whose newest message is no event.
-func (j *Journal) newestEvent(ctx context.Context, subject string, last uint64) (Record, error) {
+func (s *states) newestEvent(ctx context.Context, subject string, last uint64) (Record, error) {
 	var newest Record
-	err := j.events(ctx, stretch{subject: subject, first: 1, last: last}, func(r Record) error {
+	err := s.events(ctx, stretch{subject: subject, first: 1, last: last}, func(r Record) error {
 		newest = r
 		return nil
 	})
@@ -226,9 +185,9 @@ func (j *Journal) newestEvent(ctx context.Context, subject string, last uint64) 
 
 // events calls each with the rollouts after the events of a stretch, in order. What is no
 // event is left out.
-func (j *Journal) events(ctx context.Context, s stretch, each func(Record) error) error {
-	return j.read(ctx, s, func(m message) error {
-		r, err := j.fold(ctx, raw{subject: m.Subject(), header: m.Headers(), data: m.Data(), sequence: m.sequence})
+func (s *states) events(ctx context.Context, part stretch, each func(Record) error) error {
+	return s.read(ctx, part, func(m message) error {
+		r, err := s.fold(ctx, raw{subject: m.Subject(), header: m.Headers(), data: m.Data(), sequence: m.sequence})
 		if errors.Is(err, errNoEvent) {
 			return nil
 		}

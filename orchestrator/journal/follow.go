@@ -17,21 +17,22 @@ import (
 type Event struct {
 	Sequence uint64
 	message  jetstream.Msg
-	journal  *Journal
+	states   *states
 }
 
 // Dropped reports whether the message says that its rollout is being removed.
 func (e Event) Dropped() bool { return e.message.Headers().Get(headerDropped) != "" }
 
 // Record gives the rollout after the event. Where earlier events have to be read for that, and
-// the bus is away, it blocks until it is back, or ctx ends. [rollout.ErrNotFound] says that it is none,
-// because somebody else has published it or the rollout is gone, and [rollout.ErrUnknown] that
-// a newer version of golive has written it; the rollout's name stands in the record then.
+// the bus is away, it blocks until it is back, or ctx ends. [rollout.ErrNotFound] says that it
+// is none, because somebody else has published it or the rollout is gone, and
+// [rollout.ErrUnknown] that a newer version of golive has written it; the rollout's name stands
+// in the record then.
 func (e Event) Record(ctx context.Context) (Record, error) {
 	m := raw{subject: e.message.Subject(), header: e.message.Headers(), data: e.message.Data(), sequence: e.Sequence}
-	r, err := e.journal.fold(ctx, m)
+	r, err := e.states.fold(ctx, m)
 	for err != nil && relay.Unanswered(err) && pause(ctx, followPause) == nil {
-		r, err = e.journal.fold(ctx, m)
+		r, err = e.states.fold(ctx, m)
 	}
 	if errors.Is(err, errNoEvent) {
 		err = fmt.Errorf("%w: message %d is %w", rollout.ErrNotFound, e.Sequence, err)
@@ -85,7 +86,7 @@ func (j *Journal) follow(ctx context.Context, subject string, after uint64, each
 
 // messages gives what matches subject from sequence first on.
 func (j *Journal) messages(ctx context.Context, subject string, first uint64) (jetstream.MessagesContext, error) {
-	consumer, err := j.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+	consumer, err := j.states.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 	})
@@ -107,7 +108,7 @@ func (j *Journal) hand(ctx context.Context, messages jetstream.MessagesContext, 
 		if err != nil || meta.Sequence.Consumer != delivered {
 			return after, nil // one before it was lost on the way
 		}
-		if err := each(Event{Sequence: meta.Sequence.Stream, message: m, journal: j}); err != nil {
+		if err := each(Event{Sequence: meta.Sequence.Stream, message: m, states: j.states}); err != nil {
 			return after, err
 		}
 		after = meta.Sequence.Stream

@@ -27,12 +27,24 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// Journal is safe for concurrent use.
+// Journal is safe for concurrent use. It stores events, loads rollouts and follows them; its
+// parts list the rollouts, remove old ones, and give out what is to be done.
 type Journal struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
-	stream jetstream.Stream
-	folded folded
+	states *states
+
+	list      // Page, Find
+	retention // Finished, Drop, DropReplies
+	queue     // Work, Remind
+}
+
+func newJournal(nc *nats.Conn, js jetstream.JetStream, stream jetstream.Stream) *Journal {
+	s := &states{reader: reader{stream}}
+	return &Journal{
+		nc: nc, js: js, states: s,
+		list: list{reader: s.reader}, retention: retention{js: js, states: s}, queue: queue{js: js, states: s},
+	}
 }
 
 // Record is one event of a rollout as the journal holds it.
@@ -58,10 +70,10 @@ func (j *Journal) at(ctx context.Context, s rollout.State, sequence uint64) (Rec
 	if sequence == 0 { // before its first event
 		return Record{}, nil
 	}
-	if r, known := j.folded.get(sequence); known && r.State.ID == s.ID {
+	if r, known := j.states.cache.get(sequence); known && r.State.ID == s.ID {
 		return r, nil
 	}
-	r, err := j.newest(ctx, subjectOf(s))
+	r, err := j.states.newest(ctx, subjectOf(s))
 	if err == nil && r.Sequence != sequence {
 		err = rollout.ErrConflict
 	}
@@ -74,7 +86,7 @@ func (j *Journal) at(ctx context.Context, s rollout.State, sequence uint64) (Rec
 // AppendNext is [Journal.Append] if after is still the sequence of the newest message about
 // any rollout of the app.
 func (j *Journal) AppendNext(ctx context.Context, s rollout.State, after uint64) (uint64, error) {
-	before, err := j.newest(ctx, subjectOf(s))
+	before, err := j.states.newest(ctx, subjectOf(s))
 	if err != nil {
 		return 0, fmt.Errorf("append to rollout %s: %w", s.ID, err)
 	}
@@ -133,10 +145,10 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 			return 0, fmt.Errorf("begin rollout %s a second time: %w", s.ID, rollout.ErrConflict)
 		}
 		if err == nil {
-			j.folded.put(Record{State: s, Sequence: ack.Sequence})
+			j.states.cache.put(Record{State: s, Sequence: ack.Sequence})
 			return ack.Sequence, nil
 		}
-		newest, readErr := j.lastMessage(ctx, filter)
+		newest, readErr := j.states.lastMessage(ctx, filter)
 		switch {
 		case errors.Is(readErr, jetstream.ErrMsgNotFound):
 			newest = &jetstream.RawStreamMsg{}
@@ -144,7 +156,7 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, errors.Join(err, readErr))
 		}
 		if newest.Header.Get(headerID) == id {
-			j.folded.put(Record{State: s, Sequence: newest.Sequence})
+			j.states.cache.put(Record{State: s, Sequence: newest.Sequence})
 			return newest.Sequence, nil
 		}
 		if newest.Sequence != after && filter == m.Subject && j.overwritten(ctx, m.Subject, before.Sequence, rawOf(newest)) {
@@ -197,10 +209,10 @@ func pause(ctx context.Context, d time.Duration) error {
 // overwritten reports whether nothing but what is no event has come after a rollout's event:
 // then the next one follows on it all the same.
 func (j *Journal) overwritten(ctx context.Context, subject string, event uint64, newest raw) bool {
-	if _, err := j.fold(ctx, newest); !errors.Is(err, errNoEvent) || newest.header.Get(headerDropped) != "" {
+	if _, err := j.states.fold(ctx, newest); !errors.Is(err, errNoEvent) || newest.header.Get(headerDropped) != "" {
 		return false
 	}
-	r, err := j.newestEvent(ctx, subject, newest.sequence)
+	r, err := j.states.newestEvent(ctx, subject, newest.sequence)
 	return err == nil && r.Sequence == event
 }
 
@@ -233,18 +245,18 @@ func event(s rollout.State, before Record) (m *nats.Msg, id string, err error) {
 
 // Load gives the newest state of a rollout; [rollout.ErrNotFound] when there is none.
 func (j *Journal) Load(ctx context.Context, app, id string) (Record, error) {
-	return j.newest(ctx, protocol.RolloutSubject(app, id))
+	return j.states.newest(ctx, protocol.RolloutSubject(app, id))
 }
 
 // LoadAny is [Journal.Load] where the app is not known.
 func (j *Journal) LoadAny(ctx context.Context, id string) (Record, error) {
-	return j.newest(ctx, anyApp(id))
+	return j.states.newest(ctx, anyApp(id))
 }
 
 // NewestOf gives the sequence of the newest message about any rollout of the app; 0 when
 // there is none.
 func (j *Journal) NewestOf(ctx context.Context, app string) (uint64, error) {
-	return j.last(ctx, protocol.AppRollouts(app))
+	return j.states.last(ctx, protocol.AppRollouts(app))
 }
 
 // Last is the sequence of the newest message about any rollout; 0 when there is none.
@@ -257,7 +269,7 @@ func (j *Journal) Last(ctx context.Context) (uint64, error) {
 	asking, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	err := relay.AskLeader(asking, func(ctx context.Context) (err error) {
-		info, err = j.stream.Info(ctx)
+		info, err = j.states.stream.Info(ctx)
 		return err
 	})
 	if err != nil {
@@ -265,7 +277,7 @@ func (j *Journal) Last(ctx context.Context) (uint64, error) {
 	}
 	state := info.State
 	for sequence := state.LastSeq; sequence > 0 && sequence >= state.FirstSeq && state.LastSeq-sequence < lookBack; sequence-- {
-		m, err := j.message(ctx, sequence)
+		m, err := j.states.message(ctx, sequence)
 		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return 0, fmt.Errorf("find the end of stream %s: %w", protocol.Stream, err)
 		}
@@ -273,7 +285,7 @@ func (j *Journal) Last(ctx context.Context) (uint64, error) {
 			return sequence, nil
 		}
 	}
-	return j.last(ctx, protocol.AllRollouts)
+	return j.states.last(ctx, protocol.AllRollouts)
 }
 
 const lookBack = 32 // messages that are looked at one by one

@@ -102,7 +102,9 @@ func readable(there jetstream.StreamConfig) error {
 }
 
 // Environment is the id that the environment got when its journal was made: a UUID.
-func (j *Journal) Environment() string { return j.stream.CachedInfo().Config.Metadata[metaEnvironment] }
+func (j *Journal) Environment() string {
+	return j.states.stream.CachedInfo().Config.Metadata[metaEnvironment]
+}
 
 // What the stream's metadata says.
 const (
@@ -120,7 +122,7 @@ func open(ctx context.Context, nc *nats.Conn, find func(context.Context, jetstre
 		stream, err := find(asking, js)
 		cancel()
 		if err == nil {
-			return &Journal{nc: nc, js: js, stream: stream}, nil
+			return newJournal(nc, js, stream), nil
 		}
 		if ctx.Err() != nil || !relay.Unanswered(err) || time.Since(began) > openFor {
 			return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)

@@ -28,6 +28,9 @@ func parseRef(subject string) (ref Ref, ok bool) {
 // anyApp matches the rollout called id, whichever app it is of.
 func anyApp(id string) string { return protocol.RolloutSubject("*", id) }
 
+// list is the part of the journal that finds the names of rollouts.
+type list struct{ reader reader }
+
 // Page names at most limit rollouts of app, or of all apps when app is empty, newest
 // first, and reports whether there are older ones. It goes on after the rollout called
 // before, if that is not empty. For all apps that rollout must still exist, else the
@@ -36,10 +39,10 @@ func anyApp(id string) string { return protocol.RolloutSubject("*", id) }
 // Of all apps it reads the stream backwards, as far as it has to: the first page costs
 // as much in an environment with a hundred thousand rollouts as in a new one. Of one app
 // it looks through the names of all its rollouts.
-func (j *Journal) Page(ctx context.Context, app, before string, limit int) (page []Ref, more bool, err error) {
+func (l list) Page(ctx context.Context, app, before string, limit int) (page []Ref, more bool, err error) {
 	if app == "" {
-		page, err = j.backwards(ctx, before, limit+1)
-	} else if page, err = j.names(ctx, protocol.AppRollouts(app), ""); before != "" {
+		page, err = l.backwards(ctx, before, limit+1)
+	} else if page, err = l.names(ctx, protocol.AppRollouts(app), ""); before != "" {
 		page = slices.DeleteFunc(page, func(r Ref) bool { return r.ID >= before })
 	}
 	if err != nil {
@@ -50,8 +53,8 @@ func (j *Journal) Page(ctx context.Context, app, before string, limit int) (page
 
 // names lists the rollouts that match subject and whose id begins with prefix, newest
 // first.
-func (j *Journal) names(ctx context.Context, subject, prefix string) ([]Ref, error) {
-	info, err := j.stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+func (l list) names(ctx context.Context, subject, prefix string) ([]Ref, error) {
+	info, err := l.reader.stream.Info(ctx, jetstream.WithSubjectFilter(subject))
 	if err != nil {
 		return nil, err
 	}
@@ -67,14 +70,14 @@ func (j *Journal) names(ctx context.Context, subject, prefix string) ([]Ref, err
 
 // backwards names at most limit rollouts of all apps that began before another one, or
 // at all when before is empty.
-func (j *Journal) backwards(ctx context.Context, before string, limit int) ([]Ref, error) {
-	info, err := j.stream.Info(ctx)
+func (l list) backwards(ctx context.Context, before string, limit int) ([]Ref, error) {
+	info, err := l.reader.stream.Info(ctx)
 	if err != nil {
 		return nil, err
 	}
 	end := info.State.LastSeq + 1
 	if before != "" {
-		if end, err = j.next(ctx, anyApp(before), 1); err != nil {
+		if end, err = l.reader.next(ctx, anyApp(before), 1); err != nil {
 			return nil, err
 		}
 		if end == 0 {
@@ -84,7 +87,7 @@ func (j *Journal) backwards(ctx context.Context, before string, limit int) ([]Re
 	var refs []Ref
 	for size := uint64(pageStretch); end > max(info.State.FirstSeq, 1) && len(refs) < limit; size *= 4 {
 		first := max(info.State.FirstSeq, end-min(end, size), 1)
-		begun, err := j.begun(ctx, stretch{subject: protocol.AllRollouts, first: first, last: end - 1}, limit-len(refs))
+		begun, err := l.begun(ctx, stretch{subject: protocol.AllRollouts, first: first, last: end - 1}, limit-len(refs))
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +100,7 @@ func (j *Journal) backwards(ctx context.Context, before string, limit int) ([]Re
 const pageStretch = 512
 
 // begun names at most limit rollouts whose first event lies in a stretch, newest first.
-func (j *Journal) begun(ctx context.Context, s stretch, limit int) ([]Ref, error) {
+func (l list) begun(ctx context.Context, s stretch, limit int) ([]Ref, error) {
 	type seen struct {
 		subject string
 		at      uint64
@@ -105,7 +108,7 @@ func (j *Journal) begun(ctx context.Context, s stretch, limit int) ([]Ref, error
 	var candidates []seen
 	known := make(map[string]bool)
 	s.headersOnly = true
-	err := j.read(ctx, s, func(m message) error {
+	err := l.reader.read(ctx, s, func(m message) error {
 		if subject := m.Subject(); !known[subject] {
 			known[subject] = true
 			candidates = append(candidates, seen{subject: subject, at: m.sequence})
@@ -121,7 +124,7 @@ func (j *Journal) begun(ctx context.Context, s stretch, limit int) ([]Ref, error
 		if !ok {
 			continue
 		}
-		first, err := j.next(ctx, c.subject, 1)
+		first, err := l.reader.next(ctx, c.subject, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +141,7 @@ func (j *Journal) begun(ctx context.Context, s stretch, limit int) ([]Ref, error
 // Find names at most limit rollouts whose id is prefix or begins with it, newest first.
 // A whole id is found at once. For less than that the names of all rollouts are looked
 // through: 0.3 s where there are 100,000 of them (measured).
-func (j *Journal) Find(ctx context.Context, prefix string, limit int) ([]Ref, error) {
+func (l list) Find(ctx context.Context, prefix string, limit int) ([]Ref, error) {
 	const whole = len("01234567-89ab-7def-8123-456789abcdef")
 	filter := protocol.AllRollouts
 	if len(prefix) >= whole {
@@ -147,7 +150,7 @@ func (j *Journal) Find(ctx context.Context, prefix string, limit int) ([]Ref, er
 	if strings.ContainsAny(prefix, ".*> ") {
 		return nil, nil // it would be read as part of a subject
 	}
-	refs, err := j.names(ctx, filter, prefix)
+	refs, err := l.names(ctx, filter, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("find rollout %s: %w", prefix, err)
 	}

@@ -40,7 +40,7 @@ func TestRefusalWithoutConflictIsNoConflict(t *testing.T) {
 		t.Fatal(err)
 	}
 	bus := &refusing{JetStream: j.js}
-	j.js = bus
+	j.js, j.queue.js = bus, bus
 	s := rollout.State{ID: "r1", Release: rollout.Release{App: "todo-app"}}
 	sequence := uint64(0)
 	for _, store := range []bool{false, true} {

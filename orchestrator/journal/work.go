@@ -19,7 +19,7 @@ import (
 const (
 	ackWait   = 3 * time.Second
 	stillAt   = time.Second // how often a busy worker says so
-	nakDelay  = time.Second // before an item that failed is given out again; after a restart of the bus it may be at once
+	nakDelay  = time.Second // before a failed item is given out again; a restart of the bus skips it
 	prefetch  = 256         // items handed to one orchestrator ahead of its handling them
 	queueName = "golive-orchestrators"
 )
@@ -33,7 +33,7 @@ type Item struct {
 	Header   nats.Header // of an event or a reply
 	Again    bool        // it was given out before
 
-	journal *Journal
+	states *states
 }
 
 // Event reports whether the item is an event of a rollout.
@@ -42,11 +42,17 @@ func (i Item) Event() bool { return i.Header.Get(headerID) != "" }
 // Record gives the rollout after the event that the item is; the errors are those of
 // [Event.Record].
 func (i Item) Record(ctx context.Context) (Record, error) {
-	r, err := i.journal.fold(ctx, raw{subject: i.Subject, header: i.Header, data: i.Data, sequence: i.Sequence})
+	r, err := i.states.fold(ctx, raw{subject: i.Subject, header: i.Header, data: i.Data, sequence: i.Sequence})
 	if errors.Is(err, errNoEvent) {
 		err = fmt.Errorf("%w: message %d is %w", rollout.ErrNotFound, i.Sequence, err)
 	}
 	return r, err
+}
+
+// queue is the part of the journal that gives out what is to be done.
+type queue struct {
+	js     jetstream.JetStream
+	states *states
 }
 
 // Work hands the items of the queue to handle, each in a goroutine of its own, until
@@ -56,8 +62,8 @@ func (i Item) Record(ctx context.Context) (Record, error) {
 //
 // An item that was done can come again, because the acknowledgement is not durable:
 // handle must find out from the state whether there is anything left to do.
-func (j *Journal) Work(ctx context.Context, handle func(context.Context, Item) error) error {
-	consumer, err := j.queue(ctx)
+func (q queue) Work(ctx context.Context, handle func(context.Context, Item) error) error {
+	consumer, err := q.consumer(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,22 +85,22 @@ func (j *Journal) Work(ctx context.Context, handle func(context.Context, Item) e
 		case errors.Is(err, jetstream.ErrNoHeartbeat):
 			// The leader is gone or busy, and the next pull finds the new one; unless
 			// somebody has removed the consumer.
-			if _, err := j.stream.Consumer(ctx, queueName); errors.Is(err, jetstream.ErrConsumerNotFound) {
+			if _, err := q.states.stream.Consumer(ctx, queueName); errors.Is(err, jetstream.ErrConsumerNotFound) {
 				return fmt.Errorf("take work: %w", err)
 			}
 			continue
 		case err != nil:
 			return fmt.Errorf("take work: %w", err)
 		}
-		busy.Go(func() { j.work(ctx, m, handle) })
+		busy.Go(func() { q.work(ctx, m, handle) })
 	}
 }
 
-// queue opens the durable consumer that all orchestrators share.
-func (j *Journal) queue(ctx context.Context) (jetstream.Consumer, error) {
-	consumer, err := j.stream.Consumer(ctx, queueName)
+// consumer opens the durable consumer that all orchestrators share.
+func (q queue) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	consumer, err := q.states.stream.Consumer(ctx, queueName)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		consumer, err = j.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		consumer, err = q.states.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 			Durable:        queueName,
 			FilterSubjects: []string{protocol.AllRollouts, protocol.AllAnswers, protocol.AllDue},
 			AckPolicy:      jetstream.AckExplicitPolicy,
@@ -103,7 +109,7 @@ func (j *Journal) queue(ctx context.Context) (jetstream.Consumer, error) {
 			MaxAckPending:  -1, // the default of 1,000 would stop all work once so many items wait
 		})
 		if errors.Is(err, jetstream.ErrConsumerExists) {
-			consumer, err = j.stream.Consumer(ctx, queueName)
+			consumer, err = q.states.stream.Consumer(ctx, queueName)
 		}
 	}
 	if err != nil {
@@ -113,9 +119,9 @@ func (j *Journal) queue(ctx context.Context) (jetstream.Consumer, error) {
 }
 
 // work handles one message and keeps it from being given to somebody else meanwhile.
-func (j *Journal) work(ctx context.Context, m jetstream.Msg, handle func(context.Context, Item) error) {
+func (q queue) work(ctx context.Context, m jetstream.Msg, handle func(context.Context, Item) error) {
 	i, err := item(m)
-	i.journal = j
+	i.states = q.states
 	if err != nil {
 		_ = m.Term() // nobody can read it: giving it out again is of no use
 		return
@@ -167,16 +173,16 @@ func item(m jetstream.Msg) (Item, error) {
 // Remind makes the rollout's timer go off at the given time, as an item on its due
 // subject, unless something has happened to the rollout since the event at sequence
 // (then [rollout.ErrConflict]). A rollout has one timer: setting it again replaces it.
-func (j *Journal) Remind(ctx context.Context, s rollout.State, sequence uint64, at time.Time) error {
+func (q queue) Remind(ctx context.Context, s rollout.State, sequence uint64, at time.Time) error {
 	m := nats.NewMsg(protocol.TimerSubject(s.Release.App, s.ID))
 	// The option of the client rounds to whole seconds, which would fire early.
 	m.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
 	m.Header.Set("Nats-Schedule-Target", protocol.DueSubject(s.Release.App, s.ID))
-	_, err := j.js.PublishMsg(ctx, m,
-		jetstream.WithExpectLastSequenceForSubject(sequence, protocol.RolloutSubject(s.Release.App, s.ID)))
+	_, err := q.js.PublishMsg(ctx, m,
+		jetstream.WithExpectLastSequenceForSubject(sequence, subjectOf(s)))
 	if isWrongSequence(err) {
 		// A cluster refuses so also where there is no conflict: the leader knows.
-		newest, readErr := j.Load(ctx, s.Release.App, s.ID)
+		newest, readErr := q.states.newest(ctx, subjectOf(s))
 		if readErr == nil && newest.Sequence != sequence {
 			err = rollout.ErrConflict
 		}
