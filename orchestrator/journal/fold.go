@@ -93,12 +93,24 @@ func compressed(data []byte) ([]byte, string) {
 // states gives rollouts as the fold of their events. It is safe for concurrent use.
 type states struct {
 	reader
-	cache cache
+	cache   cache
+	skipped skipped
 }
 
-// fold gives the rollout after an event. What came before and is not known is read from the
-// leader, event by event.
+// fold gives the rollout after an event. Whoever reads a rollout's subject comes here with each
+// message, so what is skipped is counted here: what is no event, and not our own last message of
+// a rollout that is being removed.
 func (s *states) fold(ctx context.Context, m raw) (Record, error) {
+	r, err := s.record(ctx, m)
+	if errors.Is(err, errNoEvent) && m.header.Get(headerDropped) == "" {
+		s.skipped.add(m.sequence)
+	}
+	return r, err
+}
+
+// record gives the rollout after an event. What came before and is not known is read from the
+// leader, event by event.
+func (s *states) record(ctx context.Context, m raw) (Record, error) {
 	if r, known := s.cache.get(m.sequence); known {
 		return r, nil
 	}
@@ -127,7 +139,8 @@ func (s *states) fold(ctx context.Context, m raw) (Record, error) {
 		}
 		before, err := rawOf(found).change()
 		if err != nil || before.Rollout != c.Rollout || previous >= chain[len(chain)-1].sequence {
-			return Record{Sequence: m.sequence}, errNoEvent // it names as the one before it what is none of the rollout's
+			// It names as the one before it what is none of the rollout's.
+			return Record{Sequence: m.sequence}, errNoEvent
 		}
 		chain = append(chain, link{before, previous})
 	}

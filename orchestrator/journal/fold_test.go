@@ -3,6 +3,7 @@ package journal_test
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,6 +81,81 @@ func TestWhatIsNoEventIsSkippedByEveryReader(t *testing.T) {
 	b.must(b.Drop(ctx, "todo-app", s.ID, third))
 	if n := b.stored(protocol.RolloutSubject("todo-app", s.ID)); n != 0 {
 		t.Errorf("%d messages are left", n)
+	}
+}
+
+// A message that is skipped is counted once by each journal, whoever reads it and how often. Our
+// own last message of a rollout is not.
+func TestWhatIsSkippedIsCounted(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	s, first := b.begin("todo-app")
+	if n := b.Skipped(); n != 0 {
+		t.Errorf("%d messages are skipped where there is none to skip", n)
+	}
+	b.foreign(s)
+	b.must(b.nc.Publish("golive.rollout.by-hand", []byte("no event")))
+	b.must(b.nc.Flush())
+	over, err := b.failed(s).Apply(rollout.Event{Type: rollout.Replaced, At: time.Now().UTC()})
+	b.must(err)
+	second, err := b.Append(ctx, b.failed(s), first)
+	b.must(err)
+	third, err := b.Append(ctx, over, second)
+	b.must(err)
+	stored := b.stored(protocol.AllRollouts)
+	last, err := b.Last(ctx)
+	b.must(err)
+	for range 2 {
+		var readers sync.WaitGroup
+		readers.Go(func() {
+			if _, err := b.History(ctx, "todo-app", s.ID); err != nil {
+				t.Error(err)
+			}
+		})
+		readers.Go(func() { b.readAll(last) })
+		readers.Wait()
+	}
+	want := uint64(stored) - 3 // the events
+	if n := b.Skipped(); n != want {
+		t.Errorf("%d messages are skipped, want %d of %d", n, want, stored)
+	}
+	elsewhere, err := journal.Open(ctx, b.nc)
+	b.must(err)
+	if n := elsewhere.Skipped(); n != 0 {
+		t.Errorf("a journal that has read nothing has skipped %d messages", n)
+	}
+
+	b.must(b.Drop(ctx, "todo-app", s.ID, third))
+	s, _ = b.begin("todo-app")
+	end := nats.NewMsg(protocol.RolloutSubject("todo-app", s.ID))
+	end.Header.Set("Golive-Dropped", "1")
+	_, err = b.nc.RequestMsg(end, patience)
+	b.must(err)
+	last, err = b.Last(ctx)
+	b.must(err)
+	b.readAll(last)
+	if n := b.Skipped(); n != want {
+		t.Errorf("with the end of a rollout %d messages are skipped, want %d", n, want)
+	}
+}
+
+// readAll follows all rollouts from the first event up to a sequence.
+func (b *bench) readAll(last uint64) {
+	b.t.Helper()
+	done := errors.New("done")
+	ctx, cancel := b.within()
+	defer cancel()
+	err := b.Follow(ctx, 0, func(e journal.Event) error {
+		if _, err := e.Record(ctx); err != nil && !errors.Is(err, rollout.ErrNotFound) {
+			return err
+		}
+		if e.Sequence >= last {
+			return done
+		}
+		return nil
+	})
+	if !errors.Is(err, done) {
+		b.t.Errorf("reading up to message %d gives %v", last, err)
 	}
 }
 

@@ -259,6 +259,12 @@ func (j *Journal) NewestOf(ctx context.Context, app string) (uint64, error) {
 	return j.states.last(ctx, protocol.AppRollouts(app))
 }
 
+// Skipped is how many messages on the subjects of rollouts were skipped by this journal's readers
+// since it was opened, because they are no events of golive: somebody else has published them. An
+// event whose rollout is removed while it is read is counted, too. Each message counts once, as
+// long as no more than 4,096 others have been skipped since.
+func (j *Journal) Skipped() uint64 { return j.states.skipped.count() }
+
 // Last is the sequence of the newest message about any rollout; 0 when there is none.
 // An index that has reached it knows all that has happened so far.
 func (j *Journal) Last(ctx context.Context) (uint64, error) {
