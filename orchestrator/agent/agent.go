@@ -8,7 +8,6 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,16 +48,12 @@ type Config struct {
 type Agent struct {
 	c        Config
 	log      *zap.Logger
-	identity protocol.Agent
+	identity protocol.Agent // does not change
 	ready    chan struct{}
-	lasts    time.Duration // of the lease
 
-	hosts jetstream.KeyValue
-	lease lease
-
-	mu   sync.Mutex
-	jobs map[string]*job // that run, by the key of their entry
-	work sync.WaitGroup  // jobs
+	results results
+	lease   lease
+	jobs    jobs
 }
 
 // New checks the configuration and starts nothing.
@@ -83,8 +78,8 @@ func New(c Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		c: c, log: c.Logger.With(zap.String("agent", c.Name)), ready: make(chan struct{}), lasts: protocol.AgentLease,
-		jobs: make(map[string]*job),
+		c: c, log: c.Logger.With(zap.String("agent", c.Name)), ready: make(chan struct{}),
+		jobs: jobs{all: make(map[string]*job)},
 		identity: protocol.Agent{
 			Name: c.Name, Instance: instance.String(), Labels: maps.Clone(c.Labels), Version: c.Version,
 			Releases: []protocol.AgentRelease{},
@@ -94,6 +89,7 @@ func New(c Config) (*Agent, error) {
 		r := protocol.AgentRelease{App: m.App, Version: m.Version, Digest: m.Digest()}
 		a.identity.Releases = append(a.identity.Releases, r)
 	}
+	a.lease = lease{nc: c.Conn, log: a.log, lasts: protocol.AgentLease, lapsed: a.jobs.stop, identity: a.identity}
 	return a, nil
 }
 
@@ -132,21 +128,21 @@ func (a *Agent) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 
-	unsubscribe, err := a.take(running, saving)
+	unsubscribe, err := a.lease.take(running, func() (unsubscribe func(), err error) { return a.listen(running, saving) })
 	if err != nil {
 		return a.failure(ctx, err)
 	}
 	a.log.Info("agent is ready", zap.String("instance", a.identity.Instance), zap.Any("labels", a.c.Labels))
 	close(a.ready)
-	err = a.keep(running)
+	err = a.lease.keep(running)
 
 	stop()
 	limit := time.AfterFunc(saveFor, give)
 	defer limit.Stop()
-	a.lapse(errStopped)
+	a.lease.lapse(errStopped)
 	unsubscribe()
-	a.work.Wait()
-	a.leave(saving)
+	a.jobs.work.Wait()
+	a.lease.leave(saving)
 	a.log.Info("agent has stopped", zap.Error(err))
 	return a.failure(ctx, err)
 }
@@ -171,13 +167,13 @@ func (a *Agent) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the hosts' results: %w", err)
 	}
-	a.hosts = hosts
+	a.results = results{bucket: hosts}
 	js, err := jetstream.New(a.c.Conn)
 	if err != nil {
 		return err
 	}
 	a.lease.js = js
-	a.lease.held, err = js.Stream(ctx, "KV_"+protocol.AgentsBucket)
+	a.lease.entries, err = js.Stream(ctx, "KV_"+protocol.AgentsBucket)
 	return err
 }
 

@@ -49,7 +49,7 @@
 //
 //   - Who may publish golive.agent.> but not write the journal can have nothing run. They
 //     can keep an agent busy looking things up. They cannot have anything stopped either: a
-//     cancel counts only if the step's cast in the hosts bucket says so.
+//     cancel counts only if the step's assignment in the hosts bucket says so.
 //   - Who may write the journal, as orchestrators may, can have run only what was put on the
 //     host, with arguments and folder as the manifest there says, in a rollout of that
 //     release. They choose when, how often, and in which direction.

@@ -20,6 +20,9 @@ const (
 	askPause   = 200 * time.Millisecond // until it is asked again
 )
 
+// results keeps what has come of orders, in the hosts' bucket. It is safe for concurrent use.
+type results struct{ bucket jetstream.KeyValue }
+
 // entry is what the bucket has under a key; revision 0: nothing.
 type entry struct {
 	protocol.Host
@@ -28,10 +31,10 @@ type entry struct {
 }
 
 // read asks the bucket's leader, again and again while it does not answer.
-func (a *Agent) read(ctx context.Context, key string) (entry, error) {
+func (r results) read(ctx context.Context, key string) (entry, error) {
 	var found jetstream.KeyValueEntry
 	err := relay.AskLeader(ctx, func(ctx context.Context) (err error) {
-		found, err = a.hosts.Get(ctx, key)
+		found, err = r.bucket.Get(ctx, key)
 		return err
 	})
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -49,19 +52,19 @@ func (a *Agent) read(ctx context.Context, key string) (entry, error) {
 
 // write stores an entry on top of a revision, again and again until it is known what has
 // become of that; [rollout.ErrConflict] when somebody else has written.
-func (a *Agent) write(ctx context.Context, key string, h protocol.Host, on uint64) (uint64, error) {
+func (r results) write(ctx context.Context, key string, h protocol.Host, on uint64) (uint64, error) {
 	value, err := json.Marshal(h)
 	if err != nil {
 		return 0, err
 	}
 	for {
 		writing, cancel := context.WithTimeout(ctx, askTimeout)
-		revision, err := a.store(writing, key, value, on)
+		revision, err := r.store(writing, key, value, on)
 		cancel()
 		if err == nil {
 			return revision, nil
 		}
-		found, readErr := a.read(ctx, key)
+		found, readErr := r.read(ctx, key)
 		switch {
 		case readErr != nil:
 			return 0, fmt.Errorf("write %s: %w", key, errors.Join(err, readErr))
@@ -77,9 +80,29 @@ func (a *Agent) write(ctx context.Context, key string, h protocol.Host, on uint6
 }
 
 // store is one try: what a person has deleted counts as not there.
-func (a *Agent) store(ctx context.Context, key string, value []byte, on uint64) (uint64, error) {
+func (r results) store(ctx context.Context, key string, value []byte, on uint64) (uint64, error) {
 	if on == 0 {
-		return a.hosts.Create(ctx, key, value)
+		return r.bucket.Create(ctx, key, value)
 	}
-	return a.hosts.Update(ctx, key, value, on)
+	return r.bucket.Update(ctx, key, value, on)
+}
+
+// assignment reads which hosts an attempt was given to, from the bucket's leader.
+func (r results) assignment(ctx context.Context, key string) (protocol.Assignment, error) {
+	var found jetstream.KeyValueEntry
+	err := relay.AskLeader(ctx, func(ctx context.Context) (err error) {
+		found, err = r.bucket.Get(ctx, key)
+		return err
+	})
+	var given protocol.Assignment
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return given, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(found.Value(), &given)
+	}
+	if err != nil {
+		return given, fmt.Errorf("read %s: %w", key, err)
+	}
+	return given, nil
 }

@@ -38,7 +38,7 @@ func (a *Agent) run(ctx, saving context.Context, o protocol.Order) error {
 		return errLapsed
 	}
 	key := t.key(a.c.Name)
-	if j := a.job(key); j != nil {
+	if j := a.jobs.get(key); j != nil {
 		if j.order.Attempt == o.Attempt {
 			return nil
 		}
@@ -48,7 +48,7 @@ func (a *Agent) run(ctx, saving context.Context, o protocol.Order) error {
 	}
 	for {
 		looking, cancel := context.WithTimeout(ctx, lookTimeout)
-		found, err := a.read(looking, key)
+		found, err := a.results.read(looking, key)
 		cancel()
 		if err != nil {
 			return err
@@ -59,7 +59,7 @@ func (a *Agent) run(ctx, saving context.Context, o protocol.Order) error {
 		h := protocol.Host{Name: a.c.Name, Instance: a.identity.Instance, Attempt: o.Attempt, Status: protocol.HostRunning, Started: time.Now().UTC()}
 		// Not given up while the outcome is open: an entry that says running must be that of a
 		// program that runs.
-		revision, err := a.write(saving, key, h, found.revision)
+		revision, err := a.results.write(saving, key, h, found.revision)
 		if errors.Is(err, rollout.ErrConflict) {
 			continue
 		}
@@ -91,12 +91,6 @@ func (a *Agent) mayBegin(found entry, o protocol.Order) (bool, error) {
 	return true, nil
 }
 
-func (a *Agent) job(key string) *job {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.jobs[key]
-}
-
 // end stops the job and waits until its result is stored, for a while.
 func (j *job) end(ctx context.Context, why error) error {
 	j.stop(why)
@@ -114,20 +108,14 @@ func (j *job) end(ctx context.Context, why error) error {
 func (a *Agent) begin(saving context.Context, j *job) {
 	ctx, stop := context.WithCancelCause(saving)
 	j.stop = stop
-	key := j.key(a.c.Name)
-	a.mu.Lock()
-	a.jobs[key] = j
-	a.mu.Unlock()
+	ended := a.jobs.add(j.key(a.c.Name), j)
 	if !a.lease.covers(time.Now()) { // and if it is lost from now on, the job is found
 		stop(errLapsed)
 	}
-	a.work.Go(func() {
+	a.jobs.work.Go(func() {
 		defer func() {
 			stop(nil)
-			a.mu.Lock()
-			delete(a.jobs, key)
-			a.mu.Unlock()
-			close(j.ended)
+			ended()
 		}()
 		a.do(ctx, saving, j)
 	})
@@ -146,7 +134,7 @@ func (a *Agent) do(ctx, saving context.Context, j *job) {
 	d := execution{agent: a, job: j}
 	h := d.do(ctx)
 	h.Ended = time.Now().UTC()
-	_, err := a.write(saving, j.key(a.c.Name), h, j.revision)
+	_, err := a.results.write(saving, j.key(a.c.Name), h, j.revision)
 	switch {
 	case errors.Is(err, rollout.ErrConflict):
 		log.Warn("result dropped: this host was declared dead meanwhile", zap.String("status", string(h.Status)))
@@ -157,46 +145,26 @@ func (a *Agent) do(ctx, saving context.Context, j *job) {
 	}
 }
 
-// stopAll stops all jobs.
-func (a *Agent) stopAll(why error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, j := range a.jobs {
-		j.stop(why)
-	}
-}
-
-// cancel stops an attempt, if its cast says that it is cancelled or was replaced: the order
-// alone is nobody's word.
+// cancel stops an attempt, if its assignment says that it is cancelled or was replaced: the
+// order alone is nobody's word.
 func (a *Agent) cancel(ctx context.Context, o protocol.Order) error {
-	j := a.jobOf(o)
+	j := a.jobs.of(o)
 	if j == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	cast, err := a.cast(ctx, protocol.CastKey(o.Rollout, j.number, o.Revert))
+	given, err := a.results.assignment(ctx, protocol.AssignmentKey(o.Rollout, j.number, o.Revert))
 	if err != nil {
 		return err
 	}
-	if cast.Attempt < o.Attempt || cast.Attempt == o.Attempt && !cast.Cancelled {
+	if given.Attempt < o.Attempt || given.Attempt == o.Attempt && !given.Cancelled {
 		return refuse(protocol.CodeNotWanted, "step %s was not cancelled", j.order.Step)
 	}
-	if cast.Attempt == o.Attempt && cast.Late {
+	if given.Attempt == o.Attempt && given.Late {
 		j.stop(errTime)
 	} else {
 		j.stop(errCancelled)
-	}
-	return nil
-}
-
-func (a *Agent) jobOf(o protocol.Order) *job {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, j := range a.jobs {
-		if j.order.Rollout == o.Rollout && j.order.Step == o.Step && j.order.Attempt == o.Attempt && j.order.Revert == o.Revert {
-			return j
-		}
 	}
 	return nil
 }

@@ -36,10 +36,16 @@ const (
 // does is counted from before the lease was sent, so it is over here before it is on the
 // server.
 type lease struct {
-	js   jetstream.JetStream
-	held jetstream.Stream
+	nc      *nats.Conn
+	log     *zap.Logger
+	lasts   time.Duration
+	lapsed  func(cause error) // called when it is not held any more
+	js      jetstream.JetStream
+	entries jetstream.Stream // of all leases
 
-	revision uint64 // of the entry; of the one goroutine that renews
+	// Of the one goroutine that renews.
+	identity protocol.Agent // what the entry says
+	revision uint64         // of the entry
 
 	mu    sync.Mutex
 	until time.Time // zero: not held
@@ -86,34 +92,34 @@ func (l *lease) end(until time.Time) bool {
 }
 
 // lapse ends the lease on this side, and stops what runs.
-func (a *Agent) lapse(cause error) {
-	a.lease.end(time.Time{})
-	a.stopAll(cause)
+func (l *lease) lapse(cause error) {
+	l.end(time.Time{})
+	l.lapsed(cause)
 }
 
-// take takes the name and listens to its messages. It listens before it writes, so that of
+// take takes the name and has its messages listened to. That is before it writes, so that of
 // two that want a name at the same time the one that comes second finds the first.
-func (a *Agent) take(ctx, saving context.Context) (unsubscribe func(), err error) {
+func (l *lease) take(ctx context.Context, listen func() (unsubscribe func(), err error)) (unsubscribe func(), err error) {
 	for told := false; ; {
-		found, revision, err := a.holder(ctx)
-		if err == nil && found != "" && found != a.identity.Instance {
-			err = a.ping(ctx)
+		found, revision, err := l.holder(ctx)
+		if err == nil && found != "" && found != l.identity.Instance {
+			err = l.ping(ctx)
 		}
 		if err == nil {
-			a.lease.revision = revision
-			if unsubscribe, err = a.listen(ctx, saving); err != nil {
+			l.revision = revision
+			if unsubscribe, err = listen(); err != nil {
 				return nil, err
 			}
-			if err = a.storeLease(ctx); err == nil {
+			if err = l.store(ctx); err == nil {
 				return unsubscribe, nil
 			}
 			unsubscribe()
 		}
-		if errors.Is(err, ErrNameTaken) || ctx.Err() != nil || a.c.Conn.IsClosed() {
+		if errors.Is(err, ErrNameTaken) || ctx.Err() != nil || l.nc.IsClosed() {
 			return nil, err
 		}
 		if !told && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-			a.log.Warn("lease not stored, without one nothing is run: trying again", zap.Error(err))
+			l.log.Warn("lease not stored, without one nothing is run: trying again", zap.Error(err))
 			told = true
 		}
 		rest(ctx, renewRetry)
@@ -121,10 +127,10 @@ func (a *Agent) take(ctx, saving context.Context) (unsubscribe func(), err error
 }
 
 // ping gives [ErrNameTaken] if an agent of this name answers; the caller does not listen yet.
-func (a *Agent) ping(ctx context.Context) error {
+func (l *lease) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	_, err := a.c.Conn.RequestWithContext(ctx, protocol.AgentSubject(a.c.Name, "ping"), nil)
+	_, err := l.nc.RequestWithContext(ctx, protocol.AgentSubject(l.identity.Name, "ping"), nil)
 	switch {
 	case err == nil:
 		return ErrNameTaken
@@ -136,10 +142,10 @@ func (a *Agent) ping(ctx context.Context) error {
 
 // holder reads from the leader which instance holds the name, and at which revision; empty
 // when nobody does.
-func (a *Agent) holder(ctx context.Context) (instance string, revision uint64, err error) {
+func (l *lease) holder(ctx context.Context) (instance string, revision uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
-	m, err := a.lease.held.GetLastMsgForSubject(ctx, a.leaseSubject())
+	m, err := l.entries.GetLastMsgForSubject(ctx, l.subject())
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return "", 0, nil
 	}
@@ -153,41 +159,41 @@ func (a *Agent) holder(ctx context.Context) (instance string, revision uint64, e
 	return found.Instance, m.Sequence, nil
 }
 
-func (a *Agent) leaseSubject() string {
-	return protocol.KeySubject(protocol.AgentsBucket, a.c.Name)
+func (l *lease) subject() string {
+	return protocol.KeySubject(protocol.AgentsBucket, l.identity.Name)
 }
 
-// storeLease publishes the lease to its key's subject, on top of its revision: the KV client
+// store publishes the lease to its key's subject, on top of its revision: the KV client
 // cannot renew one.
-func (a *Agent) storeLease(ctx context.Context) error {
-	if a.identity.Since.IsZero() {
-		a.identity.Since = time.Now().UTC()
+func (l *lease) store(ctx context.Context) error {
+	if l.identity.Since.IsZero() {
+		l.identity.Since = time.Now().UTC()
 	}
-	value, err := json.Marshal(a.identity)
+	value, err := json.Marshal(l.identity)
 	if err != nil {
 		return err
 	}
 	sent := time.Now()
-	ack, err := a.publishLease(ctx, &nats.Msg{Subject: a.leaseSubject(), Data: value}, a.lasts)
+	ack, err := l.publish(ctx, &nats.Msg{Subject: l.subject(), Data: value}, l.lasts)
 	if err != nil {
 		return err
 	}
-	a.lease.revision = ack.Sequence
-	fresh := a.lease.extend(sent.Add(a.lasts-a.lasts/leaseGuard), func() {
-		a.log.Warn("lease has run out: what runs is stopped")
-		a.stopAll(errLapsed)
+	l.revision = ack.Sequence
+	fresh := l.extend(sent.Add(l.lasts-l.lasts/leaseGuard), func() {
+		l.log.Warn("lease has run out: what runs is stopped")
+		l.lapsed(errLapsed)
 	})
 	if fresh {
-		a.log.Info("lease is held")
+		l.log.Info("lease is held")
 	}
 	return nil
 }
 
-func (a *Agent) publishLease(ctx context.Context, m *nats.Msg, lasts time.Duration) (*jetstream.PubAck, error) {
+func (l *lease) publish(ctx context.Context, m *nats.Msg, lasts time.Duration) (*jetstream.PubAck, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
-	ack, err := a.lease.js.PublishMsg(ctx, m, jetstream.WithMsgTTL(lasts), jetstream.WithRetryAttempts(0),
-		jetstream.WithExpectLastSequencePerSubject(a.lease.revision))
+	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithMsgTTL(lasts), jetstream.WithRetryAttempts(0),
+		jetstream.WithExpectLastSequencePerSubject(l.revision))
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == wrongLastInCluster) {
 		return nil, jetstream.ErrKeyRevisionMismatch
@@ -201,24 +207,24 @@ const wrongLastInCluster = 10164
 
 // keep renews the lease until ctx ends. The error is [ErrNameTaken] when another agent has
 // taken the name.
-func (a *Agent) keep(ctx context.Context) error {
+func (l *lease) keep(ctx context.Context) error {
 	for told := false; ; {
-		pause := a.lasts / renewals
+		pause := l.lasts / renewals
 		if told {
 			pause = renewRetry
 		}
 		if rest(ctx, pause); ctx.Err() != nil {
 			return nil
 		}
-		err := a.renew(ctx)
+		err := l.renew(ctx)
 		switch {
 		case errors.Is(err, ErrNameTaken):
-			a.lapse(errLapsed)
+			l.lapse(errLapsed)
 			return err
 		case err != nil && !told && ctx.Err() == nil:
-			a.log.Warn("lease not renewed", zap.Error(err))
+			l.log.Warn("lease not renewed", zap.Error(err))
 		}
-		if a.c.Conn.IsClosed() {
+		if l.nc.IsClosed() {
 			return nats.ErrConnectionClosed
 		}
 		told = err != nil
@@ -226,38 +232,38 @@ func (a *Agent) keep(ctx context.Context) error {
 }
 
 // renew stores the lease once more. Where that is refused it looks why.
-func (a *Agent) renew(ctx context.Context) error {
-	err := a.storeLease(ctx)
+func (l *lease) renew(ctx context.Context) error {
+	err := l.store(ctx)
 	if !errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return err
 	}
-	found, revision, err := a.holder(ctx)
+	found, revision, err := l.holder(ctx)
 	switch {
 	case err != nil:
 		return err
 	case found == "":
-		a.lapse(errLapsed) // it has run out, or was taken away
-	case found != a.identity.Instance:
+		l.lapse(errLapsed) // it has run out, or was taken away
+	case found != l.identity.Instance:
 		return ErrNameTaken
 	}
-	a.lease.revision = revision // ours: the acknowledgement of an earlier one was lost
-	return a.storeLease(ctx)
+	l.revision = revision // ours: the acknowledgement of an earlier one was lost
+	return l.store(ctx)
 }
 
 // leave deletes the lease. It is no loss when that does not arrive, it runs out by itself.
-func (a *Agent) leave(ctx context.Context) {
-	m := nats.NewMsg(a.leaseSubject())
+func (l *lease) leave(ctx context.Context) {
+	m := nats.NewMsg(l.subject())
 	m.Header.Set("KV-Operation", "DEL")
-	_, err := a.publishLease(ctx, m, time.Second)
+	_, err := l.publish(ctx, m, time.Second)
 	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		// A renewal that was broken off may have been stored all the same.
 		var found string
-		if found, a.lease.revision, err = a.holder(ctx); err == nil && found == a.identity.Instance {
-			_, err = a.publishLease(ctx, m, time.Second)
+		if found, l.revision, err = l.holder(ctx); err == nil && found == l.identity.Instance {
+			_, err = l.publish(ctx, m, time.Second)
 		}
 	}
 	if err != nil {
-		a.log.Debug("lease not given back, it runs out", zap.Error(err))
+		l.log.Debug("lease not given back, it runs out", zap.Error(err))
 	}
 }
 

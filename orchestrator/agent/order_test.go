@@ -258,16 +258,16 @@ func TestCancel(t *testing.T) {
 		t.Fatal(code)
 	}
 	eventually(t, "it runs", func() bool { return h.file("ran") != "" })
-	cast := protocol.CastKey(h.state.ID, 1, false)
-	for _, c := range []any{nil, protocol.Cast{Attempt: 1, Hosts: []string{"web-1"}}} {
+	key := protocol.AssignmentKey(h.state.ID, 1, false)
+	for _, c := range []any{nil, protocol.Assignment{Attempt: 1, Hosts: []string{"web-1"}}} {
 		if c != nil {
-			h.put(cast, c)
+			h.put(key, c)
 		}
 		if code := h.tell("cancel", h.order("migrate")); code != "not_wanted" {
 			t.Errorf("a forged one: %q", code)
 		}
 	}
-	h.put(cast, protocol.Cast{Attempt: 1, Hosts: []string{"web-1"}, Cancelled: true})
+	h.put(key, protocol.Assignment{Attempt: 1, Hosts: []string{"web-1"}, Cancelled: true})
 	if code := h.tell("cancel", h.order("migrate")); code != "" {
 		t.Error(code)
 	}

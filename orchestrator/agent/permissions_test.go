@@ -109,7 +109,7 @@ authorization { users: [
 	for _, subject := range []string{
 		protocol.RolloutSubject("todo-app", h.state.ID), protocol.KeySubject(protocol.AgentsBucket, "web-2"),
 		protocol.KeySubject(protocol.HostsBucket, protocol.HostKey(h.state.ID, 1, false, "web-2")),
-		protocol.KeySubject(protocol.HostsBucket, protocol.CastKey(h.state.ID, 1, false)), protocol.AgentSubject("web-2", "run"),
+		protocol.KeySubject(protocol.HostsBucket, protocol.AssignmentKey(h.state.ID, 1, false)), protocol.AgentSubject("web-2", "run"),
 	} {
 		before := len(log.FilterMessage("bus error").All())
 		must(t, c.Conn.PublishMsg(&nats.Msg{Subject: subject, Data: []byte("forged")}))

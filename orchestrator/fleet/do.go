@@ -66,8 +66,8 @@ func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 type execution struct {
 	*Fleet
 	Job
-	cast    protocol.Cast
-	entries []entry // of the cast
+	assigned protocol.Assignment
+	entries  []entry // of its hosts
 
 	asked   map[string]*asked // hosts that were told to begin
 	answers chan answer
@@ -93,7 +93,7 @@ func (d *execution) report() {
 	}
 }
 
-// hosts is how the cast stands.
+// hosts is how the hosts of the attempt stand.
 func (d *execution) hosts() []protocol.Host {
 	var all []protocol.Host
 	for _, e := range d.entries {
@@ -122,14 +122,14 @@ func (d *execution) key(host string) string {
 // whether the attempt is decided. Hosts that wait and were not told to begin are looked at
 // only if all is: nobody but another orchestrator can have begun them.
 func (d *execution) look(ctx context.Context, all bool) (decided bool, err error) {
-	cast, waiting, err := d.Fleet.cast(ctx, d.Job)
+	assigned, waiting, err := d.Fleet.assign(ctx, d.Job)
 	if err != nil {
 		return false, err
 	}
 	if d.tell(waiting); waiting != "" {
 		return false, nil
 	}
-	d.cast = cast
+	d.assigned = assigned
 	if err := d.read(ctx, all); err != nil {
 		return false, err
 	}
@@ -139,8 +139,8 @@ func (d *execution) look(ctx context.Context, all bool) (decided bool, err error
 	switch {
 	case running == 0 && len(waits) == 0:
 		return true, d.verdict(done)
-	case d.cast.Cancelled:
-		return false, d.stop(ctx, d.Rollout, d.Step, d.cast)
+	case d.assigned.Cancelled:
+		return false, d.stop(ctx, d.Rollout, d.Step, d.assigned)
 	case !hopeless:
 		d.begin(ctx, waits, running)
 	case running == 0:
@@ -152,10 +152,11 @@ func (d *execution) look(ctx context.Context, all bool) (decided bool, err error
 	return false, nil
 }
 
-// read reads the entries of the cast's hosts, and declares those lost whose agents have died.
+// read reads the entries of the attempt's hosts, and declares those lost whose agents have
+// died.
 func (d *execution) read(ctx context.Context, all bool) error {
-	entries := make([]entry, 0, len(d.cast.Hosts))
-	for i, name := range d.cast.Hosts {
+	entries := make([]entry, 0, len(d.assigned.Hosts))
+	for i, name := range d.assigned.Hosts {
 		if i < len(d.entries) && d.entries[i].Name == name && (d.final(d.entries[i]) || !all && d.untouched(d.entries[i])) {
 			entries = append(entries, d.entries[i])
 			continue
@@ -213,7 +214,7 @@ func (d *execution) count() (done, running int, waits []entry) {
 
 // need is how many hosts must succeed.
 func (d *execution) need() int {
-	n := len(d.cast.Hosts)
+	n := len(d.assigned.Hosts)
 	if d.Step.Revert || len(d.Step.Work.On) == 0 {
 		return n
 	}
@@ -222,23 +223,23 @@ func (d *execution) need() int {
 
 // verdict is the error of an attempt that is decided.
 func (d *execution) verdict(done int) error {
-	if done >= d.need() && (done > 0 || d.Step.Revert && !d.cast.Cancelled) {
+	if done >= d.need() && (done > 0 || d.Step.Revert && !d.assigned.Cancelled) {
 		return nil
 	}
-	return &FailedError{Hosts: d.hosts(), Need: d.need(), Done: done, Cancelled: d.cast.Cancelled && !d.cast.Late, Late: d.late()}
+	return &FailedError{Hosts: d.hosts(), Need: d.need(), Done: done, Cancelled: d.assigned.Cancelled && !d.assigned.Late, Late: d.late()}
 }
 
 // late reports whether time has ended the attempt, or what a host has done in it.
 func (d *execution) late() bool {
-	return d.cast.Late || slices.ContainsFunc(d.hosts(), func(h protocol.Host) bool { return h.Code == protocol.CodeTimeout })
+	return d.assigned.Late || slices.ContainsFunc(d.hosts(), func(h protocol.Host) bool { return h.Code == protocol.CodeTimeout })
 }
 
 // begin tells hosts to begin, as many as may run at the same time. They are taken in the
-// cast's order, so that those which were told and may have begun are among the first.
+// order in which they were chosen, so that those which were told and may have begun are among the first.
 func (d *execution) begin(ctx context.Context, waits []entry, running int) {
 	atOnce := d.Step.Work.AtOnce
 	if atOnce == 0 {
-		atOnce = len(d.cast.Hosts)
+		atOnce = len(d.assigned.Hosts)
 	}
 	for _, e := range waits[:max(min(len(waits), atOnce-running), 0)] {
 		d.tellHost(ctx, e.Name)

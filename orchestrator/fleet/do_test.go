@@ -95,7 +95,7 @@ func TestAnyOneAgent(t *testing.T) {
 	e.expect(e.do(), "b done", "")
 	e.put(protocol.HostKey(e.state.ID, 1, false, "c"), protocol.Host{Name: "c", Status: protocol.HostDone})
 	e.must(e.hosts.Purge(t.Context(), protocol.HostKey(e.state.ID, 3, false, "b")))
-	e.must(e.hosts.Purge(t.Context(), protocol.CastKey(e.state.ID, 3, false)))
+	e.must(e.hosts.Purge(t.Context(), protocol.AssignmentKey(e.state.ID, 3, false)))
 	e.expect(e.do(), "c done", "")
 	stop()
 	if got := e.ran(); got != "b forward 1, b forward 2, c forward 3" {
@@ -209,7 +209,7 @@ func TestNextAttempt(t *testing.T) {
 	}
 }
 
-// Who comes when the cast was chosen takes no part.
+// Who comes when the hosts were chosen takes no part.
 func TestCastIsKept(t *testing.T) {
 	e := newEnvironment(t, "while ! test -e "+"go; do sleep 0.02; done")
 	e.agent("web-2")
@@ -254,9 +254,11 @@ func TestBrokenOffAgainAndAgain(t *testing.T) {
 	}
 }
 
-// Backward, the hosts are those on which it was begun forward.
+// Backward, the hosts are those on which it was begun forward. Web-2 fails once web-1 has begun:
+// earlier, web-1 would not begin any more.
 func TestRevert(t *testing.T) {
-	e := newEnvironment(t, `test $1 = backward || test $GOLIVE_HOST != web-2 || exit 1`)
+	e := newEnvironment(t, `test $1 = backward && exit; test $GOLIVE_HOST = web-2 || { touch begun; exit; }
+while ! test -e begun; do sleep 0.02; done; exit 1`)
 	e.agent("web-1")
 	e.agent("web-2")
 	e.expect(e.do(), "web-1 done, web-2 failed", "2 of 2 hosts")

@@ -4,7 +4,7 @@
 // [Fleet.Do] brings one attempt of a step to its end. All that it knows is in the hosts
 // bucket, so it can be broken off at any point and called again, by any orchestrator, also
 // by two at once: nothing is begun twice. An attempt's hosts are chosen once and kept as its
-// cast; what each of them does stands in an entry that its agent writes before it begins and
+// assignment; what each of them does stands in an entry that its agent writes before it begins and
 // after it has ended; and every write is conditional on the one before it.
 //
 // A host is lost when its entry says that it runs but its agent's lease is gone, or its agent

@@ -113,18 +113,18 @@ func (f *Fleet) Expire(ctx context.Context, id string, step rollout.Step) error 
 
 func (f *Fleet) cancel(ctx context.Context, id string, step rollout.Step, late bool) error {
 	for {
-		cast, revision, err := f.readCast(ctx, id, step)
+		assigned, revision, err := f.readAssignment(ctx, id, step)
 		switch {
 		case err != nil:
 			return err
-		case cast.Attempt > step.Attempt:
+		case assigned.Attempt > step.Attempt:
 			return nil // it is over
-		case cast.Attempt < step.Attempt:
-			cast = protocol.Cast{Attempt: step.Attempt, Hosts: []string{}}
+		case assigned.Attempt < step.Attempt:
+			assigned = protocol.Assignment{Attempt: step.Attempt, Hosts: []string{}}
 		}
-		if !cast.Cancelled {
-			cast.Cancelled, cast.Late = true, late
-			_, err := f.hosts.put(ctx, protocol.CastKey(id, step.Number, step.Revert), cast, revision)
+		if !assigned.Cancelled {
+			assigned.Cancelled, assigned.Late = true, late
+			_, err := f.hosts.put(ctx, protocol.AssignmentKey(id, step.Number, step.Revert), assigned, revision)
 			if errors.Is(err, rollout.ErrConflict) {
 				continue
 			}
@@ -132,17 +132,17 @@ func (f *Fleet) cancel(ctx context.Context, id string, step rollout.Step, late b
 				return err
 			}
 		}
-		return f.stop(ctx, id, step, cast)
+		return f.stop(ctx, id, step, assigned)
 	}
 }
 
-// stop tells the hosts of a cancelled cast that run it to stop; the others do not begin.
-func (f *Fleet) stop(ctx context.Context, id string, step rollout.Step, cast protocol.Cast) error {
+// stop tells the hosts of a cancelled attempt that run it to stop; the others do not begin.
+func (f *Fleet) stop(ctx context.Context, id string, step rollout.Step, assigned protocol.Assignment) error {
 	order, err := json.Marshal(protocol.Order{Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert})
 	if err != nil {
 		return err
 	}
-	for _, name := range cast.Hosts {
+	for _, name := range assigned.Hosts {
 		key := protocol.HostKey(id, step.Number, step.Revert, name)
 		e, err := f.entry(ctx, key, name)
 		switch {
@@ -151,7 +151,7 @@ func (f *Fleet) stop(ctx context.Context, id string, step rollout.Step, cast pro
 		case e.Status == protocol.HostDone:
 		case e.Attempt < step.Attempt || e.Status == protocol.HostWaiting:
 			code, reason := protocol.CodeCancelled, reasonCancelled
-			if cast.Late {
+			if assigned.Late {
 				code, reason = protocol.CodeTimeout, reasonLate
 			}
 			err = f.end(ctx, key, e, step.Attempt, protocol.HostFailed, code, reason)

@@ -129,9 +129,9 @@ func TestCancel(t *testing.T) {
 	done = e.begin(t.Context(), e.job())
 	eventually(t, "the next attempt runs", func() bool { return e.ran() == "web-1 forward 1, web-1 forward 2" })
 	e.must(e.Cancel(t.Context(), e.state.ID, early)) // comes late
-	cast, err := e.hosts.Get(t.Context(), protocol.CastKey(e.state.ID, 3, false))
+	assignment, err := e.hosts.Get(t.Context(), protocol.AssignmentKey(e.state.ID, 3, false))
 	e.must(err)
-	if got := string(cast.Value()); got != `{"attempt":2,"hosts":["web-1","web-2"]}` {
+	if got := string(assignment.Value()); got != `{"attempt":2,"hosts":["web-1","web-2"]}` {
 		t.Error(got)
 	}
 	e.must(e.Cancel(t.Context(), e.state.ID, e.step()))

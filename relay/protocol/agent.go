@@ -107,9 +107,9 @@ const (
 	CodeNotWanted      = "not_wanted"      // the journal does not say that the step runs, at that attempt and direction
 )
 
-// Cast is the value under a [CastKey]: which hosts a step's attempt is done on, whoever
-// sees to it.
-type Cast struct {
+// Assignment is the value under an [AssignmentKey]: which hosts a step's attempt is done on,
+// whoever sees to it.
+type Assignment struct {
 	Attempt   int      `json:"attempt"`
 	Hosts     []string `json:"hosts"`
 	Cancelled bool     `json:"cancelled,omitempty"` // no host begins with it any more, and those that run it stop
@@ -126,15 +126,17 @@ func HostKey(rollout string, step int, revert bool, agent string) string {
 	return rollout + "." + strconv.Itoa(step) + "." + direction(revert) + "." + agent
 }
 
-// CastKey is the key of a step's [Cast] in one direction. No agent's name begins with "_".
-func CastKey(rollout string, step int, revert bool) string {
-	return HostKey(rollout, step, revert, "_cast")
+// AssignmentKey is the key of a step's [Assignment] in one direction. No agent's name begins
+// with "_".
+func AssignmentKey(rollout string, step int, revert bool) string {
+	return HostKey(rollout, step, revert, "_assignment")
 }
 
 // HostKeys matches the keys of a rollout in [HostsBucket].
 func HostKeys(rollout string) string { return rollout + ".>" }
 
-// ParseHostKey takes a [HostKey] apart; ok is false for anything else, also for a [CastKey].
+// ParseHostKey takes a [HostKey] apart; ok is false for anything else, also for an
+// [AssignmentKey].
 func ParseHostKey(key string) (rollout string, step int, revert bool, agent string, ok bool) {
 	tokens := strings.Split(key, ".")
 	if len(tokens) != 4 || tokens[0] == "" || ValidateAgentName(tokens[3]) != nil {

@@ -11,40 +11,41 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// readCast reads an attempt's cast from the leader; revision 0 when no attempt has one.
-func (f *Fleet) readCast(ctx context.Context, id string, step rollout.Step) (cast protocol.Cast, revision uint64, err error) {
-	key := protocol.CastKey(id, step.Number, step.Revert)
+// readAssignment reads which hosts a step's latest attempt was given to, from the leader;
+// revision 0 when none was given to any.
+func (f *Fleet) readAssignment(ctx context.Context, id string, step rollout.Step) (assigned protocol.Assignment, revision uint64, err error) {
+	key := protocol.AssignmentKey(id, step.Number, step.Revert)
 	entry, err := f.hosts.get(ctx, key)
 	if err != nil || entry == nil {
-		return cast, 0, err
+		return assigned, 0, err
 	}
-	if err := json.Unmarshal(entry.Value(), &cast); err != nil {
-		return cast, 0, fmt.Errorf("read %s: %w", key, err)
+	if err := json.Unmarshal(entry.Value(), &assigned); err != nil {
+		return assigned, 0, fmt.Errorf("read %s: %w", key, err)
 	}
-	return cast, entry.Revision(), nil
+	return assigned, entry.Revision(), nil
 }
 
-// cast gives the cast of the job's attempt, and chooses and keeps it if nobody has yet. With
-// a text it could not be chosen: that is what it waits for.
-func (f *Fleet) cast(ctx context.Context, j Job) (cast protocol.Cast, waiting string, err error) {
+// assign gives the hosts of the job's attempt, and chooses and keeps them if nobody has yet.
+// With a text they could not be chosen: that is what it waits for.
+func (f *Fleet) assign(ctx context.Context, j Job) (assigned protocol.Assignment, waiting string, err error) {
 	for {
-		cast, revision, err := f.readCast(ctx, j.Rollout, j.Step)
+		assigned, revision, err := f.readAssignment(ctx, j.Rollout, j.Step)
 		switch {
 		case err != nil:
-			return cast, "", err
-		case cast.Attempt > j.Step.Attempt:
-			return cast, "", fmt.Errorf("attempt %d of step %s: %w", j.Step.Attempt, j.Step.ID, rollout.ErrStale)
-		case cast.Attempt == j.Step.Attempt:
-			return cast, "", nil
+			return assigned, "", err
+		case assigned.Attempt > j.Step.Attempt:
+			return assigned, "", fmt.Errorf("attempt %d of step %s: %w", j.Step.Attempt, j.Step.ID, rollout.ErrStale)
+		case assigned.Attempt == j.Step.Attempt:
+			return assigned, "", nil
 		}
 		chosen, waiting, err := f.choose(ctx, j)
 		if err != nil || waiting != "" {
-			return cast, waiting, err
+			return assigned, waiting, err
 		}
-		cast = protocol.Cast{Attempt: j.Step.Attempt, Hosts: chosen}
-		_, err = f.hosts.put(ctx, protocol.CastKey(j.Rollout, j.Step.Number, j.Step.Revert), cast, revision)
+		assigned = protocol.Assignment{Attempt: j.Step.Attempt, Hosts: chosen}
+		_, err = f.hosts.put(ctx, protocol.AssignmentKey(j.Rollout, j.Step.Number, j.Step.Revert), assigned, revision)
 		if !errors.Is(err, rollout.ErrConflict) {
-			return cast, "", err
+			return assigned, "", err
 		}
 	}
 }
