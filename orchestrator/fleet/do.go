@@ -52,7 +52,7 @@ func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 		case <-ctx.Done():
 			return d.hosts(), ctx.Err()
 		case a := <-d.answers:
-			if err := d.heard(ctx, a); err != nil && !relay.Unanswered(err) {
+			if err := d.answered(ctx, a); err != nil && !relay.Unanswered(err) {
 				return d.hosts(), err
 			}
 		case <-wake:

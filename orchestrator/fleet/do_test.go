@@ -19,16 +19,16 @@ func TestDo(t *testing.T) {
 	e.agent("web-1")
 	e.agent("db-1", "role=db")
 	j := e.job()
-	heard := newHears()
-	j.Told = func(hosts []protocol.Host) { heard.add(stands(hosts)) }
+	told := newReports()
+	j.Told = func(hosts []protocol.Host) { told.add(stands(hosts)) }
 	j.Tell = func(waiting string) { t.Error("it waits:", waiting) }
 	r := e.await(e.begin(t.Context(), j))
 	e.expect(r, "web-1 done, web-2 done", "")
 	if r.hosts[0].Output != "hello" || *r.hosts[0].Exit != 0 || r.hosts[0].Attempt != 1 {
 		t.Errorf("%+v", r.hosts[0])
 	}
-	heard.await(t, "web-1 waiting, web-2 waiting")
-	heard.await(t, "web-1 done, web-2 done")
+	told.await(t, "web-1 waiting, web-2 waiting")
+	told.await(t, "web-1 done, web-2 done")
 	for range 2 { // again is harmless
 		e.expect(e.do(), "web-1 done, web-2 done", "")
 	}
@@ -60,15 +60,15 @@ func TestNoAgent(t *testing.T) {
 	e.agentOf("web-9", map[string]string{"role": "web"}, other)
 	e.change(func(s *rollout.Step) { s.Work.Need.Hosts = 2 })
 	j := e.job()
-	heard := newHears()
-	j.Tell = func(waiting string) { heard.add("waits: " + waiting) }
+	told := newReports()
+	j.Tell = func(waiting string) { told.add("waits: " + waiting) }
 	done := e.begin(t.Context(), j)
-	heard.await(t, "waits: no agent with role=web has todo-app 2.0.0 (digest "+e.state.Release.Digest[:8]+"…)")
+	told.await(t, "waits: no agent with role=web has todo-app 2.0.0 (digest "+e.state.Release.Digest[:8]+"…)")
 	e.agent("web-1")
-	heard.await(t, "waits: 1 agents with role=web have todo-app 2.0.0")
+	told.await(t, "waits: 1 agents with role=web have todo-app 2.0.0")
 	e.agent("web-2")
 	e.expect(e.await(done), "web-1 done, web-2 done", "")
-	if last := heard.all[len(heard.all)-1]; last != "waits: " {
+	if last := told.all[len(told.all)-1]; last != "waits: " {
 		t.Errorf("%q was told last", last)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -256,17 +256,17 @@ func (e *environment) double(name, instance string) *double {
 	d := &double{e: e, name: name, runs: make(chan protocol.Order, 1000), stop: make(chan protocol.Order, 1000), answer: "{}"}
 	d.lease(instance)
 	nc := e.bus.Connect().Conn()
-	hear := func(message string, heard func(protocol.Order, *nats.Msg)) {
+	handle := func(message string, handler func(protocol.Order, *nats.Msg)) {
 		_, err := nc.Subscribe(protocol.AgentSubject(name, message), func(m *nats.Msg) {
 			var o protocol.Order
 			if err := json.Unmarshal(m.Data, &o); err != nil {
 				e.t.Error(err)
 			}
-			heard(o, m)
+			handler(o, m)
 		})
 		e.must(err)
 	}
-	hear("run", func(o protocol.Order, m *nats.Msg) {
+	handle("run", func(o protocol.Order, m *nats.Msg) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.count++
@@ -275,7 +275,7 @@ func (e *environment) double(name, instance string) *double {
 			_ = m.Respond([]byte(d.answer))
 		}
 	})
-	hear("cancel", func(o protocol.Order, _ *nats.Msg) { d.stop <- o })
+	handle("cancel", func(o protocol.Order, _ *nats.Msg) { d.stop <- o })
 	e.must(nc.Flush())
 	return d
 }
@@ -345,16 +345,16 @@ func (e *environment) entry(name string) protocol.Host {
 	return h
 }
 
-// hears collects what a job tells.
-type hears struct {
+// reports collects what a job tells.
+type reports struct {
 	mu    sync.Mutex
 	all   []string
 	fresh chan struct{}
 }
 
-func newHears() *hears { return &hears{fresh: make(chan struct{}, 1000)} }
+func newReports() *reports { return &reports{fresh: make(chan struct{}, 1000)} }
 
-func (h *hears) add(s string) {
+func (h *reports) add(s string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.all = append(h.all, s)
@@ -362,7 +362,7 @@ func (h *hears) add(s string) {
 }
 
 // await blocks until something was told that begins so.
-func (h *hears) await(t *testing.T, what string) {
+func (h *reports) await(t *testing.T, what string) {
 	t.Helper()
 	for deadline := time.After(patience); ; {
 		h.mu.Lock()

@@ -75,9 +75,9 @@ func (d *execution) order(ctx context.Context, host string) answer {
 
 var errAnswer = errors.New("the answer cannot be read")
 
-// heard takes an answer. A refusal ends the attempt on the host, unless something runs there
+// answered takes an answer. A refusal ends the attempt on the host, unless something runs there
 // that the next look has to judge; silence does so when the agent is no more.
-func (d *execution) heard(ctx context.Context, a answer) error {
+func (d *execution) answered(ctx context.Context, a answer) error {
 	if told := d.asked[a.host]; told != nil {
 		told.waiting, told.again = false, time.Now().Add(orderPause)
 	}

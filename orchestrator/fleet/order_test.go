@@ -52,11 +52,11 @@ func TestNoResponders(t *testing.T) {
 	d.die()
 	ghost := &double{e: e, name: "web-2"}
 	ghost.lease("ghost") // a lease without an agent
-	heard := newHears()
+	told := newReports()
 	j := e.job()
-	j.Told = func(hosts []protocol.Host) { heard.add(stands(hosts)) }
+	j.Told = func(hosts []protocol.Host) { told.add(stands(hosts)) }
 	done := e.begin(t.Context(), j)
-	heard.await(t, "web-2 waiting")
+	told.await(t, "web-2 waiting")
 	d2 := e.double("web-2", "two")
 	d2.told()
 	d2.says("two", protocol.HostDone)
@@ -85,13 +85,13 @@ func TestLeaseRunsOut(t *testing.T) {
 func TestAgentStartsAnew(t *testing.T) {
 	e := newEnvironment(t, "")
 	d := e.double("web-1", "one")
-	heard := newHears()
+	told := newReports()
 	j := e.job()
-	j.Told = func(hosts []protocol.Host) { heard.add(stands(hosts)) }
+	j.Told = func(hosts []protocol.Host) { told.add(stands(hosts)) }
 	done := e.begin(t.Context(), j)
 	d.told()
 	d.says("one", protocol.HostRunning)
-	heard.await(t, "web-1 running")
+	told.await(t, "web-1 running")
 	began := time.Now()
 	d.lease("two")
 	e.expect(e.await(done), "web-1 lost", "the host did not succeed: web-1: its agent has died")
@@ -141,11 +141,11 @@ func TestCancel(t *testing.T) {
 // Cancelled before anybody was there to do it, nobody ever begins.
 func TestCancelBeforeItBegins(t *testing.T) {
 	e := newEnvironment(t, "")
-	heard := newHears()
+	told := newReports()
 	j := e.job()
-	j.Tell = func(waiting string) { heard.add("waits: " + waiting) }
+	j.Tell = func(waiting string) { told.add("waits: " + waiting) }
 	done := e.begin(t.Context(), j)
-	heard.await(t, "waits: no agent")
+	told.await(t, "waits: no agent")
 	e.must(e.Cancel(t.Context(), e.state.ID, e.step()))
 	e.expect(e.await(done), "", "cancelled before a host had begun")
 	e.agent("web-1")

@@ -39,8 +39,8 @@ func (f *Fleet) watch(ctx context.Context, j Job, all *sync.WaitGroup) <-chan st
 	return wake
 }
 
-// follow calls heard with every change until ctx ends.
-func (b bucket) follow(ctx context.Context, filter string, heard func(jetstream.KeyValueEntry), opts ...jetstream.WatchOpt) {
+// follow calls changed with every change until ctx ends.
+func (b bucket) follow(ctx context.Context, filter string, changed func(jetstream.KeyValueEntry), opts ...jetstream.WatchOpt) {
 	for ; ctx.Err() == nil; rest(ctx, LookEvery) {
 		w, err := b.kv.Watch(ctx, filter, opts...)
 		if err != nil {
@@ -50,7 +50,7 @@ func (b bucket) follow(ctx context.Context, filter string, heard func(jetstream.
 			select {
 			case e, ok := <-w.Updates():
 				if following = ok; e != nil {
-					heard(e)
+					changed(e)
 				}
 			case <-ctx.Done():
 				following = false

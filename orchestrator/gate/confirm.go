@@ -28,7 +28,7 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 	tick := time.NewTicker(relist)
 	defer tick.Stop()
 	for {
-		confirmed, count := g.listen(o.Service)
+		confirmed, count := g.confirmations(o.Service)
 		p := o.progress(at, holders, confirmed)
 		if moved.At.IsZero() {
 			moved.At = p.acting
@@ -69,7 +69,7 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 var errOvertaken = errors.New("the route has been led further")
 
 // overtaken reports whether the route is beyond a revision, where an instance says that it is.
-func overtaken(ctx context.Context, g *Gate, at Route, confirmed map[string]heard) (bool, error) {
+func overtaken(ctx context.Context, g *Gate, at Route, confirmed map[string]confirmation) (bool, error) {
 	for _, c := range confirmed {
 		if c.Revision > at.Revision {
 			now, err := g.Route(ctx, at.Service)
@@ -79,7 +79,7 @@ func overtaken(ctx context.Context, g *Gate, at Route, confirmed map[string]hear
 	return false, nil
 }
 
-// await blocks until so many confirmations of a service have been heard; false when the
+// await blocks until so many confirmations of a service have come; false when the
 // tick came first, or ctx ended.
 func (g *Gate) await(ctx context.Context, service string, confirmations int, tick <-chan time.Time) bool {
 	for {
@@ -107,7 +107,7 @@ func (g *Gate) unconfirmed(ctx context.Context, o Order, at Route, p progress) e
 
 // unready describes the instances that are alive and have not confirmed.
 func (g *Gate) unready(ctx context.Context, p progress) ([]Instance, error) {
-	confirmed, _ := g.listen(p.order.Service)
+	confirmed, _ := g.confirmations(p.order.Service)
 	var all []Instance
 	for _, h := range p.unready {
 		i, err := g.describe(ctx, h, confirmed[h.id])
@@ -147,12 +147,12 @@ type progress struct {
 	acting   time.Time // since when instances answer as ordered; zero: none does
 }
 
-func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]heard) progress {
+func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]confirmation) progress {
 	p := progress{order: o, revision: at, want: o.Instances}
 	target := protocol.EncodeVersion(o.Version)
 	state := at.State(o.Version)
 	present, maintained := 0, false
-	var first time.Time // that an instance of the version was heard to act
+	var first time.Time // that an instance of the version has said that it acts
 	for _, h := range holders {
 		c := confirmed[h.id]
 		if c.State == protocol.StateLeft {

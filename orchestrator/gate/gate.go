@@ -59,15 +59,15 @@ type Gate struct {
 	held   jetstream.Stream // of the leases
 
 	mu      sync.Mutex
-	read    map[string]Route            // by service: as it was read or written here last
-	heard   map[string]map[string]heard // by service and instance id
-	kept    map[string]int              // by service: how many there were when some were last forgotten
-	counted map[string]int              // by service: confirmations
-	changed chan struct{}               // closed and replaced with every confirmation
+	read    map[string]Route                   // by service: as it was read or written here last
+	newest  map[string]map[string]confirmation // by service and instance
+	kept    map[string]int                     // by service: how many there were when some were last forgotten
+	counted map[string]int                     // by service: confirmations
+	changed chan struct{}                      // closed and replaced with every confirmation
 }
 
-// heard is the newest confirmation of an instance.
-type heard struct {
+// confirmation is the newest confirmation of an instance.
+type confirmation struct {
 	protocol.Confirmation
 	at time.Time
 }
@@ -122,7 +122,7 @@ func New(ctx context.Context, c Config) (*Gate, error) {
 	return &Gate{
 		patience: cmp.Or(c.Patience, DefaultPatience),
 		nc:       c.Conn, kv: routes, leases: leases, held: held,
-		read: make(map[string]Route), heard: make(map[string]map[string]heard), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
+		read: make(map[string]Route), newest: make(map[string]map[string]confirmation), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
 	}, nil
 }
 

@@ -47,7 +47,7 @@ const keepAtLeast = 100
 // Run listens to the confirmations of all instances until ctx ends. Without it no step
 // of a cutover is ever confirmed.
 func (g *Gate) Run(ctx context.Context) error {
-	sub, err := g.nc.Subscribe(protocol.AllConfirms, g.hear)
+	sub, err := g.nc.Subscribe(protocol.AllConfirms, g.receive)
 	if err != nil {
 		return fmt.Errorf("listen to %s: %w", protocol.AllConfirms, err)
 	}
@@ -56,7 +56,7 @@ func (g *Gate) Run(ctx context.Context) error {
 	return nil
 }
 
-func (g *Gate) hear(m *nats.Msg) {
+func (g *Gate) receive(m *nats.Msg) {
 	service, id, ok := protocol.ParseConfirmSubject(m.Subject)
 	var c protocol.Confirmation
 	if !ok || json.Unmarshal(m.Data, &c) != nil || c.Version == "" {
@@ -64,31 +64,31 @@ func (g *Gate) hear(m *nats.Msg) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.heard[service] == nil {
-		g.heard[service] = make(map[string]heard)
+	if g.newest[service] == nil {
+		g.newest[service] = make(map[string]confirmation)
 	}
-	if last := g.heard[service][id]; last.State == protocol.StateLeft || last.Revision > c.Revision {
+	if last := g.newest[service][id]; last.State == protocol.StateLeft || last.Revision > c.Revision {
 		return
 	}
-	g.heard[service][id] = heard{c, time.Now()}
+	g.newest[service][id] = confirmation{c, time.Now()}
 	g.counted[service]++
-	if len(g.heard[service]) > 2*g.kept[service] { // now and then: it looks at all
-		maps.DeleteFunc(g.heard[service], func(_ string, h heard) bool { return time.Since(h.at) > forgetAfter })
-		g.kept[service] = max(len(g.heard[service]), keepAtLeast)
+	if len(g.newest[service]) > 2*g.kept[service] { // now and then: it looks at all
+		maps.DeleteFunc(g.newest[service], func(_ string, c confirmation) bool { return time.Since(c.at) > forgetAfter })
+		g.kept[service] = max(len(g.newest[service]), keepAtLeast)
 	}
 	close(g.changed)
 	g.changed = make(chan struct{})
 }
 
-// listen gives what the instances of a service have confirmed, and how many
+// confirmations gives what the instances of a service have confirmed, and how many
 // confirmations that were.
-func (g *Gate) listen(service string) (map[string]heard, int) {
+func (g *Gate) confirmations(service string) (map[string]confirmation, int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return maps.Clone(g.heard[service]), g.counted[service]
+	return maps.Clone(g.newest[service]), g.counted[service]
 }
 
-// count is how many confirmations of a service have been heard, and a channel that is
+// count is how many confirmations of a service have come, and a channel that is
 // closed with the next one of any.
 func (g *Gate) count(service string) (int, <-chan struct{}) {
 	g.mu.Lock()
@@ -135,7 +135,7 @@ func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error
 	if err != nil {
 		return nil, err
 	}
-	confirmed, _ := g.listen(service)
+	confirmed, _ := g.confirmations(service)
 	var all []Instance
 	for _, h := range holders {
 		if confirmed[h.id].State == protocol.StateLeft {
@@ -154,8 +154,8 @@ func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error
 }
 
 // describe is what is known of an instance, from its lease and what it has confirmed.
-func (g *Gate) describe(ctx context.Context, l leaseholder, h heard) (Instance, error) {
-	i := Instance{ID: l.id, Version: h.Version, State: h.State, Revision: h.Revision, Seen: h.at.UTC()}
+func (g *Gate) describe(ctx context.Context, l leaseholder, c confirmation) (Instance, error) {
+	i := Instance{ID: l.id, Version: c.Version, State: c.State, Revision: c.Revision, Seen: c.at.UTC()}
 	entry, err := g.leases.Get(ctx, l.key)
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		return i, fmt.Errorf("read lease %s: %w", l.key, err)

@@ -88,7 +88,7 @@ func (j *judge) watch(r *relay.Relay) {
 	if err != nil {
 		j.t.Fatal(err)
 	}
-	if _, err := r.Conn().Subscribe(protocol.ConfirmSubject("todos", "*"), j.hear); err != nil {
+	if _, err := r.Conn().Subscribe(protocol.ConfirmSubject("todos", "*"), j.receive); err != nil {
 		j.t.Fatal(err)
 	}
 	if j.seen == nil {
@@ -121,7 +121,7 @@ func (j *judge) see(e jetstream.KeyValueEntry) {
 	}
 }
 
-func (j *judge) hear(m *nats.Msg) {
+func (j *judge) receive(m *nats.Msg) {
 	c := confirm{at: time.Now().UnixNano()}
 	_, c.instance, _ = protocol.ParseConfirmSubject(m.Subject)
 	if err := json.Unmarshal(m.Data, &c.Confirmation); err != nil {

@@ -105,7 +105,7 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 		if alone, err = g.alone(ctx, o, found.Route); err != nil {
 			return moved, err
 		}
-		next, done := o.course().next(found.Route, alone)
+		next, done := o.transition().next(found.Route, alone)
 		if done && guessed {
 			guessed = false
 			found, err = g.Route(ctx, o.Service)
@@ -171,9 +171,9 @@ func (g *Gate) find(ctx context.Context, o Order, found Route, done bool, moved 
 // same rollout.
 func (o Order) owns(r Route) bool { return r.Rollout == o.Rollout && r.Sequence <= o.Sequence }
 
-// course is where the order leads to.
-func (o Order) course() course {
-	c := course{target: o.Version, keep: o.Keep, recorded: o.Instances == 0}
+// transition is where the order leads to.
+func (o Order) transition() transition {
+	c := transition{target: o.Version, keep: o.Keep, recorded: o.Instances == 0}
 	if o.RetryAfter > 0 {
 		c.maintenance = &protocol.Maintenance{Since: time.Now().UTC(), RetryAfterSeconds: int(math.Ceil(o.RetryAfter.Seconds()))}
 	}
@@ -190,7 +190,7 @@ func (g *Gate) alone(ctx context.Context, o Order, found protocol.Route) (bool, 
 	if err != nil {
 		return false, err
 	}
-	confirmed, _ := g.listen(o.Service)
+	confirmed, _ := g.confirmations(o.Service)
 	coming := 0
 	for _, h := range holders {
 		switch {

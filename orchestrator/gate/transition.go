@@ -6,15 +6,16 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// course says where the traffic of a service shall go. From any route it leads to that
+// transition says where the traffic of a service shall go. From any route it leads to that
 // in steps that are safe as long as each has been confirmed before the next is taken:
 // at no time may two versions answer unless both are meant to stay, and whoever leaves
 // does so after another has come.
-type course struct {
-	target      string                // the version that shall be online; empty: none
-	keep        []string              // versions that stay online beside it, if they are: also one that was fenced and not relieved
+type transition struct {
+	target string // the version that shall be online; empty: none
+	// Versions that stay online beside it, if they are: also one that was fenced and not relieved.
+	keep        []string
 	maintenance *protocol.Maintenance // that the service shall be under; nil: none
-	recorded    bool                  // the service takes no traffic over the relay: its route is only a record
+	recorded    bool                  // it takes no traffic over the relay: its route is only a record
 }
 
 // next is the route one step nearer to the end; there is none left when done. Alone says
@@ -25,48 +26,48 @@ type course struct {
 //	others fenced            target online       the target answers, the others still hold
 //	others draining          target online       the others forward what they hold, and leave
 //	                         target online
-func (c course) next(found protocol.Route, alone bool) (next protocol.Route, done bool) {
+func (t transition) next(found protocol.Route, alone bool) (next protocol.Route, done bool) {
 	next = found
 	next.Versions = slices.Clone(found.Versions)
 	switch {
-	case c.target == "":
+	case t.target == "":
 		next.Versions, next.Maintenance = []protocol.RouteVersion{}, nil
 		return next, len(found.Versions) == 0 && found.Maintenance == nil
-	case c.recorded && alone && c.maintenance == nil:
+	case t.recorded && alone && t.maintenance == nil:
 		next.Maintenance = nil
-		c.open(&next)
-		next.Versions = slices.DeleteFunc(next.Versions, func(v protocol.RouteVersion) bool { return v.Version != c.target && !c.keeps(v) })
+		t.open(&next)
+		next.Versions = slices.DeleteFunc(next.Versions, func(v protocol.RouteVersion) bool { return v.Version != t.target && !t.keeps(v) })
 		return next, found.Maintenance == nil && slices.Equal(next.Versions, found.Versions)
-	case c.maintenance != nil && found.Maintenance == nil:
-		next.Maintenance = c.maintenance // nobody answers from now on: the states are free to change
+	case t.maintenance != nil && found.Maintenance == nil:
+		next.Maintenance = t.maintenance // nobody answers from now on: the states are free to change
 		return next, false
-	case c.maintenance != nil && found.State(c.target) != protocol.StateOnline:
-		c.open(&next)
+	case t.maintenance != nil && found.State(t.target) != protocol.StateOnline:
+		t.open(&next)
 		return next, false
-	case c.maintenance == nil && (found.Maintenance != nil || found.State(c.target) != protocol.StateOnline):
-		c.approach(&next, alone)
+	case t.maintenance == nil && (found.Maintenance != nil || found.State(t.target) != protocol.StateOnline):
+		t.approach(&next, alone)
 		return next, false
 	}
-	return next, c.clear(&next, alone)
+	return next, t.clear(&next, alone)
 }
 
 // approach brings the target one step nearer to being online and the service out of
 // maintenance.
-func (c course) approach(r *protocol.Route, alone bool) {
-	listening := slices.Contains([]protocol.VersionState{protocol.StateStandby, protocol.StateFenced, protocol.StateOnline}, r.State(c.target))
-	leaving := c.leaving(*r, "")
+func (t transition) approach(r *protocol.Route, alone bool) {
+	listening := slices.Contains([]protocol.VersionState{protocol.StateStandby, protocol.StateFenced, protocol.StateOnline}, r.State(t.target))
+	leaving := t.leaving(*r, "")
 	switch {
 	case len(leaving) == 0:
-		c.open(r)
+		t.open(r)
 	case !listening && !alone:
-		set(r, c.target, protocol.StateStandby)
-	case r.Maintenance == nil && (!listening || len(c.leaving(*r, protocol.StateOnline)) > 0):
-		set(r, c.target, protocol.StateStandby)
+		set(r, t.target, protocol.StateStandby)
+	case r.Maintenance == nil && (!listening || len(t.leaving(*r, protocol.StateOnline)) > 0):
+		set(r, t.target, protocol.StateStandby)
 		for _, v := range leaving {
 			set(r, v, protocol.StateFenced)
 		}
 	default:
-		c.open(r)
+		t.open(r)
 		for _, v := range leaving {
 			set(r, v, protocol.StateFenced)
 		}
@@ -79,10 +80,10 @@ func (c course) approach(r *protocol.Route, alone bool) {
 }
 
 // open puts the target and those that stay beside it online.
-func (c course) open(r *protocol.Route) {
-	set(r, c.target, protocol.StateOnline)
+func (t transition) open(r *protocol.Route) {
+	set(r, t.target, protocol.StateOnline)
 	for _, v := range r.Versions {
-		if c.keeps(v) {
+		if t.keeps(v) {
 			set(r, v.Version, protocol.StateOnline)
 		}
 	}
@@ -90,19 +91,19 @@ func (c course) open(r *protocol.Route) {
 
 // keeps reports whether a version stays. One that only stood by, or was on its way out,
 // does not: nobody has said that it may answer now.
-func (c course) keeps(v protocol.RouteVersion) bool {
-	return slices.Contains(c.keep, v.Version) && (v.State == protocol.StateOnline || v.State == protocol.StateFenced)
+func (t transition) keeps(v protocol.RouteVersion) bool {
+	return slices.Contains(t.keep, v.Version) && (v.State == protocol.StateOnline || v.State == protocol.StateFenced)
 }
 
 // clear takes those off the route that have to leave; done when nobody has to.
-func (c course) clear(r *protocol.Route, alone bool) (done bool) {
-	leaving := c.leaving(*r, "")
-	draining := c.leaving(*r, protocol.StateDraining)
+func (t transition) clear(r *protocol.Route, alone bool) (done bool) {
+	leaving := t.leaving(*r, "")
+	draining := t.leaving(*r, protocol.StateDraining)
 	if alone || len(draining) == len(leaving) {
-		fenced := slices.ContainsFunc(r.Versions, func(v protocol.RouteVersion) bool { return c.keeps(v) && v.State == protocol.StateFenced })
+		fenced := slices.ContainsFunc(r.Versions, func(v protocol.RouteVersion) bool { return t.keeps(v) && v.State == protocol.StateFenced })
 		r.Versions = slices.DeleteFunc(r.Versions, func(v protocol.RouteVersion) bool { return slices.Contains(leaving, v.Version) })
 		if len(leaving) == 0 {
-			c.open(r)
+			t.open(r)
 		}
 		return len(leaving) == 0 && !fenced
 	}
@@ -114,10 +115,10 @@ func (c course) clear(r *protocol.Route, alone bool) (done bool) {
 
 // leaving lists the versions that are on the route and have to leave it, in the given
 // state or, if that is empty, in any.
-func (c course) leaving(r protocol.Route, state protocol.VersionState) []string {
+func (t transition) leaving(r protocol.Route, state protocol.VersionState) []string {
 	var leaving []string
 	for _, v := range r.Versions {
-		if v.Version != c.target && !c.keeps(v) && (state == "" || v.State == state) {
+		if v.Version != t.target && !t.keeps(v) && (state == "" || v.State == state) {
 			leaving = append(leaving, v.Version)
 		}
 	}

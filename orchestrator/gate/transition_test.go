@@ -13,15 +13,15 @@ import (
 // Whatever route an order finds in the middle of whatever, it leads where it says, and on
 // the way no two versions answer that are not both meant to, nobody leaves before another
 // has come, and nobody comes online without having been told to.
-func TestEveryCourseIsSafe(t *testing.T) {
+func TestEveryTransitionIsSafe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		route := drawRoute(t)
 		for range rapid.IntRange(1, 5).Draw(t, "orders") {
-			c := drawCourse(t)
+			c := drawTransition(t)
 			steps := rapid.IntRange(0, 12).Draw(t, "steps") // then somebody else has another idea
 			route = follow(t, c, route, steps)
 		}
-		c := drawCourse(t)
+		c := drawTransition(t)
 		end := follow(t, c, route, 12)
 		if _, done := c.next(end, false); !done {
 			t.Fatalf("%+v is not reached in 12 steps: %+v", c, end)
@@ -44,9 +44,9 @@ func drawRoute(t *rapid.T) protocol.Route {
 	return r
 }
 
-func drawCourse(t *rapid.T) course {
+func drawTransition(t *rapid.T) transition {
 	versions := []string{"1.0.0", "2.0.0", "3.0.0"}
-	c := course{target: rapid.SampledFrom(append(versions, "")).Draw(t, "target")}
+	c := transition{target: rapid.SampledFrom(append(versions, "")).Draw(t, "target")}
 	for _, v := range versions {
 		if v != c.target && c.target != "" && rapid.IntRange(0, 3).Draw(t, "keep") == 0 {
 			c.keep = append(c.keep, v)
@@ -58,8 +58,8 @@ func drawCourse(t *rapid.T) course {
 	return c
 }
 
-// follow takes steps of a course and looks at each.
-func follow(t *rapid.T, c course, route protocol.Route, steps int) protocol.Route {
+// follow takes steps of a transition and looks at each.
+func follow(t *rapid.T, c transition, route protocol.Route, steps int) protocol.Route {
 	for range steps {
 		alone := rapid.IntRange(0, 4).Draw(t, "alone") == 0
 		next, done := c.next(route, alone)
@@ -80,7 +80,7 @@ func answering(r protocol.Route) []string {
 	return r.Online()
 }
 
-func mustBeSafe(t *rapid.T, c course, from, to protocol.Route, alone bool) {
+func mustBeSafe(t *rapid.T, c transition, from, to protocol.Route, alone bool) {
 	fatal := func(why string) { t.Fatalf("%+v, alone %t: %s:\n%+v\n%+v", c, alone, why, from, to) }
 	before, after := answering(from), answering(to)
 	for _, v := range after {
@@ -117,8 +117,8 @@ func mustBeSafe(t *rapid.T, c course, from, to protocol.Route, alone bool) {
 	}
 }
 
-// mustBeAt checks the end of a course.
-func mustBeAt(t *rapid.T, c course, r protocol.Route) {
+// mustBeAt checks the end of a transition.
+func mustBeAt(t *rapid.T, c transition, r protocol.Route) {
 	if (r.Maintenance != nil) != (c.maintenance != nil) {
 		t.Fatalf("%+v ends at %+v", c, r)
 	}
