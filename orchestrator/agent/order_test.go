@@ -297,7 +297,7 @@ func TestConfig(t *testing.T) {
 		"nil release":    func(c *agent.Config) { c.Releases = []*release.Manifest{nil} },
 		"name":           func(c *agent.Config) { c.Name = "web.1" },
 		"wildcard":       func(c *agent.Config) { c.Name = "*" },
-		"key of another": func(c *agent.Config) { c.Name = "_cast" },
+		"key of another": func(c *agent.Config) { c.Name = "_assignment" },
 	} {
 		c := h.config()
 		change(&c)
