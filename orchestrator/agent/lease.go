@@ -28,7 +28,7 @@ const (
 	renewals     = 4                      // of a lease, before it runs out
 	renewRetry   = 500 * time.Millisecond // how soon a renewal that failed is tried again
 	leaseTimeout = 2 * time.Second        // of one: its acknowledgement may be lost with the server
-	leaseGuard   = 20                     // the part of it that is left unused: for clocks that do not go alike
+	leaseGuard   = 20                     // the part of it left unused: clocks do not go alike
 	pingTimeout  = 2 * time.Second        // for another agent of the name to answer
 )
 

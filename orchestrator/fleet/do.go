@@ -235,7 +235,8 @@ func (d *execution) late() bool {
 }
 
 // begin tells hosts to begin, as many as may run at the same time. They are taken in the
-// order in which they were chosen, so that those which were told and may have begun are among the first.
+// order in which they were chosen, so that those which were told and may have begun are among the
+// first.
 func (d *execution) begin(ctx context.Context, waits []entry, running int) {
 	atOnce := d.Step.Work.AtOnce
 	if atOnce == 0 {

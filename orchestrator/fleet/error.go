@@ -13,7 +13,7 @@ type FailedError struct {
 	Need      int             // so many had to succeed
 	Done      int             // so many did
 	Cancelled bool            // the attempt was told to stop, for another reason than its time
-	Late      bool            // its time was over, whoever has noticed it first: a host or the orchestrator
+	Late      bool            // its time was over: a host noticed, or the orchestrator
 }
 
 // maxReasons is how many hosts an error tells the reasons of.

@@ -53,7 +53,7 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			if overtaken, err := overtaken(ctx, g, at, confirmed); overtaken && err == nil {
 				return errOvertaken
 			}
-			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: nobody is given up
+			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: all are kept
 				holders = found
 			}
 		}

@@ -62,6 +62,7 @@ func (g *Gate) followUntil(ctx context.Context, changed <-chan nats.Status, know
 // routeOf reads an entry; one that cannot be read lists nothing.
 func routeOf(entry jetstream.KeyValueEntry) Route {
 	r := Route{Route: protocol.Route{Service: entry.Key()}, Revision: entry.Revision(), Since: entry.Created()}
-	_ = json.Unmarshal(entry.Value(), &r.Route) // the instances go by the one before, and say so in their logs
+	// Of one that cannot be read, the instances go by the one before, and say so in their logs.
+	_ = json.Unmarshal(entry.Value(), &r.Route)
 	return r
 }

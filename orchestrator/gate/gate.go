@@ -61,7 +61,7 @@ type Gate struct {
 	mu      sync.Mutex
 	read    map[string]Route                   // by service: as it was read or written here last
 	newest  map[string]map[string]confirmation // by service and instance
-	kept    map[string]int                     // by service: how many there were when some were last forgotten
+	kept    map[string]int                     // by service: how many were left when some were forgotten
 	counted map[string]int                     // by service: confirmations
 	changed chan struct{}                      // closed and replaced with every confirmation
 }

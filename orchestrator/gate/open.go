@@ -134,7 +134,8 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 		guessed = false
 		known, err = g.write(ctx, found.Revision, next)
 		if errors.Is(err, rollout.ErrConflict) {
-			found, err = g.Route(ctx, o.Service) // another worker of the same rollout, or somebody whom the next look finds
+			// Another worker of the same rollout, or somebody whom the next look finds.
+			found, err = g.Route(ctx, o.Service)
 			continue
 		}
 		if err != nil {

@@ -11,9 +11,8 @@ import (
 // at no time may two versions answer unless both are meant to stay, and whoever leaves
 // does so after another has come.
 type transition struct {
-	target string // the version that shall be online; empty: none
-	// Versions that stay online beside it, if they are: also one that was fenced and not relieved.
-	keep        []string
+	target      string                // the version that shall be online; empty: none
+	keep        []string              // that stay online beside it, or fenced and not relieved
 	maintenance *protocol.Maintenance // that the service shall be under; nil: none
 	recorded    bool                  // it takes no traffic over the relay: its route is only a record
 }
@@ -21,7 +20,7 @@ type transition struct {
 // next is the route one step nearer to the end; there is none left when done. Alone says
 // that no instance of a version that has to leave is alive.
 //
-//	others online            target standby      others forward nothing yet, the target forwards to them
+//	others online            target standby      others forward nothing, the target forwards to them
 //	others fenced            target standby      everybody holds
 //	others fenced            target online       the target answers, the others still hold
 //	others draining          target online       the others forward what they hold, and leave

@@ -64,7 +64,8 @@ func (l list) names(ctx context.Context, subject, prefix string) ([]Ref, error) 
 			refs = append(refs, ref)
 		}
 	}
-	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(b.ID, a.ID) }) // ids begin with their time
+	// Ids begin with their time.
+	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(b.ID, a.ID) })
 	return refs, nil
 }
 

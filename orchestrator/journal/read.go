@@ -132,7 +132,7 @@ func (r reader) read(ctx context.Context, s stretch, each func(message) error) e
 const (
 	readBatch = 256                    // messages asked for at a time
 	readWait  = 3 * time.Second        // for a batch
-	readBeat  = 500 * time.Millisecond // of the server meanwhile: without it a lost one is noticed late
+	readBeat  = 500 * time.Millisecond // of the server meanwhile: else a lost one is noticed late
 	readPause = 20 * time.Millisecond  // before a consumer that is behind is replaced
 	readTidy  = time.Second            // for the removal of a consumer
 )

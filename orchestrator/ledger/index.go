@@ -208,8 +208,8 @@ func (x *Index) Changes() int {
 }
 
 // Save stores the environment and then each book in memory, where they have changed since
-// they were saved last (an app of which a book is stored is always known), and forgets the books that nobody has asked for since the last
-// Save. Losing a race against another orchestrator is no error: what that one saves is
+// they were saved last (an app of which a book is stored is always known), and forgets the
+// books that nobody has asked for since the last Save. Losing a race against another orchestrator is no error: what that one saves is
 // as good. What could not be saved stays in memory and is saved next time.
 func (x *Index) Save(ctx context.Context) error {
 	if err := x.SaveEnvironment(ctx); err != nil {

@@ -29,11 +29,11 @@ type Entry struct {
 	Sequence uint64         `json:"sequence"` // of the event in the journal that says so
 	By       string         `json:"by,omitempty"`
 	Reason   string         `json:"reason,omitempty"` // of an entry recorded by hand: its first 400 bytes
-	Marked   bool           `json:"marked,omitempty"` // it was recorded by hand: the script has not run in this environment
+	Marked   bool           `json:"marked,omitempty"` // it was recorded by hand: the script has not run here
 	At       time.Time      `json:"at"`               // when it had finished
 	Duration time.Duration  `json:"durationNanoseconds"`
 	Items    int64          `json:"items,omitempty"`
-	PutAside int64          `json:"putAside,omitempty"` // records that it could not deal with, as it said last
+	PutAside int64          `json:"putAside,omitempty"` // records that it could not deal with
 	Void     string         `json:"void,omitempty"`     // why it no longer counts; empty: it does
 }
 
@@ -48,15 +48,15 @@ type AppVersion struct {
 	Rollout  string    `json:"rollout"`
 	At       time.Time `json:"at"`             // when it was completed
 	Sequence uint64    `json:"sequence"`       // of the event in the journal that says so
-	Void     string    `json:"void,omitempty"` // why it no longer counts: it was taken backward later; empty: it does
+	Void     string    `json:"void,omitempty"` // why it counts no more: it was taken backward; empty: it does
 }
 
 // Environment is what of the ledger is known at all times.
 type Environment struct {
 	Sequence uint64            `json:"sequence"` // of the newest event it has taken in
 	Owners   map[string]string `json:"owners"`   // app by service
-	Newest   map[string]string `json:"newest"`   // rollout by app: the one begun last; empty for an app of which none has begun
-	Open     map[string]uint64 `json:"open"`     // by rollout that is not final: the sequence of the event that made it so
+	Newest   map[string]string `json:"newest"`   // by app: the rollout begun last; empty: none has begun
+	Open     map[string]uint64 `json:"open"`     // by rollout that is not final: the sequence that made it so
 }
 
 // apply takes in the event at sequence, which is the next one of the journal. It changes
