@@ -12,7 +12,7 @@ import (
 // does so after another has come.
 type transition struct {
 	target      string                // the version that shall be online; empty: none
-	keep        []string              // that stay online beside it, or fenced and not relieved
+	keep        []string              // that stay beside it, if online, or fenced and not relieved
 	maintenance *protocol.Maintenance // that the service shall be under; nil: none
 	recorded    bool                  // it takes no traffic over the relay: its route is only a record
 }
