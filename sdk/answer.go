@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -93,50 +92,6 @@ func (a *attempt) ask(ctx context.Context, m *nats.Msg, replies <-chan *nats.Msg
 		case <-ctx.Done():
 			return protocol.Accepted{}, ctx.Err()
 		}
-	}
-}
-
-// beat publishes a sign of life at once, then what the script told when that has
-// changed, and a repetition within the time that the orchestrator expects.
-func (a *attempt) beat(ctx context.Context, run *Run) {
-	every := time.Duration(a.start.HeartbeatSeconds) * time.Second
-	if every <= 0 {
-		every = defaultHeartbeat
-	}
-	tick := time.NewTicker(progressEvery)
-	defer tick.Stop()
-	run.pulse(protocol.ProgressMessage{})
-	last, sent := time.Now(), 0
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			told, changes := run.told()
-			if changes == sent && now.Sub(last) < every/2 {
-				continue
-			}
-			run.pulse(told)
-			last, sent = now, changes
-		}
-	}
-}
-
-func (a *attempt) newRun(clock *clock) *Run {
-	return &Run{
-		Start: a.start,
-		Log:   a.logger(),
-		relay: a.worker.relay, routes: newRoutes(a.worker.nc), checkpoints: newCheckpoints(a),
-		pace: clock.pace, clock: clock, js: a.worker.claims.js, sharing: a.sharing(),
-		pulse: func(p protocol.ProgressMessage) {
-			p.Rollout, p.Attempt = a.start.Rollout, a.start.Attempt
-			m := nats.NewMsg(a.job.script.Subject(protocol.Progress))
-			m.Data = marshal(p)
-			a.address(m.Header, uuid.New())
-			if err := a.worker.nc.PublishMsg(m); err != nil {
-				a.worker.log.Debug("progress", zap.Error(err))
-			}
-		},
 	}
 }
 

@@ -63,16 +63,16 @@ func (a *attempt) check() error {
 // do claims, runs and answers, with signs of life from the first moment to the
 // acknowledged answer.
 func (a *attempt) do(ctx context.Context) {
-	script := a.worker.enter(ctx, a) // a cancel ends it, and nothing else
+	script := a.worker.attempts.enter(ctx, a) // a cancel ends it, and nothing else
 	if script == nil {
 		return // this very attempt is under way here; its signs of life are the answer
 	}
 	defer script.stop()
-	defer a.worker.leave(a.key)
+	defer a.worker.attempts.leave(a.key)
 	run := a.newRun(script)
 	beating, stopBeating := context.WithCancel(ctx)
 	var beats sync.WaitGroup
-	beats.Go(func() { a.beat(beating, run) })
+	beats.Go(func() { a.heartbeat(beating, run) })
 	defer func() { stopBeating(); beats.Wait() }()
 	lasting, release := outlive(ctx, stopGrace)
 	defer release()
@@ -92,7 +92,7 @@ func (a *attempt) do(ctx context.Context) {
 // it now. Claim is the revision of the claim when it was run now, so that nobody else
 // knows the answer, and else 0. An error means that it is not for us to answer.
 func (a *attempt) outcome(ctx, script context.Context, run *Run) (answer *protocol.Answer, claim uint64, err error) {
-	if answer, begun := a.worker.recall(a.key); answer != nil {
+	if answer, begun := a.worker.attempts.answer(a.key); answer != nil {
 		return answer, 0, nil
 	} else if begun {
 		return nil, 0, errBegun
@@ -101,14 +101,14 @@ func (a *attempt) outcome(ctx, script context.Context, run *Run) (answer *protoc
 	if err != nil || answer != nil {
 		return answer, 0, err
 	}
-	a.worker.keep(a.key, nil)
+	a.worker.attempts.keep(a.key, nil)
 	answer = a.runScript(script, run)
 	if ctx.Err() != nil {
 		return nil, 0, fmt.Errorf("told to stop before it had finished: %w", ctx.Err())
 	}
-	a.worker.keep(a.key, answer)
-	if told, changes := run.told(); changes > 0 {
-		run.pulse(told) // the last word on progress comes before the answer
+	a.worker.attempts.keep(a.key, answer)
+	if told, changes := run.lastProgress(); changes > 0 {
+		run.publish(told) // the last word on progress comes before the answer
 	}
 	return answer, claim, nil
 }
@@ -220,7 +220,7 @@ func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
 		err = context.Cause(ctx)
 	}
 	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest()}
-	run.tellIn(answer)
+	run.addTo(answer)
 	if err == nil && errors.Is(context.Cause(ctx), errCancelled) {
 		err = errors.New("it returned when it was told to stop: it is not known whether it had finished")
 	}
@@ -281,19 +281,19 @@ func describe(ctx context.Context, err error) *protocol.ScriptError {
 // byHand runs a start that no rollout asked for: each time, unclaimed, and answered
 // with a named message that names no rollout.
 func (a *attempt) byHand(ctx context.Context, m *nats.Msg) {
-	script := a.job.script
-	a.start.Phase, a.start.Revert, a.start.Step = script.Phase, a.job.revert, script.Step()
-	if script.Phase == protocol.Setup {
-		a.start.App, a.start.AppVersion = script.Name, script.Version
+	of := a.job.script
+	a.start.Phase, a.start.Revert, a.start.Step = of.Phase, a.job.revert, of.Step()
+	if of.Phase == protocol.Setup {
+		a.start.App, a.start.AppVersion = of.Name, of.Version
 	} else {
-		a.start.Service, a.start.Version = script.Name, script.Version
+		a.start.Service, a.start.Version = of.Name, of.Version
 	}
 	a.worker.log.Info("started by hand", zap.String("message", m.Subject))
-	clock := newClock(ctx)
-	defer clock.stop()
-	clock.goOn(a.start.Deadline)
-	clock.pace.add(a.start.Pace)
-	answer := a.runScript(clock, a.newRun(clock))
+	script := newScriptContext(ctx)
+	defer script.stop()
+	script.resume(a.start.Deadline)
+	script.pace.add(a.start.Pace)
+	answer := a.runScript(script, a.newRun(script))
 	answer.Rollout, answer.Attempt = "", 0
 	message := a.message(answer)
 	if err := a.worker.nc.PublishMsg(message); err != nil {

@@ -110,7 +110,7 @@ func (b Backfill[T]) Run(ctx context.Context, run *Run) error {
 	if !run.beginBackfill(b.Name) {
 		return Permanent(fmt.Errorf("backfill%s: the script has another one with this Name: give each a Name of its own", suffix(b.Name)))
 	}
-	if err := newConductor(run, b.plan()).conduct(ctx); err != nil {
+	if err := newLeader(run, b.config()).lead(ctx); err != nil {
 		run.failBackfill(b.Name)
 		return fmt.Errorf("backfill%s: %w", suffix(b.Name), err)
 	}
@@ -160,11 +160,11 @@ func (b *Backfill[T]) retry() retry {
 	return r
 }
 
-// plan is a backfill without its type of record.
-type plan struct {
+// backfillConfig is a backfill without its type of record.
+type backfillConfig struct {
 	name       string
 	size       int
-	author     setting // what the author has chosen
+	author     limits // what the author has chosen
 	retry      retry
 	putAside   bool
 	most       int64 // records put aside
@@ -174,19 +174,22 @@ type plan struct {
 	partitions func(context.Context, *Run) ([]string, error)
 	count      func(context.Context, *Run) (int64, error)
 	total      func() int64
-	work       func(ctx context.Context, t terms) error
-	again      func(a *aside, all []setAside) plan // deals with these records instead of the source's
+	work       func(ctx context.Context, t partitionTask) error
+	again      func(failed *failedRecords, all []storedRecord) backfillConfig // deals with these records instead of the source's
 }
 
-func (b Backfill[T]) plan() plan {
-	return plan{
+func (b Backfill[T]) config() backfillConfig {
+	return backfillConfig{
 		name: b.Name, size: orElse(b.BatchSize, DefaultBatchSize), retry: b.retry(),
-		author:   setting{rate: b.Rate, inFlight: orElse(b.InFlight, DefaultInFlight)},
+		author:   limits{rate: b.Rate, inFlight: orElse(b.InFlight, DefaultInFlight)},
 		putAside: b.PutAside, most: int64(orElse(b.MaxPutAside, DefaultMaxPutAside)),
 		throttle: b.Throttle, before: b.Before, after: b.After,
 		partitions: b.Source.Partitions, count: b.Source.Count, total: b.Source.total,
-		work:  func(ctx context.Context, t terms) error { return newLane(&b, t).do(ctx) },
-		again: func(a *aside, all []setAside) plan { b.Source = listed[T](a, all); return b.plan() },
+		work: func(ctx context.Context, t partitionTask) error { return newPartitionRun(&b, t).do(ctx) },
+		again: func(failed *failedRecords, all []storedRecord) backfillConfig {
+			b.Source = listed[T](failed, all)
+			return b.config()
+		},
 	}
 }
 
@@ -207,8 +210,8 @@ func origin(run *Run) string {
 
 // listed is the source of records that were put aside. One that was kept without its record,
 // or as another type, stays where it is.
-func listed[T any](a *aside, all []setAside) Source[T] {
-	parts := make(map[string][]setAside)
+func listed[T any](failed *failedRecords, all []storedRecord) Source[T] {
+	parts := make(map[string][]storedRecord)
 	var names []string
 	for _, r := range all {
 		if parts[r.Partition] == nil {
@@ -221,19 +224,19 @@ func listed[T any](a *aside, all []setAside) Source[T] {
 		Records: func(ctx context.Context, run *Run, partition, after string) iter.Seq2[Record[T], error] {
 			return func(yield func(Record[T], error) bool) {
 				found := after == ""
-				for _, failed := range parts[partition] {
+				for _, r := range parts[partition] {
 					if !found {
-						found = failed.Cursor == after
+						found = r.Cursor == after
 						continue
 					}
-					data, err := a.record(ctx, failed)
+					data, err := failed.record(ctx, r)
 					if err != nil {
 						yield(Record[T]{}, err)
 						return
 					}
-					record, err := recordOf[T](failed.Cursor, data)
+					record, err := recordOf[T](r.Cursor, data)
 					if err != nil {
-						run.Log.Warn(recordName(partition, failed.Cursor) + " stays aside: " + err.Error())
+						run.Log.Warn(recordName(partition, r.Cursor) + " stays aside: " + err.Error())
 					} else if !yield(record, nil) {
 						return
 					}

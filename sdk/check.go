@@ -148,45 +148,43 @@ func (i *inquiry) close() error {
 }
 
 // check ends with the first check that fails. Its progress names the one that runs.
-func (c *conductor) check(ctx context.Context, all []Check) error {
+func (l *leader) check(ctx context.Context, all []Check) error {
 	if len(all) == 0 {
 		return nil
 	}
 	telling, stop := context.WithCancel(ctx)
 	var teller sync.WaitGroup
-	teller.Go(func() { c.keepTelling(telling) })
+	teller.Go(func() { l.reporter.keepTelling(telling) })
 	defer func() {
 		stop()
 		teller.Wait()
-		c.change(func() { c.checking = "" })
-		c.tell(ctx)
+		l.reporter.tellCheck(ctx, "")
 	}()
 	for _, check := range all {
-		c.change(func() { c.checking = cmp.Or(check.Name, "without a name") })
-		c.tell(ctx)
-		err := c.checkOne(ctx, check)
-		c.run.checked(check.Name, err)
+		l.reporter.tellCheck(ctx, cmp.Or(check.Name, "without a name"))
+		err := l.checkOne(ctx, check)
+		l.run.checked(check.Name, err)
 		if err != nil {
 			return fmt.Errorf("check %q: %w", check.Name, err)
 		}
-		c.run.Log.Info("check " + check.Name + ": holds")
+		l.run.Log.Info("check " + check.Name + ": holds")
 	}
 	return nil
 }
 
 // checkOne runs a check, and runs it again when it has lost a stream.
-func (c *conductor) checkOne(ctx context.Context, check Check) error {
+func (l *leader) checkOne(ctx context.Context, check Check) error {
 	if err := awaitResume(ctx); err != nil {
 		return err
 	}
 	for tries := 1; ; tries++ {
-		err := guard(ctx, check.Do, c.run)
+		err := guard(ctx, check.Do, l.run)
 		if err == nil {
 			return ctx.Err() // it may have ended for it
 		}
-		if !errors.Is(err, relay.ErrStreamLost) || !c.retry.again(ctx, tries, err) {
+		if !errors.Is(err, relay.ErrStreamLost) || !l.config.retry.again(ctx, tries, err) {
 			return err
 		}
-		c.run.Log.Warn("check " + check.Name + " is run again: " + err.Error())
+		l.run.Log.Warn("check " + check.Name + " is run again: " + err.Error())
 	}
 }

@@ -59,7 +59,7 @@ func newStage(t *testing.T) *stage {
 	s.nc = s.r.Conn()
 	s.makeClaims()
 	s.checkpoints()
-	s.setAside()
+	s.failedRecordsBucket()
 	_, _, err := relay.OpenRoutes(s.within(), s.nc, 1)
 	must(t, err)
 	return s
@@ -79,8 +79,8 @@ func (s *stage) checkpoints() jetstream.KeyValue {
 	return kv
 }
 
-// setAside is the bucket of failed records, made when it is missing.
-func (s *stage) setAside() jetstream.KeyValue {
+// failedRecordsBucket is the bucket of failed records, made when it is missing.
+func (s *stage) failedRecordsBucket() jetstream.KeyValue {
 	s.t.Helper()
 	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.FailedRecordsBucket})
 	must(s.t, err)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -22,24 +24,43 @@ type Run struct {
 	// Log reaches the terminal of whoever follows the rollout.
 	Log *zap.Logger
 
-	relay  *relay.Relay
-	routes *routes
-	pulse  func(protocol.ProgressMessage) // publishes a progress message
+	relay   *relay.Relay
+	routes  *routes
+	publish func(protocol.ProgressMessage) // publishes a progress message
 
-	checkpoints *checkpoints // nil: none are kept
-	pace        *pace        // nil: nobody says how fast to work
-	clock       *clock       // nil: it is never paused
+	checkpoints *checkpoints   // nil: none are kept
+	pace        *pace          // nil: nobody says how fast to work
+	script      *scriptContext // nil: it is never paused
 	js          jetstream.JetStream
 	sharing     *sharing // nil: nobody is to help
 
-	mu       sync.Mutex
-	progress protocol.ProgressMessage // the last one told
-	changes  int                      // of it
-	items    int64                    // that the answer tells
-	note     string                   // of the script itself
-	figures  map[string]figures       // of each backfill, by name
-	checks   []protocol.CheckResult
-	begun    map[string]bool // backfills that are at work or done, by name
+	mu        sync.Mutex
+	progress  protocol.ProgressMessage    // the last one told
+	changes   int                         // of it
+	items     int64                       // that the answer tells
+	note      string                      // of the script itself
+	backfills map[string]backfillProgress // by name
+	checks    []protocol.CheckResult
+	begun     map[string]bool // backfills that are at work or done, by name
+}
+
+// newRun is the run of the attempt, whose script has this context.
+func (a *attempt) newRun(script *scriptContext) *Run {
+	return &Run{
+		Start: a.start,
+		Log:   a.logger(),
+		relay: a.worker.relay, routes: newRoutes(a.worker.nc), checkpoints: newCheckpoints(a),
+		pace: script.pace, script: script, js: a.worker.claims.js, sharing: a.sharing(),
+		publish: func(p protocol.ProgressMessage) {
+			p.Rollout, p.Attempt = a.start.Rollout, a.start.Attempt
+			m := nats.NewMsg(a.job.script.Subject(protocol.Progress))
+			m.Data = marshal(p)
+			a.address(m.Header, uuid.New())
+			if err := a.worker.nc.PublishMsg(m); err != nil {
+				a.worker.log.Debug("progress", zap.Error(err))
+			}
+		},
+	}
 }
 
 // Request is [relay.Relay.Request] from inside the script: a message to the service
@@ -142,15 +163,15 @@ func (r *Run) failBackfill(name string) {
 	delete(r.begun, name)
 }
 
-// told gives the progress that the script told last, and how often it has changed.
-func (r *Run) told() (protocol.ProgressMessage, int) {
+// lastProgress is what the script has told last, and how often that has changed.
+func (r *Run) lastProgress() (protocol.ProgressMessage, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.progress, r.changes
 }
 
-// tellIn makes what the script has told last part of its answer.
-func (r *Run) tellIn(a *protocol.Answer) {
+// addTo makes what the script has told last part of its answer.
+func (r *Run) addTo(a *protocol.Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a.Items, a.Note, a.PutAside = r.items, r.progress.Note, r.progress.PutAside

@@ -198,7 +198,7 @@ func (s SetupService) Run(ctx context.Context, r *relay.Relay) error {
 	if err != nil {
 		return err
 	}
-	if w.shared, err = plans(s.Shared); err != nil {
+	if w.shared, err = sharedBackfills(s.Shared); err != nil {
 		return err
 	}
 	w.rememberAfter = cmp.Or(s.rememberAfter, w.rememberAfter)
@@ -255,7 +255,7 @@ func (s SetupService) check() error {
 			return fmt.Errorf("setup service of %s %s: Setup is the script of an App, and its only one; Before, Offline and Online are those of a Service", s.name(), s.Version)
 		}
 	}
-	_, err := plans(s.Shared)
+	_, err := sharedBackfills(s.Shared)
 	return err
 }
 

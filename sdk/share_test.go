@@ -561,7 +561,7 @@ func TestWhatAHelperHasPutAsideIsDealtWithByAnother(t *testing.T) {
 	named["backfill"] = "todos"
 	data, err = json.Marshal(named)
 	must(t, err)
-	_, err = m.setAside().Put(m.within(), protocol.FailedRecordKey(rollout, s.Step, false, "todos\x00"+given.Partition, "1"), data)
+	_, err = m.failedRecordsBucket().Put(m.within(), protocol.FailedRecordKey(rollout, s.Step, false, "todos\x00"+given.Partition, "1"), data)
 	must(t, err)
 	a.ask(protocol.ShareRequest{Instance: "a", Grant: given.Grant, Leave: true})
 	close(goOn)

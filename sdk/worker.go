@@ -16,15 +16,12 @@ import (
 )
 
 const (
-	defaultHeartbeat = 5 * time.Second        // of a start that names none
-	progressEvery    = 100 * time.Millisecond // at most so often
-	answerTimeout    = 2 * time.Second        // to be acknowledged by an orchestrator, before it is sent again
-	maxReplies       = 16                     // to an answer, that wait to be read: of an orchestrator, and of streams that capture it
-	retryPause       = 250 * time.Millisecond // between tries of a durable step
-	rememberTimeout  = time.Minute            // to make an answer durable in the claim; it is sent all the while
-	stopGrace        = 2 * time.Second        // to get rid of an answer, once told to stop
-	remembered       = 1000                   // attempts, of a kind; a start is repeated for seconds, so these are many
-	unheard          = 1000                   // controls that have come and are still to be dealt with
+	answerTimeout   = 2 * time.Second        // to be acknowledged by an orchestrator, before it is sent again
+	maxReplies      = 16                     // to an answer, that wait to be read: of an orchestrator, and of streams that capture it
+	retryPause      = 250 * time.Millisecond // between tries of a durable step
+	rememberTimeout = time.Minute            // to make an answer durable in the claim; it is sent all the while
+	stopGrace       = 2 * time.Second        // to get rid of an answer, once told to stop
+	unheard         = 1000                   // controls that have come and are still to be dealt with
 )
 
 // rememberAfter is how long an orchestrator may take to accept a new answer before it is
@@ -40,23 +37,15 @@ type worker struct {
 	instance string
 	claims   *claims
 
+	attempts *attempts
+
 	rememberAfter time.Duration
 
-	shared map[string]plan // what other instances may be helped with, by name
-
-	busy sync.WaitGroup // starts that are dealt with
-
-	mu      sync.Mutex
-	ended   bool                              // no start is dealt with any more
-	helping bool                              // another instance
-	running map[string]*clock                 // by claim key
-	orders  *newest[attemptID, order]         // also about attempts that never come here
-	begun   *newest[string, *protocol.Answer] // by claim key: what was run here; nil while it has no answer
+	shared map[string]backfillConfig // what other instances may be helped with, by name
 }
 
 var (
 	errCancelled = errors.New("cancelled by the orchestrator")
-	errBegun     = errors.New("it was begun here, and cut off")
 	errAccepted  = errors.New("an orchestrator has accepted the answer")
 )
 
@@ -67,9 +56,7 @@ func newWorker(r *relay.Relay, log *zap.Logger) (*worker, error) {
 		return nil, err
 	}
 	return &worker{
-		relay: r, nc: r.Conn(), log: log, instance: instance, claims: c, rememberAfter: rememberAfter,
-		running: make(map[string]*clock),
-		orders:  newNewest[attemptID, order](remembered), begun: newNewest[string, *protocol.Answer](remembered),
+		relay: r, nc: r.Conn(), log: log, instance: instance, claims: c, attempts: newAttempts(), rememberAfter: rememberAfter,
 	}, nil
 }
 
@@ -77,14 +64,14 @@ func newWorker(r *relay.Relay, log *zap.Logger) (*worker, error) {
 // begun has ended.
 func (w *worker) run(ctx context.Context, jobs []job) error {
 	hearing, stopHearing := context.WithCancel(ctx)
-	said, known := make(chan *nats.Msg, unheard), controls(jobs)
+	said, known := make(chan *nats.Msg, unheard), controlSubjects(jobs)
 	var receiving sync.WaitGroup
-	receiving.Go(func() { w.hear(hearing, said, known) })
+	receiving.Go(func() { w.hearControls(hearing, said, known) })
 	var subs []*nats.Subscription
 	defer func() {
 		w.leaveBus(subs)
-		w.end()
-		w.busy.Wait()
+		w.attempts.end()
+		w.attempts.busy.Wait()
 		stopHearing()
 		receiving.Wait()
 	}()
@@ -97,11 +84,11 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 	}
 	for _, j := range jobs {
 		s, err := w.listen(j.script.Subject(protocol.StartVerb(j.revert)), func(m *nats.Msg) {
-			if !w.begin(ctx) {
+			if !w.attempts.begin(ctx) {
 				w.passOn(m)
 				return
 			}
-			go func() { defer w.busy.Done(); w.start(ctx, j, m) }()
+			go func() { defer w.attempts.busy.Done(); w.start(ctx, j, m) }()
 		})
 		if err != nil {
 			return err
@@ -211,23 +198,6 @@ func (w *worker) tellListening(ctx context.Context, jobs []job) {
 	}
 }
 
-// begin counts one more start, unless run is told to end.
-func (w *worker) begin(ctx context.Context) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ended || ctx.Err() != nil {
-		return false
-	}
-	w.busy.Add(1)
-	return true
-}
-
-func (w *worker) end() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ended = true
-}
-
 // start deals with one start message to its end.
 func (w *worker) start(ctx context.Context, j job, m *nats.Msg) {
 	if m.Header.Get(protocol.HeaderSequence) != "" {
@@ -242,18 +212,4 @@ func (w *worker) start(ctx context.Context, j job, m *nats.Msg) {
 	default:
 		a.do(ctx)
 	}
-}
-
-// recall gives the answer of an attempt that was begun here; nil when it has none.
-func (w *worker) recall(key string) (answer *protocol.Answer, begun bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.begun.get(key)
-}
-
-// keep notes that an attempt was begun here, and its answer once there is one.
-func (w *worker) keep(key string, answer *protocol.Answer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.begun.put(key, answer)
 }

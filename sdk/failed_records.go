@@ -14,16 +14,16 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// setAside is what stands in the bucket of failed records. It names the backfill where a
+// storedRecord is what stands in the bucket of failed records. It names the backfill where a
 // script has several.
-type setAside struct {
+type storedRecord struct {
 	protocol.FailedRecord
 	Backfill string `json:"backfill,omitempty"`
 }
 
-// aside is where one instance puts the records that a backfill cannot deal with. Started by
-// hand, they are only counted.
-type aside struct {
+// failedRecords is where one instance puts aside the records that a backfill cannot deal
+// with. Started by hand, they are only counted.
+type failedRecords struct {
 	run    *Run
 	name   string // of the backfill
 	most   int64  // records; 0: no limit
@@ -32,51 +32,51 @@ type aside struct {
 	mu    sync.Mutex
 	kv    jetstream.KeyValue
 	count int64             // records that are put aside, as far as this instance knows
-	known map[string]string // key by place: what may be dealt with yet, when it comes again
+	known map[string]string // key by recordKey: what may be dealt with yet, when it comes again
 }
 
-// errTooManyAside ends a backfill.
-var errTooManyAside = errors.New("too many records could not be dealt with")
+// errTooManyFailed ends a backfill.
+var errTooManyFailed = errors.New("too many records could not be dealt with")
 
-func newAside(run *Run, name string, most int64) *aside {
-	a := &aside{run: run, name: name, most: most, known: make(map[string]string)}
+func newFailedRecords(run *Run, name string, most int64) *failedRecords {
+	f := &failedRecords{run: run, name: name, most: most, known: make(map[string]string)}
 	if s := run.Start; s.Rollout != "" {
-		a.prefix = protocol.CheckpointKey(s.Rollout, s.Step, s.Revert)
+		f.prefix = protocol.CheckpointKey(s.Rollout, s.Step, s.Revert)
 	}
-	return a
+	return f
 }
 
 // list gives all that is put aside, without the records themselves, and remembers it.
-func (a *aside) list(ctx context.Context) (all []setAside, err error) {
-	if a.prefix == "" {
+func (f *failedRecords) list(ctx context.Context) (all []storedRecord, err error) {
+	if f.prefix == "" {
 		return nil, nil
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	err = insist(ctx, func(once context.Context) error {
-		all, err = a.read(ctx, once)
+		all, err = f.read(ctx, once)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the records that are put aside: %w", err)
 	}
-	clear(a.known)
+	clear(f.known)
 	for _, r := range all {
-		a.known[place(r.Partition, r.Cursor)] = a.key(r.Partition, r.Cursor)
+		f.known[recordKey(r.Partition, r.Cursor)] = f.key(r.Partition, r.Cursor)
 	}
-	a.count = int64(len(all))
+	f.count = int64(len(all))
 	return all, nil
 }
 
 // read may take as long as something comes: to begin, it has until once ends.
-func (a *aside) read(ctx, once context.Context) (all []setAside, err error) {
-	if err := a.open(once); err != nil {
+func (f *failedRecords) read(ctx, once context.Context) (all []storedRecord, err error) {
+	if err := f.open(once); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	begun := context.AfterFunc(once, cancel)
-	watch, err := a.kv.Watch(ctx, a.prefix+".*", jetstream.IgnoreDeletes())
+	watch, err := f.kv.Watch(ctx, f.prefix+".*", jetstream.IgnoreDeletes())
 	if err != nil {
 		return nil, err
 	}
@@ -94,11 +94,11 @@ func (a *aside) read(ctx, once context.Context) (all []setAside, err error) {
 			if entry == nil { // these were all
 				return all, nil
 			}
-			var r setAside
+			var r storedRecord
 			if err := json.Unmarshal(entry.Value(), &r); err != nil {
 				return nil, Permanent(fmt.Errorf("key %s: %w", entry.Key(), err))
 			}
-			if r.Backfill == a.name {
+			if r.Backfill == f.name {
 				r.Record = nil
 				all = append(all, r)
 			}
@@ -112,15 +112,15 @@ func (a *aside) read(ctx, once context.Context) (all []setAside, err error) {
 
 // record gives one of those that are put aside; nil: it is kept without the record, or is
 // not put aside any more.
-func (a *aside) record(ctx context.Context, of setAside) (json.RawMessage, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var kept setAside
+func (f *failedRecords) record(ctx context.Context, of storedRecord) (json.RawMessage, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var kept storedRecord
 	err := insist(ctx, func(ctx context.Context) error {
-		if err := a.open(ctx); err != nil {
+		if err := f.open(ctx); err != nil {
 			return err
 		}
-		entry, err := a.kv.Get(ctx, a.key(of.Partition, of.Cursor))
+		entry, err := f.kv.Get(ctx, f.key(of.Partition, of.Cursor))
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return nil
 		}
@@ -139,43 +139,43 @@ func (a *aside) record(ctx context.Context, of setAside) (json.RawMessage, error
 }
 
 // put keeps a record until it is dealt with, and tells whether it was not there before.
-func (a *aside) put(ctx context.Context, r protocol.FailedRecord) (fresh bool, err error) {
-	r.Step, r.Attempt, r.At = a.run.Start.Step, a.run.Start.Attempt, time.Now().UTC()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	key, at := a.key(r.Partition, r.Cursor), place(r.Partition, r.Cursor)
-	if fresh = a.known[at] == ""; fresh && a.most > 0 && a.count >= a.most {
-		return false, fmt.Errorf("%w: at most %d are put aside", errTooManyAside, a.most)
+func (f *failedRecords) put(ctx context.Context, r protocol.FailedRecord) (fresh bool, err error) {
+	r.Step, r.Attempt, r.At = f.run.Start.Step, f.run.Start.Attempt, time.Now().UTC()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key, at := f.key(r.Partition, r.Cursor), recordKey(r.Partition, r.Cursor)
+	if fresh = f.known[at] == ""; fresh && f.most > 0 && f.count >= f.most {
+		return false, fmt.Errorf("%w: at most %d are put aside", errTooManyFailed, f.most)
 	}
-	if a.prefix != "" {
-		if err := insist(ctx, func(ctx context.Context) error { return a.write(ctx, key, r, &fresh) }); err != nil {
+	if f.prefix != "" {
+		if err := insist(ctx, func(ctx context.Context) error { return f.write(ctx, key, r, &fresh) }); err != nil {
 			return false, fmt.Errorf("put %s aside: %w", recordName(r.Partition, r.Cursor), err)
 		}
 	}
-	a.known[at] = key
+	f.known[at] = key
 	if fresh {
-		a.count++
+		f.count++
 	}
 	return fresh, nil
 }
 
 // write creates the key or, when the record failed before, replaces what it says.
-func (a *aside) write(ctx context.Context, key string, r protocol.FailedRecord, fresh *bool) error {
-	if err := a.open(ctx); err != nil {
+func (f *failedRecords) write(ctx context.Context, key string, r protocol.FailedRecord, fresh *bool) error {
+	if err := f.open(ctx); err != nil {
 		return err
 	}
-	most := int(a.run.relay.Conn().MaxPayload()) - checkpointFrame
+	most := int(f.run.relay.Conn().MaxPayload()) - checkpointFrame
 	r.Error = clip(r.Error)
-	value := marshal(setAside{r, a.name})
+	value := marshal(storedRecord{r, f.name})
 	if len(value) > most {
 		r.Error = fmt.Sprintf("%s (kept without the record, which is %d bytes long: the bus takes at most %d)", r.Error, len(r.Record), most)
 		r.Record = nil
-		value = marshal(setAside{r, a.name})
+		value = marshal(storedRecord{r, f.name})
 	}
-	_, err := a.kv.Create(ctx, key, value)
+	_, err := f.kv.Create(ctx, key, value)
 	if errors.Is(err, jetstream.ErrKeyExists) {
 		*fresh = false
-		_, err = a.kv.Put(ctx, key, value)
+		_, err = f.kv.Put(ctx, key, value)
 	}
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return Permanent(err)
@@ -183,56 +183,56 @@ func (a *aside) write(ctx context.Context, key string, r protocol.FailedRecord, 
 	return err
 }
 
-// settle drops a record that is dealt with, if it was put aside, and tells whether it was.
-func (a *aside) settle(ctx context.Context, partition, cursor string) (was bool, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	at := place(partition, cursor)
-	key, was := a.known[at]
+// drop drops a record that is dealt with, if it was put aside, and tells whether it was.
+func (f *failedRecords) drop(ctx context.Context, partition, cursor string) (was bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := recordKey(partition, cursor)
+	key, was := f.known[at]
 	if !was {
 		return false, nil
 	}
-	if a.prefix != "" {
+	if f.prefix != "" {
 		err = insist(ctx, func(ctx context.Context) error {
-			if err := a.open(ctx); err != nil {
+			if err := f.open(ctx); err != nil {
 				return err
 			}
-			return a.kv.Purge(ctx, key)
+			return f.kv.Purge(ctx, key)
 		})
 		if err != nil {
 			return false, fmt.Errorf("drop %s of those put aside: %w", recordName(partition, cursor), err)
 		}
 	}
-	delete(a.known, at)
-	a.count--
+	delete(f.known, at)
+	f.count--
 	return true, nil
 }
 
-// none reports whether there is nothing to settle.
-func (a *aside) none() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.known) == 0
+// empty reports whether there is nothing to drop.
+func (f *failedRecords) empty() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.known) == 0
 }
 
 // open opens the bucket. The caller holds mu.
-func (a *aside) open(ctx context.Context) (err error) {
-	if a.kv != nil {
+func (f *failedRecords) open(ctx context.Context) (err error) {
+	if f.kv != nil {
 		return nil
 	}
-	if a.kv, err = a.run.js.KeyValue(ctx, protocol.FailedRecordsBucket); err != nil {
+	if f.kv, err = f.run.js.KeyValue(ctx, protocol.FailedRecordsBucket); err != nil {
 		return fmt.Errorf("open bucket %s: %w", protocol.FailedRecordsBucket, err)
 	}
 	return nil
 }
 
 // key is the same for the same record of the same backfill of a step.
-func (a *aside) key(partition, cursor string) string {
-	s := a.run.Start
-	if a.name != "" {
-		partition = a.name + "\x00" + partition
+func (f *failedRecords) key(partition, cursor string) string {
+	s := f.run.Start
+	if f.name != "" {
+		partition = f.name + "\x00" + partition
 	}
 	return protocol.FailedRecordKey(s.Rollout, s.Step, s.Revert, partition, cursor)
 }
 
-func place(partition, cursor string) string { return partition + "\x00" + cursor }
+func recordKey(partition, cursor string) string { return partition + "\x00" + cursor }

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// inTime runs do on a clock in a time of its own, that passes while all wait.
-func inTime(t *testing.T, do func(t *testing.T, c *clock)) {
+// inTime runs do on the context of a script, in a time of its own, that passes while all wait.
+func inTime(t *testing.T, do func(t *testing.T, c *scriptContext)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := newClock(t.Context())
+		c := newScriptContext(t.Context())
 		defer c.stop()
 		do(t, c)
 	})
@@ -24,7 +24,7 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// mustBe fails the test unless the clock, and what is derived from it, has ended like this.
+// mustBe fails the test unless the context, and what is derived from it, has ended like this.
 func mustBe(t *testing.T, ctx context.Context, err, cause error) {
 	t.Helper()
 	synctest.Wait()
@@ -47,12 +47,12 @@ func mustBe(t *testing.T, ctx context.Context, err, cause error) {
 }
 
 func TestADeadlineStandsStillWhileAScriptIsPaused(t *testing.T) {
-	inTime(t, func(t *testing.T, c *clock) {
+	inTime(t, func(t *testing.T, c *scriptContext) {
 		type key struct{}
 		derived, cancel := context.WithCancel(context.WithValue(c, key{}, "value"))
 		defer cancel()
 		early := time.Now().Add(time.Minute)
-		c.goOn(early)
+		c.resume(early)
 		if d, ok := derived.Deadline(); !ok || !d.Equal(early) {
 			t.Errorf("deadline %s, %t", d, ok)
 		}
@@ -67,7 +67,7 @@ func TestADeadlineStandsStillWhileAScriptIsPaused(t *testing.T) {
 		if !paused(derived) {
 			t.Error("it is not paused")
 		}
-		c.goOn(time.Now().Add(10 * time.Second))
+		c.resume(time.Now().Add(10 * time.Second))
 		if paused(derived) {
 			t.Error("it is still paused")
 		}
@@ -83,27 +83,27 @@ func TestADeadlineStandsStillWhileAScriptIsPaused(t *testing.T) {
 }
 
 func TestADeadlineCanBeMovedAndTakenAway(t *testing.T) {
-	inTime(t, func(t *testing.T, c *clock) {
-		c.goOn(time.Now().Add(time.Minute))
-		c.goOn(time.Now().Add(time.Hour)) // of a resume whose pause was lost
+	inTime(t, func(t *testing.T, c *scriptContext) {
+		c.resume(time.Now().Add(time.Minute))
+		c.resume(time.Now().Add(time.Hour)) // of a resume whose pause was lost
 		pass(time.Minute)
 		mustBe(t, c, nil, nil)
-		c.goOn(time.Time{})
+		c.resume(time.Time{})
 		if d, ok := c.Deadline(); ok {
 			t.Errorf("deadline %s", d)
 		}
 		pass(time.Hour)
 		mustBe(t, c, nil, nil)
-		c.goOn(time.Now().Add(-time.Second))
+		c.resume(time.Now().Add(-time.Second))
 		mustBe(t, c, context.DeadlineExceeded, context.DeadlineExceeded)
 	})
 }
 
-func TestTheOuterContextEndsAClockThatIsPaused(t *testing.T) {
+func TestTheOuterContextEndsAScriptThatIsPaused(t *testing.T) {
 	why := errors.New("why")
-	inTime(t, func(t *testing.T, _ *clock) {
+	inTime(t, func(t *testing.T, _ *scriptContext) {
 		outer, end := context.WithCancelCause(t.Context())
-		c := newClock(outer)
+		c := newScriptContext(outer)
 		defer c.stop()
 		c.pause()
 		derived, cancel := context.WithTimeout(c, time.Hour)
@@ -112,13 +112,13 @@ func TestTheOuterContextEndsAClockThatIsPaused(t *testing.T) {
 		mustBe(t, c, context.Canceled, why)
 		mustBe(t, derived, context.Canceled, why)
 	})
-	inTime(t, func(t *testing.T, _ *clock) {
+	inTime(t, func(t *testing.T, _ *scriptContext) {
 		soon := time.Now().Add(time.Second)
 		outer, cancel := context.WithDeadline(t.Context(), soon)
 		defer cancel()
-		c := newClock(outer)
+		c := newScriptContext(outer)
 		defer c.stop()
-		c.goOn(soon.Add(time.Hour))
+		c.resume(soon.Add(time.Hour))
 		if d, ok := c.Deadline(); !ok || !d.Equal(soon) {
 			t.Errorf("deadline %s, %t", d, ok)
 		}
@@ -130,17 +130,17 @@ func TestTheOuterContextEndsAClockThatIsPaused(t *testing.T) {
 
 func TestWhoAwaitsAResumeWakesUp(t *testing.T) {
 	for name, tt := range map[string]struct {
-		wake func(c *clock, cancel context.CancelFunc)
+		wake func(c *scriptContext, cancel context.CancelFunc)
 		want error
 	}{
-		"resumed":                {func(c *clock, _ context.CancelFunc) { c.goOn(time.Time{}) }, nil},
-		"cancelled":              {func(c *clock, _ context.CancelFunc) { c.end(errCancelled) }, context.Canceled},
-		"ended":                  {func(c *clock, _ context.CancelFunc) { c.stop() }, context.Canceled},
-		"its own context ended":  {func(_ *clock, cancel context.CancelFunc) { cancel() }, context.Canceled},
-		"resumed, its time over": {func(c *clock, _ context.CancelFunc) { c.goOn(time.Now().Add(-time.Second)) }, context.DeadlineExceeded},
+		"resumed":                {func(c *scriptContext, _ context.CancelFunc) { c.resume(time.Time{}) }, nil},
+		"cancelled":              {func(c *scriptContext, _ context.CancelFunc) { c.end(errCancelled) }, context.Canceled},
+		"ended":                  {func(c *scriptContext, _ context.CancelFunc) { c.stop() }, context.Canceled},
+		"its own context ended":  {func(_ *scriptContext, cancel context.CancelFunc) { cancel() }, context.Canceled},
+		"resumed, its time over": {func(c *scriptContext, _ context.CancelFunc) { c.resume(time.Now().Add(-time.Second)) }, context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inTime(t, func(t *testing.T, c *clock) {
+			inTime(t, func(t *testing.T, c *scriptContext) {
 				c.pause()
 				derived, cancel := context.WithCancel(c)
 				defer cancel()
@@ -165,7 +165,7 @@ func TestWhoAwaitsAResumeWakesUp(t *testing.T) {
 }
 
 func TestAContextThatOutlivesTheScriptWakesUpWithIt(t *testing.T) {
-	inTime(t, func(t *testing.T, c *clock) {
+	inTime(t, func(t *testing.T, c *scriptContext) {
 		c.pause()
 		woken := make(chan error, 1)
 		go func() { woken <- awaitResume(context.WithoutCancel(c)) }()
@@ -179,8 +179,8 @@ func TestAContextThatOutlivesTheScriptWakesUpWithIt(t *testing.T) {
 
 // The run knows of the pause, whatever context it is asked with.
 func TestARunIsPausedInAnyContext(t *testing.T) {
-	inTime(t, func(t *testing.T, c *clock) {
-		run := &Run{clock: c}
+	inTime(t, func(t *testing.T, c *scriptContext) {
+		run := &Run{script: c}
 		c.pause()
 		if !run.Paused() {
 			t.Error("it is not paused")
@@ -191,7 +191,7 @@ func TestARunIsPausedInAnyContext(t *testing.T) {
 		if len(woken) > 0 {
 			t.Fatalf("it did not wait: %v", <-woken)
 		}
-		c.goOn(time.Time{})
+		c.resume(time.Time{})
 		if err := <-woken; err != nil || run.Paused() {
 			t.Errorf("woken with %v, paused %t", err, run.Paused())
 		}
@@ -202,7 +202,7 @@ func TestARunIsPausedInAnyContext(t *testing.T) {
 	})
 }
 
-func TestARunWithoutAClockIsNeverPaused(t *testing.T) {
+func TestARunWithoutAScriptContextIsNeverPaused(t *testing.T) {
 	run := new(Run)
 	ctx, cancel := context.WithCancel(t.Context())
 	if err := run.AwaitResume(ctx); err != nil || run.Paused() {

@@ -9,7 +9,7 @@ import (
 
 // runBucket takes n at a time as fast as it may from one time to another, coming late each
 // time by what late says, and gives how many it took in each second.
-func runBucket(b *bucket, from time.Time, d time.Duration, n int, late func(i int) time.Duration) (seconds []int) {
+func runBucket(b *tokenBucket, from time.Time, d time.Duration, n int, late func(i int) time.Duration) (seconds []int) {
 	seconds = make([]int, d/time.Second)
 	now := from
 	for i := 0; now.Sub(from) < d; i++ {
@@ -22,14 +22,14 @@ func runBucket(b *bucket, from time.Time, d time.Duration, n int, late func(i in
 	return seconds
 }
 
-func TestABucketKeepsToItsRate(t *testing.T) {
+func TestATokenBucketKeepsToItsRate(t *testing.T) {
 	for _, c := range []struct {
 		rate float64
 		n    int
 	}{{30_000, 500}, {1000, 200}, {2500, 500}, {10, 2}, {1, 1}, {123_456, 500}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			at := time.Unix(1000, 0)
-			var b bucket
+			var b tokenBucket
 			b.set(at, c.rate)
 			const span = 60
 			sum := 0
@@ -49,9 +49,9 @@ func TestABucketKeepsToItsRate(t *testing.T) {
 	}
 }
 
-func TestABucketMakesUpForNoMoreThanABurst(t *testing.T) {
+func TestATokenBucketMakesUpForNoMoreThanABurst(t *testing.T) {
 	at := time.Unix(1000, 0)
-	var b bucket
+	var b tokenBucket
 	b.set(at, 1000)
 	at = at.Add(time.Hour)
 	took := 0
@@ -65,7 +65,7 @@ func TestABucketMakesUpForNoMoreThanABurst(t *testing.T) {
 
 func TestANewRateCountsFromNowOn(t *testing.T) {
 	at := time.Unix(1000, 0)
-	var b bucket
+	var b tokenBucket
 	b.set(at, 10)
 	if wait := b.take(at, 100); wait != 10*time.Second {
 		t.Errorf("it takes %s", wait)

@@ -17,11 +17,11 @@ import (
 // Shareable is work that several instances of a setup service can do together: a [Backfill]
 // that has a Name and a Source with Partitions.
 type Shareable interface {
-	shared() (p plan, err error)
+	shared() (backfillConfig, error)
 }
 
-// shared gives the plan of a backfill, or tells what it lacks to be shared.
-func (b Backfill[T]) shared() (plan, error) {
+// shared gives a backfill, or tells what it lacks to be shared.
+func (b Backfill[T]) shared() (backfillConfig, error) {
 	err := b.check()
 	switch {
 	case err != nil:
@@ -31,14 +31,14 @@ func (b Backfill[T]) shared() (plan, error) {
 		err = errors.New("give Source.Partitions, for there to be something to share")
 	}
 	if err != nil {
-		return plan{}, fmt.Errorf("shared backfill%s: %w", suffix(b.Name), err)
+		return backfillConfig{}, fmt.Errorf("shared backfill%s: %w", suffix(b.Name), err)
 	}
-	return b.plan(), nil
+	return b.config(), nil
 }
 
-// plans are those of all that is shared, by name.
-func plans(all []Shareable) (map[string]plan, error) {
-	byName := make(map[string]plan, len(all))
+// sharedBackfills are those of all that is shared, by name.
+func sharedBackfills(all []Shareable) (map[string]backfillConfig, error) {
+	byName := make(map[string]backfillConfig, len(all))
 	for _, s := range all {
 		if s == nil {
 			return nil, errors.New("shared backfill: there is a nil among them")
@@ -60,8 +60,8 @@ const (
 	silence       = 15 * time.Second       // of the instance that has invited, after which a helper stops
 )
 
-// errDismissed ends the work of a helper, and is nobody's failure.
-var errDismissed = errors.New("the instance that runs the script has no use for this one any more, or is gone")
+// errNoMoreWork ends the work of a helper, and is nobody's failure.
+var errNoMoreWork = errors.New("the instance that runs the script has no use for this one any more, or is gone")
 
 // invited helps with a backfill of a script, unless this instance has work of its own.
 func (w *worker) invited(ctx context.Context, script protocol.Script, m *nats.Msg) {
@@ -74,14 +74,14 @@ func (w *worker) invited(ctx context.Context, script protocol.Script, m *nats.Ms
 		w.log.Debug("invitation ignored", zap.Error(err))
 		return
 	}
-	p, known := w.shared[i.Backfill]
-	if !known || i.Instance == w.instance || !w.beginHelp(ctx) {
+	c, known := w.shared[i.Backfill]
+	if !known || i.Instance == w.instance || !w.attempts.beginHelp(ctx) {
 		return
 	}
 	go func() {
-		defer w.busy.Done()
-		defer w.endHelp()
-		w.help(ctx, i, p)
+		defer w.attempts.busy.Done()
+		defer w.attempts.endHelp()
+		w.help(ctx, i, c)
 	}()
 }
 
@@ -101,33 +101,20 @@ func checkInvitation(script protocol.Script, i protocol.Invitation) error {
 	return nil
 }
 
-// beginHelp is begin for an instance that is idle.
-func (w *worker) beginHelp(ctx context.Context) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ended || ctx.Err() != nil || w.helping || len(w.running) > 0 {
-		return false
-	}
-	w.helping = true
-	w.busy.Add(1)
-	return true
-}
-
-func (w *worker) endHelp() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.helping = false
-}
-
 // help works on one partition after the other, while there are any.
-func (w *worker) help(ctx context.Context, i protocol.Invitation, p plan) {
+func (w *worker) help(ctx context.Context, i protocol.Invitation, c backfillConfig) {
 	a := &attempt{worker: w, start: i.Start}
-	ask := protocol.AskSubject(i.Start.Script(), i.Instance, i.Backfill)
-	e := &employer{nc: w.nc, ask: ask, instance: w.instance, plan: p, valve: newValve(setting{held: "nothing is known yet"})}
-	e.run = &Run{Start: i.Start, Log: a.logger(), relay: w.relay, routes: newRoutes(w.nc), js: w.claims.js, pulse: func(protocol.ProgressMessage) {}}
+	h := &helper{
+		nc: w.nc, instance: w.instance, subject: protocol.AskSubject(i.Start.Script(), i.Instance, i.Backfill),
+		config: c, limiter: newLimiter(limits{held: "nothing is known yet"}),
+		run: &Run{
+			Start: i.Start, Log: a.logger(), relay: w.relay, routes: newRoutes(w.nc), js: w.claims.js,
+			publish: func(protocol.ProgressMessage) {},
+		},
+	}
 	for {
-		worked, err := e.work(ctx)
-		if err != nil && !errors.Is(err, errDismissed) && ctx.Err() == nil {
+		worked, err := h.work(ctx)
+		if err != nil && !errors.Is(err, errNoMoreWork) && ctx.Err() == nil {
 			w.log.Warn("help ended", zap.String("backfill", i.Backfill), zap.Error(err))
 		}
 		if err != nil || !worked {
@@ -136,107 +123,107 @@ func (w *worker) help(ctx context.Context, i protocol.Invitation, p plan) {
 	}
 }
 
-// employer is the instance that a helper works for.
-type employer struct {
+// helper works on partitions that the leader gives it.
+type helper struct {
 	nc       *nats.Conn
-	ask      string // its subject
-	instance string // of the helper
-	plan     plan
+	subject  string // of the leader
+	instance string // this one
+	config   backfillConfig
 	run      *Run
-	valve    *valve
+	limiter  *limiter
 	known    []string // partitions of the source, as this instance sees it; nil: it was not asked
 }
 
 // work works on one partition; false when there is none.
-func (e *employer) work(ctx context.Context) (worked bool, err error) {
-	reply, err := e.say(ctx, protocol.ShareRequest{})
+func (h *helper) work(ctx context.Context) (worked bool, err error) {
+	reply, err := h.ask(ctx, protocol.ShareRequest{})
 	if err != nil || reply.Over || reply.Grant == "" {
 		return false, err
 	}
 	lasting, release := outlive(ctx, stopGrace)
 	defer release()
-	if err = e.verify(ctx, reply); err == nil {
-		err = e.lane(ctx, reply)
+	if err = h.verify(ctx, reply); err == nil {
+		err = h.workOn(ctx, reply)
 	}
 	switch {
 	case err == nil:
 		return true, nil
-	case ctx.Err() != nil || errors.Is(err, errStrange):
-		_, _ = e.say(lasting, protocol.ShareRequest{Grant: reply.Grant, Leave: true}) // else the silence tells
-	case !errors.Is(err, errDismissed):
-		_, _ = e.say(lasting, protocol.ShareRequest{Grant: reply.Grant, Error: describe(ctx, err)})
+	case ctx.Err() != nil || errors.Is(err, errUnsuitable):
+		_, _ = h.ask(lasting, protocol.ShareRequest{Grant: reply.Grant, Leave: true}) // else the silence tells
+	case !errors.Is(err, errNoMoreWork):
+		_, _ = h.ask(lasting, protocol.ShareRequest{Grant: reply.Grant, Error: describe(ctx, err)})
 	}
 	return true, err
 }
 
-// errStrange is a partition that was given and that this instance cannot work on.
-var errStrange = errors.New("that is no work for this instance")
+// errUnsuitable is a partition that was given and that this instance cannot work on.
+var errUnsuitable = errors.New("that is no work for this instance")
 
 // verify reports what is wrong with a partition that was given.
-func (e *employer) verify(ctx context.Context, given protocol.ShareReply) error {
+func (h *helper) verify(ctx context.Context, given protocol.ShareReply) error {
 	if given.BatchSize < 1 || given.BatchSize > MaxBatchSize {
-		return fmt.Errorf("%w: batches of %d records", errStrange, given.BatchSize)
+		return fmt.Errorf("%w: batches of %d records", errUnsuitable, given.BatchSize)
 	}
-	if e.known == nil {
-		names, err := askSource(ctx, e.run, e.plan.retry, e.plan.partitions)
+	if h.known == nil {
+		names, err := askSource(ctx, h.run, h.config.retry, h.config.partitions)
 		if err != nil {
-			return fmt.Errorf("%w: partitions of the source: %w", errStrange, err)
+			return fmt.Errorf("%w: partitions of the source: %w", errUnsuitable, err)
 		}
-		e.known = names
+		h.known = names
 	}
-	if !slices.Contains(e.known, given.Partition) {
-		return fmt.Errorf("%w: its source has no partition %q", errStrange, given.Partition)
+	if !slices.Contains(h.known, given.Partition) {
+		return fmt.Errorf("%w: its source has no partition %q", errUnsuitable, given.Partition)
 	}
 	return nil
 }
 
-// lane works on the partition that was given; a report that is not taken ends all of it.
-func (e *employer) lane(ctx context.Context, given protocol.ShareReply) error {
+// workOn works on the partition that was given; a report that is not taken ends all of it.
+func (h *helper) workOn(ctx context.Context, given protocol.ShareReply) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	t := terms{
-		run: e.run, origin: e.run.Start.Rollout, valve: e.valve, every: helperReports,
+	t := partitionTask{
+		run: h.run, origin: h.run.Start.Rollout, limiter: h.limiter, every: helperReports,
 		grant: grant{ID: given.Grant, Partition: given.Partition, Cursor: given.Cursor, Size: given.BatchSize},
-		report: func(ctx context.Context, m mark) error {
-			err := e.report(ctx, given.Grant, m)
+		report: func(ctx context.Context, w watermark) error {
+			err := h.report(ctx, given.Grant, w)
 			if err != nil {
 				stop(err)
 			}
 			return err
 		},
 	}
-	if e.plan.putAside {
-		t.aside = newAside(e.run, e.plan.name, e.plan.most)
-		if _, err := t.aside.list(ctx); err != nil {
+	if h.config.putAside {
+		t.failed = newFailedRecords(h.run, h.config.name, h.config.most)
+		if _, err := t.failed.list(ctx); err != nil {
 			return err
 		}
 	}
-	return e.plan.work(ctx, t)
+	return h.config.work(ctx, t)
 }
 
 // report tells how far the work has come, and blocks until that is durable.
-func (e *employer) report(ctx context.Context, grant string, m mark) error {
-	reply, err := e.say(ctx, protocol.ShareRequest{Grant: grant, Cursor: m.Cursor, Done: m.Done, PutAside: m.PutAside, Ended: m.Ended})
+func (h *helper) report(ctx context.Context, grant string, w watermark) error {
+	reply, err := h.ask(ctx, protocol.ShareRequest{Grant: grant, Cursor: w.Cursor, Done: w.Done, PutAside: w.PutAside, Ended: w.Ended})
 	if err == nil && reply.Over {
-		err = errDismissed
+		err = errNoMoreWork
 	}
 	return err
 }
 
-// say says something until it is answered, and keeps to what the answer says. What is no
+// ask asks the leader for work, or reports it, until that is answered, and keeps to what the answer says. What is no
 // answer to it, such as the acknowledgement of a stream that keeps all messages, is
 // none.
-func (e *employer) say(ctx context.Context, q protocol.ShareRequest) (reply protocol.ShareReply, err error) {
-	q.Instance = e.instance
+func (h *helper) ask(ctx context.Context, q protocol.ShareRequest) (reply protocol.ShareReply, err error) {
+	q.Instance = h.instance
 	data := marshal(q)
 	for since := time.Now(); ; {
 		once, cancel := context.WithTimeout(ctx, answerTimeout)
-		m, err := e.nc.RequestWithContext(once, e.ask, data)
+		m, err := h.nc.RequestWithContext(once, h.subject, data)
 		cancel()
 		reply = protocol.ShareReply{}
 		if err == nil && json.Unmarshal(m.Data, &reply) == nil && (reply.Over || reply.Grant != "" && (q.Grant == "" || q.Grant == reply.Grant)) {
 			if !reply.Over {
-				e.valve.set(setting{max(0, reply.Rate), min(max(1, reply.InFlight), MaxInFlight), reply.Held})
+				h.limiter.set(limits{max(0, reply.Rate), min(max(1, reply.InFlight), MaxInFlight), reply.Held})
 			}
 			return reply, nil
 		}
@@ -244,7 +231,7 @@ func (e *employer) say(ctx context.Context, q protocol.ShareRequest) (reply prot
 			return reply, context.Cause(ctx)
 		}
 		if errors.Is(err, nats.ErrNoResponders) || time.Since(since) > silence || !pause(ctx, checkpointPause) {
-			return reply, errDismissed
+			return reply, errNoMoreWork
 		}
 	}
 }

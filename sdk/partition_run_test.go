@@ -25,13 +25,13 @@ func ten(_ context.Context, _ *Run, _, after string) iter.Seq2[Record[int], erro
 	}
 }
 
-// staged is a lane with batches of one record and three in flight, whose batches and
+// staged is a run of a partition with batches of one record and three in flight, whose batches and
 // reports wait for the test.
 type staged struct {
 	t       *testing.T
 	begun   chan int
 	finish  map[int]chan error
-	reports chan mark
+	reports chan watermark
 	durable chan error
 	ended   chan error
 	end     context.CancelFunc
@@ -40,7 +40,7 @@ type staged struct {
 func newStaged(t *testing.T) *staged {
 	s := &staged{
 		t: t, begun: make(chan int, 10), finish: make(map[int]chan error),
-		reports: make(chan mark), durable: make(chan error), ended: make(chan error, 1),
+		reports: make(chan watermark), durable: make(chan error), ended: make(chan error, 1),
 	}
 	for i := range 10 {
 		s.finish[i+1] = make(chan error, 1)
@@ -62,12 +62,12 @@ func newStaged(t *testing.T) *staged {
 	ctx, end := context.WithCancel(t.Context())
 	s.end = end
 	go func() {
-		s.ended <- newLane(work, terms{
+		s.ended <- newPartitionRun(work, partitionTask{
 			run: &Run{Log: zap.NewNop(), Start: protocol.StartMessage{Rollout: "r"}}, grant: grant{Size: 1},
-			valve: newValve(setting{inFlight: 3}),
-			report: func(_ context.Context, m mark) error {
+			limiter: newLimiter(limits{inFlight: 3}),
+			report: func(_ context.Context, w watermark) error {
 				select {
-				case s.reports <- m:
+				case s.reports <- w:
 				case <-over:
 				}
 				return waitFor(s.durable)
@@ -96,7 +96,7 @@ func (s *staged) mustBegin(n int) {
 	}
 }
 
-func (s *staged) mustReport(want mark) {
+func (s *staged) mustReport(want watermark) {
 	s.t.Helper()
 	if got := within(s.t, s.reports, "a report"); got != want {
 		s.t.Fatalf("reported %+v, want %+v", got, want)
@@ -136,7 +136,7 @@ func TestABatchHoldsItsPlaceUntilItIsDurable(t *testing.T) {
 }
 
 // When ctx ends, batches under way are waited for, and what they have done is reported.
-func TestALaneThatIsEndedReportsWhatWasDone(t *testing.T) {
+func TestAPartitionRunThatIsEndedReportsWhatWasDone(t *testing.T) {
 	s := newStaged(t)
 	s.mustBegin(3)
 	s.end()
@@ -146,7 +146,7 @@ func TestALaneThatIsEndedReportsWhatWasDone(t *testing.T) {
 	m := within(t, s.reports, "a report")
 	s.durable <- nil
 	if m.Done < 2 {
-		s.mustReport(mark{Cursor: "2", Done: 2})
+		s.mustReport(watermark{Cursor: "2", Done: 2})
 		s.durable <- nil
 	}
 	if err := within(t, s.ended, "the end"); !errors.Is(err, context.Canceled) {
@@ -154,11 +154,11 @@ func TestALaneThatIsEndedReportsWhatWasDone(t *testing.T) {
 	}
 }
 
-func TestALaneWhoseReportIsNotTakenEnds(t *testing.T) {
+func TestAPartitionRunWhoseReportIsNotTakenEnds(t *testing.T) {
 	s := newStaged(t)
 	s.mustBegin(3)
 	s.finish[1] <- nil
-	s.mustReport(mark{Cursor: "1", Done: 1})
+	s.mustReport(watermark{Cursor: "1", Done: 1})
 	s.durable <- ErrSuperseded
 	s.finish[2] <- nil
 	s.finish[3] <- nil
@@ -173,9 +173,9 @@ func TestACursorThatCannotBeGoneOnBehindIsRefused(t *testing.T) {
 		work.Source.Records = func(_ context.Context, _ *Run, _, after string) iter.Seq2[Record[int], error] {
 			return func(yield func(Record[int], error) bool) { yield(Record[int]{Cursor: cursor}, nil) }
 		}
-		err := newLane(work, terms{
-			run: &Run{Log: zap.NewNop()}, grant: grant{Size: 1, Cursor: "7"}, valve: newValve(setting{inFlight: 1}),
-			report: func(context.Context, mark) error { return nil },
+		err := newPartitionRun(work, partitionTask{
+			run: &Run{Log: zap.NewNop()}, grant: grant{Size: 1, Cursor: "7"}, limiter: newLimiter(limits{inFlight: 1}),
+			report: func(context.Context, watermark) error { return nil },
 		}).do(t.Context())
 		if !errors.As(err, new(*permanentError)) {
 			t.Errorf("error %v", err)

@@ -6,65 +6,65 @@ import (
 	"time"
 )
 
-// setting is what an instance keeps to while it works on a backfill.
-type setting struct {
+// limits are what an instance keeps to while it works on a backfill.
+type limits struct {
 	rate     float64 // records a second of this instance; 0: no limit
 	inFlight int     // batches under way at the same time
 	held     string  // why no batch may begin; empty: they may
 }
 
-// valve lets the batches of one instance begin.
-type valve struct {
+// limiter lets the batches of one instance begin.
+type limiter struct {
 	mu      sync.Mutex
-	setting setting
+	limits  limits
 	busy    int // batches that have begun and hold their place
-	bucket  bucket
+	tokens  tokenBucket
 	changed chan struct{} // closed when something has changed
 }
 
-func newValve(s setting) *valve {
-	v := &valve{changed: make(chan struct{})}
-	v.set(s)
-	return v
+func newLimiter(s limits) *limiter {
+	l := &limiter{changed: make(chan struct{})}
+	l.set(s)
+	return l
 }
 
 // set takes effect at once, also on those that wait.
-func (v *valve) set(s setting) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if s == v.setting {
+func (l *limiter) set(s limits) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s == l.limits {
 		return
 	}
-	if s.rate != v.setting.rate {
-		v.bucket.set(time.Now(), s.rate)
+	if s.rate != l.limits.rate {
+		l.tokens.set(time.Now(), s.rate)
 	}
-	v.setting = s
-	v.tell()
+	l.limits = s
+	l.wake()
 }
 
 // free gives back the places of n batches.
-func (v *valve) free(n int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (l *limiter) free(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if n > 0 {
-		v.busy -= n
-		v.tell()
+		l.busy -= n
+		l.wake()
 	}
 }
 
-// tell wakes those that wait. The caller holds mu.
-func (v *valve) tell() {
-	close(v.changed)
-	v.changed = make(chan struct{})
+// wake wakes those that wait. The caller holds mu.
+func (l *limiter) wake() {
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 // admit blocks until a batch of n records may begin, which then holds a place.
-func (v *valve) admit(ctx context.Context, n int) error {
+func (l *limiter) admit(ctx context.Context, n int) error {
 	for {
 		if err := awaitResume(ctx); err != nil {
 			return err
 		}
-		wait, changed := v.try(time.Now(), n)
+		wait, changed := l.try(time.Now(), n)
 		if changed == nil {
 			return nil
 		}
@@ -76,16 +76,16 @@ func (v *valve) admit(ctx context.Context, n int) error {
 
 // try gives no channel when the batch may begin; else what to wait for, wait being 0 when
 // only a change helps.
-func (v *valve) try(now time.Time, n int) (wait time.Duration, changed <-chan struct{}) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.setting.held != "" || v.busy >= v.setting.inFlight {
-		return 0, v.changed
+func (l *limiter) try(now time.Time, n int) (wait time.Duration, changed <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.limits.held != "" || l.busy >= l.limits.inFlight {
+		return 0, l.changed
 	}
-	if wait = v.bucket.take(now, n); wait > 0 {
-		return wait, v.changed
+	if wait = l.tokens.take(now, n); wait > 0 {
+		return wait, l.changed
 	}
-	v.busy++
+	l.busy++
 	return 0, nil
 }
 

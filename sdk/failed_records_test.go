@@ -72,10 +72,10 @@ func (p *picky) backfills() map[string]func(sdk.Backfill[int]) sdk.Backfill[int]
 func (s *stage) failedRecords() map[string]protocol.FailedRecord {
 	s.t.Helper()
 	all := make(map[string]protocol.FailedRecord)
-	keys, err := s.setAside().ListKeys(s.within())
+	keys, err := s.failedRecordsBucket().ListKeys(s.within())
 	must(s.t, err)
 	for k := range keys.Keys() {
-		entry, err := s.setAside().Get(s.within(), k)
+		entry, err := s.failedRecordsBucket().Get(s.within(), k)
 		must(s.t, err)
 		var r protocol.FailedRecord
 		must(s.t, json.Unmarshal(entry.Value(), &r))
@@ -159,7 +159,7 @@ func TestRecordsArePutAsideAndTriedAgain(t *testing.T) {
 		if r.Step != m.Step || r.Attempt != 1 || r.Error != "7 is refused" || string(r.Record) != "7" || r.Tries != 2 || r.Partition != "" || time.Since(r.At) > time.Minute {
 			t.Errorf("put aside %+v", r)
 		}
-		if _, err := s.setAside().Get(s.within(), protocol.FailedRecordKey(rollout, m.Step, false, "", "7")); err != nil {
+		if _, err := s.failedRecordsBucket().Get(s.within(), protocol.FailedRecordKey(rollout, m.Step, false, "", "7")); err != nil {
 			t.Error(err)
 		}
 

@@ -2,8 +2,8 @@ package sdk
 
 import "testing"
 
-func TestTheNewestAreKept(t *testing.T) {
-	n := newNewest[int, string](2)
+func TestABoundedMapKeepsWhatWasPutLast(t *testing.T) {
+	n := newBoundedMap[int, string](2)
 	n.put(1, "a")
 	n.put(2, "b")
 	n.put(1, "c")

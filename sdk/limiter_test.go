@@ -16,20 +16,20 @@ import (
 func TestAThrottleThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := true
-		c := newConductor(&Run{Log: zap.NewNop()}, plan{throttle: func(ctx context.Context, _ *Run) (string, error) {
+		l := newLeader(&Run{Log: zap.NewNop()}, backfillConfig{throttle: func(ctx context.Context, _ *Run) (string, error) {
 			if hangs {
 				<-ctx.Done()
 			}
 			return "", ctx.Err()
 		}})
 		began := time.Now()
-		c.askThrottle(t.Context())
-		if want := "throttled: no answer within 10s: context deadline exceeded"; c.throttled != want || time.Since(began) > throttleLimit {
-			t.Errorf("after %s it is %q", time.Since(began), c.throttled)
+		l.askThrottle(t.Context())
+		if want := "throttled: no answer within 10s: context deadline exceeded"; l.pacer.throttled != want || time.Since(began) > throttleLimit {
+			t.Errorf("after %s it is %q", time.Since(began), l.pacer.throttled)
 		}
 		hangs = false
-		if c.askThrottle(t.Context()); c.throttled != "" {
-			t.Errorf("it is %q", c.throttled)
+		if l.askThrottle(t.Context()); l.pacer.throttled != "" {
+			t.Errorf("it is %q", l.pacer.throttled)
 		}
 	})
 }
@@ -44,22 +44,22 @@ func TestNothingIsTriedAgainWhilePaused(t *testing.T) {
 			}
 			return nil
 		}}
-		clock := newClock(t.Context())
-		defer clock.stop()
+		script := newScriptContext(t.Context())
+		defer script.stop()
 		ended := make(chan error, 1)
 		go func() {
-			ended <- newLane(work, terms{
-				run: &Run{Log: zap.NewNop()}, grant: grant{Size: 10}, valve: newValve(setting{inFlight: 1}),
-				report: func(context.Context, mark) error { return nil },
-			}).do(clock)
+			ended <- newPartitionRun(work, partitionTask{
+				run: &Run{Log: zap.NewNop()}, grant: grant{Size: 10}, limiter: newLimiter(limits{inFlight: 1}),
+				report: func(context.Context, watermark) error { return nil },
+			}).do(script)
 		}()
 		synctest.Wait() // for the next try
-		clock.pause()
+		script.pause()
 		pause(t.Context(), 24*time.Hour) // of the bubble
 		if tries != 1 {
 			t.Errorf("it was tried %d times", tries)
 		}
-		clock.goOn(time.Time{})
+		script.resume(time.Time{})
 		if err := <-ended; err != nil || tries != 11 {
 			t.Errorf("after %d tries it ended with %v", tries, err)
 		}
@@ -75,7 +75,7 @@ func TestAPaceThatIsNoneIsNotTaken(t *testing.T) {
 
 // Fewer in flight than are under way: none begins until there is room again.
 func TestFewerInFlightThanAreUnderWay(t *testing.T) {
-	v := newValve(setting{inFlight: 3})
+	v := newLimiter(limits{inFlight: 3})
 	mustBe := func(begins bool) {
 		t.Helper()
 		if _, wait := v.try(time.Now(), 1); (wait == nil) != begins {
@@ -85,15 +85,15 @@ func TestFewerInFlightThanAreUnderWay(t *testing.T) {
 	for range 3 {
 		mustBe(true)
 	}
-	v.set(setting{inFlight: 1})
+	v.set(limits{inFlight: 1})
 	mustBe(false)
 	v.free(2)
 	mustBe(false)
 	v.free(1)
 	mustBe(true)
 	mustBe(false)
-	v.set(setting{inFlight: 2, held: "paused"})
+	v.set(limits{inFlight: 2, held: "paused"})
 	mustBe(false)
-	v.set(setting{inFlight: 2})
+	v.set(limits{inFlight: 2})
 	mustBe(true)
 }

@@ -1,0 +1,39 @@
+package sdk
+
+import (
+	"context"
+	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+const (
+	defaultHeartbeat = 5 * time.Second        // of a start that names none
+	progressEvery    = 100 * time.Millisecond // at most so often
+)
+
+// heartbeat publishes a sign of life at once, then what the script told when that has
+// changed, and a repetition within the time that the orchestrator expects.
+func (a *attempt) heartbeat(ctx context.Context, run *Run) {
+	every := time.Duration(a.start.HeartbeatSeconds) * time.Second
+	if every <= 0 {
+		every = defaultHeartbeat
+	}
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	run.publish(protocol.ProgressMessage{})
+	last, sent := time.Now(), 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			told, changes := run.lastProgress()
+			if changes == sent && now.Sub(last) < every/2 {
+				continue
+			}
+			run.publish(told)
+			last, sent = now, changes
+		}
+	}
+}
