@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -36,7 +37,7 @@ func TestStartThatNobodyListensToIsSentAgain(t *testing.T) {
 	start := next(e, "the start", e.starts(offlineStart))
 	var m protocol.StartMessage
 	e.must(json.Unmarshal(start.Data, &m))
-	if m.Rollout != id || m.Attempt != 1 || m.HeartbeatSeconds != 1 || m.Script() != (protocol.Script{Name: "todo-search", Version: "0.0.1", Phase: protocol.Offline}) {
+	if m.Rollout != id || m.Attempt != 1 || m.Heartbeat != protocol.Duration(time.Second) || m.Script() != (protocol.Script{Name: "todo-search", Version: "0.0.1", Phase: protocol.Offline}) {
 		t.Errorf("the start is %s", start.Data)
 	}
 	for name, want := range map[string]string{

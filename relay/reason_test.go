@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -62,7 +63,7 @@ func TestAHandlersAnswerIsNeverTakenForARefusal(t *testing.T) {
 	bus.Serve(says("todos", "0.0.1", "old"))
 	confirmed.await(writeRoute(t, r, protocol.Route{
 		Service: "todos", Versions: []protocol.RouteVersion{{Version: "0.0.1", State: protocol.StateOnline}},
-		Maintenance: &protocol.Maintenance{RetryAfterSeconds: 7},
+		Maintenance: &protocol.Maintenance{RetryAfter: protocol.Duration(7 * time.Second)},
 	}), protocol.StateOnline)
 	_, maintenance := ask(t, r, "todos.say")
 	if !errors.Is(maintenance, relay.ErrMaintenance) {

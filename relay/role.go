@@ -39,7 +39,7 @@ func newRole(route protocol.Route, revision uint64, service, version string) *ro
 		r.verdict = refuse
 		r.refusal = &Error{
 			Code: CodeUnavailable, Message: ErrMaintenance.Error(), reason: protocol.ReasonMaintenance,
-			RetryAfter: time.Duration(route.Maintenance.RetryAfterSeconds) * time.Second,
+			RetryAfter: time.Duration(route.Maintenance.RetryAfter),
 		}
 	case r.state == protocol.StateOnline:
 		r.verdict = answer

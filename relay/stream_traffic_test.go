@@ -110,7 +110,7 @@ func TestStreamsAndMaintenance(t *testing.T) {
 	confirmed.await(route(t, r, "todos", "0.0.1 online"), protocol.StateOnline)
 	maintain := protocol.Route{
 		Service: "todos", Versions: []protocol.RouteVersion{{Version: "0.0.1", State: protocol.StateOnline}},
-		Maintenance: &protocol.Maintenance{Since: time.Now(), RetryAfterSeconds: 7},
+		Maintenance: &protocol.Maintenance{Since: time.Now(), RetryAfter: protocol.Duration(7 * time.Second)},
 	}
 	n := 0
 	var last error

@@ -289,7 +289,7 @@ func TestUnderMaintenanceNobodyIsAsked(t *testing.T) {
 	bus.Serve(says("todos", "0.0.1", "old"))
 	revision := writeRoute(t, r, protocol.Route{
 		Service: "todos", Versions: []protocol.RouteVersion{{Version: "0.0.1", State: protocol.StateOnline}},
-		Maintenance: &protocol.Maintenance{Since: time.Now().UTC(), RetryAfterSeconds: 30},
+		Maintenance: &protocol.Maintenance{Since: time.Now().UTC(), RetryAfter: protocol.Duration(30 * time.Second)},
 	})
 	confirmed.await(revision, protocol.StateOnline)
 	m, err := r.Conn().Request("todos.say", nil, patience)

@@ -54,7 +54,7 @@ func (s *stage) mustHaveEnded(heard *answers) {
 	s.t.Helper()
 	clock := protocol.StartMessage{
 		Rollout: newID(), Step: "clock/online", Attempt: 1, App: "todo-app", AppVersion: "0.0.2",
-		Service: "clock", Version: "0.0.1", Phase: protocol.Online, HeartbeatSeconds: 1,
+		Service: "clock", Version: "0.0.1", Phase: protocol.Online, Heartbeat: protocol.Duration(time.Second),
 	}
 	it := s.run(sdk.SetupService{Service: "clock", Version: "0.0.1", Online: func(ctx context.Context, _ *sdk.Run) error {
 		<-ctx.Done()
@@ -96,14 +96,14 @@ func TestSignsOfLifeComeFromTheFirstMoment(t *testing.T) {
 		return nil
 	}))
 	m := start(protocol.Online, 2)
-	m.HeartbeatSeconds = 2
+	m.Heartbeat = protocol.Duration(2 * time.Second)
 	heard, beats := s.accept(m), s.listen(m.Script().Subject(protocol.Progress))
 	last := time.Now()
 	s.send(m)
 	next := func() protocol.ProgressMessage {
 		t.Helper()
 		beat := receive(t, beats, "a sign of life")
-		if late := time.Since(last); late > time.Duration(m.HeartbeatSeconds)*time.Second {
+		if late := time.Since(last); late > time.Duration(m.Heartbeat) {
 			t.Errorf("no sign of life for %s", late)
 		}
 		last = time.Now()

@@ -15,7 +15,7 @@ const (
 // heartbeat publishes a sign of life at once, then what the script told when that has
 // changed, and a repetition within the time that the orchestrator expects.
 func (a *attempt) heartbeat(ctx context.Context, run *Run) {
-	every := time.Duration(a.start.HeartbeatSeconds) * time.Second
+	every := time.Duration(a.start.Heartbeat)
 	if every <= 0 {
 		every = defaultHeartbeat
 	}

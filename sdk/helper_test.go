@@ -189,7 +189,7 @@ const rollout = "0199c6d2-0000-7000-8000-000000000000"
 func start(phase protocol.Phase, attempt int) protocol.StartMessage {
 	return protocol.StartMessage{
 		Rollout: rollout, Step: "todo-search/" + string(phase), Attempt: attempt, App: "todo-app", AppVersion: "0.0.2",
-		Service: "todo-search", Version: "0.0.1", Phase: phase, HeartbeatSeconds: 1,
+		Service: "todo-search", Version: "0.0.1", Phase: phase, Heartbeat: protocol.Duration(time.Second),
 		Services: map[string]string{"todo-search": "0.0.1", "todos": "0.0.3"},
 	}
 }

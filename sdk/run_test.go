@@ -54,7 +54,7 @@ func (s *stage) maintain(name, version string, on bool) {
 	must(s.t, err)
 	route := protocol.Route{Service: name, Versions: []protocol.RouteVersion{{Version: version, State: protocol.StateOnline}}}
 	if on {
-		route.Maintenance = &protocol.Maintenance{Since: time.Now(), RetryAfterSeconds: 60}
+		route.Maintenance = &protocol.Maintenance{Since: time.Now(), RetryAfter: protocol.Duration(60 * time.Second)}
 	}
 	data, err := json.Marshal(route)
 	must(s.t, err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ type bareInstance struct {
 
 type bareRoute struct {
 	Versions    []struct{ Version, State string }
-	Maintenance *struct{ RetryAfterSeconds int }
+	Maintenance *struct{ RetryAfter string }
 }
 
 type bareRequest struct {
@@ -311,7 +312,7 @@ func (i *bareInstance) take(r *bareRequest) {
 	case forwarded && by > i.revision: // it is behind
 		i.hold(r)
 	case i.route.Maintenance != nil:
-		i.refuse(r, "maintenance", "back soon", strconv.Itoa(i.route.Maintenance.RetryAfterSeconds))
+		i.refuse(r, "maintenance", "back soon", bareSeconds(i.route.Maintenance.RetryAfter))
 	case state == "fenced", online != "" && forwarded && by == i.revision:
 		i.hold(r)
 	case online != "":
@@ -405,4 +406,13 @@ func (i *bareInstance) publishConfirmation(state string) error {
 
 func bareEncode(version string) string {
 	return strings.NewReplacer(".", "_", "+", "=").Replace(version)
+}
+
+// bareSeconds writes a duration, such as "1m30s", in seconds; empty when there is none.
+func bareSeconds(duration string) string {
+	d, err := time.ParseDuration(duration)
+	if err != nil {
+		return ""
+	}
+	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -176,7 +175,7 @@ func (o Order) owns(r Route) bool { return r.Rollout == o.Rollout && r.Sequence 
 func (o Order) transition() transition {
 	c := transition{target: o.Version, keep: o.Keep, recorded: o.Instances == 0}
 	if o.RetryAfter > 0 {
-		c.maintenance = &protocol.Maintenance{Since: time.Now().UTC(), RetryAfterSeconds: int(math.Ceil(o.RetryAfter.Seconds()))}
+		c.maintenance = &protocol.Maintenance{Since: time.Now().UTC(), RetryAfter: protocol.Duration(o.RetryAfter)}
 	}
 	return c
 }

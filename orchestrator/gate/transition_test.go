@@ -53,7 +53,7 @@ func drawTransition(t *rapid.T) transition {
 		}
 	}
 	if c.target != "" && rapid.IntRange(0, 3).Draw(t, "maintenance") == 0 {
-		c.maintenance = &protocol.Maintenance{Since: time.Unix(1, 0), RetryAfterSeconds: 5}
+		c.maintenance = &protocol.Maintenance{Since: time.Unix(1, 0), RetryAfter: protocol.Duration(5 * time.Second)}
 	}
 	return c
 }

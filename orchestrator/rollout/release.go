@@ -66,18 +66,8 @@ type Service struct {
 	Pace       *protocol.Pace   `json:"pace,omitempty"`       // of its scripts; nil: as their author has chosen
 }
 
-// Duration is a time.Duration that reads and writes itself as text: "1m30s".
-type Duration time.Duration
-
-// MarshalText writes the duration.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// UnmarshalText reads what [time.ParseDuration] takes.
-func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	*d = Duration(parsed)
-	return err
-}
+// Duration is a duration that JSON has as text: "1m30s".
+type Duration = protocol.Duration
 
 // Validate reports what is wrong with a release that came over the wire.
 func (r Release) Validate() error {

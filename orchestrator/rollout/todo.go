@@ -66,13 +66,13 @@ func (p Pause) because() string {
 	return text
 }
 
-// Start is the message that starts an attempt of a step. Heartbeat is how often, in
-// seconds, a script that tells its progress shall do so.
-func (s State) Start(step Step, heartbeat int) protocol.StartMessage {
+// Start is the message that starts an attempt of a step. Heartbeat is how often a script
+// that tells its progress shall do so.
+func (s State) Start(step Step, heartbeat time.Duration) protocol.StartMessage {
 	m := protocol.StartMessage{
 		Rollout: s.ID, Step: step.ID, Attempt: step.Attempt,
 		App: s.Release.App, AppVersion: s.Release.Version,
-		Phase: step.Phase, Revert: step.Revert, Deadline: step.Deadline, HeartbeatSeconds: heartbeat,
+		Phase: step.Phase, Revert: step.Revert, Deadline: step.Deadline, Heartbeat: Duration(heartbeat),
 		Services: s.Release.versions(), Pace: step.Pace, FailedRecords: step.Records,
 	}
 	if step.Phase != protocol.Setup {

@@ -671,7 +671,7 @@ func describeTodo(s rollout.State, step rollout.Step) string {
 	if step.Cancelled {
 		return "wait for " + step.ID
 	}
-	m := s.Start(step, 5)
+	m := s.Start(step, 5*time.Second)
 	text := fmt.Sprintf("send %s #%d", m.Script().Subject(protocol.StartVerb(m.Revert)), m.Attempt)
 	if !m.Deadline.IsZero() {
 		text += " until " + m.Deadline.Format(time.TimeOnly)

@@ -7,20 +7,20 @@ import (
 
 // StartMessage is the payload of a start.
 type StartMessage struct {
-	Rollout          string            `json:"rollout"`           // UUID v7; empty when a person published the start by hand
-	Step             string            `json:"step"`              // "todo-search/offline"
-	Attempt          int               `json:"attempt"`           // from 1
-	App              string            `json:"app"`               //
-	AppVersion       string            `json:"appVersion"`        //
-	Service          string            `json:"service,omitempty"` // absent in the app's own phase
-	Version          string            `json:"version,omitempty"` // absent in the app's own phase
-	Phase            Phase             `json:"phase"`
-	Revert           bool              `json:"revert"`
-	Deadline         time.Time         `json:"deadline,omitzero"` // after it the answer is no longer waited for; zero: none
-	HeartbeatSeconds int               `json:"heartbeatSeconds"`
-	Services         map[string]string `json:"services,omitempty"`      // the versions of the release's services, by name
-	Pace             *Pace             `json:"pace,omitempty"`          // how fast the script may work; absent: as its author has chosen
-	FailedRecords    bool              `json:"failedRecords,omitempty"` // the script shall deal with the records that its step has put aside, and with no others
+	Rollout       string            `json:"rollout"`           // UUID v7; empty when a person published the start by hand
+	Step          string            `json:"step"`              // "todo-search/offline"
+	Attempt       int               `json:"attempt"`           // from 1
+	App           string            `json:"app"`               //
+	AppVersion    string            `json:"appVersion"`        //
+	Service       string            `json:"service,omitempty"` // absent in the app's own phase
+	Version       string            `json:"version,omitempty"` // absent in the app's own phase
+	Phase         Phase             `json:"phase"`
+	Revert        bool              `json:"revert"`
+	Deadline      time.Time         `json:"deadline,omitzero"`       // after it the answer is no longer waited for; zero: none
+	Heartbeat     Duration          `json:"heartbeat,omitempty"`     // how often a script that tells its progress has to; 0: not named
+	Services      map[string]string `json:"services,omitempty"`      // the versions of the release's services, by name
+	Pace          *Pace             `json:"pace,omitempty"`          // how fast the script may work; absent: as its author has chosen
+	FailedRecords bool              `json:"failedRecords,omitempty"` // the script shall deal with the records that its step has put aside, and with no others
 }
 
 // Pace is how fast a script may work. What it does not name stays as it is.
@@ -214,8 +214,8 @@ const (
 
 // Maintenance says that a service answers every request with 503 for now.
 type Maintenance struct {
-	Since             time.Time `json:"since"`
-	RetryAfterSeconds int       `json:"retryAfterSeconds"`
+	Since      time.Time `json:"since"`
+	RetryAfter Duration  `json:"retryAfter,omitempty"` // when callers are to try again; 0: they are not told
 }
 
 // State is what the route lists version as; [StateOffline] when it does not list

@@ -24,16 +24,16 @@ func TestPayloads(t *testing.T) {
 		{
 			protocol.StartMessage{
 				Rollout: rollout, Step: "todo-search/offline", Attempt: 1, App: "todo-app", AppVersion: "0.0.2",
-				Service: "todo-search", Version: "0.0.1", Phase: protocol.Offline, Deadline: moment, HeartbeatSeconds: 5,
+				Service: "todo-search", Version: "0.0.1", Phase: protocol.Offline, Deadline: moment, Heartbeat: protocol.Duration(5 * time.Second),
 				Services: map[string]string{"todo-search": "0.0.1"},
 			},
 			`{"rollout":"` + rollout + `","step":"todo-search/offline","attempt":1,"app":"todo-app","appVersion":"0.0.2",` +
 				`"service":"todo-search","version":"0.0.1","phase":"offline","revert":false,"deadline":"2026-11-20T10:15:00Z",` +
-				`"heartbeatSeconds":5,"services":{"todo-search":"0.0.1"}}`,
+				`"heartbeat":"5s","services":{"todo-search":"0.0.1"}}`,
 		},
 		{
-			protocol.StartMessage{Rollout: rollout, Step: "todo-app/setup", Attempt: 2, App: "todo-app", AppVersion: "0.0.2", Phase: protocol.Setup, Revert: true, HeartbeatSeconds: 5},
-			`{"rollout":"` + rollout + `","step":"todo-app/setup","attempt":2,"app":"todo-app","appVersion":"0.0.2","phase":"setup","revert":true,"heartbeatSeconds":5}`,
+			protocol.StartMessage{Rollout: rollout, Step: "todo-app/setup", Attempt: 2, App: "todo-app", AppVersion: "0.0.2", Phase: protocol.Setup, Revert: true, Heartbeat: protocol.Duration(5 * time.Second)},
+			`{"rollout":"` + rollout + `","step":"todo-app/setup","attempt":2,"app":"todo-app","appVersion":"0.0.2","phase":"setup","revert":true,"heartbeat":"5s"}`,
 		},
 		{protocol.Answer{}, `{}`},
 		{
@@ -62,8 +62,8 @@ func TestPayloads(t *testing.T) {
 			`{"service":"todos","rollout":"` + rollout + `","sequence":7,"versions":[{"version":"0.0.1","state":"fenced"},{"version":"0.0.2","state":"online"}]}`,
 		},
 		{
-			protocol.Route{Service: "todos", Rollout: rollout, Versions: []protocol.RouteVersion{}, Maintenance: &protocol.Maintenance{Since: moment, RetryAfterSeconds: 30}},
-			`{"service":"todos","rollout":"` + rollout + `","versions":[],"maintenance":{"since":"2026-11-20T10:15:00Z","retryAfterSeconds":30}}`,
+			protocol.Route{Service: "todos", Rollout: rollout, Versions: []protocol.RouteVersion{}, Maintenance: &protocol.Maintenance{Since: moment, RetryAfter: protocol.Duration(30 * time.Second)}},
+			`{"service":"todos","rollout":"` + rollout + `","versions":[],"maintenance":{"since":"2026-11-20T10:15:00Z","retryAfter":"30s"}}`,
 		},
 		{protocol.Confirmation{Revision: 3, State: protocol.StateOffline, Version: "0.0.1"}, `{"revision":3,"state":"offline","version":"0.0.1"}`},
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	heartbeatSeconds = 5               // of a start that names none
+	defaultHeartbeat = 5 * time.Second // of a start that names none
 	resendEvery      = 2 * time.Second // while nobody listens
 )
 
@@ -29,7 +29,7 @@ const (
 //
 // Of m, App and AppVersion, Phase, and, but for the app's own setup, Service and
 // Version are required. An empty Rollout and Step are made; Attempt is 1 and
-// HeartbeatSeconds 5 where they are 0.
+// Heartbeat 5 s where they are 0.
 //
 // When the script has answered that it failed, the error wraps a
 // *[protocol.ScriptError]. Any other error means that there was no answer and says
@@ -83,8 +83,8 @@ func complete(m *protocol.StartMessage) {
 	if m.Attempt == 0 {
 		m.Attempt = 1
 	}
-	if m.HeartbeatSeconds == 0 {
-		m.HeartbeatSeconds = heartbeatSeconds
+	if m.Heartbeat == 0 {
+		m.Heartbeat = protocol.Duration(defaultHeartbeat)
 	}
 }
 
@@ -271,7 +271,7 @@ func (c *conversation) replySubject() string {
 }
 
 func (c *conversation) patience() time.Duration {
-	return protocol.HeartbeatsMissed * time.Duration(c.start.HeartbeatSeconds) * time.Second
+	return protocol.HeartbeatsMissed * time.Duration(c.start.Heartbeat)
 }
 
 // step is what runs, as a person reads it.
@@ -284,8 +284,8 @@ func (c *conversation) step() string {
 
 // lost is the error of a script that has stopped to send the signs of life it promised.
 func (c *conversation) lost() error {
-	return fmt.Errorf("%s has sent no sign of life for %s, %s: after its first progress message it must send one at least every %d s until it answers",
-		c.step(), c.patience(), c.lastWord(), c.start.HeartbeatSeconds)
+	return fmt.Errorf("%s has sent no sign of life for %s, %s: after its first progress message it must send one at least every %s until it answers",
+		c.step(), c.patience(), c.lastWord(), time.Duration(c.start.Heartbeat))
 }
 
 // gaveUp says what was waited for.

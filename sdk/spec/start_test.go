@@ -75,7 +75,7 @@ func TestStartSaysWhatTheProtocolSays(t *testing.T) {
 	mustMatch(t, "attempt", m.Header.Get(protocol.HeaderAttempt), `^1$`)
 	mustMatch(t, "reply subject", m.Reply, `^golive\.answer\.`+rollout+`\.2\.1\.do$`)
 	want := `{"rollout":"` + rollout + `","step":"todo-search/offline","attempt":1,"app":"todo-app","appVersion":"0.0.2",` +
-		`"service":"todo-search","version":"0.0.1","phase":"offline","revert":false,"heartbeatSeconds":5,` +
+		`"service":"todo-search","version":"0.0.1","phase":"offline","revert":false,"heartbeat":"5s",` +
 		`"services":{"todo-search":"0.0.1","todos":"0.0.1"}}`
 	if string(m.Data) != want {
 		t.Errorf("got  %s\nwant %s", m.Data, want)
@@ -235,10 +235,10 @@ func TestSignsOfLifeThatStop(t *testing.T) {
 		must(t, nc.PublishMsg(named("deployment-todo-search-0.0.1-offline-progress", start, `{"done": 5, "total": 12}`)))
 	})
 	m := startMessage()
-	m.HeartbeatSeconds = 1
+	m.Heartbeat = protocol.Duration(time.Second)
 	_, err := spec.Start(deadline(t), b.Connect(), m)
 	mustSay(t, err, "todo-search 0.0.1 offline has sent no sign of life for 3s, though it has done 5 of 12: "+
-		"after its first progress message it must send one at least every 1 s until it answers")
+		"after its first progress message it must send one at least every 1s until it answers")
 }
 
 func TestADeadlineThatPasses(t *testing.T) {
