@@ -71,7 +71,7 @@ const refusalPoll = 100 * time.Millisecond
 // ends. The error tells at once when the server does not accept the credentials or is
 // older than [MinServer].
 func Connect(ctx context.Context, c Config) (*Relay, error) {
-	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamPulse, clock: newClock()}
+	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamHeartbeat, clock: newClock()}
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}

@@ -346,7 +346,7 @@ func (s *Sender) beat(missed int) int {
 	}
 	switch {
 	case s.over != nil:
-	case missed >= protocol.StreamSilence:
+	case missed >= protocol.StreamHeartbeatsMissed:
 		s.finish(errReceiverSilent)
 	default:
 		s.publish(nil, nil) // which gives it up when the lease has run out

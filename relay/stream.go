@@ -330,7 +330,7 @@ func (s *receiver) beat(missed int) {
 	case closed:
 		s.end(s.lost(nats.ErrConnectionClosed))
 	case s.control == "":
-	case missed >= protocol.StreamSilence:
+	case missed >= protocol.StreamHeartbeatsMissed:
 		s.end(s.lost(errSenderSilent))
 	default:
 		s.credit()

@@ -365,7 +365,7 @@ func TestAStreamThatWaitsForRoomOutlivesALongPause(t *testing.T) {
 	for _, err := range r.Stream(within(t, patience), "todos.list", nil, relay.ToVersion("0.0.1")) {
 		must(t, err)
 		if got++; got == 1 {
-			<-time.After(100 * protocol.StreamSilence * time.Millisecond)
+			<-time.After(100 * protocol.StreamHeartbeatsMissed * time.Millisecond)
 		}
 	}
 	if got != 200_000 {

@@ -453,7 +453,7 @@ func TestSilentSidesGiveSignsOfLife(t *testing.T) {
 	service, r := bus.Connect(), bus.Connect()
 	service.SetPulse(50 * time.Millisecond)
 	r.SetPulse(50 * time.Millisecond)
-	long := 100 * protocol.StreamSilence * time.Millisecond
+	long := 100 * protocol.StreamHeartbeatsMissed * time.Millisecond
 	it := serve(t, service, streams("0.0.1", func(_ context.Context, _ *relay.Message, out *relay.Sender) error {
 		<-time.After(long)
 		return out.Send(1, "")

@@ -56,7 +56,8 @@ func (c *claims) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
-// forget has the bucket opened anew: it may be gone, and be made again with other settings.
+// forget makes the next call open the bucket anew: it may be gone, and be made again with
+// other settings.
 func (c *claims) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,7 +2,7 @@ package sdk
 
 import "time"
 
-// RememberAfter has s remember an answer that is not accepted within d.
+// RememberAfter makes s remember an answer that is not accepted within d.
 func (s SetupService) RememberAfter(d time.Duration) SetupService {
 	s.rememberAfter = d
 	return s

@@ -210,9 +210,9 @@ func (h *helper) report(ctx context.Context, grant string, w watermark) error {
 	return err
 }
 
-// ask asks the leader for work, or reports it, until that is answered, and keeps to what the answer says. What is no
-// answer to it, such as the acknowledgement of a stream that keeps all messages, is
-// none.
+// ask sends q to the leader until it is answered, and keeps to the limits in the answer.
+// Other replies, such as the acknowledgement of a stream that keeps all messages, are
+// skipped.
 func (h *helper) ask(ctx context.Context, q protocol.ShareRequest) (reply protocol.ShareReply, err error) {
 	q.Instance = h.instance
 	data := marshal(q)

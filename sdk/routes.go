@@ -51,7 +51,7 @@ func (r *routes) serves(ctx context.Context, service string) (bool, error) {
 	return serves, nil
 }
 
-// forget has the routes read anew.
+// forget makes the next call read the route anew.
 func (r *routes) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

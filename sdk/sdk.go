@@ -23,8 +23,8 @@
 // A script's context ends when its deadline passes, when the orchestrator cancels it and
 // when the program is told to stop. An orchestrator can also pause a script. Nothing holds
 // it up by force: a script that can wait calls [Run.AwaitResume] between two pieces of
-// work, or asks [Run.Paused]. While it is paused its deadline stands still; the resume brings a new one.
-// A script that is paused before it has begun begins with the resume.
+// work, or asks [Run.Paused]. While it is paused its deadline stands still. The resume
+// brings a new deadline. A script that is paused before it has begun begins with the resume.
 //
 // It never runs one attempt of a step twice. A script that was cut off by a crash is
 // run again from its start, as the next attempt, so a script must bear that. One that has
@@ -62,10 +62,10 @@
 // and what holds it.
 //
 // Instances of one build of a setup service split a source that has partitions when the
-// backfill is among [SetupService]'s Shared. One of them runs the script and writes the checkpoint; the others
-// ask it for partitions, and tell it of each batch. The partition of one that has been
-// silent for five seconds is given to another. When the one that runs the script is gone,
-// the others stop, and the next attempt goes on.
+// backfill is among [SetupService]'s Shared. The leader runs the script and writes the
+// checkpoint. The helpers ask it for partitions, and tell it of each batch. The partition of
+// a helper that has been silent for five seconds is given to another instance. When the
+// leader is gone, the helpers stop, and the next attempt goes on.
 //
 // # Permissions
 //
@@ -133,11 +133,10 @@ type SetupService struct {
 
 	RevertBefore, RevertOffline, RevertOnline, RevertSetup Script // undo what the phase did
 
-	// Shared are the backfills of these scripts that other instances may help with. Each
-	// has a Name of its own. The instance that runs the script
-	// leads: others of the same build that have nothing to do ask it for partitions of the
-	// source, and run the backfill's Source.Records and Partitions, Each and Batch, and nothing
-	// else of the script.
+	// Shared are the backfills of these scripts that other instances may help with. Each has
+	// a Name of its own. The instance that runs the script leads. Others of the same build
+	// that have nothing to do ask it for partitions of the source. They run the backfill's
+	// Source.Records and Partitions, Each and Batch, and nothing else of the script.
 	Shared []Shareable
 
 	Logger *zap.Logger // of the service itself; nil means silence
@@ -183,9 +182,8 @@ func (s SetupService) main(ctx context.Context) error {
 
 // Run answers the starts of s until ctx ends. It then passes on the starts that still
 // come, ends the scripts that run, waits for them and returns nil; their attempts are
-// left to the orchestrator. An
-// error means that s is not complete or could not listen. Run may be called for
-// several on one relay.
+// left to the orchestrator. An error means that s is not complete or could not listen. Run
+// may be called for several on one relay.
 func (s SetupService) Run(ctx context.Context, r *relay.Relay) error {
 	if err := s.check(); err != nil {
 		return err

@@ -21,7 +21,7 @@ const (
 	retryPause      = 250 * time.Millisecond // between tries of a durable step
 	rememberTimeout = time.Minute            // to make an answer durable in the claim; it is sent all the while
 	stopGrace       = 2 * time.Second        // to get rid of an answer, once told to stop
-	unheard         = 1000                   // controls that have come and are still to be dealt with
+	maxControls     = 1000                   // controls that have come and are still to be dealt with
 )
 
 // rememberAfter is how long an orchestrator may take to accept a new answer before it is
@@ -64,7 +64,7 @@ func newWorker(r *relay.Relay, log *zap.Logger) (*worker, error) {
 // begun has ended.
 func (w *worker) run(ctx context.Context, jobs []job) error {
 	hearing, stopHearing := context.WithCancel(ctx)
-	said, known := make(chan *nats.Msg, unheard), controlSubjects(jobs)
+	said, known := make(chan *nats.Msg, maxControls), controlSubjects(jobs)
 	var receiving sync.WaitGroup
 	receiving.Go(func() { w.hearControls(hearing, said, known) })
 	var subs []*nats.Subscription
@@ -122,7 +122,7 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 	return nil
 }
 
-// listen hears what one of the instances is to hear.
+// listen subscribes in a queue group: one of the instances gets each message.
 func (w *worker) listen(subject string, hear nats.MsgHandler) (*nats.Subscription, error) {
 	s, err := w.nc.QueueSubscribe(subject, subject, hear)
 	if err != nil {
@@ -131,8 +131,8 @@ func (w *worker) listen(subject string, hear nats.MsgHandler) (*nats.Subscriptio
 	return s, nil
 }
 
-// infos are what there is to tell about each script, also about one that has only its
-// revert function.
+// infos are what the instance tells about each script. A script is there as soon as it has
+// one of its two functions.
 func (w *worker) infos(jobs []job) map[protocol.Script]protocol.ScriptInfo {
 	all := make(map[protocol.Script]protocol.ScriptInfo)
 	for _, j := range jobs {
@@ -142,7 +142,7 @@ func (w *worker) infos(jobs []job) map[protocol.Script]protocol.ScriptInfo {
 	return all
 }
 
-// tellAbout answers who asks about a script.
+// tellAbout answers a question about a script.
 func (w *worker) tellAbout(info protocol.ScriptInfo, m *nats.Msg) {
 	if m.Reply == "" {
 		return

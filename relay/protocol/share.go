@@ -6,14 +6,15 @@ func ShareSubject(s Script) string {
 	return "golive.share." + s.Name + "." + EncodeVersion(s.Version) + "." + string(s.Phase)
 }
 
-// AskSubject is where one who was invited asks for work, and reports it; see [ShareRequest].
+// AskSubject is where an instance that was invited asks for work, and reports it; see
+// [ShareRequest].
 // Each backfill of an attempt has its own.
 func AskSubject(s Script, instance, backfill string) string {
 	return ShareSubject(s) + "." + instance + "." + backfill
 }
 
-// Invitation is published about once a second for as long as there is work to share. Work
-// is asked for on the [AskSubject] of its script, instance and backfill.
+// Invitation is published about once a second for as long as there is work to share. Helpers
+// ask for it on the [AskSubject] of its script, instance and backfill.
 type Invitation struct {
 	Instance string       `json:"instance"` // that runs the attempt
 	Digest   string       `json:"digest"`   // of its build: an instance of another build does not help
@@ -21,10 +22,10 @@ type Invitation struct {
 	Backfill string       `json:"backfill"`
 }
 
-// ShareRequest is what one who helps says: without a grant it asks for a partition, with
-// one it reports how far it has come, at least once a second. Counts are those since the
-// grant was given, so that saying it twice is saying it once. Only the instance that the
-// grant was given to can report on it.
+// ShareRequest is what a helper says. Without a grant it asks for a partition. With a grant
+// it reports how far it has come, at least once a second. Counts are those since the grant
+// was given, so a report that comes twice changes nothing. Only the instance that the grant
+// was given to can report on it.
 type ShareRequest struct {
 	Instance string       `json:"instance"` // that helps
 	Grant    string       `json:"grant,omitempty"`
@@ -36,8 +37,8 @@ type ShareRequest struct {
 	Error    *ScriptError `json:"error,omitempty"`    // why it cannot go on, and nobody can
 }
 
-// ShareReply is the answer to a [ShareRequest]. It comes once what was reported is durable,
-// and names the grant, unless it says Over.
+// ShareReply is the answer to a [ShareRequest]. It comes once the report is durable, and
+// names the grant, unless it says Over.
 type ShareReply struct {
 	Over      bool   `json:"over,omitempty"` // there is no work, or the grant does not hold any more: stop
 	Grant     string `json:"grant,omitempty"`

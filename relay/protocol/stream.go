@@ -26,12 +26,12 @@ const (
 	// StreamQuiet is how long a record waits at most for others to fill its batch.
 	StreamQuiet = 5 * time.Millisecond
 
-	// StreamPulse is how often both sides say that they are there.
-	StreamPulse = time.Second
+	// StreamHeartbeat is how often both sides say that they are there.
+	StreamHeartbeat = time.Second
 
-	// StreamSilence is how many pulses may fail to come before the other side is taken
-	// for dead.
-	StreamSilence = 15
+	// StreamHeartbeatsMissed is how many of these in a row may fail to come before the other
+	// side is taken for dead.
+	StreamHeartbeatsMissed = 15
 )
 
 // How a stream has ended.

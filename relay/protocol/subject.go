@@ -53,8 +53,8 @@ func NoticeSubject(app, rollout string) string { return "golive.notice." + app +
 // LogSubject is where the scripts of a rollout publish what they log. Not durable.
 func LogSubject(rollout string) string { return "golive.log." + rollout }
 
-// AnswerSubject is the reply subject of a start, golive.answer.<rollout>.<step>.<attempt>.<do|revert>.
-// Steps are numbered from 1.
+// AnswerSubject is the reply subject of a start:
+// golive.answer.<rollout>.<step>.<attempt>.<do|revert>. Steps are numbered from 1.
 func AnswerSubject(rollout string, step, attempt int, revert bool) string {
 	return "golive.answer." + rollout + "." + strconv.Itoa(step) + "." + strconv.Itoa(attempt) + "." + direction(revert)
 }
@@ -122,8 +122,8 @@ func direction(revert bool) string {
 // APISubject is the endpoint of a command to the orchestrator, such as "deploy".
 func APISubject(command string) string { return "golive.api." + command }
 
-// UserAPISubject is the endpoint of a command that a NATS user asks for under the own name.
-// Who may publish on no other user's is known by it: grant ann "golive.api.*.ann".
+// UserAPISubject is the endpoint of a command that a NATS user asks for. A user who may
+// publish on no other user's endpoints is known by it: grant ann "golive.api.*.ann".
 func UserAPISubject(command, user string) string { return APISubject(command) + "." + userToken(user) }
 
 // ParseUserAPISubject takes the user out of a [UserAPISubject]; it is empty for an

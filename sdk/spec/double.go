@@ -43,7 +43,7 @@ func (d Double) check() error {
 	switch {
 	case d.Name == "" || strings.ContainsAny(d.Name, " \t\n"):
 		return fmt.Errorf("double %q: its Name must be one word", d.Name)
-	case len(d.handlers(&holdings{})) == 0:
+	case len(d.handlers(&entries{})) == 0:
 		return fmt.Errorf("double %s answers no message: give List, Add, Remove or Handlers", d.Name)
 	}
 	for _, m := range []string{d.List, d.Add, d.Remove} {
@@ -60,7 +60,7 @@ func (d Double) check() error {
 	return nil
 }
 
-func (d Double) handlers(h *holdings) map[string]relay.Handler {
+func (d Double) handlers(h *entries) map[string]relay.Handler {
 	all := make(map[string]relay.Handler)
 	for message, handler := range d.Handlers {
 		all[message] = unlessSettling(handler)
@@ -74,7 +74,7 @@ func (d Double) handlers(h *holdings) map[string]relay.Handler {
 }
 
 // streams are the messages that are answered as a stream as well.
-func (d Double) streams(h *holdings) map[string]relay.StreamHandler {
+func (d Double) streams(h *entries) map[string]relay.StreamHandler {
 	if d.List == "" {
 		return nil
 	}
@@ -98,28 +98,28 @@ func (d Double) entry(row map[string]string) (entry, error) {
 	return e, nil
 }
 
-// holdings are the entries of a double. It is safe for concurrent use.
-type holdings struct {
+// entries are those of a double. It is safe for concurrent use.
+type entries struct {
 	mu      sync.Mutex
 	entries []entry
 }
 
-func (h *holdings) all() []entry {
+func (h *entries) all() []entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]entry{}, h.entries...)
 }
 
-func (h *holdings) keep(e entry) {
+func (h *entries) keep(e entry) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.entries = append(h.entries, e)
 }
 
-func (h *holdings) list(context.Context, *relay.Message) (any, error) { return h.all(), nil }
+func (h *entries) list(context.Context, *relay.Message) (any, error) { return h.all(), nil }
 
 // stream gives the entries from behind the one whose number the cursor is.
-func (h *holdings) stream(_ context.Context, m *relay.Message, out *relay.Sender) error {
+func (h *entries) stream(_ context.Context, m *relay.Message, out *relay.Sender) error {
 	all, first := h.all(), 0
 	if m.Cursor != "" {
 		var err error
@@ -136,7 +136,7 @@ func (h *holdings) stream(_ context.Context, m *relay.Message, out *relay.Sender
 	return nil
 }
 
-func (h *holdings) add(_ context.Context, m *relay.Message) (any, error) {
+func (h *entries) add(_ context.Context, m *relay.Message) (any, error) {
 	parts := []json.RawMessage{m.Data}
 	if bytes.HasPrefix(bytes.TrimSpace(m.Data), []byte("[")) {
 		if err := m.Decode(&parts); err != nil {
@@ -157,7 +157,7 @@ func (h *holdings) add(_ context.Context, m *relay.Message) (any, error) {
 	return nil, nil
 }
 
-func (h *holdings) remove(_ context.Context, m *relay.Message) (any, error) {
+func (h *entries) remove(_ context.Context, m *relay.Message) (any, error) {
 	like, err := readEntry(m.Data)
 	if err != nil {
 		return nil, &relay.Error{Code: relay.CodeBadRequest, Message: fmt.Sprintf("%s takes the fields of the entries to remove: %v", m.Name, err)}

@@ -19,7 +19,7 @@ const startTimeout = 10 * time.Second
 // servedDouble is a double in a scenario.
 type servedDouble struct {
 	Double
-	holdings
+	entries
 	relay *relay.Relay
 	end   context.CancelFunc
 	ended chan error
@@ -65,7 +65,7 @@ func (b *bus) run(ctx context.Context, d Double) (*servedDouble, error) {
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	s := &servedDouble{Double: d, relay: r, end: end, ended: make(chan error, 1)}
 	service := relay.Service{
-		Name: d.Service, Version: d.Version, Handlers: d.handlers(&s.holdings), Streams: d.streams(&s.holdings),
+		Name: d.Service, Version: d.Version, Handlers: d.handlers(&s.entries), Streams: d.streams(&s.entries),
 		Concurrency: 1, // settle counts on it
 	}
 	go func() { s.ended <- r.Serve(serving, service) }()
@@ -90,7 +90,7 @@ const headerSettling = "Golive-Spec-Settling"
 func (s *servedDouble) settle(ctx context.Context, nc *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for message := range s.handlers(&s.holdings) {
+	for message := range s.handlers(&s.entries) {
 		for _, subject := range []string{
 			protocol.PrivateSubject(s.Service, s.Version, message), protocol.ProductionSubject(s.Service, message),
 		} {

@@ -19,15 +19,15 @@ import (
 // next; bare signs of life are not, because their number is a matter of time.
 func (r *Recording) String() string {
 	t := transcript{ids: make(map[string]string)}
-	for _, m := range withoutBeats(r.Messages()) {
+	for _, m := range withoutSignsOfLife(r.Messages()) {
 		t.write(m)
 	}
 	return t.text.String()
 }
 
-// withoutBeats leaves of the progress messages in a row the last that tells something,
+// withoutSignsOfLife leaves of the progress messages in a row the last that tells something,
 // and none that follows an answer.
-func withoutBeats(messages []Message) []Message {
+func withoutSignsOfLife(messages []Message) []Message {
 	var kept []Message
 	type state struct {
 		running  bool
