@@ -145,7 +145,7 @@ func (a *attempt) answerAtFirst(ctx context.Context, answer *protocol.Answer, cl
 func (a *attempt) claim(ctx context.Context) (revision uint64, answer *protocol.Answer, err error) {
 	taken := false
 	err = a.untilDone(ctx, "claim the attempt", func(ctx context.Context) error {
-		revision, answer, err = a.worker.claims.take(ctx, a.key)
+		revision, answer, err = a.worker.claims.claim(ctx, a.key)
 		if taken = errors.Is(err, errTaken); taken {
 			return nil
 		}
@@ -163,7 +163,7 @@ func (a *attempt) remember(ctx context.Context, claim uint64, answer protocol.An
 	ctx, cancel := context.WithTimeout(ctx, rememberTimeout)
 	defer cancel()
 	err := a.untilDone(ctx, "remember the answer", func(ctx context.Context) error {
-		return a.worker.claims.finish(ctx, a.key, claim, answer)
+		return a.worker.claims.storeAnswer(ctx, a.key, claim, answer)
 	})
 	if err != nil && context.Cause(ctx) != errAccepted {
 		a.worker.log.Warn("answer not remembered, only this process knows it", zap.String("step", a.start.Step), zap.Error(err))

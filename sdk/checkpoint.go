@@ -118,7 +118,7 @@ func (c *checkpoints) save(ctx context.Context, data json.RawMessage) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return insist(ctx, func(ctx context.Context) error {
+	return keepTrying(ctx, func(ctx context.Context) error {
 		if !c.known {
 			if _, err := c.read(ctx); err != nil {
 				return err
@@ -132,7 +132,7 @@ func (c *checkpoints) save(ctx context.Context, data json.RawMessage) error {
 func (c *checkpoints) load(ctx context.Context) (data json.RawMessage, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err = insist(ctx, func(ctx context.Context) error {
+	err = keepTrying(ctx, func(ctx context.Context) error {
 		found, err := c.read(ctx)
 		if err != nil {
 			return err
@@ -186,8 +186,8 @@ func (c *checkpoints) write(ctx context.Context, data json.RawMessage) (err erro
 	return err
 }
 
-// insist tries until it works or trying again is of no use, for checkpointPatience at most.
-func insist(ctx context.Context, try func(context.Context) error) error {
+// keepTrying tries until it works or trying again is of no use, for checkpointPatience at most.
+func keepTrying(ctx context.Context, try func(context.Context) error) error {
 	patience, cancel := context.WithTimeout(ctx, checkpointPatience)
 	defer cancel()
 	for n := time.Duration(0); ; n++ { // the first try after a conflict is at once

@@ -64,9 +64,9 @@ func (c *claims) forget() {
 	c.kv = nil
 }
 
-// take claims an attempt. The revision is of the claim. An attempt that has been
+// claim claims an attempt. The revision is of the claim. An attempt that has been
 // answered gives that answer, one that another instance has claimed errTaken.
-func (c *claims) take(ctx context.Context, key string) (uint64, *protocol.Answer, error) {
+func (c *claims) claim(ctx context.Context, key string) (uint64, *protocol.Answer, error) {
 	kv, err := c.bucket(ctx)
 	if err != nil {
 		return 0, nil, err
@@ -97,8 +97,8 @@ func (c *claims) take(ctx context.Context, key string) (uint64, *protocol.Answer
 	return 0, nil, errTaken
 }
 
-// finish remembers the answer of an attempt that this instance has claimed.
-func (c *claims) finish(ctx context.Context, key string, revision uint64, a protocol.Answer) error {
+// storeAnswer remembers the answer of an attempt that this instance has claimed.
+func (c *claims) storeAnswer(ctx context.Context, key string, revision uint64, a protocol.Answer) error {
 	kv, err := c.bucket(ctx)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func (f *failedRecords) list(ctx context.Context) (all []storedRecord, err error
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err = insist(ctx, func(once context.Context) error {
+	err = keepTrying(ctx, func(once context.Context) error {
 		all, err = f.read(ctx, once)
 		return err
 	})
@@ -116,7 +116,7 @@ func (f *failedRecords) record(ctx context.Context, of storedRecord) (json.RawMe
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var kept storedRecord
-	err := insist(ctx, func(ctx context.Context) error {
+	err := keepTrying(ctx, func(ctx context.Context) error {
 		if err := f.open(ctx); err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func (f *failedRecords) put(ctx context.Context, r protocol.FailedRecord) (fresh
 		return false, fmt.Errorf("%w: at most %d are put aside", errTooManyFailed, f.most)
 	}
 	if f.prefix != "" {
-		if err := insist(ctx, func(ctx context.Context) error { return f.write(ctx, key, r, &fresh) }); err != nil {
+		if err := keepTrying(ctx, func(ctx context.Context) error { return f.write(ctx, key, r, &fresh) }); err != nil {
 			return false, fmt.Errorf("put %s aside: %w", recordName(r.Partition, r.Cursor), err)
 		}
 	}
@@ -193,7 +193,7 @@ func (f *failedRecords) drop(ctx context.Context, partition, cursor string) (was
 		return false, nil
 	}
 	if f.prefix != "" {
-		err = insist(ctx, func(ctx context.Context) error {
+		err = keepTrying(ctx, func(ctx context.Context) error {
 			if err := f.open(ctx); err != nil {
 				return err
 			}
