@@ -29,7 +29,9 @@ const (
 // one write and not two, and so short that hardly a process dies in it.
 const rememberAfter = 50 * time.Millisecond
 
-// worker runs the jobs of one setup service.
+// worker is one instance of a setup service on the bus: it hears starts, controls, questions
+// and invitations. An attempt deals with a start, a helper with an invitation, and attempts
+// knows which of them have begun here.
 type worker struct {
 	relay    *relay.Relay
 	nc       *nats.Conn
