@@ -82,7 +82,12 @@ func countKeys(ctx context.Context, js jetstream.JetStream, pattern string) (n i
 	if err != nil {
 		return 0, err
 	}
-	watcher, err := bucket.Watch(ctx, pattern, jetstream.IgnoreDeletes(), jetstream.MetaOnly())
+	stream, err := js.Stream(ctx, "KV_"+protocol.FailedRecordsBucket)
+	if err != nil {
+		return 0, err
+	}
+	subject, newest := protocol.KeySubject(protocol.FailedRecordsBucket, pattern), uint64(0)
+	watcher, err := bucket.Watch(ctx, pattern, jetstream.MetaOnly())
 	if err != nil {
 		return 0, err
 	}
@@ -93,10 +98,16 @@ func countKeys(ctx context.Context, js jetstream.JetStream, pattern string) (n i
 			switch {
 			case !going:
 				return 0, errors.New("the listing was interrupted")
-			case entry == nil:
-				return n, nil
+			case entry == nil: // a replica may be behind its leader
+				last, err := stream.GetLastMsgForSubject(ctx, subject)
+				if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence <= newest {
+					return n, nil
+				}
+				return 0, errors.Join(err, errors.New("the listing is behind"))
+			case entry.Operation() == jetstream.KeyValuePut:
+				n++
 			}
-			n++
+			newest = max(newest, entry.Revision())
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}

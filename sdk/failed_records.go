@@ -68,7 +68,12 @@ func (f *failedRecords) list(ctx context.Context) (all []storedRecord, err error
 	return all, nil
 }
 
-// read may take as long as something comes: to begin, it has until once ends.
+// errBehind says that a list has been made by a replica that does not know yet what its
+// leader knows.
+var errBehind = errors.New("the replica that lists them is behind")
+
+// read may take as long as something comes: to begin, it has until once ends. What the list
+// lacks is missing only if the leader says so.
 func (f *failedRecords) read(ctx, once context.Context) (all []storedRecord, err error) {
 	if err := f.open(once); err != nil {
 		return nil, err
@@ -76,7 +81,7 @@ func (f *failedRecords) read(ctx, once context.Context) (all []storedRecord, err
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	begun := context.AfterFunc(once, cancel)
-	watch, err := f.kv.Watch(ctx, f.prefix+".*", jetstream.IgnoreDeletes())
+	watch, err := f.kv.Watch(ctx, f.prefix+".*")
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +89,7 @@ func (f *failedRecords) read(ctx, once context.Context) (all []storedRecord, err
 	defer func() { _ = watch.Stop() }()
 	silent := time.NewTimer(answerTimeout)
 	defer silent.Stop()
-	for {
+	for newest := uint64(0); ; {
 		silent.Reset(answerTimeout)
 		select {
 		case entry, more := <-watch.Updates():
@@ -92,7 +97,10 @@ func (f *failedRecords) read(ctx, once context.Context) (all []storedRecord, err
 				return nil, errors.New("the bus has stopped listing them")
 			}
 			if entry == nil { // these were all
-				return all, nil
+				return all, f.upTo(ctx, newest)
+			}
+			if newest = max(newest, entry.Revision()); entry.Operation() != jetstream.KeyValuePut {
+				continue
 			}
 			var r storedRecord
 			if err := json.Unmarshal(entry.Value(), &r); err != nil {
@@ -108,6 +116,22 @@ func (f *failedRecords) read(ctx, once context.Context) (all []storedRecord, err
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// upTo asks the leader whether a list ends with the newest revision of those it is about;
+// [errBehind] if it does not.
+func (f *failedRecords) upTo(ctx context.Context, newest uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	stream, err := f.run.js.Stream(ctx, "KV_"+protocol.FailedRecordsBucket)
+	if err != nil {
+		return err
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, protocol.KeySubject(protocol.FailedRecordsBucket, f.prefix+".*"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence <= newest {
+		return nil
+	}
+	return errors.Join(err, errBehind)
 }
 
 // record gives one of those that are put aside; nil: it is kept without the record, or is

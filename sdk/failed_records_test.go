@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 )
@@ -281,3 +283,59 @@ func TestByHandWhatFailsIsOnlyCounted(t *testing.T) {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
+
+// behind is a bucket that is listed by a replica which does not know yet of what was put into
+// it last; the second time it does.
+type behind struct {
+	jetstream.KeyValue
+	lists int
+}
+
+type cutWatch struct {
+	jetstream.KeyWatcher
+	updates chan jetstream.KeyValueEntry
+}
+
+func (w *cutWatch) Updates() <-chan jetstream.KeyValueEntry { return w.updates }
+
+func (b *behind) Watch(ctx context.Context, keys string, opts ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {
+	w, err := b.KeyValue.Watch(ctx, keys, opts...)
+	if b.lists++; b.lists > 1 || err != nil {
+		return w, err
+	}
+	var all []jetstream.KeyValueEntry
+	for entry := range w.Updates() {
+		if entry == nil {
+			break
+		}
+		all = append(all, entry)
+	}
+	cut := &cutWatch{w, make(chan jetstream.KeyValueEntry, len(all)+1)}
+	for _, entry := range all[:max(len(all)-1, 0)] {
+		cut.updates <- entry
+	}
+	cut.updates <- nil
+	return cut, nil
+}
+
+// In a cluster a list may be made by a replica that is behind: what it lacks is found all the
+// same, also when it is only known there that a record is not put aside any more.
+func TestRecordsAreCountedAsTheLeaderKnowsThem(t *testing.T) {
+	s, to := newStage(t), newPicky(map[int]int{7: -1, 8: -1, 120: -1})
+	m := start(protocol.Online, 1)
+	b := to.backfills()["each"](sdk.Backfill[int]{Source: numbers(200), BatchSize: 50, Retries: 1, Backoff: time.Millisecond, PutAside: true})
+	for attempt, want := range []int{3, 2} {
+		m.Attempt, m.FailedRecords = attempt+1, attempt > 0
+		mustDone(t, s.attempt(m, func(ctx context.Context, run *sdk.Run) error {
+			if err := b.Run(ctx, run); err != nil {
+				return err
+			}
+			n, err := sdk.CountPutAside(ctx, run, func(kv jetstream.KeyValue) jetstream.KeyValue { return &behind{KeyValue: kv} })
+			if n != want {
+				t.Errorf("attempt %d: %d are put aside, want %d", m.Attempt, n, want)
+			}
+			return err
+		}))
+		to.bad[120] = 0 // the last one
+	}
+}

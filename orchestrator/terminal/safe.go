@@ -10,13 +10,32 @@ import (
 // through these, each of which says what it leaves out. So there is one place to look at when
 // a text shall do less harm.
 
-// OneLine is text without its line breaks, which errors of scripts may have.
+// OneLine is [Bare] text on one line: errors of scripts may have several, which stand behind
+// each other.
 func OneLine(text string) string {
-	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "; ")
+	return Bare(strings.ReplaceAll(strings.TrimRight(text, "\r\n"), "\n", "; "))
 }
 
-// Flat is text on one line, as a person would write it there: with single spaces.
-func Flat(text string) string { return strings.Join(strings.Fields(text), " ") }
+// Flat is [Bare] text on one line, as a person would write it there: with single spaces.
+func Flat(text string) string { return Bare(strings.Join(strings.Fields(text), " ")) }
+
+// Colored is a [Bare] line that has kept its colors, which end with it.
+func Colored(line string) string {
+	var b strings.Builder
+	last := 0
+	for _, at := range colors.FindAllStringIndex(line, -1) {
+		b.WriteString(Bare(line[last:at[0]]) + line[at[0]:at[1]])
+		last = at[1]
+	}
+	b.WriteString(Bare(line[last:]))
+	if last > 0 {
+		b.WriteString("\x1b[0m")
+	}
+	return b.String()
+}
+
+// colors are the sequences that color what a terminal shows.
+var colors = regexp.MustCompile(`\x1b\[[0-9;:]*m`)
 
 // Bare is a line without what is for terminals: sequences that move the cursor or color what is
 // shown, and characters that are not shown. A tab is four spaces.

@@ -13,8 +13,11 @@ func TestForeignTextIsMadeSafe(t *testing.T) {
 	for _, c := range []struct{ what, got, want string }{
 		{"a line", Bare("one\x1b[2J\x1b[31m red\ttab\u202e\x00 倉庫\xff\r\n"), "one red    tab 倉庫"},
 		{"one line", OneLine("a\nb\n\n"), "a; b"},
-		{"flat text", Flat(" a\n\t b "), "a b"},
-		{"text that fits", Fit("a\x1b[2J\nb", 20), "a[2J; b"},
+		{"one line with sequences", OneLine("a\x1b[2J\n\x1b[31mb"), "a; b"},
+		{"flat text", Flat(" a\n\t b\x1b[2J "), "a b"},
+		{"a colored line", Colored("a\x1b[31mb\x1b[2J\x1b[1A\x1b[1;4mc\a"), "a\x1b[31mb\x1b[1;4mc\x1b[0m"},
+		{"a line without colors", Colored("a\x1b[2Jb"), "ab"},
+		{"text that fits", Fit("a\x1b[2J\nb", 20), "a; b"},
 		{"text that does not fit", Fit("abcdef", 4), "abc…"},
 		{"wide text that does not fit", Fit("倉庫倉庫", 5), "倉庫…"},
 		{"text without room", Fit("a", 0), "…"},

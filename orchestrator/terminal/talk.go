@@ -11,7 +11,7 @@ type Line struct {
 	Color Color  // of the whole line
 	Glyph string // that it begins with; empty: none
 	Text  string // that is shown on one line, whatever is in it
-	Of    string // the program or step that has written Text, which is then shown as it is; empty: golive itself
+	Of    string // the program or step that has written Text, which then keeps its colors; empty: golive itself
 }
 
 // Talk is what a command says while it works, line by line, above what it draws at the bottom
@@ -41,7 +41,11 @@ func (t *Talk) Tell(lines ...Line) {
 func (t *Talk) show(l Line) {
 	switch {
 	case l.Of != "":
-		fmt.Fprintf(t.w, "%s %s\n", paintIf(t.color, cyan, fmt.Sprintf("%-*s |", t.width, l.Of)), l.Text)
+		text := Bare(l.Text)
+		if t.color {
+			text = Colored(l.Text)
+		}
+		fmt.Fprintf(t.w, "%s %s\n", paintIf(t.color, cyan, fmt.Sprintf("%-*s |", t.width, l.Of)), text)
 	case l.Glyph != "":
 		fmt.Fprintln(t.w, paintIf(t.color, l.Color, l.Glyph+" "+OneLine(l.Text)))
 	default:

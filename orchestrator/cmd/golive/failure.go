@@ -10,6 +10,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/report"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -110,9 +111,9 @@ func (c *command) report(f *failure) {
 		}
 	}
 	for line := range strings.Lines(f.message) {
-		fmt.Fprintf(c.Err, "golive: error: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(c.Err, "golive: error: %s\n", terminal.Bare(line))
 	}
 	for line := range strings.Lines(c.here(f.hint)) {
-		fmt.Fprintf(c.Err, "golive: hint: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(c.Err, "golive: hint: %s\n", terminal.Bare(line))
 	}
 }
