@@ -27,12 +27,12 @@ type Act struct {
 func (s State) Acts() []Act {
 	var acts []Act
 	for _, step := range s.All() {
-		if s.leftToAgents(step) {
+		if leftToAgents(s, step) {
 			acts = append(acts, Act{step, StopAgents})
 		}
 	}
 	for _, step := range s.Todo() {
-		if !s.inCare(step) {
+		if !inCare(s, step) {
 			continue
 		}
 		act := Act{step, SendStart}
@@ -50,7 +50,7 @@ func (s State) Acts() []Act {
 }
 
 // inCare reports whether it is the item of the state's own event that acts on a step.
-func (s State) inCare(step Step) bool {
+func inCare(s State, step Step) bool {
 	e := s.Event
 	if step.Started.Equal(e.At) {
 		return true
@@ -68,7 +68,7 @@ func (s State) inCare(step Step) bool {
 
 // leftToAgents reports whether the state's own event has ended a step without the agents that
 // do it: the rollout was aborted.
-func (s State) leftToAgents(step Step) bool {
+func leftToAgents(s State, step Step) bool {
 	return s.Event.Type == AbortAsked && step.Work != nil && step.Ended.Equal(s.Event.At) &&
 		step.Error != nil && step.Error.Code == protocol.CodeCancelled
 }

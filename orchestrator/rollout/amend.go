@@ -11,20 +11,20 @@ import (
 // applyRecords has the scripts of a completed rollout try the records again that they have
 // put aside. The rollout stays as complete as it was: no traffic moves, and nothing that
 // happens to the scripts makes it fail.
-func (s State) applyRecords(e Event) (State, error) {
-	if s.Status != Completed {
-		return s, fmt.Errorf("%w: rollout %s is %s, only a completed one can try records again that were put aside", ErrStale, s.ID, s.Status)
+func applyRecords(d *draft, e Event) error {
+	if d.Status != Completed {
+		return fmt.Errorf("%w: rollout %s is %s, only a completed one can try records again that were put aside", ErrStale, d.ID, d.Status)
 	}
-	whose := "rollout " + s.ID
+	whose := "rollout " + d.ID
 	if e.Step != "" {
-		if _, err := s.named(e.Step); err != nil {
-			return s, err
+		if _, err := d.named(e.Step); err != nil {
+			return err
 		}
 		whose = "step " + e.Step + " of " + whose
 	}
 	begun := false
-	for i := range s.Steps {
-		step := s.edit(i)
+	for i := range d.Steps {
+		step := d.edit(i)
 		if step.Status != StepDone || step.PutAside <= 0 || e.Step != "" && e.Step != step.ID {
 			continue
 		}
@@ -33,35 +33,34 @@ func (s State) applyRecords(e Event) (State, error) {
 		step.begin(e.At)
 	}
 	if !begun {
-		return s, fmt.Errorf("%w: no records were put aside by %s", ErrStale, whose)
+		return fmt.Errorf("%w: no records were put aside by %s", ErrStale, whose)
 	}
-	s.Status, s.Ended = Amending, time.Time{}
-	s.Amended++
-	return s, nil
+	d.Status, d.Ended = Amending, time.Time{}
+	d.Amended++
+	return nil
 }
 
 // advanceAmended completes the rollout again once no script deals with records any more, also
 // none that was told to stop.
-func (s State) advanceAmended(at time.Time) State {
-	for _, step := range s.All() {
+func (d *draft) advanceAmended(at time.Time) {
+	for _, step := range d.All() {
 		if step.Status == StepRunning || step.Status == StepRetrying {
-			return s
+			return
 		}
 	}
-	s.Status, s.Ended, s.Paused = Completed, at, nil
-	return s
+	d.Status, d.Ended, d.Paused = Completed, at, nil
 }
 
 // abortAmending ends the attempts at the records. Scripts that run are told to stop, and
 // waited for: what they did could be undone next. One that was told so before is left to
 // itself. What they have achieved stays, and so does the traffic.
-func (s State) abortAmending(e Event) State {
-	s.Paused = nil
-	for i := range s.Steps {
-		switch step := s.edit(i); {
+func abortAmending(d *draft, e Event) {
+	d.Paused = nil
+	for i := range d.Steps {
+		switch step := d.edit(i); {
 		case step.Status == StepRunning && !step.Cancelled:
 			step.Cancelled, step.Paused = true, nil
-			s.hold(step, e.At)
+			d.hold(step, e.At)
 		case step.Status == StepRunning:
 			step.Ended, step.Error = e.At, &protocol.ScriptError{Code: protocol.CodeCancelled, Message: "it was aborted, and did not say that it has stopped"}
 			step.giveUp()
@@ -69,7 +68,7 @@ func (s State) abortAmending(e Event) State {
 			step.giveUp()
 		}
 	}
-	return s.advance(e.At)
+	d.advance(e.At)
 }
 
 // Stopping reports whether the scripts that run were all told to stop, as one does that are

@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -13,93 +12,76 @@ import (
 // [ErrStale], and a state that this version does not know [ErrUnknown]. With an error the
 // state is s, unchanged.
 func (s State) Apply(e Event) (State, error) {
-	if err := s.knownParts(); err != nil {
+	if err := knownParts(s); err != nil {
 		return s, err
 	}
-	next := s
-	next.Steps = slices.Clone(s.Steps)
-	next.Event = e
-	next, err := next.apply(e)
-	if err != nil {
+	d := draft{s}
+	d.Steps, d.Event = slices.Clone(s.Steps), e
+	if err := apply(&d, e); err != nil {
 		return s, err
 	}
-	return next, nil
+	return d.State, nil
 }
 
-// apply may change the steps in place.
-func (s State) apply(e Event) (State, error) {
+// apply makes of a draft what the event makes of it. After an error the draft is worth
+// nothing.
+func apply(d *draft, e Event) error {
 	switch e.Type {
 	case StepAnswered, StepBroke:
-		return s.applyAnswer(e)
+		return applyAnswer(d, e)
 	case StepDue:
-		return s.applyDue(e)
+		return applyDue(d, e)
 	case Opened:
-		return s.applyMoved(e, Traffic)
+		return applyMoved(d, e, Traffic)
 	case Closed:
-		return s.applyMoved(e, Maintenance)
+		return applyMoved(d, e, Maintenance)
 	case TurnedBack:
-		return s.applyTurnedBack(e)
+		return applyTurnedBack(d, e)
 	case Restored:
-		return s.applyRestored(e)
+		return applyRestored(d, e)
 	case Retried:
-		return s.applyRetried(e)
+		return applyRetried(d, e)
 	case Replaced:
-		return s.applyReplaced(e)
+		return applyReplaced(d, e)
 	case AbortAsked:
-		return s.applyAbort(e)
+		return applyAbort(d, e)
 	case BackwardAsked:
-		return s.applyBackward(e)
+		return applyBackward(d, e)
 	case PauseAsked:
-		return s.applyPause(e)
+		return applyPause(d, e)
 	case ResumeAsked:
-		return s.applyResume(e)
+		return applyResume(d, e)
 	case PaceAsked:
-		return s.applyPace(e)
+		return applyPace(d, e)
 	case RecordsAsked:
-		return s.applyRecords(e)
+		return applyRecords(d, e)
 	case ApprovedBy:
-		return s.applyApproved(e)
+		return applyApproved(d, e)
 	case RejectedBy:
-		return s.applyRejected(e)
+		return applyRejected(d, e)
 	case ItemConfirmed:
-		return s.applyConfirmed(e)
+		return applyConfirmed(d, e)
 	case Reminded:
-		return s.applyReminded(e)
+		return applyReminded(d, e)
 	case FurtherAsked:
-		return s.applyFurther(e)
+		return applyFurther(d, e)
 	}
-	return s, fmt.Errorf("rollout %s: unknown event %q", s.ID, e.Type)
+	return fmt.Errorf("rollout %s: unknown event %q", d.ID, e.Type)
 }
 
-// attempt finds the step that e is about, if that attempt of it runs.
-func (s State) attempt(e Event, kinds ...Kind) (*Step, error) {
-	for i := range s.Steps {
-		step := s.Steps[i]
-		if step.ID != e.Step || !slices.Contains(kinds, step.Kind) {
-			continue
-		}
-		if step.Status != StepRunning {
-			return nil, fmt.Errorf("%w: step %s is %s, it waits for nothing", ErrStale, e.Step, step.Status)
-		}
-		if step.Attempt != e.Attempt {
-			return nil, fmt.Errorf("%w: step %s runs at attempt %d, not at attempt %d", ErrStale, e.Step, step.Attempt, e.Attempt)
-		}
-		return s.edit(i), nil
-	}
-	return nil, fmt.Errorf("%w: rollout %s has no step for %s called %q", ErrStale, s.ID, e.Type, e.Step)
-}
-
-func (s State) applyAnswer(e Event) (State, error) {
+// applyAnswer ends an attempt with what its script or the agents have answered, or with why
+// there is no answer; of a move of traffic, with why it has failed.
+func applyAnswer(d *draft, e Event) error {
 	kinds := []Kind{Migration, Command, Check}
 	if e.Type == StepBroke {
 		kinds = append(kinds, Traffic, Maintenance)
 	}
-	step, err := s.attempt(e, kinds...)
+	step, err := d.attempt(e, kinds...)
 	if err != nil {
-		return s, err
+		return err
 	}
 	if step.works() && step.Revert != e.Revert {
-		return s, fmt.Errorf("%w: step %s is not running in that direction", ErrStale, e.Step)
+		return fmt.Errorf("%w: step %s is not running in that direction", ErrStale, e.Step)
 	}
 	answer := protocol.Answer{}
 	if e.Answer != nil {
@@ -122,30 +104,31 @@ func (s State) applyAnswer(e Event) (State, error) {
 		}
 	}
 	switch {
-	case step.Cancelled && s.Status == Amending: // it has stopped, or had finished
+	case step.Cancelled && d.Status == Amending: // it has stopped, or had finished
 		step.giveUp()
 	case step.Cancelled: // going backward: whatever it has done is to be undone
 		step.undo()
 	case step.Status == StepFailed && step.works():
-		s.again(step, answer, e.At)
+		tryAgain(d, step, answer, e.At)
 	}
-	if step.Status == StepFailed && s.Status == Amending {
+	if step.Status == StepFailed && d.Status == Amending {
 		step.giveUp()
 	}
-	return s.advance(e.At), nil
+	d.advance(e.At)
+	return nil
 }
 
-// again has a script that has failed tried once more where that may help: at once if its
+// tryAgain has a script that has failed tried once more where that may help: at once if its
 // worker was lost, else after a pause.
-func (s State) again(step *Step, answer protocol.Answer, at time.Time) {
+func tryAgain(d *draft, step *Step, answer protocol.Answer, at time.Time) {
 	if step.Error.Code == protocol.CodeLost {
 		if items := answer.Items; items > step.Reached { // it did not die of where it was
 			step.Lost, step.Reached = 0, items
 		}
 		step.Lost++
 		switch {
-		case step.Lost > MaxLost || len(s.failedBeside(*step)) > 0:
-		case s.holds(*step):
+		case step.Lost > MaxLost || len(failedBeside(d.State, *step)) > 0:
+		case holds(d.State, *step):
 			step.Status, step.Left = StepRetrying, 1
 		default:
 			step.begin(at)
@@ -158,7 +141,7 @@ func (s State) again(step *Step, answer protocol.Answer, at time.Time) {
 		return
 	}
 	step.Status = StepRetrying
-	if pause := backoff(step.Backoff, step.Failures); s.holds(*step) {
+	if pause := backoff(step.Backoff, step.Failures); holds(d.State, *step) {
 		step.Left = Duration(pause)
 	} else {
 		step.Next = at.Add(pause)
@@ -180,86 +163,95 @@ func backoff(first Duration, failures int) time.Duration {
 }
 
 // failedBeside lists the steps that have failed, beside one.
-func (s State) failedBeside(step Step) []Step {
+func failedBeside(s State, step Step) []Step {
 	return slices.DeleteFunc(s.FailedSteps(), func(other Step) bool { return other.ID == step.ID })
 }
 
-func (s State) applyDue(e Event) (State, error) {
-	for i := range s.Steps {
-		step := s.Steps[i]
+// applyDue begins the next attempt of a step once the pause before it is over.
+func applyDue(d *draft, e Event) error {
+	for i := range d.Steps {
+		step := d.Steps[i]
 		if step.ID != e.Step {
 			continue
 		}
-		if step.Status != StepRetrying || step.Attempt != e.Attempt || s.holds(*step) || len(s.FailedSteps()) > 0 {
+		if step.Status != StepRetrying || step.Attempt != e.Attempt || holds(d.State, *step) || len(d.FailedSteps()) > 0 {
 			break
 		}
-		s.edit(i).begin(e.At)
-		return s, nil
+		d.edit(i).begin(e.At)
+		return nil
 	}
-	return s, fmt.Errorf("%w: step %q does not wait for the attempt after %d", ErrStale, e.Step, e.Attempt)
+	return fmt.Errorf("%w: step %q does not wait for the attempt after %d", ErrStale, e.Step, e.Attempt)
 }
 
-func (s State) applyMoved(e Event, kind Kind) (State, error) {
-	step, err := s.attempt(e, kind)
+// applyMoved ends a step whose instances have confirmed its move of traffic.
+func applyMoved(d *draft, e Event, kind Kind) error {
+	step, err := d.attempt(e, kind)
 	if err != nil {
-		return s, err
+		return err
 	}
 	if step.Backwards() {
-		return s, fmt.Errorf("%w: step %s is being led back", ErrStale, e.Step)
+		return fmt.Errorf("%w: step %s is being led back", ErrStale, e.Step)
 	}
 	step.Status, step.Ended, step.Revision, step.Effective = StepDone, e.At, e.Revision, e.Effective
-	return s.advance(e.At), nil
+	d.advance(e.At)
+	return nil
 }
 
-func (s State) applyTurnedBack(e Event) (State, error) {
-	step, err := s.attempt(e, Traffic, Maintenance)
+// applyTurnedBack has the route of a move that could not be finished led back.
+func applyTurnedBack(d *draft, e Event) error {
+	step, err := d.attempt(e, Traffic, Maintenance)
 	if err != nil {
-		return s, err
+		return err
 	}
 	if step.Backwards() {
-		return s, fmt.Errorf("%w: step %s is being led back already", ErrStale, e.Step)
+		return fmt.Errorf("%w: step %s is being led back already", ErrStale, e.Step)
 	}
 	step.Back, step.Error = true, &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it could not be finished"}
 	if e.Answer != nil && e.Answer.Error != nil {
 		step.Error = e.Answer.Error
 	}
-	return s, nil
+	return nil
 }
 
-func (s State) applyRestored(e Event) (State, error) {
-	step, err := s.attempt(e, Traffic, Maintenance)
+// applyRestored ends a step whose move of traffic has been undone.
+func applyRestored(d *draft, e Event) error {
+	step, err := d.attempt(e, Traffic, Maintenance)
 	if err != nil {
-		return s, err
+		return err
 	}
 	if !step.Revert {
-		return s, fmt.Errorf("%w: step %s is not being undone", ErrStale, e.Step)
+		return fmt.Errorf("%w: step %s is not being undone", ErrStale, e.Step)
 	}
 	step.Status, step.Ended, step.Revision, step.Undone = StepReverted, e.At, e.Revision, e.Effective
-	return s.advance(e.At), nil
+	d.advance(e.At)
+	return nil
 }
 
-func (s State) applyRetried(e Event) (State, error) {
-	if s.Status != Failed {
-		return s, fmt.Errorf("%w: rollout %s is %s, only a failed one can be retried", ErrStale, s.ID, s.Status)
+// applyRetried has all steps tried again that have failed.
+func applyRetried(d *draft, e Event) error {
+	if d.Status != Failed {
+		return fmt.Errorf("%w: rollout %s is %s, only a failed one can be retried", ErrStale, d.ID, d.Status)
 	}
-	s.Status, s.Ended = Running, time.Time{}
-	if s.Backward != nil {
-		s.Status = Reverting
+	d.Status, d.Ended = Running, time.Time{}
+	if d.Backward != nil {
+		d.Status = Reverting
 	}
-	for _, failed := range s.FailedSteps() {
-		step := s.edit(failed.Number - 1)
+	for _, failed := range d.FailedSteps() {
+		step := d.edit(failed.Number - 1)
 		step.Failures, step.Lost, step.Reached, step.Paused = 0, 0, 0, nil
 		step.begin(e.At)
 	}
-	return s.advance(e.At), nil
+	d.advance(e.At)
+	return nil
 }
 
-func (s State) applyReplaced(e Event) (State, error) {
-	if s.Status != Failed {
-		return s, fmt.Errorf("%w: rollout %s is %s, only a failed one can be superseded", ErrStale, s.ID, s.Status)
+// applyReplaced ends a failed rollout whose place a later deploy has taken.
+func applyReplaced(d *draft, e Event) error {
+	if d.Status != Failed {
+		return fmt.Errorf("%w: rollout %s is %s, only a failed one can be superseded", ErrStale, d.ID, d.Status)
 	}
-	s.Status, s.Ended = Superseded, e.At
-	return s, nil
+	d.Status, d.Ended = Superseded, e.At
+	return nil
 }
 
 // begin starts the next attempt of a step, in the direction that it has. An attempt at
@@ -277,142 +269,4 @@ func (s *Step) begin(at time.Time) {
 	if s.Kind == Approving {
 		s.ask(at)
 	}
-}
-
-// advance starts what may start, and ends the rollout when there is nothing left.
-// After a failure nothing new starts, but what runs may finish.
-func (s State) advance(at time.Time) State {
-	switch {
-	case s.undoing():
-		return s.advanceBack(at)
-	case s.Status == Amending:
-		return s.advanceAmended(at)
-	}
-	if len(s.FailedSteps()) > 0 {
-		return s.fail(at)
-	}
-	unfinished, last := false, min(s.bound(), s.barrier())
-	for i, step := range s.Steps {
-		if step.Status == StepPending && step.stage() <= last && !s.holds(*step) && s.needsDone(step) {
-			s.edit(i).begin(at)
-		}
-		unfinished = unfinished || !step.finished()
-	}
-	if !unfinished {
-		s.Status, s.Ended, s.Paused = Completed, at, nil
-	}
-	return s
-}
-
-// fail ends the rollout for now, once nothing runs any more.
-func (s State) fail(at time.Time) State {
-	if len(s.Running()) > 0 {
-		return s
-	}
-	for i := range s.Steps {
-		if s.Steps[i].Status == StepRetrying {
-			step := s.edit(i)
-			step.Status, step.Next, step.Left = StepFailed, time.Time{}, 0
-		}
-	}
-	s.Status, s.Ended, s.Paused = Failed, at, nil
-	return s
-}
-
-// barrier is the stage that the rollout has come to: nothing of a later one begins before
-// all of this one has finished.
-func (s State) barrier() int {
-	stage := math.MaxInt
-	for _, step := range s.Steps {
-		if !step.finished() {
-			stage = min(stage, step.stage())
-		}
-	}
-	return stage
-}
-
-// needsDone reports whether the steps that a step needs have finished.
-func (s State) needsDone(step *Step) bool {
-	return !slices.ContainsFunc(step.Needs, func(n int) bool { return !s.Steps[n-1].finished() })
-}
-
-// The stages that phases are barriers between, in a release without a workflow. Traffic
-// and online share one: a service goes online when its own gate is open, not when all are.
-const (
-	stageBefore = iota
-	stageMaintenance
-	stageOffline
-	stageServe
-	stageSetup
-)
-
-func (s *Step) stage() int {
-	switch {
-	case s.Stage > 0:
-		return s.Stage
-	case s.Kind == Maintenance:
-		return stageMaintenance
-	case s.Kind == Traffic, s.Phase == protocol.Online:
-		return stageServe
-	case s.Phase == protocol.Before:
-		return stageBefore
-	case s.Phase == protocol.Offline:
-		return stageOffline
-	}
-	return stageSetup
-}
-
-// Late gives an event for each step whose time is over at the time now: for an answer,
-// or for the pause before a retry.
-func (s State) Late(now time.Time) []Event {
-	var late []Event
-	for _, step := range s.Steps {
-		switch due := step.due(); {
-		case due.IsZero() || now.Before(due) || s.Status.Final():
-		case step.Status == StepRetrying:
-			if len(s.FailedSteps()) == 0 {
-				late = append(late, Event{Type: StepDue, At: now, Step: step.ID, Attempt: step.Attempt})
-			}
-		case step.Kind == Approving:
-			late = append(late, Event{Type: Reminded, At: now, Step: step.ID, Attempt: step.Attempt})
-		default:
-			late = append(late, Event{
-				Type: StepBroke, At: now, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
-				Answer: &protocol.Answer{Rollout: s.ID, Attempt: step.Attempt, Error: &protocol.ScriptError{
-					Code: protocol.CodeTimeout, Message: fmt.Sprintf("no answer within %s", time.Duration(step.Timeout)),
-				}},
-			})
-		}
-	}
-	return late
-}
-
-// due is when something has to happen to the step; zero when time does not matter to it.
-func (s *Step) due() time.Time {
-	switch s.Status {
-	case StepRunning:
-		if s.Kind == Approving {
-			return s.Next
-		}
-		return s.Deadline
-	case StepRetrying:
-		return s.Next
-	}
-	return time.Time{}
-}
-
-// Due is the earliest time at which something is late; zero when nothing can be.
-func (s State) Due() time.Time {
-	var due time.Time
-	failed := len(s.FailedSteps()) > 0
-	for _, step := range s.Steps {
-		at := step.due()
-		if at.IsZero() || s.Status.Final() || failed && step.Status == StepRetrying {
-			continue
-		}
-		if due.IsZero() || at.Before(due) {
-			due = at
-		}
-	}
-	return due
 }

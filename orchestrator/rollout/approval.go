@@ -16,16 +16,16 @@ var ErrNotAllowed = errors.New("not allowed")
 // CodeRejected is the code of an approval step that a person has rejected.
 const CodeRejected = "rejected"
 
-// approval finds the step that a person speaks about, if it waits for an answer.
-func (s State) approval(e Event) (*Step, error) {
-	step, err := s.named(e.Step)
+// asked finds the step that a person speaks about, if it waits for an answer.
+func asked(d *draft, e Event) (*Step, error) {
+	step, err := d.named(e.Step)
 	switch {
 	case err != nil:
 		return nil, err
 	case step.Kind != Approving:
 		return nil, fmt.Errorf("%w: step %s asks nobody", ErrStale, e.Step)
-	case s.Status != Running || step.Status != StepRunning:
-		return nil, fmt.Errorf("%w: step %s of a rollout that is %s is %s, it waits for nobody", ErrStale, e.Step, s.Status, step.Status)
+	case d.Status != Running || step.Status != StepRunning:
+		return nil, fmt.Errorf("%w: step %s of a rollout that is %s is %s, it waits for nobody", ErrStale, e.Step, d.Status, step.Status)
 	case e.By == "":
 		return nil, fmt.Errorf("%w: nobody is named who says so", ErrNotAllowed)
 	}
@@ -35,56 +35,57 @@ func (s State) approval(e Event) (*Step, error) {
 	switch {
 	case len(p.By) > 0 && !slices.Contains(p.By, e.By):
 		return nil, fmt.Errorf("%w: %s may not answer %s, that is for %s", ErrNotAllowed, e.By, e.Step, strings.Join(p.By, ", "))
-	case p.NotStarter && e.By == s.By && e.Type != RejectedBy:
+	case p.NotStarter && e.By == d.By && e.Type != RejectedBy:
 		return nil, fmt.Errorf("%w: %s has started the rollout, somebody else has to answer %s", ErrNotAllowed, e.By, e.Step)
 	}
 	return step, nil
 }
 
 // applyConfirmed notes that a person has confirmed an item of the checklist.
-func (s State) applyConfirmed(e Event) (State, error) {
-	step, err := s.approval(e)
+func applyConfirmed(d *draft, e Event) error {
+	step, err := asked(d, e)
 	if err != nil {
-		return s, err
+		return err
 	}
 	a := step.Approval
 	switch {
 	case e.Item < 1 || e.Item > len(a.Checklist):
-		return s, fmt.Errorf("%w: the checklist of %s has %d items, there is no item %d", ErrStale, e.Step, len(a.Checklist), e.Item)
+		return fmt.Errorf("%w: the checklist of %s has %d items, there is no item %d", ErrStale, e.Step, len(a.Checklist), e.Item)
 	case slices.ContainsFunc(a.Confirmed, func(v Vote) bool { return v.Item == e.Item }):
-		return s, fmt.Errorf("%w: item %d of %s is confirmed already", ErrStale, e.Item, e.Step)
+		return fmt.Errorf("%w: item %d of %s is confirmed already", ErrStale, e.Item, e.Step)
 	}
 	a.Confirmed = append(slices.Clip(a.Confirmed), Vote{By: e.By, At: e.At, Reason: e.Reason, Item: e.Item})
 	slices.SortFunc(a.Confirmed, func(a, b Vote) int { return a.Item - b.Item })
-	return s, nil
+	return nil
 }
 
 // applyApproved counts a yes, and goes on once there are enough.
-func (s State) applyApproved(e Event) (State, error) {
-	step, err := s.approval(e)
+func applyApproved(d *draft, e Event) error {
+	step, err := asked(d, e)
 	if err != nil {
-		return s, err
+		return err
 	}
 	a := step.Approval
 	if open := a.Unconfirmed(); len(open) > 0 {
-		return s, fmt.Errorf("%w: item %d of the checklist of %s is not confirmed: %s", ErrStale, open[0], e.Step, a.Checklist[open[0]-1])
+		return fmt.Errorf("%w: item %d of the checklist of %s is not confirmed: %s", ErrStale, open[0], e.Step, a.Checklist[open[0]-1])
 	}
 	if slices.ContainsFunc(a.Approved, func(v Vote) bool { return v.By == e.By }) {
-		return s, fmt.Errorf("%w: %s has approved %s already, %d of %d", ErrStale, e.By, e.Step, len(a.Approved), a.needed())
+		return fmt.Errorf("%w: %s has approved %s already, %d of %d", ErrStale, e.By, e.Step, len(a.Approved), a.needed())
 	}
 	a.Approved = append(slices.Clip(a.Approved), Vote{By: e.By, At: e.At, Reason: e.Reason})
 	if len(a.Approved) < a.needed() {
-		return s, nil
+		return nil
 	}
 	step.Status, step.Ended, step.Next = StepDone, e.At, time.Time{}
-	return s.advance(e.At), nil
+	d.advance(e.At)
+	return nil
 }
 
 // applyRejected ends the question with a no: the step has failed.
-func (s State) applyRejected(e Event) (State, error) {
-	step, err := s.approval(e)
+func applyRejected(d *draft, e Event) error {
+	step, err := asked(d, e)
 	if err != nil {
-		return s, err
+		return err
 	}
 	step.Approval.Rejected = &Vote{By: e.By, At: e.At, Reason: e.Reason}
 	message := "by " + e.By
@@ -93,22 +94,23 @@ func (s State) applyRejected(e Event) (State, error) {
 	}
 	step.Status, step.Ended, step.Next = StepFailed, e.At, time.Time{}
 	step.Error = &protocol.ScriptError{Code: CodeRejected, Message: message}
-	return s.advance(e.At), nil
+	d.advance(e.At)
+	return nil
 }
 
 // applyReminded notes that somebody was reminded, and sets the time of the next reminder.
-func (s State) applyReminded(e Event) (State, error) {
-	step, err := s.named(e.Step)
+func applyReminded(d *draft, e Event) error {
+	step, err := d.named(e.Step)
 	if err != nil {
-		return s, err
+		return err
 	}
 	if step.Kind != Approving || step.Status != StepRunning || step.Next.IsZero() || e.At.Before(step.Next) {
-		return s, fmt.Errorf("%w: nobody is to be reminded of step %s now", ErrStale, e.Step)
+		return fmt.Errorf("%w: nobody is to be reminded of step %s now", ErrStale, e.Step)
 	}
 	asked := *step.Approval
 	asked.Reminded++
 	step.Approval, step.Next = &asked, e.At.Add(time.Duration(asked.Deadline))
-	return s, nil
+	return nil
 }
 
 // Unconfirmed lists the items of the checklist that nobody has confirmed, from 1.

@@ -13,11 +13,11 @@ func (s State) Known() error {
 	default:
 		return fmt.Errorf("rollout %s: event %q is %w", s.ID, s.Event.Type, ErrUnknown)
 	}
-	return s.knownParts()
+	return knownParts(s)
 }
 
 // knownParts is [State.Known] but for the event that led to the state.
-func (s State) knownParts() error {
+func knownParts(s State) error {
 	switch s.Status {
 	case Queued, Running, Failed, Completed, Aborting, Aborted, Reverting, Reverted, Superseded, Marked, Amending:
 	default:

@@ -30,50 +30,40 @@ func ValidatePace(p protocol.Pace) error {
 
 // applyPace lets a script work faster or slower: at once if it runs, else from its next
 // attempt on.
-func (s State) applyPace(e Event) (State, error) {
-	switch s.Status {
+func applyPace(d *draft, e Event) error {
+	switch d.Status {
 	case Running, Reverting, Amending, Failed:
 	default:
-		return s, fmt.Errorf("%w: rollout %s is %s, its scripts cannot be told a pace", ErrStale, s.ID, s.Status)
+		return fmt.Errorf("%w: rollout %s is %s, its scripts cannot be told a pace", ErrStale, d.ID, d.Status)
 	}
 	if e.Pace == nil || *e.Pace == (protocol.Pace{}) {
-		return s, fmt.Errorf("%w: the pace of step %q names neither rate nor inFlight", ErrStale, e.Step)
+		return fmt.Errorf("%w: the pace of step %q names neither rate nor inFlight", ErrStale, e.Step)
 	}
 	if err := ValidatePace(*e.Pace); err != nil {
-		return s, fmt.Errorf("%w: pace of step %q: %w", ErrStale, e.Step, err)
+		return fmt.Errorf("%w: pace of step %q: %w", ErrStale, e.Step, err)
 	}
-	step, err := s.named(e.Step)
+	step, err := d.named(e.Step)
 	if err != nil {
-		return s, err
+		return err
 	}
 	switch {
 	case step.Kind != Migration:
-		return s, fmt.Errorf("%w: step %s runs no script, it has no pace", ErrStale, e.Step)
-	case !s.mayRun(*step):
-		return s, fmt.Errorf("%w: step %s is %s, its script will not run any more", ErrStale, e.Step, step.Status)
+		return fmt.Errorf("%w: step %s runs no script, it has no pace", ErrStale, e.Step)
+	case !mayRun(d.State, *step):
+		return fmt.Errorf("%w: step %s is %s, its script will not run any more", ErrStale, e.Step, step.Status)
 	}
 	step.Pace = paced(step.Pace, e.Pace)
-	return s, nil
-}
-
-// named finds the step called id.
-func (s State) named(id string) (*Step, error) {
-	for i := range s.Steps {
-		if s.Steps[i].ID == id {
-			return s.edit(i), nil
-		}
-	}
-	return nil, fmt.Errorf("%w: rollout %s has no step called %q", ErrStale, s.ID, id)
+	return nil
 }
 
 // mayRun reports whether a step runs, or may do so later: that of a failed rollout once it
 // is retried.
-func (s State) mayRun(step Step) bool {
+func mayRun(s State, step Step) bool {
 	switch step.Status {
 	case StepRunning, StepRetrying:
 		return true
 	case StepPending, StepFailed:
-		return step.Revert || !s.undoing()
+		return step.Revert || !undoing(s)
 	}
 	return false
 }

@@ -6,62 +6,63 @@ import (
 )
 
 // holds reports whether a step must not go on, because it or the whole rollout is paused.
-func (s State) holds(step Step) bool { return s.Paused != nil || step.Paused != nil }
+func holds(s State, step Step) bool { return s.Paused != nil || step.Paused != nil }
 
 // applyPause holds the rollout or, if the event names one, a step: nothing that is held
 // begins, scripts that run are told, and their clocks stand still. A move of traffic that
 // is under way is finished, since requests wait for it.
-func (s State) applyPause(e Event) (State, error) {
-	if s.Status != Running && s.Status != Reverting && s.Status != Amending {
-		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be paused", ErrStale, s.ID, s.Status)
+func applyPause(d *draft, e Event) error {
+	if d.Status != Running && d.Status != Reverting && d.Status != Amending {
+		return fmt.Errorf("%w: rollout %s is %s, it cannot be paused", ErrStale, d.ID, d.Status)
 	}
 	pause := &Pause{Since: e.At, By: e.By, Reason: e.Reason}
 	if e.Step == "" {
-		if s.Paused != nil {
-			return s, fmt.Errorf("%w: rollout %s is paused already", ErrStale, s.ID)
+		if d.Paused != nil {
+			return fmt.Errorf("%w: rollout %s is paused already", ErrStale, d.ID)
 		}
-		s.Paused = pause
+		d.Paused = pause
 	} else {
-		step, err := s.pausable(e.Step)
+		step, err := pausable(d, e.Step)
 		if err != nil {
-			return s, err
+			return err
 		}
 		if step.Paused != nil {
-			return s, fmt.Errorf("%w: step %s is paused already", ErrStale, e.Step)
+			return fmt.Errorf("%w: step %s is paused already", ErrStale, e.Step)
 		}
 		step.Paused = pause
 	}
-	s.holdAll(e.At)
-	return s, nil
+	d.holdAll(e.At)
+	return nil
 }
 
 // applyResume lets the rollout or a step go on.
-func (s State) applyResume(e Event) (State, error) {
-	if s.Status != Running && s.Status != Reverting && s.Status != Amending {
-		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be resumed", ErrStale, s.ID, s.Status)
+func applyResume(d *draft, e Event) error {
+	if d.Status != Running && d.Status != Reverting && d.Status != Amending {
+		return fmt.Errorf("%w: rollout %s is %s, it cannot be resumed", ErrStale, d.ID, d.Status)
 	}
 	if e.Step == "" {
-		if s.Paused == nil {
-			return s, fmt.Errorf("%w: rollout %s is not paused", ErrStale, s.ID)
+		if d.Paused == nil {
+			return fmt.Errorf("%w: rollout %s is not paused", ErrStale, d.ID)
 		}
-		s.Paused = nil
+		d.Paused = nil
 	} else {
-		step, err := s.pausable(e.Step)
+		step, err := pausable(d, e.Step)
 		if err != nil {
-			return s, err
+			return err
 		}
 		if step.Paused == nil {
-			return s, fmt.Errorf("%w: step %s is not paused", ErrStale, e.Step)
+			return fmt.Errorf("%w: step %s is not paused", ErrStale, e.Step)
 		}
 		step.Paused = nil
 	}
-	s.holdAll(e.At)
-	return s.advance(e.At), nil
+	d.holdAll(e.At)
+	d.advance(e.At)
+	return nil
 }
 
 // pausable finds a step that has not ended and can be held.
-func (s State) pausable(id string) (*Step, error) {
-	step, err := s.named(id)
+func pausable(d *draft, id string) (*Step, error) {
+	step, err := d.named(id)
 	switch {
 	case err != nil:
 		return nil, err
@@ -76,16 +77,16 @@ func (s State) pausable(id string) (*Step, error) {
 }
 
 // holdAll stops and starts the clocks of all steps as the pauses say.
-func (s State) holdAll(at time.Time) {
-	for i, step := range s.Steps {
+func (d *draft) holdAll(at time.Time) {
+	for i, step := range d.Steps {
 		if step.Status == StepRunning || step.Status == StepRetrying {
-			s.hold(s.edit(i), at)
+			d.hold(d.edit(i), at)
 		}
 	}
 }
 
 // hold stops the clock of a step that is held, and starts that of one that no longer is.
-func (s State) hold(step *Step, at time.Time) {
+func (d *draft) hold(step *Step, at time.Time) {
 	clock := &step.Deadline
 	switch {
 	case step.Status == StepRetrying:
@@ -93,7 +94,7 @@ func (s State) hold(step *Step, at time.Time) {
 	case step.Status != StepRunning || !step.works():
 		return
 	}
-	switch held := s.holds(*step); {
+	switch held := holds(d.State, *step); {
 	case held && !clock.IsZero():
 		step.Left, *clock = Duration(max(clock.Sub(at), 1)), time.Time{}
 	case !held && step.Left > 0:

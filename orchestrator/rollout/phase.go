@@ -28,8 +28,8 @@ func (e *PhaseError) Error() string {
 	return fmt.Sprintf("there is no phase %q in this release: it has %s", e.Phase, strings.Join(names, ", "))
 }
 
-// bound is the last stage that may run.
-func (s State) bound() int {
+// lastStage is the last stage that may run.
+func lastStage(s State) int {
 	phases := s.Release.Phases()
 	if s.Until == "" || len(phases) == 0 || s.Until == phases[len(phases)-1] {
 		return math.MaxInt
@@ -43,48 +43,48 @@ func (s State) Held() bool {
 	if s.Status != Running || s.Until == "" {
 		return false
 	}
-	bound := s.bound()
+	bound := lastStage(s)
 	return !slices.ContainsFunc(s.Steps, func(step *Step) bool { return step.stage() <= bound && !step.finished() })
 }
 
-// until has the rollout run to the end of a phase; the last one, and empty, is its own end. Every phase before
-// it has run, or may run because it was asked for: up to the stage reached.
-func (s State) until(phase protocol.Phase, reached int) (State, error) {
-	phases := s.Release.Phases()
+// runUntil has the rollout run to the end of a phase; the last one, and empty, is its own end.
+// Every phase before it has run, or may run because it was asked for: up to the stage reached.
+func (d *draft) runUntil(phase protocol.Phase, reached int) error {
+	phases := d.Release.Phases()
 	if phase != "" && !slices.Contains(phases, phase) {
-		return s, &PhaseError{Phase: phase, Phases: phases}
+		return &PhaseError{Phase: phase, Phases: phases}
 	}
 	for _, before := range phases[:max(slices.Index(phases, phase), 0)] {
-		stage := s.Release.stageOf(before)
-		if stage > reached && slices.ContainsFunc(s.Steps, func(step *Step) bool { return step.stage() <= stage && !step.finished() }) {
-			return s, &PhaseError{Phase: phase, Phases: phases, Before: before}
+		stage := d.Release.stageOf(before)
+		if stage > reached && slices.ContainsFunc(d.Steps, func(step *Step) bool { return step.stage() <= stage && !step.finished() }) {
+			return &PhaseError{Phase: phase, Phases: phases, Before: before}
 		}
 	}
-	if s.Until = phase; phase != "" && phase == phases[len(phases)-1] {
-		s.Until = "" // which is the end
+	if d.Until = phase; phase != "" && phase == phases[len(phases)-1] {
+		d.Until = "" // which is the end
 	}
-	return s, nil
+	return nil
 }
 
 // applyFurther has a rollout that was to run some phases go on with a later one, or to its
 // end.
-func (s State) applyFurther(e Event) (State, error) {
+func applyFurther(d *draft, e Event) error {
 	switch {
-	case s.Status != Running:
-		return s, fmt.Errorf("%w: rollout %s is %s, only a running one can go on to a later phase", ErrStale, s.ID, s.Status)
-	case s.Until == "":
-		return s, fmt.Errorf("%w: rollout %s goes to its end", ErrStale, s.ID)
+	case d.Status != Running:
+		return fmt.Errorf("%w: rollout %s is %s, only a running one can go on to a later phase", ErrStale, d.ID, d.Status)
+	case d.Until == "":
+		return fmt.Errorf("%w: rollout %s goes to its end", ErrStale, d.ID)
 	}
-	was, until := s.bound(), s.Until
-	s, err := s.until(e.Until, was)
-	if err != nil {
-		return s, err
+	was, until := lastStage(d.State), d.Until
+	if err := d.runUntil(e.Until, was); err != nil {
+		return err
 	}
-	if s.bound() <= was {
-		return s, fmt.Errorf("%w: rollout %s runs to the end of phase %s as it is", ErrStale, s.ID, until)
+	if lastStage(d.State) <= was {
+		return fmt.Errorf("%w: rollout %s runs to the end of phase %s as it is", ErrStale, d.ID, until)
 	}
-	s.Asked = e.Asked
-	return s.advance(e.At), nil
+	d.Asked = e.Asked
+	d.advance(e.At)
+	return nil
 }
 
 // TurnsBack reports whether the rollout has to be taken backward by itself: a check has
@@ -103,4 +103,4 @@ func (s State) TurnsBack() bool {
 }
 
 // Beyond reports whether a step is of a later phase than the last that the rollout is to run.
-func (s State) Beyond(step Step) bool { return step.stage() > s.bound() }
+func (s State) Beyond(step Step) bool { return step.stage() > lastStage(s) }

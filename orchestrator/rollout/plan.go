@@ -45,14 +45,15 @@ func CompileUntil(id, by string, at time.Time, r Release, f Facts, phase protoco
 	} else {
 		p.phases()
 	}
-	state := State{
+	d := draft{State{
 		ID: id, Release: r, Status: Running, Steps: pointers(p.steps), By: by, Created: at,
 		Event: Event{Type: Created, At: at, By: by},
-	}
-	if state, err = state.until(phase, -1); err != nil {
+	}}
+	if err := d.runUntil(phase, -1); err != nil {
 		return State{}, err
 	}
-	return state.advance(at), nil
+	d.advance(at)
+	return d.State, nil
 }
 
 // phases plans a release that has phases alone.

@@ -305,13 +305,6 @@ func (s State) All() iter.Seq2[int, Step] {
 	}
 }
 
-// edit gives a step that the caller may change. Its slice must be the state's own.
-func (s State) edit(i int) *Step {
-	step := *s.Steps[i]
-	s.Steps[i] = &step
-	return &step
-}
-
 // Step gives the step called id.
 func (s State) Step(id string) (Step, bool) {
 	i := slices.IndexFunc(s.Steps, func(step *Step) bool { return step.ID == id })
@@ -337,7 +330,7 @@ func (s State) Running() []Step {
 func (s State) FailedSteps() []Step {
 	var failed []Step
 	for _, step := range s.Steps {
-		if step.Status == StepFailed && (step.Revert || !s.undoing()) {
+		if step.Status == StepFailed && (step.Revert || !undoing(s)) {
 			failed = append(failed, *step)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // that was cancelled is only waited for. Acting on a step twice must be harmless.
 func (s State) Todo() []Step {
 	return slices.DeleteFunc(s.Running(), func(step Step) bool {
-		return step.works() && s.holds(step) || step.Kind == Approving // that is acted on by a person
+		return step.works() && holds(s, step) || step.Kind == Approving // that is acted on by a person
 	})
 }
 
@@ -104,7 +104,7 @@ type Outcome struct {
 
 // Announcements lists what the event that led to this state calls for.
 func (s State) Announcements() []Announcement {
-	all := append(s.answer(), s.controls()...)
+	all := append(answered(s), controls(s)...)
 	if s.Event.Type == PaceAsked {
 		return all // it ends nothing, and that a rollout has failed was announced when it did
 	}
@@ -116,7 +116,7 @@ func (s State) Announcements() []Announcement {
 			return all // that it is complete was announced when it was so first
 		}
 		if !s.Release.Setup {
-			all = append(all, s.settingUp())
+			all = append(all, settingUp(s))
 		}
 		about.Subject = protocol.CompletedSubject(outcome.App, outcome.Version)
 	case Failed, Superseded, Aborted, Reverted:
@@ -137,7 +137,7 @@ func (s State) Announcements() []Announcement {
 
 // settingUp tells that an app without a setup script of its own has come to where one would
 // run: nobody has to answer.
-func (s State) settingUp() Announcement {
+func settingUp(s State) Announcement {
 	script := protocol.Script{Name: s.Release.App, Version: s.Release.Version, Phase: protocol.Setup}
 	return Announcement{
 		Subject: script.Subject(protocol.Start), Fact: true, Key: "setting-up",
@@ -148,10 +148,10 @@ func (s State) settingUp() Announcement {
 }
 
 // controls are the messages to the scripts that run, or ran until now.
-func (s State) controls() []Announcement {
+func controls(s State) []Announcement {
 	var all []Announcement
 	for _, step := range s.All() {
-		if verb, called := s.control(step); called {
+		if verb, called := controlOf(s, step); called {
 			subject := step.Script().Subject(verb)
 			attempt := step.Attempt
 			if s.Event.Type == StepBroke {
@@ -173,8 +173,8 @@ func (s State) controls() []Announcement {
 	return all
 }
 
-// control is what the event has to tell the script of a step, if anything.
-func (s State) control(step Step) (verb protocol.Verb, called bool) {
+// controlOf is what the event has to tell the script of a step, if anything.
+func controlOf(s State, step Step) (verb protocol.Verb, called bool) {
 	e := s.Event
 	running := step.Kind == Migration && step.Status == StepRunning
 	named := e.Step == "" || e.Step == step.ID
@@ -191,15 +191,15 @@ func (s State) control(step Step) (verb protocol.Verb, called bool) {
 	case PauseAsked:
 		return protocol.Pause, running && named
 	case ResumeAsked: // one that has begun now knows of no pause
-		return protocol.Resume, running && named && !s.holds(step) && step.Started.Before(e.At)
+		return protocol.Resume, running && named && !holds(s, step) && step.Started.Before(e.At)
 	case PaceAsked:
 		return protocol.PaceSet, running && named
 	}
 	return 0, false
 }
 
-// answer is the named message of an answer that did not come as one.
-func (s State) answer() []Announcement {
+// answered is the named message of an answer that did not come as one.
+func answered(s State) []Announcement {
 	e := s.Event
 	step, known := s.Step(e.Step)
 	if e.Named || !known || step.Kind != Migration || (e.Type != StepAnswered && e.Type != StepBroke) {

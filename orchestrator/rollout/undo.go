@@ -9,26 +9,27 @@ import (
 )
 
 // undoing reports whether the rollout is on its way back.
-func (s State) undoing() bool {
+func undoing(s State) bool {
 	return s.Status == Aborting || s.Status == Reverting || s.Status == Failed && s.Backward != nil
 }
 
 // applyAbort ends the rollout: scripts are told to stop, traffic is put back, data is not.
-func (s State) applyAbort(e Event) (State, error) {
-	switch s.Status {
+func applyAbort(d *draft, e Event) error {
+	switch d.Status {
 	case Queued, Running, Failed, Reverting:
 	case Amending:
-		return s.abortAmending(e), nil
+		abortAmending(d, e)
+		return nil
 	default:
-		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be aborted", ErrStale, s.ID, s.Status)
+		return fmt.Errorf("%w: rollout %s is %s, it cannot be aborted", ErrStale, d.ID, d.Status)
 	}
-	s.Status, s.Ended, s.Paused = Aborting, time.Time{}, nil
-	for i := range s.Steps {
-		step := s.edit(i)
+	d.Status, d.Ended, d.Paused = Aborting, time.Time{}, nil
+	for i := range d.Steps {
+		step := d.edit(i)
 		switch {
 		case step.Kind == Approving && step.Status == StepRunning:
 			step.withdraw(e.At, "the rollout was aborted")
-		case s.lifted(*step): // what served before serves: it is not put under maintenance once more
+		case lifted(d.State, *step): // what served before serves: it is not put under maintenance once more
 		case !step.works():
 			step.undo()
 		case step.Status == StepRunning:
@@ -38,38 +39,39 @@ func (s State) applyAbort(e Event) (State, error) {
 			step.Status, step.Next, step.Left = StepFailed, time.Time{}, 0
 		}
 	}
-	return s.advance(e.At), nil
+	d.advance(e.At)
+	return nil
 }
 
 // lifted reports whether a step is about a maintenance that has ended before any gate opened.
-func (s State) lifted(step Step) bool {
+func lifted(s State, step Step) bool {
 	off, _ := s.Step(liftID(step.Name))
 	return step.Kind == Maintenance && off.Status == StepDone
 }
 
 // applyBackward turns the rollout round: what was done is undone in reverse order. Scripts
 // that run are told to stop, and waited for.
-func (s State) applyBackward(e Event) (State, error) {
+func applyBackward(d *draft, e Event) error {
 	switch {
-	case s.Status == Running, s.Status == Completed, s.Status == Failed && s.Backward == nil:
-	case s.Status == Amending:
-		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be taken backward: abort it first", ErrStale, s.ID, s.Status)
+	case d.Status == Running, d.Status == Completed, d.Status == Failed && d.Backward == nil:
+	case d.Status == Amending:
+		return fmt.Errorf("%w: rollout %s is %s, it cannot be taken backward: abort it first", ErrStale, d.ID, d.Status)
 	default:
-		return s, fmt.Errorf("%w: rollout %s is %s, it cannot be taken backward", ErrStale, s.ID, s.Status)
+		return fmt.Errorf("%w: rollout %s is %s, it cannot be taken backward", ErrStale, d.ID, d.Status)
 	}
-	s.Status, s.Ended, s.Paused, s.Backward = Reverting, time.Time{}, nil, &Backward{}
+	d.Status, d.Ended, d.Paused, d.Backward = Reverting, time.Time{}, nil, &Backward{}
 	if e.Backward != nil {
-		s.Backward = e.Backward
+		d.Backward = e.Backward
 	}
-	for i := range s.Steps {
-		step := s.edit(i)
+	for i := range d.Steps {
+		step := d.edit(i)
 		step.NoRevert = slices.Contains(e.Missing, step.ID)
 		if step.Kind == Approving && step.Status == StepRunning {
 			step.withdraw(e.At, "the rollout was taken backward")
 		}
 		if step.works() && step.Status == StepRunning {
 			step.Cancelled, step.Paused = true, nil
-			s.hold(step, e.At)
+			d.hold(step, e.At)
 			continue
 		}
 		if now, known := e.Routes[step.Name]; known && step.Replaces != nil { // a later rollout that was undone has written it last
@@ -77,7 +79,8 @@ func (s State) applyBackward(e Event) (State, error) {
 		}
 		step.undo()
 	}
-	return s.advance(e.At), nil
+	d.advance(e.At)
+	return nil
 }
 
 // undo makes a step that has begun one that is to be undone. A move of traffic that has
@@ -96,32 +99,32 @@ func (s *Step) undo() {
 	s.Failures, s.Lost, s.Reached, s.PutAside, s.Records = 0, 0, 0, 0, false
 }
 
-// advanceBack is advance on the way back.
-func (s State) advanceBack(at time.Time) State {
-	if s.Status != Aborting && len(s.FailedSteps()) > 0 {
-		return s.fail(at)
+// advanceBack is [draft.advance] on the way back.
+func (d *draft) advanceBack(at time.Time) {
+	if d.Status != Aborting && len(d.FailedSteps()) > 0 {
+		d.fail(at)
+		return
 	}
-	left, blocked := false, s.blockedBack()
-	for i, step := range s.Steps {
-		if s.Status == Aborting && step.works() {
+	left, blocked := false, blockedBack(d.State)
+	for i, step := range d.Steps {
+		if d.Status == Aborting && step.works() {
 			continue
 		}
-		if step.Status == StepPending && step.Revert && !s.holds(*step) && !blocked[i] {
-			step = s.edit(i)
+		if step.Status == StepPending && step.Revert && !holds(d.State, *step) && !blocked[i] {
+			step = d.edit(i)
 			step.begin(at)
 		}
 		left = left || step.unsettled()
 	}
 	switch {
 	case left:
-		return s
-	case s.Status == Aborting:
-		s.Status = Aborted
+		return
+	case d.Status == Aborting:
+		d.Status = Aborted
 	default:
-		s.Status = Reverted
+		d.Status = Reverted
 	}
-	s.Ended, s.Paused = at, nil
-	return s
+	d.Ended, d.Paused = at, nil
 }
 
 // unsettled reports whether there is something left to do about a step on the way back.
@@ -132,7 +135,7 @@ func (s *Step) unsettled() bool {
 // blockedBack reports, by the index of a step, whether something that came after it has
 // not been undone yet: in a later stage, or because it waited for the step, also by way of
 // others.
-func (s State) blockedBack() []bool {
+func blockedBack(s State) []bool {
 	blocked := make([]bool, len(s.Steps))
 	var block func(step Step)
 	block = func(step Step) {

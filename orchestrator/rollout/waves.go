@@ -10,18 +10,18 @@ import (
 // run: those of one wave at the same time, when those of the waves before have finished.
 // What is skipped is in none.
 func (s State) Waves() [][]Step {
-	plan := s.Steps
-	s.Steps, s.Until = slices.Clone(plan), ""
-	s = s.advance(s.Created)
+	plan, d := s.Steps, draft{s}
+	d.Steps, d.Until = slices.Clone(plan), ""
+	d.advance(d.Created)
 	var waves [][]Step
-	for running := s.Running(); len(running) > 0; running = s.Running() {
+	for running := d.Running(); len(running) > 0; running = d.Running() {
 		wave := make([]Step, len(running))
 		for i, step := range running {
 			wave[i] = *plan[step.Number-1]
-			s.edit(step.Number - 1).Status = StepDone
+			d.edit(step.Number - 1).Status = StepDone
 		}
 		waves = append(waves, wave)
-		s = s.advance(s.Created)
+		d.advance(d.Created)
 	}
 	return waves
 }
@@ -37,7 +37,7 @@ func (s State) WaitsFor() [][]int {
 		for _, step := range steps {
 			i := step.Number - 1
 			wave[i], before[i] = w, make(set, n/64+1)
-			direct := slices.SortedFunc(s.blocking(step), func(a, b int) int { return cmp.Or(wave[b]-wave[a], a-b) })
+			direct := slices.SortedFunc(blocking(s.Steps, step), func(a, b int) int { return cmp.Or(wave[b]-wave[a], a-b) })
 			for _, d := range direct {
 				if before[i].has(d) {
 					continue
@@ -65,16 +65,16 @@ func (s set) join(other set) {
 
 // blocking goes through the steps, by index, that have to finish before a step can begin:
 // those that it needs, and those of earlier phases.
-func (s State) blocking(step Step) iter.Seq[int] {
+func blocking(steps []*Step, step Step) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for _, n := range step.Needs {
-			if !s.Steps[n-1].finished() && !yield(n-1) {
+			if !steps[n-1].finished() && !yield(n-1) {
 				return
 			}
 		}
 		stage := step.stage()
-		for i := range s.Steps {
-			if s.Steps[i].stage() < stage && !s.Steps[i].finished() && !yield(i) {
+		for i := range steps {
+			if steps[i].stage() < stage && !steps[i].finished() && !yield(i) {
 				return
 			}
 		}
