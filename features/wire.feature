@@ -177,7 +177,7 @@ Feature: the wire
         | shop-1.0.0-set-up | 0199c6d2-1a2b-7000-8000-000000000001 | <number>        | …"final":true… |
       And the stream holds these events of the app shop:
         | ce-type                     | ce-subject                           | ce-source         | ce-specversion | ce-datacontenttype | ce-time | ce-id | payload                                                                                                                                                      |
-        | golive.rollout.created.v1   | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | application/json   | <time>  | <id>  | {"format":1,"app":"shop","version":"1.0.0","rollout":"0199c6d2-1a2b-7000-8000-000000000001","event":{"type":"created",…"summary":{"status":"running","done":0,"of":2,"running":["search/offline"]}… |
+        | golive.rollout.created.v1   | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | application/json   | <time>  | <id>  | {"format":2,"app":"shop","version":"1.0.0","rollout":"0199c6d2-1a2b-7000-8000-000000000001","event":{"type":"created",…"summary":{"status":"running","done":0,"of":2,"running":["search/offline"]}… |
         | golive.rollout.step-done.v1 | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | application/json   | <time>  | <id>  | …"previous":<number>,"event":{"type":"step-done",…"summary":{"status":"running","done":1,"of":2,"running":["search/traffic"]}… |
         | golive.rollout.completed.v1 | 0199c6d2-1a2b-7000-8000-000000000001 | /golive/apps/shop | 1.0            | application/json   | <time>  | <id>  | …"event":{"type":"opened",…"summary":{"status":"completed","done":2,"of":2}… |
       And these scripts have run:

@@ -201,8 +201,8 @@ func TestLongStoryIsCutAtItsBeginning(t *testing.T) {
 			t.Fatalf("event %d is %+v", n, event)
 		}
 	}
-	if step, _ := story.Step("todo-search/offline"); step.Pace == nil || step.Pace.InFlight != events {
-		t.Errorf("the step has the pace %+v", step.Pace)
+	if step, _ := story.Step("todo-search/offline"); step.Script.Pace == nil || step.Script.Pace.InFlight != events {
+		t.Errorf("the step has the pace %+v", step.Script.Pace)
 	}
 }
 

@@ -20,7 +20,7 @@ func place(r rollout.Release, s rollout.Step) int {
 		case rollout.Traffic:
 			return i.Traffic == rollout.Open || i.Phase == protocol.Online
 		}
-		return i.Phase != "" && i.Phase == s.Phase
+		return i.Phase != "" && i.Phase == s.Script.Phase
 	})
 }
 

@@ -25,8 +25,8 @@ func (j *judge) checkAmending(h []journal.Record) {
 			switch begun := step.Attempt > was.Attempt; {
 			case step.Kind != rollout.Migration && text(step) != text(was):
 				j.find("rollout %s: %s has moved while records were tried again, at sequence %d", after.ID, step.ID, h[i].Sequence)
-			case begun && (was.PutAside == 0 || !step.Records || step.Revert):
-				j.find("rollout %s: %s began at sequence %d to try %d records again", after.ID, step.ID, h[i].Sequence, was.PutAside)
+			case begun && (was.Script.PutAside == 0 || !step.Script.Records || step.Revert):
+				j.find("rollout %s: %s began at sequence %d to try %d records again", after.ID, step.ID, h[i].Sequence, was.Script.PutAside)
 			case begun && was.Cancelled:
 				j.find("rollout %s: %s began at sequence %d although it was aborted", after.ID, step.ID, h[i].Sequence)
 			}

@@ -272,8 +272,8 @@ func TestFaultsOfABackfill(t *testing.T) {
 		t.Errorf("the backfill took %s, the deaths %s: not all of them met it", took, killed)
 	}
 	step, _ := story.Step("sink/offline")
-	if step.Items != int64(work.Records) {
-		t.Errorf("its answer tells %d items, want %d", step.Items, work.Records)
+	if step.Script.Items != int64(work.Records) {
+		t.Errorf("its answer tells %d items, want %d", step.Script.Items, work.Records)
 	}
 	entries, err := client.Ledger(ctx, api.LedgerRequest{App: "fill"})
 	if err != nil {

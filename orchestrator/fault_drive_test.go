@@ -295,7 +295,7 @@ func (a *app) amend(ctx context.Context, id string) bool {
 	q := api.RetryRequest{Rollout: id, By: "test", FailedRecords: true}
 	var aside []string
 	for _, step := range a.state(id).All() {
-		if step.PutAside > 0 {
+		if step.Script.PutAside > 0 {
 			aside = append(aside, step.ID)
 		}
 	}

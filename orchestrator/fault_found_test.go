@@ -161,7 +161,7 @@ func TestFaultFoundRevertBesideAnAbortedAmending(t *testing.T) {
 	e.refused(err, api.CodeConflict, "tries records again")
 	e.must(m.Respond([]byte(`{"done": true, "items": 1, "putAside": 1}`))) // it was too late to stop
 	story := e.awaitStatus(id, rollout.Completed)
-	if step, _ := story.Step("todo-search/offline"); step.Items != 11 || step.PutAside != 1 || step.Cancelled || step.Error != nil {
+	if step, _ := story.Step("todo-search/offline"); step.Script.Items != 11 || step.Script.PutAside != 1 || step.Cancelled || step.Error != nil {
 		t.Errorf("the step is %+v", step)
 	}
 	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "todo-app"})

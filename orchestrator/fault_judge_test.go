@@ -171,13 +171,13 @@ func (j *judge) checkRecorded(h []journal.Record) {
 		}
 		items := e.Answer.Items
 		if again {
-			items += before.Items
+			items += before.Script.Items
 		}
-		if !step.Revert && step.Status == rollout.StepDone && step.Items != items {
-			j.find("%s has the items %d, its answer says %d, it had %d", key, step.Items, e.Answer.Items, before.Items)
+		if !step.Revert && step.Status == rollout.StepDone && step.Script.Items != items {
+			j.find("%s has the items %d, its answer says %d, it had %d", key, step.Script.Items, e.Answer.Items, before.Script.Items)
 		}
-		if !step.Revert && step.Status == rollout.StepDone && step.PutAside != e.Answer.PutAside {
-			j.find("%s has put %d aside, its answer says %d", key, step.PutAside, e.Answer.PutAside)
+		if !step.Revert && step.Status == rollout.StepDone && step.Script.PutAside != e.Answer.PutAside {
+			j.find("%s has put %d aside, its answer says %d", key, step.Script.PutAside, e.Answer.PutAside)
 		}
 	}
 }
@@ -187,8 +187,8 @@ func (j *judge) checkBroke(before, after journal.Record) {
 	id := after.State.Event.Step
 	was, _ := before.State.Step(id)
 	is, _ := after.State.Step(id)
-	if is.Items != was.Items || is.PutAside != was.PutAside {
-		j.find("rollout %s: %s had %d items and %d aside, and after a failed attempt %d and %d", after.State.ID, id, was.Items, was.PutAside, is.Items, is.PutAside)
+	if is.Script.Items != was.Script.Items || is.Script.PutAside != was.Script.PutAside {
+		j.find("rollout %s: %s had %d items and %d aside, and after a failed attempt %d and %d", after.State.ID, id, was.Script.Items, was.Script.PutAside, is.Script.Items, is.Script.PutAside)
 	}
 }
 
@@ -200,11 +200,11 @@ func rank(r rollout.Release, s rollout.Step) int {
 		return place(r, s)
 	case s.Kind == rollout.Maintenance:
 		return 1
-	case s.Kind == rollout.Traffic, s.Phase == protocol.Online:
+	case s.Kind == rollout.Traffic, s.Script.Phase == protocol.Online:
 		return 3
-	case s.Phase == protocol.Before:
+	case s.Script.Phase == protocol.Before:
 		return 0
-	case s.Phase == protocol.Offline:
+	case s.Script.Phase == protocol.Offline:
 		return 2
 	}
 	return 4
@@ -369,7 +369,7 @@ func (j *judge) checkPromise(h []journal.Record) {
 	var ready time.Time
 	never := ""
 	for _, step := range last.All() {
-		if step.Phase != protocol.Offline || step.Status == rollout.StepSkipped {
+		if step.Script.Phase != protocol.Offline || step.Status == rollout.StepSkipped {
 			continue
 		}
 		at, ok := j.doneAt(h, step.ID, false)

@@ -124,12 +124,12 @@ func (x *tale) finish(id string) {
 		switch {
 		case step.Kind == rollout.Migration:
 			x.number++
-			d := deed{What: began, Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, Records: step.Records, By: "setup-0", At: x.later()}
+			d := deed{What: began, Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, Records: step.Script.Records, By: "setup-0", At: x.later()}
 			x.deeds = append(x.deeds, d)
 			d.What, d.Number, d.At = ended, x.number, x.later()
 			switch {
-			case step.Records:
-				d.Aside = step.PutAside - 1
+			case step.Script.Records:
+				d.Aside = step.Script.PutAside - 1
 			case step.ID == asideIn && !step.Revert:
 				d.Aside = 3
 			}
@@ -150,16 +150,16 @@ func (x *tale) finish(id string) {
 			x.answers = append(x.answers, answer{step.Name, told{step.Version, x.later().UnixNano()}})
 		}
 		x.apply(id, e)
-		if step.Records {
+		if step.Script.Records {
 			for i, entry := range x.books[s.Release.App] {
-				if entry.Rollout == id && entry.Script() == step.Script() {
+				if entry.Rollout == id && entry.Script() == step.ScriptID() {
 					x.books[s.Release.App][i].Items += e.Answer.Items
 					x.books[s.Release.App][i].PutAside = e.Answer.PutAside
 				}
 			}
 		} else if step.Kind == rollout.Migration && !step.Revert {
 			x.books[s.Release.App] = append(x.books[s.Release.App], ledger.Entry{
-				App: s.Release.App, Name: step.Name, Version: step.Version, Phase: step.Phase,
+				App: s.Release.App, Name: step.Name, Version: step.Version, Phase: step.Script.Phase,
 				Rollout: id, Sequence: x.sequence, Items: e.Answer.Items, PutAside: e.Answer.PutAside,
 			})
 		}
@@ -277,7 +277,7 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 			h := slices.Clone(x.histories[a])
 			h[3].State.Steps = slices.Clone(h[3].State.Steps)
 			step := *h[3].State.Steps[0]
-			step.Items = 4711
+			step.Script.Items = 4711
 			h[3].State.Steps = append([]*rollout.Step{&step}, h[3].State.Steps[1:]...)
 			x.histories[a] = h
 		}, "the state at sequence 4 is"},
@@ -339,14 +339,14 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		{"items that do not add up", func(x *tale) {
 			x.alter(a, x.at(a, 1, amended), func(_ *rollout.State, step *rollout.Step) {
 				if step.ID == asideIn {
-					step.Items--
+					step.Script.Items--
 				}
 			})
 		}, "at the records of todos/online of rollout 1.0.0 has the items"},
 		{"records that are put aside, and that the journal forgets", func(x *tale) {
 			x.alter(a, x.at(a, 0, amended), func(_ *rollout.State, step *rollout.Step) {
 				if step.ID == asideIn {
-					step.PutAside = 0
+					step.Script.PutAside = 0
 				}
 			})
 		}, "has put 0 aside, its answer says 2"},
@@ -366,7 +366,7 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		{"a step of traffic that moves with the records", func(x *tale) {
 			x.alter(a, x.at(a, 0, asked), func(_ *rollout.State, step *rollout.Step) {
 				if step.Kind == rollout.Traffic {
-					step.Revision++
+					step.Move.Revision++
 				}
 			})
 		}, "traffic has moved while records were tried again"},
@@ -378,7 +378,7 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 			for i := range x.histories[a][:n] {
 				x.histories[a][i].State.Steps = slices.Clone(x.histories[a][i].State.Steps)
 				for k, step := range x.histories[a][i].State.All() {
-					step.PutAside = 0
+					step.Script.PutAside = 0
 					x.histories[a][i].State.Steps[k] = &step
 				}
 			}

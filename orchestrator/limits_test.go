@@ -104,8 +104,8 @@ func TestTheLimitsHoldAllAtOnce(t *testing.T) {
 				if step.Kind == rollout.Approving {
 					continue
 				}
-				if step.Status != rollout.StepDone || step.Kind == rollout.Migration && len(step.Note) != 1000 {
-					t.Fatalf("step %s is %s, with a note of %d bytes", step.ID, step.Status, len(step.Note))
+				if step.Status != rollout.StepDone || step.Kind == rollout.Migration && len(step.Script.Note) != 1000 {
+					t.Fatalf("step %s is %s, with a note of %d bytes", step.ID, step.Status, len(step.Script.Note))
 				}
 			}
 			all, err := e.client.Status(t.Context(), api.AppRequest{})

@@ -93,8 +93,8 @@ func TestPaceReachesTheScriptAndItsNextAttempt(t *testing.T) {
 		t.Errorf("a script that did not run was told %s", m.Data)
 	default:
 	}
-	if step, _ := e.show(id).Step("todo-search/online"); step.Pace == nil || step.Pace.InFlight != 4 {
-		t.Errorf("the other script has the pace %+v", step.Pace)
+	if step, _ := e.show(id).Step("todo-search/online"); step.Script.Pace == nil || step.Script.Pace.InFlight != 4 {
+		t.Errorf("the other script has the pace %+v", step.Script.Pace)
 	}
 }
 

@@ -269,8 +269,8 @@ func TestPlanReckonsWithAFailedRollout(t *testing.T) {
 				if (step.Skipped == "") != (did.Status != rollout.StepSkipped) {
 					t.Errorf("planned was %+v, done %+v", step, did)
 				}
-				if did.Replaces != nil && !slices.Equal(did.Replaces.Online, step.Online) {
-					t.Errorf("planned was %+v, found %+v", step, did.Replaces)
+				if did.Move.Replaces != nil && !slices.Equal(did.Move.Replaces.Online, step.Online) {
+					t.Errorf("planned was %+v, found %+v", step, did.Move.Replaces)
 				}
 			}
 			if did, _ := story.Step("todo-search/before"); did.Status != rollout.StepDone {

@@ -29,8 +29,8 @@ func (e *environment) withAside(r rollout.Release) (id string, starts <-chan *na
 	id = e.deploy(r)
 	e.must(next(e, "the start", heard).Respond([]byte(`{"done": true, "items": 10, "putAside": 2}`)))
 	story := e.awaitStatus(id, rollout.Completed)
-	if step, _ := story.Step("todo-search/offline"); step.PutAside != 2 || step.Items != 10 {
-		e.t.Errorf("the step says %d of %d are put aside", step.PutAside, step.Items)
+	if step, _ := story.Step("todo-search/offline"); step.Script.PutAside != 2 || step.Script.Items != 10 {
+		e.t.Errorf("the step says %d of %d are put aside", step.Script.PutAside, step.Script.Items)
 	}
 	return id, heard, stop
 }
@@ -91,7 +91,7 @@ func TestRecordsThatWerePutAsideAreTriedAgain(t *testing.T) {
 
 	e.must(m.Respond([]byte(`{"done": true, "items": 2, "putAside": 0}`)))
 	story := e.awaitStatus(id, rollout.Completed)
-	if step, _ := story.Step("todo-search/offline"); step.PutAside != 0 || step.Items != 12 || step.Status != rollout.StepDone {
+	if step, _ := story.Step("todo-search/offline"); step.Script.PutAside != 0 || step.Script.Items != 12 || step.Status != rollout.StepDone {
 		t.Errorf("the step is %+v", step)
 	}
 	asked := story.Events[3]
@@ -141,7 +141,7 @@ func TestRolloutWaitsWhileRecordsAreTriedAgain(t *testing.T) {
 	}
 	e.must(m.Respond([]byte(`{"error": {"message": "still no room"}}`)))
 	story := e.awaitStatus(id, rollout.Completed)
-	if step, _ := story.Step("todo-search/offline"); step.PutAside != 2 || step.Status != rollout.StepDone || step.Error == nil {
+	if step, _ := story.Step("todo-search/offline"); step.Script.PutAside != 2 || step.Status != rollout.StepDone || step.Error == nil {
 		t.Errorf("the step is %+v", step)
 	}
 	e.awaitStatus(queued, rollout.Completed)
@@ -166,7 +166,7 @@ func TestTryingRecordsAgainIsAborted(t *testing.T) {
 		}
 		v, err := e.client.Abort(t.Context(), abort)
 		e.must(err)
-		if step, _ := v.Step("todo-search/offline"); v.Status != want || step.PutAside != 2 {
+		if step, _ := v.Step("todo-search/offline"); v.Status != want || step.Script.PutAside != 2 {
 			t.Errorf("after the abort it is %s, want %s, with the step %+v", v.Status, want, step)
 		}
 	}

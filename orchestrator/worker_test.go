@@ -39,7 +39,7 @@ func TestAnswerOfADeadWorkerIsFoundInItsClaim(t *testing.T) {
 	id := e.deploy(search(protocol.Offline))
 	e.claim(id, protocol.Claim{Instance: "gone", At: time.Now(), Answer: &protocol.Answer{Done: true, Items: 7}})
 	step, _ := e.awaitStatus(id, rollout.Completed).Step("todo-search/offline")
-	if step.Attempt != 1 || step.Items != 7 {
+	if step.Attempt != 1 || step.Script.Items != 7 {
 		t.Errorf("the step is %+v, want attempt 1 with 7 items", step)
 	}
 	observed.await(offlineDone, nil)

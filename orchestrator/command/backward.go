@@ -149,7 +149,7 @@ func (c *returner) withoutRevert(ctx context.Context, s rollout.State) ([]string
 		if step.Kind != rollout.Migration || step.Attempt == 0 {
 			continue
 		}
-		listened, err := c.Setup.Listened(ctx, step.Script().Subject(protocol.RevertStart))
+		listened, err := c.Setup.Listened(ctx, step.ScriptID().Subject(protocol.RevertStart))
 		if err != nil {
 			return nil, err
 		}

@@ -244,7 +244,7 @@ func (c *deployer) takeRoute(ctx context.Context, step rollout.Step, s rollout.S
 	if err != nil || route.Settled() {
 		return err
 	}
-	step.Back = true
+	step.Move.Back = true
 	order := gate.OrderBack(s, step)
 	order.Rollout, order.Replaces = by, route.Revision
 	_, err = c.Gate.Open(ctx, order)

@@ -24,7 +24,7 @@ func (c *interventions) retry(ctx context.Context, q api.RetryRequest) (api.Roll
 	return c.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
 		if s.Status != rollout.Failed {
 			hint := "golive show " + s.ID + " tells how it stands"
-			if s.Status == rollout.Completed && slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.PutAside > 0 }) {
+			if s.Status == rollout.Completed && slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.Script.PutAside > 0 }) {
 				hint = "golive retry " + s.ID + " --failed-records tries the records again that its scripts have put aside"
 			}
 			return nil, refuse(api.CodeConflict, hint, "rollout %s is %s: only a failed one can be retried", s.ID, s.Status)
@@ -71,7 +71,7 @@ func stoppedAmending(s rollout.State) bool {
 // kept away from.
 func changedOffline(s rollout.State) bool {
 	return s.Release.Strategy == rollout.Downtime && slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool {
-		return step.Phase == protocol.Offline && step.Attempt > 0 && step.Status != rollout.StepReverted
+		return step.Script.Phase == protocol.Offline && step.Attempt > 0 && step.Status != rollout.StepReverted
 	})
 }
 

@@ -36,7 +36,7 @@ func (c *interventions) mark(ctx context.Context, q api.MarkRequest) (api.Rollou
 			return api.RolloutView{}, err
 		}
 		for _, r := range c.View.OfApp(app) {
-			if step, known := r.State.Step(script.Step()); known && step.Script() == script && step.Status == rollout.StepRunning {
+			if step, known := r.State.Step(script.Step()); known && step.ScriptID() == script && step.Status == rollout.StepRunning {
 				return api.RolloutView{}, refuse(api.CodeConflict, "golive abort "+r.State.ID+" stops it", "the script %s is running, in rollout %s", script, r.State.ID)
 			}
 		}

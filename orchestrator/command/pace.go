@@ -32,7 +32,7 @@ func (c *interventions) pace(ctx context.Context, q api.PaceRequest) (api.Rollou
 			return nil, refuse(api.CodeConflict, "golive show "+s.ID+" tells how it stands",
 				"step %s of rollout %s is %s: its script does not run any more", step.ID, s.ID, step.Status)
 		}
-		if then, _ := next.Step(step.ID); rollout.SamePace(then.Pace, step.Pace) {
+		if then, _ := next.Step(step.ID); rollout.SamePace(then.Script.Pace, step.Script.Pace) {
 			again = &step
 			return nil, nil
 		}

@@ -103,13 +103,13 @@ func (c *planner) planSteps(ctx context.Context, s rollout.State, g planInputs) 
 	all := make([]api.PlanStep, len(s.Steps))
 	for i, step := range s.All() {
 		p := api.PlanStep{
-			Number: step.Number, ID: step.ID, Kind: step.Kind, Name: step.Name, Version: step.Version, Phase: step.Phase,
+			Number: step.Number, ID: step.ID, Kind: step.Kind, Name: step.Name, Version: step.Version, Phase: step.Script.Phase,
 			Wave: waves[step.ID], WaitsFor: waits[i], Skipped: step.Skipped, Later: s.Beyond(step),
-			Approval: step.Approval, Work: step.Work, Lift: step.Lift, Drain: step.Drain,
+			Approval: step.Approval, Work: step.Work, Lift: step.Move.Lift, Drain: step.Move.Drain,
 		}
 		switch {
 		case step.Kind == rollout.Migration:
-			p.Last = runs[step.Script()]
+			p.Last = runs[step.ScriptID()]
 		case step.Kind == rollout.Approving:
 			p.Last = lastMove(newest, step.ID)
 		case step.Work != nil:
@@ -122,7 +122,7 @@ func (c *planner) planSteps(ctx context.Context, s rollout.State, g planInputs) 
 				p.Hosts = append(p.Hosts, a.Name)
 			}
 		default:
-			p.Online, p.Unchanged, p.Last = step.Replaces.Online, g.unchanged(step), lastMove(newest, step.ID)
+			p.Online, p.Unchanged, p.Last = step.Move.Replaces.Online, g.unchanged(step), lastMove(newest, step.ID)
 		}
 		all[i] = p
 	}

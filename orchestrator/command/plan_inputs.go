@@ -50,7 +50,7 @@ func (c *planner) planInputs(ctx context.Context, r rollout.Release, until proto
 		}
 		found := rollout.Replace{Revision: route.Revision, Online: route.Online()}
 		if step, yes := taken[service]; yes && !route.Settled() {
-			found.Online = step.Replaces.Online
+			found.Online = step.Move.Replaces.Online
 		}
 		g.routes[service], facts.Routes[service] = route, found
 	}
@@ -96,7 +96,7 @@ func (g planInputs) live() string {
 // unchanged reports whether a step finds the traffic as it would leave it.
 func (g planInputs) unchanged(step rollout.Step) bool {
 	route := g.routes[step.Name]
-	if step.Kind != rollout.Traffic || step.Drain || !route.Settled() || route.Maintenance != nil {
+	if step.Kind != rollout.Traffic || step.Move.Drain || !route.Settled() || route.Maintenance != nil {
 		return false
 	}
 	online := route.Online()

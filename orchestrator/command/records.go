@@ -73,7 +73,7 @@ func (c *amender) askRecords(ctx context.Context, ref journal.Ref, q api.RetryRe
 // none is named, any.
 func amends(s rollout.State, id string) bool {
 	return slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool {
-		return step.Records && !step.Cancelled && (id == "" || id == step.ID) && (step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying)
+		return step.Script.Records && !step.Cancelled && (id == "" || id == step.ID) && (step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying)
 	})
 }
 
@@ -105,11 +105,11 @@ func (c *amender) mayAmend(s rollout.State) error {
 func (c *amender) checkHeard(ctx context.Context, s rollout.State, id string) error {
 	var aside, unheard []rollout.Step
 	for _, step := range s.All() {
-		if step.PutAside <= 0 || step.Status != rollout.StepDone || id != "" && id != step.ID {
+		if step.Script.PutAside <= 0 || step.Status != rollout.StepDone || id != "" && id != step.ID {
 			continue
 		}
 		aside = append(aside, step)
-		listened, err := c.Setup.Listened(ctx, step.Script().Subject(protocol.Start))
+		listened, err := c.Setup.Listened(ctx, step.ScriptID().Subject(protocol.Start))
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func (c *amender) checkHeard(ctx context.Context, s rollout.State, id string) er
 	if len(unheard) > 0 {
 		starts := make([]string, len(unheard))
 		for i, step := range unheard {
-			starts[i] = step.Script().Subject(protocol.Start)
+			starts[i] = step.ScriptID().Subject(protocol.Start)
 		}
 		return refuse(api.CodeConflict, "start the setup service of "+unheard[0].Name+" "+unheard[0].Version+", and ask again",
 			"nobody listens to %s: nothing was changed", strings.Join(starts, ", "))

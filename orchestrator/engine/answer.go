@@ -120,7 +120,7 @@ func (g *answers) settle(ctx context.Context, app, id string, script protocol.Sc
 	e.Step = script.Step()
 	_, err := g.Recorder.Change(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
 		step, known := s.Step(e.Step)
-		if !known || step.Script() != script {
+		if !known || step.ScriptID() != script {
 			return nil, fmt.Errorf("%w: rollout %s has no step for %s", rollout.ErrStale, id, script)
 		}
 		if e.Attempt == 0 && step.Attempt == 1 {
@@ -173,12 +173,12 @@ func (g *answers) reply(ctx context.Context, i journal.Item) error {
 		return nil
 	}
 	step := found.State.Steps[number-1]
-	answer := readReply(i, step.Script().Subject(protocol.DoneVerb(revert)))
+	answer := readReply(i, step.ScriptID().Subject(protocol.DoneVerb(revert)))
 	e := rollout.Event{Type: rollout.StepAnswered, Attempt: attempt, Answer: rollout.Clipped(answer), Revert: revert}
 	if !answer.Done {
 		e.Type = rollout.StepBroke
 	}
-	err := g.settle(ctx, found.State.Release.App, id, step.Script(), e)
+	err := g.settle(ctx, found.State.Release.App, id, step.ScriptID(), e)
 	if errors.Is(err, rollout.ErrStale) {
 		g.Log.Warn("reply changes nothing", zap.String("subject", i.Subject), zap.Error(err))
 		return nil

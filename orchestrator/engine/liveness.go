@@ -83,7 +83,7 @@ func (g *liveness) checkArrival(ctx context.Context, r journal.Record, step roll
 	if !g.View.Silent(r.State, step, g.Resend) || !g.scripts.lastSign(ctx, r.State, step).IsZero() || step.Cancelled {
 		return
 	}
-	if _, err := g.Setup.About(ctx, step.Script()); err != nil {
+	if _, err := g.Setup.About(ctx, step.ScriptID()); err != nil {
 		return
 	}
 	g.Log.Info("no sign of life since the start, sending it again", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))

@@ -40,7 +40,7 @@ func (g *scripts) settlePace(ctx context.Context, r journal.Record) error {
 			return err
 		}
 		now, _ := newest.State.Step(told.ID)
-		if now.Status != rollout.StepRunning || now.Attempt != told.Attempt || rollout.SamePace(now.Pace, told.Pace) {
+		if now.Status != rollout.StepRunning || now.Attempt != told.Attempt || rollout.SamePace(now.Script.Pace, told.Script.Pace) {
 			return nil
 		}
 		if err := g.Setup.SendPace(ctx, newest.State, now); err != nil {
@@ -59,7 +59,7 @@ func (g *scripts) withPace(id string, step rollout.Step) rollout.Step {
 		return step
 	}
 	if now, _ := newest.State.Step(step.ID); now.Attempt == step.Attempt {
-		step.Pace = now.Pace
+		step.Script.Pace = now.Script.Pace
 	}
 	return step
 }

@@ -83,14 +83,14 @@ func (g *scripts) publishStart(ctx context.Context, s rollout.State, step rollou
 	default:
 		g.Notices.Tell(s, api.Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "nobody listens to " + m.Subject})
 	}
-	if now := g.withPace(s.ID, step); heard && !rollout.SamePace(now.Pace, step.Pace) { // who was told so had not begun
+	if now := g.withPace(s.ID, step); heard && !rollout.SamePace(now.Script.Pace, step.Script.Pace) { // who was told so had not begun
 		err = g.Setup.SendPace(ctx, s, now)
 	}
 	return heard, err
 }
 
 func (g *scripts) start(s rollout.State, step rollout.Step) (*nats.Msg, error) {
-	m := nats.NewMsg(step.Script().Subject(protocol.StartVerb(step.Revert)))
+	m := nats.NewMsg(step.ScriptID().Subject(protocol.StartVerb(step.Revert)))
 	m.Reply = protocol.AnswerSubject(s.ID, step.Number, step.Attempt, step.Revert)
 	data, err := json.Marshal(s.Start(step, g.Heartbeat))
 	if err != nil {
@@ -114,7 +114,7 @@ func (g *scripts) awaitCancelled(ctx context.Context, r journal.Record, step rol
 		if err := g.awaitResend(ctx, r.State.ID, step, changed); err != nil {
 			return err
 		}
-		if _, err := g.Setup.About(ctx, step.Script()); err == nil {
+		if _, err := g.Setup.About(ctx, step.ScriptID()); err == nil {
 			nobody, err := g.Setup.Withhold(ctx, r.State, step)
 			if err != nil {
 				return err
@@ -124,7 +124,7 @@ func (g *scripts) awaitCancelled(ctx context.Context, r journal.Record, step rol
 			}
 			continue
 		}
-		listened, err := g.Setup.Listened(ctx, step.Script().Subject(protocol.StartVerb(step.Revert)))
+		listened, err := g.Setup.Listened(ctx, step.ScriptID().Subject(protocol.StartVerb(step.Revert)))
 		if err != nil {
 			return err
 		}

@@ -88,7 +88,7 @@ func wanted(s rollout.State) map[string]interest {
 			continue
 		}
 		for _, verb := range verbs {
-			all[step.Script().Subject(verb)] = interest{step.Script(), verb}
+			all[step.ScriptID().Subject(verb)] = interest{step.ScriptID(), verb}
 		}
 	}
 	return all

@@ -74,7 +74,7 @@ func (g *traffic) recordMove(ctx context.Context, r journal.Record, step rollout
 		return err
 	case step.Revert:
 		e.Type = rollout.Restored
-	case step.Back:
+	case step.Move.Back:
 		e.Type = rollout.StepBroke
 	case step.Kind == rollout.Maintenance:
 		e.Type = rollout.Closed

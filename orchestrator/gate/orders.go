@@ -8,12 +8,12 @@ func OrderFor(s rollout.State, step rollout.Step) Order {
 	if step.Backwards() || step.Kind == rollout.Maintenance {
 		return OrderBack(s, step)
 	}
-	order := Order{Service: step.Name, Version: step.Version, Keep: step.Keep, Instances: step.Instances}
-	if step.Drain {
+	order := Order{Service: step.Name, Version: step.Version, Keep: step.Move.Keep, Instances: step.Move.Instances}
+	if step.Move.Drain {
 		order.Version = ""
 	}
-	if step.Replaces != nil {
-		order.Replaces = step.Replaces.Revision
+	if step.Move.Replaces != nil {
+		order.Replaces = step.Move.Replaces.Revision
 	}
 	return order
 }
@@ -22,9 +22,9 @@ func OrderFor(s rollout.State, step rollout.Step) Order {
 // found: under maintenance, if callers shall be told so then. It names no rollout yet.
 func OrderBack(s rollout.State, step rollout.Step) Order {
 	order := Order{Service: step.Name, RetryAfter: s.RetryAfter(step)}
-	if step.Replaces != nil {
-		order.Replaces = step.Replaces.Revision
-		if online := step.Replaces.Online; len(online) > 0 {
+	if step.Move.Replaces != nil {
+		order.Replaces = step.Move.Replaces.Revision
+		if online := step.Move.Replaces.Online; len(online) > 0 {
 			order.Version, order.Keep = online[0], online[1:]
 		}
 	}

@@ -20,9 +20,9 @@ func (b *bench) foreign(s rollout.State) {
 	subject := protocol.RolloutSubject(s.Release.App, s.ID)
 	for _, text := range []string{
 		"no event", "{}", `{"id": "` + s.ID + `", "status": "completed"}`,
-		fmt.Sprintf(`{"format": 1, "app": "another", "rollout": %q, "previous": 1}`, s.ID),
-		fmt.Sprintf(`{"format": 1, "app": %q, "rollout": "another"}`, s.Release.App),
-		fmt.Sprintf(`{"format": 1, "app": %q, "rollout": %q, "previous": 4711, "state": {"status": "completed"}}`, s.Release.App, s.ID),
+		fmt.Sprintf(`{"format": 2, "app": "another", "rollout": %q, "previous": 1}`, s.ID),
+		fmt.Sprintf(`{"format": 2, "app": %q, "rollout": "another"}`, s.Release.App),
+		fmt.Sprintf(`{"format": 2, "app": %q, "rollout": %q, "previous": 4711, "state": {"status": "completed"}}`, s.Release.App, s.ID),
 	} {
 		m := nats.NewMsg(subject)
 		m.Data = []byte(text)

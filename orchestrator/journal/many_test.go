@@ -40,7 +40,7 @@ func many(t testing.TB, n, apps int) (j *journal.Journal, nc *nats.Conn, ids []s
 		s := rollout.State{
 			ID: id.String(), Created: at,
 			Release: rollout.Release{App: app, Version: "1.0.0", Strategy: rollout.Parallel, Setup: true},
-			Steps:   []*rollout.Step{{Number: 1, ID: app + "/setup", Kind: rollout.Migration, Name: app, Version: "1.0.0", Phase: protocol.Setup, Started: at}},
+			Steps:   []*rollout.Step{{Number: 1, ID: app + "/setup", Kind: rollout.Migration, Name: app, Version: "1.0.0", Script: rollout.ScriptRun{Phase: protocol.Setup}, Started: at}},
 		}
 		var before journal.Record
 		for _, e := range []rollout.EventType{rollout.Created, rollout.Retried, rollout.StepAnswered} {

@@ -95,8 +95,12 @@ func differences(there, wanted jetstream.StreamConfig) []string {
 
 // readable refuses a journal of a format that this version of golive does not know.
 func readable(there jetstream.StreamConfig) error {
-	if format, err := strconv.Atoi(there.Metadata[metaFormat]); err == nil && format > rollout.Format {
-		return fmt.Errorf("its format %d is %w, which reads up to %d: bring golive up to date", format, rollout.ErrUnknown, rollout.Format)
+	format, err := strconv.Atoi(there.Metadata[metaFormat])
+	if err != nil {
+		return nil
+	}
+	if err := rollout.KnownFormat(format); err != nil {
+		return fmt.Errorf("its %w: bring golive up to date, or use the one that has made it", err)
 	}
 	return nil
 }

@@ -105,15 +105,15 @@ func (b *Book) mustNotSkip(versions []string) {
 // answered records a script that has run, or that what it had done has been undone.
 func (b *Book) answered(s rollout.State, step rollout.Step) {
 	if step.Status == rollout.StepReverted {
-		b.void(func(e Entry) bool { return e.Rollout == s.ID && e.Script() == step.Script() }, "reverted by rollout "+s.ID)
+		b.void(func(e Entry) bool { return e.Rollout == s.ID && e.Script() == step.ScriptID() }, "reverted by rollout "+s.ID)
 		return
 	}
-	if step.Records {
+	if step.Script.Records {
 		b.amended(s, step)
 		return
 	}
 	e := Entry{
-		App: b.app, Name: step.Name, Version: step.Version, Phase: step.Phase,
+		App: b.app, Name: step.Name, Version: step.Version, Phase: step.Script.Phase,
 		Rollout: s.ID, Sequence: b.sequence, By: short(s.By), At: s.Event.At,
 	}
 	if s.Event.Answer != nil {
@@ -130,8 +130,8 @@ func (b *Book) answered(s rollout.State, step rollout.Step) {
 // counts, stays.
 func (b *Book) amended(s rollout.State, step rollout.Step) {
 	b.entries = b.entries.change(b.sequence,
-		func(e Entry) bool { return e.Rollout == s.ID && e.Script() == step.Script() },
-		func(e *Entry) { e.Items, e.PutAside = step.Items, step.PutAside })
+		func(e Entry) bool { return e.Rollout == s.ID && e.Script() == step.ScriptID() },
+		func(e *Entry) { e.Items, e.PutAside = step.Script.Items, step.Script.PutAside })
 }
 
 func (b *Book) marked(s rollout.State) {
@@ -151,7 +151,7 @@ func (b *Book) record(e Entry, why string) {
 // that took over writes data that they have not seen.
 func (b *Book) opened(s rollout.State, step rollout.Step) {
 	b.void(func(e Entry) bool {
-		return e.Name == step.Name && (step.Drain || e.Version != step.Version) && preparing(e.Phase)
+		return e.Name == step.Name && (step.Move.Drain || e.Version != step.Version) && preparing(e.Phase)
 	},
 		"taken offline by rollout "+s.ID)
 }

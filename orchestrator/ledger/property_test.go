@@ -74,11 +74,10 @@ func drawState(t *rapid.T, app string) rollout.State {
 	s.Release.MustNotSkip = rapid.SliceOfN(rapid.SampledFrom([]string{"1.0.0", "1.1.0", "1.2.0"}), 0, 2).Draw(t, "mustNotSkip")
 	for i, phase := range append(protocol.ServicePhases(), "") {
 		step := rollout.Step{
-			Number: i + 1, ID: "todos/" + string(phase), Kind: rollout.Migration, Name: "todos", Phase: phase,
+			Number: i + 1, ID: "todos/" + string(phase), Kind: rollout.Migration, Name: "todos", Script: rollout.ScriptRun{Phase: phase, Records: rapid.Bool().Draw(t, "records"), Items: int64(number), PutAside: rapid.Int64Range(0, 3).Draw(t, "put aside")},
 			Version: fmt.Sprintf("1.%d.0", (number+1)/2), Started: noon, Ended: noon,
 			Attempt: rapid.IntRange(0, 1).Draw(t, "attempt"),
-			Records: rapid.Bool().Draw(t, "records"), Items: int64(number), PutAside: rapid.Int64Range(0, 3).Draw(t, "put aside"),
-			Status: rapid.SampledFrom([]rollout.StepStatus{rollout.StepDone, rollout.StepDone, rollout.StepReverted}).Draw(t, "step status"),
+			Status:  rapid.SampledFrom([]rollout.StepStatus{rollout.StepDone, rollout.StepDone, rollout.StepReverted}).Draw(t, "step status"),
 		}
 		if phase == "" {
 			step.Kind = rollout.Traffic

@@ -114,8 +114,8 @@ func ran(app, id string, n int) rollout.State {
 		ID: id, Status: rollout.Running, By: "anna",
 		Release: rollout.Release{App: app, Version: version},
 		Steps: []*rollout.Step{{
-			Number: 1, ID: "todos/before", Kind: rollout.Migration, Name: "todos", Version: version, Phase: protocol.Before,
-			Status: rollout.StepDone, Started: noon, Ended: noon.Add(time.Duration(n) * time.Second), Attempt: 1, Digest: "sha256:1",
+			Number: 1, ID: "todos/before", Kind: rollout.Migration, Name: "todos", Version: version, Script: rollout.ScriptRun{Phase: protocol.Before, Digest: "sha256:1"},
+			Status: rollout.StepDone, Started: noon, Ended: noon.Add(time.Duration(n) * time.Second), Attempt: 1,
 		}},
 		Event: rollout.Event{Type: rollout.StepAnswered, Step: "todos/before", At: noon},
 	}

@@ -132,7 +132,7 @@ func (a *app) lose(p *program) {
 
 // asideIn reports whether a script of owner has put records aside.
 func asideIn(s rollout.State, owner string) bool {
-	return slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.Name == owner && step.PutAside > 0 })
+	return slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.Name == owner && step.Script.PutAside > 0 })
 }
 
 // unfinished reports whether a script of owner has still to answer.

@@ -114,7 +114,7 @@ func (u *upRun) canUndo(ctx context.Context, s rollout.State, owner string) bool
 		if step.Kind != rollout.Migration || step.Name != owner || step.Attempt == 0 {
 			return false
 		}
-		m, err := u.relay.Conn().RequestWithContext(ctx, protocol.AboutScriptSubject(step.Script()), nil)
+		m, err := u.relay.Conn().RequestWithContext(ctx, protocol.AboutScriptSubject(step.ScriptID()), nil)
 		var info protocol.ScriptInfo
 		return err == nil && json.Unmarshal(m.Data, &info) == nil && info.Revert
 	})

@@ -55,6 +55,8 @@ func afterFailure(s rollout.State) string {
 // underMaintenance reports whether services of a rollout are under maintenance, before it has
 // moved any traffic.
 func underMaintenance(s rollout.State) bool {
-	moved := slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.Kind == rollout.Traffic && !step.Drain && step.Attempt > 0 })
+	moved := slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool {
+		return step.Kind == rollout.Traffic && !step.Move.Drain && step.Attempt > 0
+	})
 	return !moved && slices.ContainsFunc(s.Outages(), func(o rollout.Outage) bool { return o.To.IsZero() })
 }

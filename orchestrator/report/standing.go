@@ -64,7 +64,7 @@ func PutAside(r rollout.State, step string) int64 {
 	n := int64(0)
 	for _, s := range r.All() {
 		if step == "" || step == s.ID {
-			n += s.PutAside
+			n += s.Script.PutAside
 		}
 	}
 	return n

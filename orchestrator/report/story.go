@@ -127,26 +127,26 @@ func describeStep(step rollout.Step) string {
 // stepDoes is what a step of a rollout does.
 func stepDoes(step rollout.Step) string {
 	before := ""
-	if step.Replaces != nil {
-		before = strings.Join(step.Replaces.Online, ", ")
+	if step.Move.Replaces != nil {
+		before = strings.Join(step.Move.Replaces.Online, ", ")
 	}
 	switch {
 	case step.Kind == rollout.Approving && step.Approval != nil:
 		return tellQuestion(*step.Approval)
 	case step.Work != nil:
 		return tellWork(*step.Work, nil, false)
-	case step.Kind == rollout.Maintenance && step.Lift:
+	case step.Kind == rollout.Maintenance && step.Move.Lift:
 		return "end the maintenance of " + before
 	case step.Kind == rollout.Maintenance:
 		return "put " + before + " under maintenance"
-	case step.Kind == rollout.Traffic && step.Drain:
+	case step.Kind == rollout.Traffic && step.Move.Drain:
 		return "take the traffic from " + before
-	case step.Kind == rollout.Traffic && before != "" && step.Replaces.Online[0] != step.Version:
+	case step.Kind == rollout.Traffic && before != "" && step.Move.Replaces.Online[0] != step.Version:
 		return "move traffic from " + before + " to " + step.Version
 	case step.Kind == rollout.Traffic:
 		return "bring " + step.Version + " online"
 	}
-	return fmt.Sprintf("run the %s script of %s", step.Phase, step.Version)
+	return fmt.Sprintf("run the %s script of %s", step.Script.Phase, step.Version)
 }
 
 func needs(r rollout.State, step rollout.Step) string {
@@ -232,7 +232,7 @@ func (s *Story) tellStep(l *lines, r rollout.State, step rollout.Step) {
 	if before.Status == rollout.StepRetrying && step.Status == rollout.StepFailed {
 		return // that it has failed was told; there is no next attempt after all
 	}
-	if before.Status != step.Status || before.Attempt != step.Attempt || before.Back != step.Back || before.Cancelled != step.Cancelled {
+	if before.Status != step.Status || before.Attempt != step.Attempt || before.Move.Back != step.Move.Back || before.Cancelled != step.Cancelled {
 		s.change(l, r, step)
 	}
 	s.began(l, step)
@@ -272,7 +272,7 @@ func (s *Story) change(l *lines, r rollout.State, step rollout.Step) {
 		return
 	}
 	duration := terminal.Took(step.Ended.Sub(step.Started))
-	script := step.Script()
+	script := step.ScriptID()
 	switch step.Status {
 	case rollout.StepRunning:
 		if step.Cancelled {
@@ -281,7 +281,7 @@ func (s *Story) change(l *lines, r rollout.State, step rollout.Step) {
 		}
 		l.say(terminal.Plain, "→", "%s%s", script.Subject(protocol.StartVerb(step.Revert)), attempt(step))
 	case rollout.StepDone, rollout.StepReverted:
-		if step.Records && step.Error != nil {
+		if step.Script.Records && step.Error != nil {
 			l.say(terminal.Yellow, "✗", "%s (%s): %s: the records stay put aside", script.Subject(protocol.FailedVerb(step.Revert)), duration, step.Error)
 			return
 		}
@@ -301,12 +301,12 @@ func (l *lines) changeAttempt(step rollout.Step, e rollout.Event) {
 	case step.Work != nil:
 		l.changeWorkAttempt(step, e)
 	case e.Type == rollout.StepAnswered:
-		l.say(terminal.Green, "←", "%s", step.Script().Subject(protocol.DoneVerb(e.Revert)))
+		l.say(terminal.Green, "←", "%s", step.ScriptID().Subject(protocol.DoneVerb(e.Revert)))
 	case e.Type != rollout.StepBroke || step.Kind != rollout.Migration || e.Answer == nil || e.Answer.Error == nil:
 	case e.Revert == step.Revert:
-		l.say(terminal.Yellow, "✗", "%s: %s: attempt %d at once", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error, step.Attempt)
+		l.say(terminal.Yellow, "✗", "%s: %s: attempt %d at once", step.ScriptID().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error, step.Attempt)
 	default:
-		l.say(terminal.Yellow, "✗", "%s: %s", step.Script().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error)
+		l.say(terminal.Yellow, "✗", "%s: %s", step.ScriptID().Subject(protocol.FailedVerb(e.Revert)), e.Answer.Error)
 	}
 }
 
@@ -328,33 +328,33 @@ func attempt(step rollout.Step) string {
 // items is how many records a step has dealt with and, where it took long enough, how many
 // of them a second.
 func (s *Story) items(step rollout.Step) string {
-	if step.Items == 0 {
+	if step.Script.Items == 0 {
 		return ""
 	}
-	text := ", " + terminal.Plural(int(step.Items), "item")
+	text := ", " + terminal.Plural(int(step.Script.Items), "item")
 	elapsed := step.Ended.Sub(step.Started).Seconds()
 	average := s.averages[step.ID]
 	if average <= 0 && step.Attempt == 1 && elapsed > 0 {
-		average = float64(step.Items) / elapsed
+		average = float64(step.Script.Items) / elapsed
 	}
-	if elapsed < 1 || average <= 0 || float64(step.Items) < average { // less than a second of work
+	if elapsed < 1 || average <= 0 || float64(step.Script.Items) < average { // less than a second of work
 		return text
 	}
 	return text + ", " + terminal.PerSecond(average) + " on average"
 }
 
 func withAside(step rollout.Step) string {
-	if step.PutAside == 0 {
+	if step.Script.PutAside == 0 {
 		return ""
 	}
-	return ", " + terminal.Grouped(step.PutAside) + " put aside"
+	return ", " + terminal.Grouped(step.Script.PutAside) + " put aside"
 }
 
 func note(step rollout.Step) string {
-	if step.Note == "" {
+	if step.Script.Note == "" {
 		return ""
 	}
-	return ", " + step.Note
+	return ", " + step.Script.Note
 }
 
 // Averaged takes in how many records a second the script of a step has dealt with.

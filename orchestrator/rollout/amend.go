@@ -25,11 +25,12 @@ func applyRecords(d *draft, e Event) error {
 	begun := false
 	for i := range d.Steps {
 		step := d.edit(i)
-		if step.Status != StepDone || step.PutAside <= 0 || e.Step != "" && e.Step != step.ID {
+		if step.Status != StepDone || step.Script.PutAside <= 0 || e.Step != "" && e.Step != step.ID {
 			continue
 		}
-		step.Records, begun = true, true
-		step.Failures, step.Lost, step.Reached, step.Paused = 0, 0, 0, nil
+		step.Script.Records, begun = true, true
+		step.Tries.forget()
+		step.Paused = nil
 		step.begin(e.At)
 	}
 	if !begun {
@@ -90,16 +91,16 @@ func (s *Step) giveUp() {
 // aside, items are added to those of the attempts before, and a failed one changes nothing.
 func (s *Step) learn(answer protocol.Answer, done bool) {
 	if done && !s.Revert && s.Kind == Migration {
-		s.PutAside = answer.PutAside
+		s.Script.PutAside = answer.PutAside
 	}
-	s.Checks = answer.Checks
+	s.Script.Checks = answer.Checks
 	if s.Work != nil {
 		s.Hosts = answer.Hosts
 	}
 	switch {
-	case !s.Records:
-		s.Items, s.Note, s.Digest = answer.Items, answer.Note, answer.Digest
+	case !s.Script.Records:
+		s.Script.Items, s.Script.Note, s.Script.Digest = answer.Items, answer.Note, answer.Digest
 	case done:
-		s.Items, s.Note, s.Digest = s.Items+answer.Items, answer.Note, answer.Digest
+		s.Script.Items, s.Script.Note, s.Script.Digest = s.Script.Items+answer.Items, answer.Note, answer.Digest
 	}
 }

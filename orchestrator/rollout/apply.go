@@ -96,7 +96,7 @@ func applyAnswer(d *draft, e Event) error {
 		}
 	} else {
 		step.Status = StepFailed
-		if answer.Error != nil || !step.Back {
+		if answer.Error != nil || !step.Move.Back {
 			step.Error = answer.Error
 		}
 		if step.Error == nil {
@@ -122,12 +122,12 @@ func applyAnswer(d *draft, e Event) error {
 // worker was lost, else after a pause.
 func tryAgain(d *draft, step *Step, answer protocol.Answer, at time.Time) {
 	if step.Error.Code == protocol.CodeLost {
-		if items := answer.Items; items > step.Reached { // it did not die of where it was
-			step.Lost, step.Reached = 0, items
+		if items := answer.Items; items > step.Tries.Reached { // it did not die of where it was
+			step.Tries.Lost, step.Tries.Reached = 0, items
 		}
-		step.Lost++
+		step.Tries.Lost++
 		switch {
-		case step.Lost > MaxLost || len(failedBeside(d.State, *step)) > 0:
+		case step.Tries.Lost > MaxLost || len(failedBeside(d.State, *step)) > 0:
 		case holds(d.State, *step):
 			step.Status, step.Left = StepRetrying, 1
 		default:
@@ -135,13 +135,13 @@ func tryAgain(d *draft, step *Step, answer protocol.Answer, at time.Time) {
 		}
 		return
 	}
-	step.Failures++
+	step.Tries.Failures++
 	mayHelp := step.Error.Code != protocol.CodeCancelled && (step.Error.Retry == nil || *step.Error.Retry)
-	if step.Failures > step.Retries || !mayHelp {
+	if step.Tries.Failures > step.Tries.Retries || !mayHelp {
 		return
 	}
 	step.Status = StepRetrying
-	if pause := backoff(step.Backoff, step.Failures); holds(d.State, *step) {
+	if pause := backoff(step.Tries.Backoff, step.Tries.Failures); holds(d.State, *step) {
 		step.Left = Duration(pause)
 	} else {
 		step.Next = at.Add(pause)
@@ -192,7 +192,7 @@ func applyMoved(d *draft, e Event, kind Kind) error {
 	if step.Backwards() {
 		return fmt.Errorf("%w: step %s is being led back", ErrStale, e.Step)
 	}
-	step.Status, step.Ended, step.Revision, step.Effective = StepDone, e.At, e.Revision, e.Effective
+	step.Status, step.Ended, step.Move.Revision, step.Move.Effective = StepDone, e.At, e.Revision, e.Effective
 	d.advance(e.At)
 	return nil
 }
@@ -206,7 +206,7 @@ func applyTurnedBack(d *draft, e Event) error {
 	if step.Backwards() {
 		return fmt.Errorf("%w: step %s is being led back already", ErrStale, e.Step)
 	}
-	step.Back, step.Error = true, &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it could not be finished"}
+	step.Move.Back, step.Error = true, &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it could not be finished"}
 	if e.Answer != nil && e.Answer.Error != nil {
 		step.Error = e.Answer.Error
 	}
@@ -222,7 +222,7 @@ func applyRestored(d *draft, e Event) error {
 	if !step.Revert {
 		return fmt.Errorf("%w: step %s is not being undone", ErrStale, e.Step)
 	}
-	step.Status, step.Ended, step.Revision, step.Undone = StepReverted, e.At, e.Revision, e.Effective
+	step.Status, step.Ended, step.Move.Revision, step.Move.Undone = StepReverted, e.At, e.Revision, e.Effective
 	d.advance(e.At)
 	return nil
 }
@@ -238,7 +238,8 @@ func applyRetried(d *draft, e Event) error {
 	}
 	for _, failed := range d.FailedSteps() {
 		step := d.edit(failed.Number - 1)
-		step.Failures, step.Lost, step.Reached, step.Paused = 0, 0, 0, nil
+		step.Tries.forget()
+		step.Paused = nil
 		step.begin(e.At)
 	}
 	d.advance(e.At)
@@ -259,9 +260,9 @@ func applyReplaced(d *draft, e Event) error {
 func (s *Step) begin(at time.Time) {
 	s.Attempt++
 	s.Status, s.Started, s.Ended, s.Error = StepRunning, at, time.Time{}, nil
-	s.Next, s.Left, s.Deadline, s.Back, s.Checks = time.Time{}, 0, time.Time{}, false, nil
-	if !s.Records {
-		s.Items, s.Note, s.Digest = 0, "", ""
+	s.Next, s.Left, s.Deadline, s.Move.Back, s.Script.Checks = time.Time{}, 0, time.Time{}, false, nil
+	if !s.Script.Records {
+		s.Script.Items, s.Script.Note, s.Script.Digest = 0, "", ""
 	}
 	if s.works() && s.Timeout > 0 {
 		s.Deadline = at.Add(time.Duration(s.Timeout))

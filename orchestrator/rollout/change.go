@@ -7,8 +7,17 @@ import (
 )
 
 // Format is the number of the form in which releases, events and states are written. A
-// reader leaves a rollout alone, whole, that has a change of a higher one.
-const Format = 1
+// reader leaves a rollout alone, whole, that has a change of another one.
+const Format = 2
+
+// KnownFormat is nil if this version of golive reads what is written in a format, else
+// [ErrUnknown].
+func KnownFormat(format int) error {
+	if format != Format {
+		return fmt.Errorf("format %d is %w, which reads %d", format, ErrUnknown, Format)
+	}
+	return nil
+}
 
 // Change is what an event has made of a rollout: all that is stored of it. A rollout's state
 // is the fold of its changes, in their order: see [State.Fold].
@@ -90,7 +99,7 @@ func samePlan(a, b State) bool {
 
 // Fold is the state after a change; sequence is that of the change which led to s, and the
 // zero State and 0 are before the first one. The error is [ErrUnknown] where the change has a
-// higher format than this version of golive knows, and else says why it does not follow on s.
+// format that this version of golive does not know, and else says why it does not follow on s.
 // With an error the state is s.
 func (s State) Fold(c Change, sequence uint64) (State, error) {
 	if err := c.Known(); err != nil {
@@ -140,8 +149,8 @@ func numbered(s State) error {
 
 // Known is nil if this version of golive reads changes of that format, else [ErrUnknown].
 func (c Change) Known() error {
-	if c.Format > Format {
-		return fmt.Errorf("rollout %s: format %d is %w, which reads up to %d", c.Rollout, c.Format, ErrUnknown, Format)
+	if err := KnownFormat(c.Format); err != nil {
+		return fmt.Errorf("rollout %s: %w", c.Rollout, err)
 	}
 	return nil
 }

@@ -109,6 +109,7 @@ func TestWhatDoesNotFollow(t *testing.T) {
 		unknown  bool
 	}{
 		"a newer format":         {change: func(c *rollout.Change) { c.Format++ }, sequence: 5, unknown: true},
+		"an older format":        {change: func(c *rollout.Change) { c.Format-- }, sequence: 5, unknown: true},
 		"another event before":   {sequence: 4},
 		"another rollout":        {change: func(c *rollout.Change) { c.Rollout = "other" }, sequence: 5},
 		"another app":            {change: func(c *rollout.Change) { c.App = "other" }, sequence: 5},

@@ -111,7 +111,7 @@ func (r Release) stageOf(phase protocol.Phase) int {
 			return i + 1
 		}
 	}
-	return (&Step{Kind: Migration, Phase: phase}).stage()
+	return (&Step{Kind: Migration, Script: ScriptRun{Phase: phase}}).stage()
 }
 
 // validateWorkflow reports what is wrong with a workflow that came over the wire.

@@ -18,20 +18,20 @@ type Outage struct {
 func (s State) Outages() []Outage {
 	var all []Outage
 	for _, step := range s.All() {
-		if step.Kind != Maintenance || step.Lift || step.Effective.IsZero() {
+		if step.Kind != Maintenance || step.Move.Lift || step.Move.Effective.IsZero() {
 			continue
 		}
 		opened, lifted := s.Step(liftID(step.Name))
 		if !lifted {
 			opened, _ = s.Step(trafficID(step.Name))
 		}
-		if opened.Effective.IsZero() {
-			all = append(all, Outage{Service: step.Name, From: step.Effective, To: step.Undone})
+		if opened.Move.Effective.IsZero() {
+			all = append(all, Outage{Service: step.Name, From: step.Move.Effective, To: step.Move.Undone})
 			continue
 		}
-		all = append(all, Outage{Service: step.Name, From: step.Effective, To: opened.Effective})
-		if !opened.Undone.IsZero() {
-			all = append(all, Outage{Service: step.Name, From: opened.Undone, To: step.Undone})
+		all = append(all, Outage{Service: step.Name, From: step.Move.Effective, To: opened.Move.Effective})
+		if !opened.Move.Undone.IsZero() {
+			all = append(all, Outage{Service: step.Name, From: opened.Move.Undone, To: step.Move.Undone})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Outage) int { return a.From.Compare(b.From) })
@@ -61,12 +61,12 @@ func (s State) Downtime(now time.Time) time.Duration {
 // RetryAfter is what callers of a service under maintenance are told to wait; it is 0
 // where the step is not to put, or leave, its service under maintenance.
 func (s State) RetryAfter(step Step) time.Duration {
-	closes := step.Kind == Maintenance && !step.Lift
+	closes := step.Kind == Maintenance && !step.Move.Lift
 	if step.Backwards() { // to what the step of the service before it has left
 		closes = false
 		for _, before := range s.Steps[:step.Number-1] {
 			if before.Name == step.Name && before.Kind == Maintenance && before.Status != StepSkipped {
-				closes = !before.Lift
+				closes = !before.Move.Lift
 			}
 		}
 	}

@@ -208,7 +208,7 @@ func (f *fleet) advance(n int) {
 func (f *fleet) read(j *job) bool {
 	j.seen = f.routes[j.step.Name]
 	owns := j.seen.rollout == j.item.state.ID && j.seen.sequence <= j.item.sequence
-	if !owns && j.seen.revision != j.step.Replaces.Revision {
+	if !owns && j.seen.revision != j.step.Move.Replaces.Revision {
 		f.apply(j.item.state.ID, rollout.Event{Type: rollout.StepBroke, Step: j.step.ID, Attempt: j.step.Attempt,
 			Answer: &protocol.Answer{Error: &protocol.ScriptError{Code: "conflict", Message: "the route has changed"}}})
 		return true
@@ -221,8 +221,8 @@ func (f *fleet) write(j *job) bool {
 	s, target := j.item.state, j.step.Version
 	if j.step.Backwards() || j.step.Kind == rollout.Maintenance {
 		target = ""
-		if len(j.step.Replaces.Online) > 0 {
-			target = j.step.Replaces.Online[0]
+		if len(j.step.Move.Replaces.Online) > 0 {
+			target = j.step.Move.Replaces.Online[0]
 		}
 	}
 	sealed := j.seen.rollout == s.ID && j.seen.sequence == j.item.sequence
@@ -251,7 +251,7 @@ func (f *fleet) look(j *job, online string) {
 		return
 	}
 	for _, step := range now.All() {
-		if step.Phase == protocol.Offline && !f.answered[step.Script()] {
+		if step.Script.Phase == protocol.Offline && !f.answered[step.ScriptID()] {
 			f.t.Fatalf("%s %s was opened before %s had answered: %+v", j.step.Name, online, step.ID, now.Steps)
 		}
 		if slices.Contains([]string{"stop", "ready", "go"}, step.ID) && !f.said[now.ID+" "+step.ID] {
@@ -268,7 +268,7 @@ func (f *fleet) record(j *job) bool {
 	switch {
 	case j.step.Revert:
 		e.Type = rollout.Restored
-	case j.step.Back:
+	case j.step.Move.Back:
 		e.Type = rollout.StepBroke
 	case j.step.Kind == rollout.Maintenance:
 		e.Type = rollout.Closed
@@ -297,7 +297,7 @@ func (f *fleet) script() {
 			e.Type = rollout.StepBroke
 		}
 		if f.apply(id, e) && e.Type == rollout.StepAnswered {
-			f.answered[step.Script()] = !step.Revert
+			f.answered[step.ScriptID()] = !step.Revert
 			f.said[id+" "+step.ID] = !step.Revert
 		}
 	}
@@ -328,7 +328,7 @@ func (f *fleet) person() {
 // void forgets what prepared a rollout that has ended otherwise than it should have.
 func (f *fleet) void(id string) {
 	for _, step := range f.newest[id].state.All() {
-		delete(f.answered, step.Script())
+		delete(f.answered, step.ScriptID())
 	}
 }
 
@@ -433,7 +433,7 @@ func (f *fleet) rest() {
 		if step := todo[0]; works(step) {
 			f.apply(n.state.ID, rollout.Event{Type: rollout.StepAnswered, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert,
 				Answer: &protocol.Answer{PutAside: rapid.SampledFrom([]int64{0, 2}).Draw(f.t, "put aside")}})
-			f.answered[step.Script()] = !step.Revert
+			f.answered[step.ScriptID()] = !step.Revert
 			f.said[n.state.ID+" "+step.ID] = !step.Revert
 		}
 	}

@@ -52,7 +52,7 @@ func applyPace(d *draft, e Event) error {
 	case !mayRun(d.State, *step):
 		return fmt.Errorf("%w: step %s is %s, its script will not run any more", ErrStale, e.Step, step.Status)
 	}
-	step.Pace = paced(step.Pace, e.Pace)
+	step.Script.Pace = paced(step.Script.Pace, e.Pace)
 	return nil
 }
 

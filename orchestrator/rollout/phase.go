@@ -95,7 +95,7 @@ func (s State) TurnsBack() bool {
 	}
 	gate := math.MaxInt
 	for _, step := range s.All() {
-		if step.Kind == Traffic && !step.Drain && step.Attempt > 0 {
+		if step.Kind == Traffic && !step.Move.Drain && step.Attempt > 0 {
 			gate = min(gate, step.stage())
 		}
 	}

@@ -127,7 +127,7 @@ func (p *planner) own(item Item) {
 		if work.Check {
 			s.Kind = Check
 		}
-		s.Timeout, s.Retries, s.Backoff = work.Timeout, work.Retries, work.Backoff
+		s.Timeout, s.Tries.Retries, s.Tries.Backoff = work.Timeout, work.Retries, work.Backoff
 	}
 	p.add(p.doneIfLive(s))
 }
@@ -203,7 +203,7 @@ func (p *planner) add(s Step) {
 
 func (p *planner) script(script protocol.Script) Step {
 	s := Step{
-		ID: script.Step(), Kind: Migration, Name: script.Name, Version: script.Version, Phase: script.Phase,
+		ID: script.Step(), Kind: Migration, Name: script.Name, Version: script.Version, Script: ScriptRun{Phase: script.Phase},
 		Status: StepPending,
 	}
 	if ran, yes := p.facts.Ran(script); yes {
@@ -227,8 +227,8 @@ func (p *planner) migration(s Service, phase protocol.Phase) {
 		return
 	}
 	step := p.script(script)
-	step.Timeout, step.Retries, step.Backoff, step.Needs = s.Timeout, s.Retries, s.Backoff, needs
-	step.Pace = paced(nil, s.Pace)
+	step.Timeout, step.Tries.Retries, step.Tries.Backoff, step.Needs = s.Timeout, s.Retries, s.Backoff, needs
+	step.Script.Pace = paced(nil, s.Pace)
 	if phase == protocol.Online {
 		step.Needs = p.need(step.Needs, trafficID(s.Name)) // which waits for the gates it depends on
 	}
@@ -276,7 +276,7 @@ func (p *planner) maintenance(s Service, wanted bool) {
 		p.reach[step.ID] = step.Needs
 		return
 	}
-	step.Replaces, step.Version = &replace, replace.Online[0]
+	step.Move.Replaces, step.Version = &replace, replace.Online[0]
 	if p.stage > 0 {
 		step = p.doneIfLive(step)
 	}
@@ -287,7 +287,7 @@ func (p *planner) maintenance(s Service, wanted bool) {
 // that are named, or of all. Those that others depend on come back first.
 func (p *planner) lift(names []string) {
 	for _, s := range p.services {
-		step := Step{ID: liftID(s.Name), Kind: Maintenance, Lift: true, Name: s.Name, Status: StepPending}
+		step := Step{ID: liftID(s.Name), Kind: Maintenance, Move: RouteMove{Lift: true}, Name: s.Name, Status: StepPending}
 		for _, d := range s.DependsOn {
 			step.Needs = p.need(step.Needs, liftID(d))
 		}
@@ -297,7 +297,7 @@ func (p *planner) lift(names []string) {
 			p.reach[step.ID] = step.Needs
 			continue
 		}
-		step.Replaces, step.Version = p.steps[closed].Replaces, p.steps[closed].Version
+		step.Move.Replaces, step.Version = p.steps[closed].Move.Replaces, p.steps[closed].Version
 		p.add(p.doneIfLive(step))
 	}
 }
@@ -315,8 +315,8 @@ func (p *planner) drain(names []string) {
 			continue
 		}
 		p.add(Step{
-			ID: name + "/drain", Kind: Traffic, Drain: true, Name: name, Version: replace.Online[0],
-			Status: StepPending, Replaces: &replace,
+			ID: name + "/drain", Kind: Traffic, Move: RouteMove{Drain: true, Replaces: &replace}, Name: name, Version: replace.Online[0],
+			Status: StepPending,
 		})
 	}
 }
@@ -324,10 +324,10 @@ func (p *planner) drain(names []string) {
 func (p *planner) traffic(s Service) {
 	step := Step{
 		ID: trafficID(s.Name), Kind: Traffic, Name: s.Name, Version: s.Version,
-		Status: StepPending, Instances: s.Instances, Keep: s.KeepOnline,
+		Status: StepPending, Move: RouteMove{Instances: s.Instances, Keep: s.KeepOnline},
 	}
 	replace := p.facts.Routes[s.Name]
-	step.Replaces = &replace
+	step.Move.Replaces = &replace
 	for _, d := range s.DependsOn {
 		step.Needs = p.need(step.Needs, trafficID(d))
 	}

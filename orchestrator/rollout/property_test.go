@@ -312,10 +312,10 @@ func (w *witness) pace() {
 	for n, step := range w.state.All() {
 		was := *before.Steps[n]
 		if step.ID == e.Step {
-			if e.Pace.Rate != nil && *step.Pace.Rate != *e.Pace.Rate || e.Pace.InFlight != 0 && step.Pace.InFlight != e.Pace.InFlight {
-				w.t.Fatalf("asked for %s, and it is %+v", asked, step.Pace)
+			if e.Pace.Rate != nil && *step.Script.Pace.Rate != *e.Pace.Rate || e.Pace.InFlight != 0 && step.Script.Pace.InFlight != e.Pace.InFlight {
+				w.t.Fatalf("asked for %s, and it is %+v", asked, step.Script.Pace)
 			}
-			was.Pace = step.Pace
+			was.Script.Pace = step.Script.Pace
 		}
 		if !reflect.DeepEqual(step, was) {
 			w.t.Fatalf("asked for the pace of %s, and %+v became %+v", e.Step, was, step)
@@ -346,7 +346,7 @@ func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
 		e.Type, e.Revision, e.Effective = rollout.Restored, 9, w.now
 	case failed && works(step) && rapid.Bool().Draw(w.t, "lost"):
 		e.Type, e.Answer = rollout.StepBroke, &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeLost, Message: "silent"}}
-	case failed || step.Back:
+	case failed || step.Move.Back:
 		e.Type = rollout.StepBroke
 		if rapid.Bool().Draw(w.t, "reason") {
 			e.Answer = &protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: "disk full"}}
@@ -535,20 +535,20 @@ func (w *witness) lookAtAmending(before rollout.State) {
 	}
 	for n, step := range s.All() {
 		was := *before.Steps[n]
-		if step.Kind != rollout.Migration || !step.Records {
-			if step.Pace = was.Pace; !reflect.DeepEqual(step, was) {
+		if step.Kind != rollout.Migration || !step.Script.Records {
+			if step.Script.Pace = was.Script.Pace; !reflect.DeepEqual(step, was) {
 				w.t.Fatalf("amending, and %+v became %+v", was, step)
 			}
 			continue
 		}
-		want, aside := was.Items, was.PutAside
+		want, aside := was.Script.Items, was.Script.PutAside
 		if s.Event.Type == rollout.StepAnswered && s.Event.Step == step.ID {
-			want, aside = was.Items+answer.Items, answer.PutAside
+			want, aside = was.Script.Items+answer.Items, answer.PutAside
 			if step.Status != rollout.StepDone {
 				w.t.Fatalf("%+v was answered and is %+v", was, step)
 			}
 		}
-		if step.Items != want || step.PutAside != aside {
+		if step.Script.Items != want || step.Script.PutAside != aside {
 			w.t.Fatalf("%+v became %+v after %+v", was, step, s.Event)
 		}
 	}
@@ -566,7 +566,7 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 		case step.Revert:
 			w.lookAtUndo(step)
 		case w.state.Status == rollout.Amending:
-			if !step.Records || step.PutAside == 0 || w.success[step.ID] != 1 {
+			if !step.Script.Records || step.Script.PutAside == 0 || w.success[step.ID] != 1 {
 				w.t.Fatalf("amending, and %+v was started", step)
 			}
 		default:
@@ -583,7 +583,7 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 	if w.success[step.ID] > 1 || w.undone[step.ID] > 1 {
 		w.t.Fatalf("%s has succeeded %d times and was undone %d times", step.ID, w.success[step.ID], w.undone[step.ID])
 	}
-	mending := w.state.Status == rollout.Amending && step.Records && (step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying)
+	mending := w.state.Status == rollout.Amending && step.Script.Records && (step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying)
 	if (step.Status == rollout.StepDone) != (w.success[step.ID] == 1 && !step.Revert) && step.Status != rollout.StepPending && !mending ||
 		(step.Status == rollout.StepReverted) != (w.undone[step.ID] == 1) {
 		w.t.Fatalf("%s has succeeded %d times and was undone %d times: %+v", step.ID, w.success[step.ID], w.undone[step.ID], step)
@@ -591,8 +591,8 @@ func (w *witness) lookAt(before, step rollout.Step, finished map[string]bool) {
 	if step.Status == rollout.StepSkipped && step.Attempt != 0 {
 		w.t.Fatalf("%s was skipped and run", step.ID)
 	}
-	wantError := step.Status == rollout.StepFailed || step.Status == rollout.StepRetrying || step.Status == rollout.StepRunning && step.Back
-	mayError := step.Status == rollout.StepDone && step.Records
+	wantError := step.Status == rollout.StepFailed || step.Status == rollout.StepRetrying || step.Status == rollout.StepRunning && step.Move.Back
+	mayError := step.Status == rollout.StepDone && step.Script.Records
 	if wantError != (step.Error != nil) && !mayError {
 		w.t.Fatalf("%s is %s with error %v", step.ID, step.Status, step.Error)
 	}
@@ -637,7 +637,7 @@ func (w *witness) lookAtStatus(finished map[string]bool) {
 	busy, left := false, false
 	mending := true // what has not finished deals with records that were put aside
 	for _, step := range s.All() {
-		mending = mending && (finished[step.ID] || step.Records)
+		mending = mending && (finished[step.ID] || step.Script.Records)
 		b := step.Status == rollout.StepRunning || step.Status == rollout.StepRetrying || step.Revert && step.Status == rollout.StepPending
 		busy = busy || b && step.Status == rollout.StepRunning
 		left = left || b && (!works(step) || s.Status != rollout.Aborted && s.Status != rollout.Aborting)
@@ -772,10 +772,10 @@ func mustReachAll(t *testing.T, s rollout.State) {
 		for _, step := range wave {
 			ids[step.ID] = true
 			reached++
-			if step.Phase == protocol.Before || step.Phase == protocol.Offline {
+			if step.Script.Phase == protocol.Before || step.Script.Phase == protocol.Offline {
 				prepared++
 			}
-			if step.Kind == rollout.Traffic && !step.Drain && prepared < preparing(s) {
+			if step.Kind == rollout.Traffic && !step.Move.Drain && prepared < preparing(s) {
 				t.Fatalf("%s does not wait for all scripts before it: %+v", step.ID, s.Steps)
 			}
 		}
@@ -788,7 +788,7 @@ func mustReachAll(t *testing.T, s rollout.State) {
 func preparing(s rollout.State) int {
 	n := 0
 	for _, step := range s.All() {
-		if step.Phase == protocol.Before || step.Phase == protocol.Offline {
+		if step.Script.Phase == protocol.Before || step.Script.Phase == protocol.Offline {
 			n++
 		}
 	}

@@ -221,8 +221,8 @@ func TestAPaceIsTheStatesOwn(t *testing.T) {
 		rate     float64
 		inFlight int
 	}{
-		{s.Steps[0].Pace, 200, 0}, {s.Steps[1].Pace, 200, 0},
-		{after.Steps[0].Pace, 5, 0}, {after.Steps[1].Pace, 200, 0}, {later.Steps[0].Pace, 5, 2},
+		{s.Steps[0].Script.Pace, 200, 0}, {s.Steps[1].Script.Pace, 200, 0},
+		{after.Steps[0].Script.Pace, 5, 0}, {after.Steps[1].Script.Pace, 200, 0}, {later.Steps[0].Script.Pace, 5, 2},
 	} {
 		if *step.pace.Rate != step.rate || step.pace.InFlight != step.inFlight {
 			t.Errorf("the pace is %g a second, %d in flight, want %+v", *step.pace.Rate, step.pace.InFlight, step)

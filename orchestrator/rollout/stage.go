@@ -22,11 +22,11 @@ func (s *Step) stage() int {
 		return s.Stage
 	case s.Kind == Maintenance:
 		return stageMaintenance
-	case s.Kind == Traffic, s.Phase == protocol.Online:
+	case s.Kind == Traffic, s.Script.Phase == protocol.Online:
 		return stageServe
-	case s.Phase == protocol.Before:
+	case s.Script.Phase == protocol.Before:
 		return stageBefore
-	case s.Phase == protocol.Offline:
+	case s.Script.Phase == protocol.Offline:
 		return stageOffline
 	}
 	return stageSetup

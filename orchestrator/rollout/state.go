@@ -95,50 +95,67 @@ const (
 	StepReverted StepStatus = "reverted" // what it had done has been undone
 )
 
-// Step is a unit of the plan.
+// Step is a unit of the plan. What belongs to one kind stands in a part of its own, which is
+// empty in a step of another kind.
 type Step struct {
-	Number  int            `json:"number"` // from 1
-	ID      string         `json:"id"`     // "todo-search/offline", "todo-search/traffic", "todo-app/setup"
-	Kind    Kind           `json:"kind"`
-	Name    string         `json:"name"` // of the service, or of the app in phase setup
-	Version string         `json:"version"`
-	Phase   protocol.Phase `json:"phase,omitempty"` // of a migration
-	Needs   []int          `json:"needs,omitempty"` // steps to wait for, beside the barriers of the phases
+	Number  int    `json:"number"` // from 1
+	ID      string `json:"id"`     // "todo-search/offline", "todo-search/traffic", "todo-app/setup"
+	Kind    Kind   `json:"kind"`
+	Name    string `json:"name"` // of the service, or of the app in phase setup
+	Version string `json:"version"`
+	Needs   []int  `json:"needs,omitempty"` // steps to wait for, beside the barriers of the phases
+	Stage   int    `json:"stage,omitempty"` // its place in the release's workflow, from 1; 0: the release has none
 
-	Status   StepStatus             `json:"status"`
-	Attempt  int                    `json:"attempt,omitempty"` // from 1; 0 before the first
-	Started  time.Time              `json:"started,omitzero"`  // of the newest attempt
-	Ended    time.Time              `json:"ended,omitzero"`
-	Timeout  Duration               `json:"timeout,omitempty"`
-	Deadline time.Time              `json:"deadline,omitzero"` // of the newest attempt; zero while it is held
-	Retries  int                    `json:"retries,omitempty"`
-	Backoff  Duration               `json:"backoff,omitempty"`
-	Failures int                    `json:"failures,omitempty"` // since a person last had it tried
-	Lost     int                    `json:"lost,omitempty"`     // workers, one after the other, that have come no further than those before
-	Reached  int64                  `json:"reached,omitempty"`  // how many items the one of the lost workers had done that had come furthest
-	Next     time.Time              `json:"next,omitzero"`      // when a retrying step is tried again; zero while it is held
-	Paused   *Pause                 `json:"paused,omitempty"`
-	Left     Duration               `json:"left,omitempty"` // until Deadline or Next, while it is held
-	Items    int64                  `json:"items,omitempty"`
-	Note     string                 `json:"note,omitempty"`
-	Digest   string                 `json:"digest,omitempty"`
-	Error    *protocol.ScriptError  `json:"error,omitempty"`
-	Pace     *protocol.Pace         `json:"pace,omitempty"`          // how fast its script may work; nil: as its author has chosen
-	PutAside int64                  `json:"putAside,omitempty"`      // records that its script could not deal with
-	Checks   []protocol.CheckResult `json:"checks,omitempty"`        // that the script of its newest attempt has made
-	Records  bool                   `json:"failedRecords,omitempty"` // its newest attempt deals with those alone
-	Skipped  string                 `json:"skipped,omitempty"`       // why it was skipped
+	Status   StepStatus            `json:"status"`
+	Attempt  int                   `json:"attempt,omitempty"` // from 1; 0 before the first
+	Started  time.Time             `json:"started,omitzero"`  // of the newest attempt
+	Ended    time.Time             `json:"ended,omitzero"`
+	Timeout  Duration              `json:"timeout,omitempty"`
+	Deadline time.Time             `json:"deadline,omitzero"` // of the newest attempt; zero while it is held
+	Tries    Tries                 `json:"tries,omitzero"`
+	Next     time.Time             `json:"next,omitzero"` // when a retrying step is tried again, or who is asked is reminded; zero while it is held
+	Paused   *Pause                `json:"paused,omitempty"`
+	Left     Duration              `json:"left,omitempty"` // until Deadline or Next, while it is held
+	Error    *protocol.ScriptError `json:"error,omitempty"`
+	Skipped  string                `json:"skipped,omitempty"` // why it was skipped
 
 	Revert    bool `json:"revert,omitempty"`    // it is to be undone, or has been: the direction of its newest attempt, or of the next
 	Cancelled bool `json:"cancelled,omitempty"` // its running attempt was told to stop, and is waited for
 	NoRevert  bool `json:"noRevert,omitempty"`  // it has no revert script, and stays done
 
-	Stage    int             `json:"stage,omitempty"`    // its place in the release's workflow, from 1; 0: the release has none
+	Script   ScriptRun       `json:"script,omitzero"`    // of a migration
+	Move     RouteMove       `json:"move,omitzero"`      // of traffic and maintenance
 	Approval *Approval       `json:"approval,omitempty"` // of an approval
 	Work     *Work           `json:"work,omitempty"`     // of a command or check
 	Hosts    []protocol.Host `json:"hosts,omitempty"`    // of a command or check: what came of its newest attempt
+}
 
-	// Of traffic and maintenance steps:
+// Tries is how often a step is tried again by itself, and how often that was needed.
+type Tries struct {
+	Retries  int      `json:"retries,omitempty"` // that are allowed
+	Backoff  Duration `json:"backoff,omitempty"`
+	Failures int      `json:"failures,omitempty"` // since a person last had it tried
+	Lost     int      `json:"lost,omitempty"`     // workers, one after the other, that have come no further than those before
+	Reached  int64    `json:"reached,omitempty"`  // how many items the one of the lost workers had done that had come furthest
+}
+
+// forget has all retries allowed again.
+func (t *Tries) forget() { t.Failures, t.Lost, t.Reached = 0, 0, 0 }
+
+// ScriptRun is what the script of a migration step is told, and what it has answered.
+type ScriptRun struct {
+	Phase    protocol.Phase         `json:"phase,omitempty"`
+	Pace     *protocol.Pace         `json:"pace,omitempty"` // how fast it may work; nil: as its author has chosen
+	Items    int64                  `json:"items,omitempty"`
+	Note     string                 `json:"note,omitempty"`
+	Digest   string                 `json:"digest,omitempty"`
+	PutAside int64                  `json:"putAside,omitempty"`      // records that it could not deal with
+	Checks   []protocol.CheckResult `json:"checks,omitempty"`        // that it has made in its newest attempt
+	Records  bool                   `json:"failedRecords,omitempty"` // its newest attempt deals with those alone that were put aside
+}
+
+// RouteMove is what a traffic or maintenance step does to the route of its service.
+type RouteMove struct {
 	Lift      bool      `json:"lift,omitempty"`       // a maintenance step that ends the maintenance
 	Drain     bool      `json:"drain,omitempty"`      // a traffic step after which no version is online
 	Instances int       `json:"instances,omitempty"`  // that must confirm
@@ -157,9 +174,9 @@ type Replace struct {
 	Online   []string `json:"online,omitempty"` // versions that serve
 }
 
-// Script is the script of a migration step.
-func (s Step) Script() protocol.Script {
-	return protocol.Script{Name: s.Name, Version: s.Version, Phase: s.Phase}
+// ScriptID says which script a migration step runs.
+func (s Step) ScriptID() protocol.Script {
+	return protocol.Script{Name: s.Name, Version: s.Version, Phase: s.Script.Phase}
 }
 
 func (s *Step) finished() bool { return s.Status == StepDone || s.Status == StepSkipped }
@@ -168,7 +185,7 @@ func (s *Step) finished() bool { return s.Status == StepDone || s.Status == Step
 func (s *Step) works() bool { return s.Kind == Migration || s.Work != nil }
 
 // Backwards reports whether a traffic or maintenance step puts back what it has found.
-func (s Step) Backwards() bool { return s.Back || s.Revert }
+func (s Step) Backwards() bool { return s.Move.Back || s.Revert }
 
 // State is a rollout: its plan and how far it has come. It is a value: nothing that it
 // points to is ever changed, so states share the steps that are the same in them.

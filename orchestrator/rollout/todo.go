@@ -72,10 +72,10 @@ func (s State) Start(step Step, heartbeat time.Duration) protocol.StartMessage {
 	m := protocol.StartMessage{
 		Rollout: s.ID, Step: step.ID, Attempt: step.Attempt,
 		App: s.Release.App, AppVersion: s.Release.Version,
-		Phase: step.Phase, Revert: step.Revert, Deadline: step.Deadline, Heartbeat: Duration(heartbeat),
-		Services: s.Release.versions(), Pace: step.Pace, FailedRecords: step.Records,
+		Phase: step.Script.Phase, Revert: step.Revert, Deadline: step.Deadline, Heartbeat: Duration(heartbeat),
+		Services: s.Release.versions(), Pace: step.Script.Pace, FailedRecords: step.Script.Records,
 	}
-	if step.Phase != protocol.Setup {
+	if step.Script.Phase != protocol.Setup {
 		m.Service, m.Version = step.Name, step.Version
 	}
 	return m
@@ -152,7 +152,7 @@ func controls(s State) []Announcement {
 	var all []Announcement
 	for _, step := range s.All() {
 		if verb, called := controlOf(s, step); called {
-			subject := step.Script().Subject(verb)
+			subject := step.ScriptID().Subject(verb)
 			attempt := step.Attempt
 			if s.Event.Type == StepBroke {
 				attempt = s.Event.Attempt
@@ -162,7 +162,7 @@ func controls(s State) []Announcement {
 			case protocol.Resume:
 				m.Deadline = step.Deadline
 			case protocol.PaceSet:
-				m.Pace = step.Pace
+				m.Pace = step.Script.Pace
 			}
 			all = append(all, Announcement{
 				Subject: subject, Step: step.ID, Attempt: attempt, Payload: m,
@@ -209,7 +209,7 @@ func answered(s State) []Announcement {
 	if e.Type == StepBroke {
 		verb = protocol.FailedVerb(e.Revert)
 	}
-	subject := step.Script().Subject(verb)
+	subject := step.ScriptID().Subject(verb)
 	payload := protocol.Answer{}
 	if e.Answer != nil {
 		payload = *e.Answer

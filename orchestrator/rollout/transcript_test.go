@@ -606,7 +606,7 @@ func (w *world) show(before rollout.State) string {
 
 func describeStep(s rollout.Step) string {
 	text := fmt.Sprintf("%d %s %s", s.Number, s.ID, s.Status)
-	if s.Back {
+	if s.Move.Back {
 		text += ", back,"
 	}
 	if s.Revert && s.Status != rollout.StepReverted {
@@ -627,27 +627,27 @@ func describeStep(s rollout.Step) string {
 	if s.Left > 0 {
 		text += fmt.Sprintf(", held with %s left", time.Duration(s.Left))
 	}
-	if s.Items > 0 {
-		text += fmt.Sprintf(", %d items", s.Items)
+	if s.Script.Items > 0 {
+		text += fmt.Sprintf(", %d items", s.Script.Items)
 	}
-	if s.PutAside > 0 {
-		text += fmt.Sprintf(", %d put aside", s.PutAside)
+	if s.Script.PutAside > 0 {
+		text += fmt.Sprintf(", %d put aside", s.Script.PutAside)
 	}
-	for _, c := range s.Checks {
+	for _, c := range s.Script.Checks {
 		text += fmt.Sprintf(", check %s holds: %t", c.Name, c.Holds)
 	}
-	text += describePace(s.Pace) + describeVotes(s.Approval)
+	text += describePace(s.Script.Pace) + describeVotes(s.Approval)
 	for _, h := range s.Hosts {
 		text += fmt.Sprintf(", host %s %s #%d", h.Name, h.Status, h.Attempt)
 	}
-	if s.Note != "" {
-		text += ", " + s.Note
+	if s.Script.Note != "" {
+		text += ", " + s.Script.Note
 	}
 	if s.Error != nil {
 		text += ": " + s.Error.Error()
 	}
-	if s.Revision > 0 {
-		text += fmt.Sprintf(" at revision %d", s.Revision)
+	if s.Move.Revision > 0 {
+		text += fmt.Sprintf(" at revision %d", s.Move.Revision)
 	}
 	return text
 }
@@ -657,16 +657,16 @@ func describeTodo(s rollout.State, step rollout.Step) string {
 	case step.Work != nil:
 		return describeWork(step)
 	case step.Kind != rollout.Migration && step.Backwards():
-		return fmt.Sprintf("put %v of %s back", step.Replaces.Online, step.Name) + retryAfter(s, step)
-	case step.Lift:
-		return fmt.Sprintf("end the maintenance of %s, for %v", step.Name, step.Replaces.Online) + retryAfter(s, step)
-	case step.Drain:
-		return fmt.Sprintf("drain %s on revision %d, online %v", step.Name, step.Replaces.Revision, step.Replaces.Online)
+		return fmt.Sprintf("put %v of %s back", step.Move.Replaces.Online, step.Name) + retryAfter(s, step)
+	case step.Move.Lift:
+		return fmt.Sprintf("end the maintenance of %s, for %v", step.Name, step.Move.Replaces.Online) + retryAfter(s, step)
+	case step.Move.Drain:
+		return fmt.Sprintf("drain %s on revision %d, online %v", step.Name, step.Move.Replaces.Revision, step.Move.Replaces.Online)
 	case step.Kind == rollout.Maintenance:
-		return fmt.Sprintf("close %s on revision %d, online %v", step.Name, step.Replaces.Revision, step.Replaces.Online) + retryAfter(s, step)
+		return fmt.Sprintf("close %s on revision %d, online %v", step.Name, step.Move.Replaces.Revision, step.Move.Replaces.Online) + retryAfter(s, step)
 	case step.Kind == rollout.Traffic:
 		return fmt.Sprintf("open %s %s with %d instances on revision %d, online %v",
-			step.Name, step.Version, step.Instances, step.Replaces.Revision, step.Replaces.Online) + beside(step)
+			step.Name, step.Version, step.Move.Instances, step.Move.Replaces.Revision, step.Move.Replaces.Online) + beside(step)
 	}
 	if step.Cancelled {
 		return "wait for " + step.ID
@@ -695,10 +695,10 @@ func describePace(p *protocol.Pace) string {
 }
 
 func beside(step rollout.Step) string {
-	if len(step.Keep) == 0 {
+	if len(step.Move.Keep) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", beside %v", step.Keep)
+	return fmt.Sprintf(", beside %v", step.Move.Keep)
 }
 
 func retryAfter(s rollout.State, step rollout.Step) string {

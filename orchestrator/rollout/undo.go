@@ -74,8 +74,8 @@ func applyBackward(d *draft, e Event) error {
 			d.hold(step, e.At)
 			continue
 		}
-		if now, known := e.Routes[step.Name]; known && step.Replaces != nil { // a later rollout that was undone has written it last
-			step.Replaces = &Replace{Revision: now, Online: step.Replaces.Online}
+		if now, known := e.Routes[step.Name]; known && step.Move.Replaces != nil { // a later rollout that was undone has written it last
+			step.Move.Replaces = &Replace{Revision: now, Online: step.Move.Replaces.Online}
 		}
 		step.undo()
 	}
@@ -95,8 +95,9 @@ func (s *Step) undo() {
 		s.Kind == Approving, s.Work != nil && !s.Work.Backward:
 		return
 	}
-	s.Status, s.Revert, s.Back, s.Deadline, s.Error = StepPending, true, false, time.Time{}, nil
-	s.Failures, s.Lost, s.Reached, s.PutAside, s.Records = 0, 0, 0, 0, false
+	s.Status, s.Revert, s.Move.Back, s.Deadline, s.Error = StepPending, true, false, time.Time{}, nil
+	s.Script.PutAside, s.Script.Records = 0, false
+	s.Tries.forget()
 }
 
 // advanceBack is [draft.advance] on the way back.

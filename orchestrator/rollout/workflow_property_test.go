@@ -493,7 +493,7 @@ func (w *witness) lookAtEnd(finished map[string]bool) {
 // closes reports whether a move of traffic puts its service under maintenance, or leaves it so.
 func (w *witness) closes(step rollout.Step) bool {
 	if !step.Backwards() {
-		return step.Kind == rollout.Maintenance && !step.Lift
+		return step.Kind == rollout.Maintenance && !step.Move.Lift
 	}
 	holds := func(id string) bool { return id != step.ID && w.success[id] > w.undone[id] }
 	return holds(step.Name+"/maintenance") && !holds(step.Name+"/maintenance-off")
@@ -510,7 +510,7 @@ func (w *witness) lookAtTurn() {
 		}
 		for _, id := range w.plan[step.ID] {
 			gate, _ := s.Step(id)
-			want = want || gate.Kind == rollout.Traffic && !gate.Drain
+			want = want || gate.Kind == rollout.Traffic && !gate.Move.Drain
 		}
 	}
 	want = want && w.release.AutoRevert && s.Status == rollout.Failed && s.Backward == nil

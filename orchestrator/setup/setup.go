@@ -117,8 +117,8 @@ func (c *Client) SendPace(ctx context.Context, s rollout.State, step rollout.Ste
 
 // PublishPace is [Client.SendPace] without waiting for the server.
 func (c *Client) PublishPace(s rollout.State, step rollout.Step) error {
-	m := nats.NewMsg(step.Script().Subject(protocol.PaceSet))
-	data, err := json.Marshal(protocol.ControlMessage{Rollout: s.ID, Attempt: step.Attempt, Pace: step.Pace})
+	m := nats.NewMsg(step.ScriptID().Subject(protocol.PaceSet))
+	data, err := json.Marshal(protocol.ControlMessage{Rollout: s.ID, Attempt: step.Attempt, Pace: step.Script.Pace})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", m.Subject, err)
 	}

@@ -232,7 +232,7 @@ func (f *follower) hearProgress(step rollout.Step) {
 	if step.Kind != rollout.Migration || f.progress[step.ID] != nil {
 		return
 	}
-	sub, err := f.nc.Subscribe(step.Script().Subject(protocol.Progress), func(m *nats.Msg) {
+	sub, err := f.nc.Subscribe(step.ScriptID().Subject(protocol.Progress), func(m *nats.Msg) {
 		var p protocol.ProgressMessage
 		if len(m.Data) > 0 && json.Unmarshal(m.Data, &p) != nil {
 			return

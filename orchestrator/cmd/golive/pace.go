@@ -69,8 +69,8 @@ func runPace(ctx context.Context, c *command, q api.PaceRequest) error {
 	}
 	return c.print(v, func(w io.Writer) {
 		pace := &protocol.Pace{Rate: q.Rate, InFlight: q.InFlight}
-		if step, known := v.Step(q.Step); known && step.Pace != nil {
-			pace = step.Pace
+		if step, known := v.Step(q.Step); known && step.Script.Pace != nil {
+			pace = step.Script.Pace
 		}
 		fmt.Fprintf(w, "step %s of rollout %s %s\n", q.Step, v.ID, report.TellPace(pace))
 	})

@@ -113,7 +113,7 @@ func retryRecords(ctx context.Context, c *command, q api.RetryRequest) error {
 			message: fmt.Sprintf("%s still put aside", are(n, "record")),
 			hint:    fmt.Sprintf("golive show %s --failed-records tells which and why", last.ID)}
 		for _, step := range last.All() {
-			if step.Records && step.Error != nil {
+			if step.Script.Records && step.Error != nil {
 				f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
 			}
 		}

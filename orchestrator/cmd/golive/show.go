@@ -116,7 +116,7 @@ func printSteps(w io.Writer, r api.RolloutStory) {
 		if step.Error != nil {
 			text = report.WhyFailed(step)
 		}
-		items, duration := step.Items, "-"
+		items, duration := step.Script.Items, "-"
 		if seen, runs := r.Observations[step.ID]; runs && step.Status == rollout.StepRunning {
 			items = seen.Done
 			p := report.Sighted(r.State, step, seen)
@@ -125,7 +125,7 @@ func printSteps(w io.Writer, r api.RolloutStory) {
 		if report.Asks(step) {
 			text = report.TellMissing(r.State, step)
 		}
-		text = strings.Join(terminal.NonEmpty(text, step.Note, onHosts(step), paceOf(step), asideOf(step)), ", ")
+		text = strings.Join(terminal.NonEmpty(text, step.Script.Note, onHosts(step), paceOf(step), asideOf(step)), ", ")
 		if !step.Ended.IsZero() {
 			duration = terminal.Took(step.Ended.Sub(step.Started))
 		}
@@ -184,7 +184,7 @@ func votesOf(step rollout.Step) [][]string {
 func printChecks(w io.Writer, r api.RolloutStory) {
 	var rows [][]string
 	for _, step := range r.All() {
-		for _, c := range step.Checks {
+		for _, c := range step.Script.Checks {
 			result := "✓ holds"
 			if !c.Holds {
 				result = "✗ does not hold: " + c.Error
@@ -200,16 +200,16 @@ func printChecks(w io.Writer, r api.RolloutStory) {
 
 // paceOf is the pace of a step that a person or the manifest has given; empty when it has none.
 func paceOf(step rollout.Step) string {
-	if step.Pace == nil {
+	if step.Script.Pace == nil {
 		return ""
 	}
-	return report.TellPace(step.Pace)
+	return report.TellPace(step.Script.Pace)
 }
 
 // asideOf is how many records a step has put aside; empty when there are none.
 func asideOf(step rollout.Step) string {
-	if step.PutAside == 0 || step.Status == rollout.StepRunning {
+	if step.Script.PutAside == 0 || step.Status == rollout.StepRunning {
 		return ""
 	}
-	return terminal.Grouped(step.PutAside) + " put aside"
+	return terminal.Grouped(step.Script.PutAside) + " put aside"
 }
