@@ -18,6 +18,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -141,7 +142,7 @@ func inOrder(written [][]journal.Record) []journal.Record {
 // writeRoutes leads the traffic of each app's service to its newest version.
 func (s *benchStage) writeRoutes(ctx context.Context, nc *nats.Conn, apps, versions int) {
 	s.b.Helper()
-	routes, _, err := relay.OpenRoutes(ctx, nc, 1)
+	routes, _, err := bus.OpenRoutes(ctx, nc, 1)
 	s.must(err)
 	for app := range apps {
 		service := benchRelease(app, versions, 0).Services[0]

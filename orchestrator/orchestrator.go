@@ -33,7 +33,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/setup"
 	"github.com/golive-dev/golive/orchestrator/view"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -178,15 +178,15 @@ func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
 // buckets opens those that setup services keep things in.
 func (o *Orchestrator) buckets(ctx context.Context) (setup.Claims, *records.Store, error) {
 	c := o.cfg
-	claims, err := relay.OpenBucket(ctx, c.Conn, relay.Bucket{Name: protocol.ClaimsBucket, Replicas: c.Replicas, MaxAge: claimsMaxAge})
+	claims, err := bus.OpenBucket(ctx, c.Conn, bus.Bucket{Name: protocol.ClaimsBucket, Replicas: c.Replicas, MaxAge: claimsMaxAge})
 	if err != nil {
 		return setup.Claims{}, nil, err
 	}
-	_, err = relay.OpenBucket(ctx, c.Conn, relay.Bucket{Name: protocol.CheckpointsBucket, Replicas: c.Replicas, MaxAge: claimsMaxAge})
+	_, err = bus.OpenBucket(ctx, c.Conn, bus.Bucket{Name: protocol.CheckpointsBucket, Replicas: c.Replicas, MaxAge: claimsMaxAge})
 	if err != nil {
 		return setup.Claims{}, nil, err
 	}
-	_, err = relay.OpenBucket(ctx, c.Conn, relay.Bucket{Name: protocol.FailedRecordsBucket, Replicas: c.Replicas}) // what is in it goes with the rollout
+	_, err = bus.OpenBucket(ctx, c.Conn, bus.Bucket{Name: protocol.FailedRecordsBucket, Replicas: c.Replicas}) // what is in it goes with the rollout
 	if err != nil {
 		return setup.Claims{}, nil, err
 	}

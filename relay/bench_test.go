@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -65,10 +66,10 @@ func serveBare(b *testing.B, nc *nats.Conn) {
 }
 
 // serveRelay puts a service online.
-func serveRelay(b *testing.B, bus *relaytest.Bus) {
+func serveRelay(b *testing.B, server *relaytest.Bus) {
 	b.Helper()
-	nc := bus.Connect().Conn()
-	routes, _, err := relay.OpenRoutes(b.Context(), nc, 1)
+	nc := server.Connect().Conn()
+	routes, _, err := bus.OpenRoutes(b.Context(), nc, 1)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func serveRelay(b *testing.B, bus *relaytest.Bus) {
 	if _, err := routes.PutString(b.Context(), "todos", `{"service":"todos","versions":[{"version":"0.0.1","state":"online"}]}`); err != nil {
 		b.Fatal(err)
 	}
-	bus.Serve(relay.Service{Name: "todos", Version: "0.0.1", Handlers: map[string]relay.Handler{
+	server.Serve(relay.Service{Name: "todos", Version: "0.0.1", Handlers: map[string]relay.Handler{
 		"echo": func(_ context.Context, m *relay.Message) (any, error) { return m.Data, nil },
 	}})
 	if _, err := confirmed.NextMsg(patience); err != nil {

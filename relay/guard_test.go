@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -72,7 +73,7 @@ func newPuppet(t *testing.T, s Service) *puppet {
 	t.Cleanup(caller.Close)
 	p := &puppet{t: t, clock: newTestClock(), caller: caller.nc}
 	r.clock, r.pulse = p.clock.read, time.Hour
-	if p.routes, _, err = OpenRoutes(t.Context(), r.nc, 1); err != nil {
+	if p.routes, _, err = bus.OpenRoutes(t.Context(), r.nc, 1); err != nil {
 		t.Fatal(err)
 	}
 	s.Name, s.Version = "todos", "0.0.1"

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -25,7 +26,7 @@ func TestLeasesSurviveARestartOfTheServer(t *testing.T) {
 	r, err := relay.Connect(t.Context(), relay.Config{URL: server.URL()})
 	must(t, err)
 	defer r.Close()
-	_, _, err = relay.OpenRoutes(within(t, patience), r.Conn(), 1)
+	_, _, err = bus.OpenRoutes(within(t, patience), r.Conn(), 1)
 	must(t, err)
 	js, err := jetstream.New(r.Conn())
 	must(t, err)

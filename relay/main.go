@@ -10,12 +10,9 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-)
 
-// EnvSupervised is set to 1 by a parent that holds the other end of this process's
-// standard input, a pipe, and never writes to it: the end of that input is the end of
-// the parent.
-const EnvSupervised = "GOLIVE_SUPERVISED"
+	"github.com/golive-dev/golive/relay/bus"
+)
 
 // Main runs s as a whole program: it connects as the environment says
 // ([FromEnvironment]), serves until SIGINT, SIGTERM or the end of a supervising
@@ -64,7 +61,7 @@ func serveMain(ctx context.Context, log *zap.Logger, prepare func(context.Contex
 // says nothing about the parent.)
 func UntilStopped(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
-	if os.Getenv(EnvSupervised) != "1" || !isPipe(os.Stdin) {
+	if os.Getenv(bus.EnvSupervised) != "1" || !isPipe(os.Stdin) {
 		return ctx, stop
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -81,15 +82,15 @@ func TestAProgramServesUntilItIsStopped(t *testing.T) {
 	}{
 		"by SIGTERM":                   {false, "", func(p *program) error { return p.Process.Signal(syscall.SIGTERM) }},
 		"by SIGINT":                    {true, "", func(p *program) error { return p.Process.Signal(syscall.SIGINT) }},
-		"by the end of its supervisor": {true, relay.EnvSupervised + "=1", func(p *program) error { return p.stdin.Close() }},
-		"by SIGTERM, supervised by way of another": {false, relay.EnvSupervised + "=1", func(p *program) error { return p.Process.Signal(syscall.SIGTERM) }},
+		"by the end of its supervisor": {true, bus.EnvSupervised + "=1", func(p *program) error { return p.stdin.Close() }},
+		"by SIGTERM, supervised by way of another": {false, bus.EnvSupervised + "=1", func(p *program) error { return p.Process.Signal(syscall.SIGTERM) }},
 	}
 	for name, tt := range ends {
 		t.Run(name, func(t *testing.T) {
-			bus := relaytest.Start(t)
-			r := bus.Connect()
+			server := relaytest.Start(t)
+			r := server.Connect()
 			confirmed := listenToConfirmations(t, r, "todos")
-			p := run(t, bus, "service", tt.pipe, tt.env)
+			p := run(t, server, "service", tt.pipe, tt.env)
 			confirmed.await(0, protocol.StateOffline)
 			if answer, err := ask(t, r, "todos.say", relay.ToVersion("0.0.1")); answer != "from a process" || err != nil {
 				t.Errorf("answer %q, error %v", answer, err)
@@ -119,8 +120,8 @@ func TestAProgramTellsWhyItCannotServe(t *testing.T) {
 }
 
 func TestAProgramThatWaitsForTheBusCanBeStopped(t *testing.T) {
-	bus := relaytest.Start(t)
-	p := run(t, bus, "service", true, relay.EnvURL+"=nats://127.0.0.1:1", relay.EnvSupervised+"=1")
+	server := relaytest.Start(t)
+	p := run(t, server, "service", true, relay.EnvURL+"=nats://127.0.0.1:1", bus.EnvSupervised+"=1")
 	must(t, p.stdin.Close())
 	p.mustEndWith(t, 0)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -137,18 +138,18 @@ func TestAConfirmationIsRepeatedWhileTheInstanceLives(t *testing.T) {
 }
 
 func TestAnUnreadableRouteChangesNothing(t *testing.T) {
-	bus := relaytest.Start(t)
-	caller := bus.Connect()
+	server := relaytest.Start(t)
+	caller := server.Connect()
 	confirmed := listenToConfirmations(t, caller, "todos")
 	book, log := newLogbook(t)
-	r, err := relay.Connect(t.Context(), relay.Config{URL: bus.URL(), Logger: log})
+	r, err := relay.Connect(t.Context(), relay.Config{URL: server.URL(), Logger: log})
 	must(t, err)
 	defer r.Close()
 	it := serve(t, r, says("todos", "0.0.1", "still here"))
 	confirmed.await(route(t, caller, "todos", "0.0.1 online"), protocol.StateOnline)
 
 	ctx := within(t, patience)
-	kv, err := relay.OpenBucket(ctx, caller.Conn(), relay.Bucket{Name: protocol.RoutesBucket})
+	kv, err := bus.OpenBucket(ctx, caller.Conn(), bus.Bucket{Name: protocol.RoutesBucket})
 	must(t, err)
 	_, err = kv.PutString(ctx, "todos", "{")
 	must(t, err)

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
@@ -19,11 +19,11 @@ import (
 //
 //	go test -run '^$' -bench 'Attempt$' -benchtime 500x -count 6 ./sdk
 func BenchmarkAttempt(b *testing.B) {
-	bus := relaytest.Start(b)
-	nc := bus.Connect().Conn()
+	server := relaytest.Start(b)
+	nc := server.Connect().Conn()
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
-	kv, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: protocol.ClaimsBucket})
+	kv, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: protocol.ClaimsBucket})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func BenchmarkAttempt(b *testing.B) {
 		b.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	worker := bus.Connect()
+	worker := server.Connect()
 	go func() { ended <- setup(func(context.Context, *sdk.Run) error { return nil }).Run(ctx, worker) }()
 	defer func() { cancel(); <-ended }()
 	for worker.Request(ctx, protocol.AboutScriptSubject(script), nil, nil) != nil { // until it listens

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -227,10 +228,10 @@ func newBenchStage(b *testing.B, bytes string, records int) *benchStage {
 	s.r = r
 	nc := r.Conn()
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		_, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name})
+		_, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: name})
 		s.must(err)
 	}
-	_, _, err = relay.OpenRoutes(ctx, nc, 1)
+	_, _, err = bus.OpenRoutes(ctx, nc, 1)
 	s.must(err)
 	at := relay.EnvURL + "=" + url
 	s.source, _ = benchProcess(b, "source", at)

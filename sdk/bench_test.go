@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
@@ -37,19 +38,19 @@ func BenchmarkBackfill(b *testing.B) {
 
 func benchmark(b *testing.B, source sdk.Source[[]byte]) {
 	body := make([]byte, 128)
-	bus := relaytest.Start(b)
-	nc := bus.Connect().Conn()
+	server := relaytest.Start(b)
+	nc := server.Connect().Conn()
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
 	defer cancel()
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket} {
-		if _, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name}); err != nil {
+		if _, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: name}); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if _, _, err := relay.OpenRoutes(ctx, nc, 1); err != nil {
+	if _, _, err := bus.OpenRoutes(ctx, nc, 1); err != nil {
 		b.Fatal(err)
 	}
-	bus.Serve(relay.Service{Name: "todo-search", Version: "0.0.1", Handlers: map[string]relay.Handler{
+	server.Serve(relay.Service{Name: "todo-search", Version: "0.0.1", Handlers: map[string]relay.Handler{
 		"add": func(_ context.Context, m *relay.Message) (any, error) { return nil, nil },
 	}, Streams: map[string]relay.StreamHandler{
 		"list": relay.JSONStream(func(_ context.Context, _ struct{}, after string, out *relay.Sender) error {
@@ -79,7 +80,7 @@ func benchmark(b *testing.B, source sdk.Source[[]byte]) {
 	}
 	running, end := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	worker := bus.Connect()
+	worker := server.Connect()
 	go func() { ended <- setup(backfill.Run).Run(running, worker) }()
 	defer func() { end(); <-ended }()
 	for worker.Request(ctx, protocol.AboutScriptSubject(script), nil, nil) != nil { // until it listens

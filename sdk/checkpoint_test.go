@@ -12,7 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
@@ -415,7 +415,7 @@ func TestCheckpointsOutlastTheLeaderOfTheirBucket(t *testing.T) {
 	r := cluster.Connect()
 	s := &stage{t: t, r: r, nc: r.Conn()}
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket} {
-		_, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: name, Replicas: 3})
+		_, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: name, Replicas: 3})
 		must(t, err)
 	}
 	half, proceed := make(chan int), make(chan bool)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 )
@@ -96,7 +96,7 @@ func TestAnAttemptOfAnotherInstanceIsNotRun(t *testing.T) {
 	s := newStage(t)
 	var runs atomic.Int64
 	m := start(protocol.Online, 1)
-	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.ClaimsBucket})
+	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.ClaimsBucket})
 	must(t, err)
 	_, err = kv.PutString(s.within(), protocol.ClaimKey(m.Rollout, m.Step, m.Attempt, false), `{"instance":"somebody else"}`)
 	must(t, err)
@@ -332,7 +332,7 @@ func TestAnAnswerThatIsRefusedIsRemembered(t *testing.T) {
 // claims is the bucket of claims.
 func (s *stage) claims() jetstream.KeyValue {
 	s.t.Helper()
-	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.ClaimsBucket})
+	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.ClaimsBucket})
 	must(s.t, err)
 	return kv
 }

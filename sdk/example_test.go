@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
@@ -296,16 +297,16 @@ func exampleByHand(bus *relay.Relay, start string) (answer protocol.Answer, err 
 
 // exampleAttempt does what an orchestrator does: it starts an attempt of an online script
 // and waits for its answer.
-func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.SetupService) {
+func exampleAttempt(server *relay.Relay, attempt int, setup sdk.SetupService) {
 	ctx, end := context.WithTimeout(context.Background(), time.Minute)
-	nc := bus.Conn()
+	nc := server.Conn()
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		if _, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name}); err != nil {
+		if _, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: name}); err != nil {
 			panic(err)
 		}
 	}
 	ended := make(chan error)
-	go func() { ended <- setup.Run(ctx, bus) }()
+	go func() { ended <- setup.Run(ctx, server) }()
 	defer func() { end(); <-ended }()
 
 	script := protocol.Script{Name: setup.Service, Version: setup.Version, Phase: protocol.Online}
@@ -325,7 +326,7 @@ func exampleAttempt(bus *relay.Relay, attempt int, setup sdk.SetupService) {
 	}
 	err := relay.ErrNobodyListens
 	for errors.Is(err, relay.ErrNobodyListens) { // until the setup service has come up
-		err = bus.Request(ctx, protocol.AboutScriptSubject(script), nil, nil)
+		err = server.Request(ctx, protocol.AboutScriptSubject(script), nil, nil)
 	}
 	start, err := json.Marshal(protocol.StartMessage{
 		Rollout: "0199c6d2-0000-7000-8000-000000000000", Step: script.Step(), Attempt: attempt,
@@ -361,7 +362,7 @@ func exampleBus() (*relay.Relay, func()) {
 	defer cancel()
 	r, err := relay.Connect(ctx, relay.Config{Server: server})
 	if err == nil {
-		_, _, err = relay.OpenRoutes(ctx, r.Conn(), 1)
+		_, _, err = bus.OpenRoutes(ctx, r.Conn(), 1)
 	}
 	if err = errors.Join(err, os.Setenv(relay.EnvURL, server.URL())); err != nil {
 		panic(err)

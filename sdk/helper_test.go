@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
@@ -60,21 +61,21 @@ func newStage(t *testing.T) *stage {
 	s.makeClaims()
 	s.checkpoints()
 	s.failedRecordsBucket()
-	_, _, err := relay.OpenRoutes(s.within(), s.nc, 1)
+	_, _, err := bus.OpenRoutes(s.within(), s.nc, 1)
 	must(t, err)
 	return s
 }
 
 func (s *stage) makeClaims() {
 	s.t.Helper()
-	_, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.ClaimsBucket})
+	_, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.ClaimsBucket})
 	must(s.t, err)
 }
 
 // checkpoints is the bucket, made when it is missing.
 func (s *stage) checkpoints() jetstream.KeyValue {
 	s.t.Helper()
-	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.CheckpointsBucket})
+	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.CheckpointsBucket})
 	must(s.t, err)
 	return kv
 }
@@ -82,7 +83,7 @@ func (s *stage) checkpoints() jetstream.KeyValue {
 // failedRecordsBucket is the bucket of failed records, made when it is missing.
 func (s *stage) failedRecordsBucket() jetstream.KeyValue {
 	s.t.Helper()
-	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.FailedRecordsBucket})
+	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.FailedRecordsBucket})
 	must(s.t, err)
 	return kv
 }

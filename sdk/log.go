@@ -7,14 +7,14 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // logger is the script's own: lines go to the worker's logger and, unless a parent
 // shows this process's output anyway, over the bus to whoever follows the rollout.
 func (a *attempt) logger() *zap.Logger {
-	if a.start.Rollout == "" || os.Getenv(relay.EnvSupervised) == "1" {
+	if a.start.Rollout == "" || os.Getenv(bus.EnvSupervised) == "1" {
 		return a.worker.log
 	}
 	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 )
@@ -84,10 +85,10 @@ func TestASetupServiceNeedsNoMorePermissions(t *testing.T) {
 	admin := connect("admin")
 	s := &stage{t: t, r: admin, nc: admin.Conn()}
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		_, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: name})
+		_, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: name})
 		must(t, err)
 	}
-	_, _, err := relay.OpenRoutes(s.within(), s.nc, 1)
+	_, _, err := bus.OpenRoutes(s.within(), s.nc, 1)
 	must(t, err)
 	serving, stop := context.WithCancel(t.Context())
 	var services errgroup.Group

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/sdk"
 )
@@ -30,7 +31,7 @@ func (s *stage) says(name, version string, got chan<- string) {
 // online puts a version of a service in production, and returns once it is.
 func (s *stage) online(name, version string) {
 	s.t.Helper()
-	kv, err := relay.OpenBucket(s.within(), s.nc, relay.Bucket{Name: protocol.RoutesBucket})
+	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.RoutesBucket})
 	must(s.t, err)
 	confirmed := s.listen(protocol.ConfirmSubject(name, "*"))
 	route := protocol.Route{Service: name, Versions: []protocol.RouteVersion{{Version: version, State: protocol.StateOnline}}}
@@ -50,7 +51,7 @@ func (s *stage) online(name, version string) {
 // maintain puts a service under maintenance, or ends that, and returns once it is seen.
 func (s *stage) maintain(name, version string, on bool) {
 	s.t.Helper()
-	kv, _, err := relay.OpenRoutes(s.within(), s.nc, 1)
+	kv, _, err := bus.OpenRoutes(s.within(), s.nc, 1)
 	must(s.t, err)
 	route := protocol.Route{Service: name, Versions: []protocol.RouteVersion{{Version: version, State: protocol.StateOnline}}}
 	if on {
@@ -233,7 +234,7 @@ func TestAScriptsLogReachesWhoeverFollowsTheRollout(t *testing.T) {
 }
 
 func TestAScriptWhoseParentShowsItsOutputDoesNotLogOverTheBus(t *testing.T) {
-	t.Setenv(relay.EnvSupervised, "1")
+	t.Setenv(bus.EnvSupervised, "1")
 	s := newStage(t)
 	lines := s.listen(protocol.LogSubject(rollout))
 	s.inScript(start(protocol.Online, 1), func(_ context.Context, run *sdk.Run) error {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -159,11 +159,11 @@ func (a *Agent) failure(ctx context.Context, err error) error {
 func (a *Agent) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	agents := relay.Bucket{Name: protocol.AgentsBucket, Replicas: a.c.Replicas, TTL: true}
-	if _, err := relay.OpenBucket(ctx, a.c.Conn, agents); err != nil {
+	agents := bus.Bucket{Name: protocol.AgentsBucket, Replicas: a.c.Replicas, TTL: true}
+	if _, err := bus.OpenBucket(ctx, a.c.Conn, agents); err != nil {
 		return fmt.Errorf("open the agents' leases: %w", err)
 	}
-	hosts, err := relay.OpenBucket(ctx, a.c.Conn, relay.Bucket{Name: protocol.HostsBucket, Replicas: a.c.Replicas})
+	hosts, err := bus.OpenBucket(ctx, a.c.Conn, bus.Bucket{Name: protocol.HostsBucket, Replicas: a.c.Replicas})
 	if err != nil {
 		return fmt.Errorf("open the hosts' results: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -33,7 +33,7 @@ type entry struct {
 // read asks the bucket's leader, again and again while it does not answer.
 func (r results) read(ctx context.Context, key string) (entry, error) {
 	var found jetstream.KeyValueEntry
-	err := relay.AskLeader(ctx, func(ctx context.Context) (err error) {
+	err := bus.AskLeader(ctx, func(ctx context.Context) (err error) {
 		found, err = r.bucket.Get(ctx, key)
 		return err
 	})
@@ -90,7 +90,7 @@ func (r results) store(ctx context.Context, key string, value []byte, on uint64)
 // assignment reads which hosts an attempt was given to, from the bucket's leader.
 func (r results) assignment(ctx context.Context, key string) (protocol.Assignment, error) {
 	var found jetstream.KeyValueEntry
-	err := relay.AskLeader(ctx, func(ctx context.Context) (err error) {
+	err := bus.AskLeader(ctx, func(ctx context.Context) (err error) {
 		found, err = r.bucket.Get(ctx, key)
 		return err
 	})

@@ -18,7 +18,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -86,9 +86,9 @@ func (h *host) open(nc *nats.Conn) {
 	var err error
 	h.journal, err = journal.Make(ctx, nc, 1)
 	must(h.t, err)
-	h.hosts, err = relay.OpenBucket(ctx, nc, relay.Bucket{Name: protocol.HostsBucket})
+	h.hosts, err = bus.OpenBucket(ctx, nc, bus.Bucket{Name: protocol.HostsBucket})
 	must(h.t, err)
-	h.agents, err = relay.OpenBucket(ctx, nc, relay.Bucket{Name: protocol.AgentsBucket, TTL: true})
+	h.agents, err = bus.OpenBucket(ctx, nc, bus.Bucket{Name: protocol.AgentsBucket, TTL: true})
 	must(h.t, err)
 }
 

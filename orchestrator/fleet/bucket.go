@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -24,8 +24,8 @@ type bucket struct {
 	prefix string // of the subjects of its keys
 }
 
-func open(ctx context.Context, nc *nats.Conn, b relay.Bucket) (bucket, error) {
-	kv, err := relay.OpenBucket(ctx, nc, b)
+func open(ctx context.Context, nc *nats.Conn, b bus.Bucket) (bucket, error) {
+	kv, err := bus.OpenBucket(ctx, nc, b)
 	if err != nil {
 		return bucket{}, fmt.Errorf("open bucket %s: %w", b.Name, err)
 	}
@@ -43,7 +43,7 @@ func open(ctx context.Context, nc *nats.Conn, b relay.Bucket) (bucket, error) {
 // keys lists the keys that match a filter, from the leader.
 func (b bucket) keys(ctx context.Context, filter string) ([]string, error) {
 	var info *jetstream.StreamInfo
-	err := relay.AskLeader(ctx, func(ctx context.Context) (err error) {
+	err := bus.AskLeader(ctx, func(ctx context.Context) (err error) {
 		info, err = b.stream.Info(ctx, jetstream.WithSubjectFilter(b.prefix+filter))
 		return err
 	})
@@ -60,7 +60,7 @@ func (b bucket) keys(ctx context.Context, filter string) ([]string, error) {
 
 // get reads a key from the leader; nil when there is none.
 func (b bucket) get(ctx context.Context, key string) (entry jetstream.KeyValueEntry, err error) {
-	err = relay.AskLeader(ctx, func(ctx context.Context) error {
+	err = bus.AskLeader(ctx, func(ctx context.Context) error {
 		entry, err = b.kv.Get(ctx, key)
 		return err
 	})

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -44,7 +44,7 @@ func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 	defer tick.Stop()
 	for all := true; ; {
 		decided, err := d.look(ctx, all)
-		if decided || err != nil && !relay.Unanswered(err) {
+		if decided || err != nil && !bus.Unanswered(err) {
 			return d.hosts(), err
 		}
 		all = false
@@ -52,7 +52,7 @@ func (f *Fleet) Do(ctx context.Context, j Job) ([]protocol.Host, error) {
 		case <-ctx.Done():
 			return d.hosts(), ctx.Err()
 		case a := <-d.answers:
-			if err := d.answered(ctx, a); err != nil && !relay.Unanswered(err) {
+			if err := d.answered(ctx, a); err != nil && !bus.Unanswered(err) {
 				return d.hosts(), err
 			}
 		case <-wake:

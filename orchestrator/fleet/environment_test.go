@@ -23,6 +23,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -41,7 +42,7 @@ func manifest(dir string) *release.Manifest {
 type environment struct {
 	*fleet.Fleet
 	t       *testing.T
-	bus     bus
+	bus     servers
 	nc      *nats.Conn
 	journal *journal.Journal
 	hosts   jetstream.KeyValue
@@ -52,8 +53,8 @@ type environment struct {
 	sequence uint64
 }
 
-// bus is a server, or a cluster.
-type bus interface {
+// servers is a server, or a cluster.
+type servers interface {
 	Connect() *relay.Relay
 	URL() string
 }
@@ -64,9 +65,9 @@ func newEnvironment(t *testing.T, script string) *environment {
 	return newEnvironmentOn(t, relaytest.Start(t), 1, script)
 }
 
-func newEnvironmentOn(t *testing.T, bus bus, replicas int, script string) *environment {
+func newEnvironmentOn(t *testing.T, on servers, replicas int, script string) *environment {
 	t.Helper()
-	e := &environment{t: t, bus: bus, nc: bus.Connect().Conn(), dir: t.TempDir()}
+	e := &environment{t: t, bus: on, nc: on.Connect().Conn(), dir: t.TempDir()}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var err error
@@ -74,7 +75,7 @@ func newEnvironmentOn(t *testing.T, bus bus, replicas int, script string) *envir
 	e.must(err)
 	e.Fleet, err = fleet.New(ctx, e.nc, replicas)
 	e.must(err)
-	e.hosts, err = relay.OpenBucket(ctx, e.nc, relay.Bucket{Name: protocol.HostsBucket, Replicas: replicas})
+	e.hosts, err = bus.OpenBucket(ctx, e.nc, bus.Bucket{Name: protocol.HostsBucket, Replicas: replicas})
 	e.must(err)
 	e.must(os.WriteFile(filepath.Join(e.dir, "work.sh"), []byte("echo $GOLIVE_HOST $1 $GOLIVE_ATTEMPT >>"+e.dir+"/ran\n"+script+"\n"), 0o600))
 	id, err := uuid.NewV7()

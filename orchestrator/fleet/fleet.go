@@ -32,7 +32,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -49,11 +49,11 @@ type Fleet struct {
 // New opens the agents' leases and what they have done, in the environment that nc is
 // connected to, and makes the buckets with so many replicas when they are missing.
 func New(ctx context.Context, nc *nats.Conn, replicas int) (*Fleet, error) {
-	agents, err := open(ctx, nc, relay.Bucket{Name: protocol.AgentsBucket, Replicas: replicas, TTL: true})
+	agents, err := open(ctx, nc, bus.Bucket{Name: protocol.AgentsBucket, Replicas: replicas, TTL: true})
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := open(ctx, nc, relay.Bucket{Name: protocol.HostsBucket, Replicas: replicas})
+	hosts, err := open(ctx, nc, bus.Bucket{Name: protocol.HostsBucket, Replicas: replicas})
 	if err != nil {
 		return nil, err
 	}

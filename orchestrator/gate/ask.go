@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 )
 
 // askTimeout bounds one question to the leader of a bucket, which may be lost with its
@@ -33,7 +33,7 @@ func ask(ctx context.Context, question func(context.Context) error) error {
 var errAgain = errors.New("refused, though nobody else has written")
 
 // unanswered reports whether asking again may help.
-func unanswered(err error) bool { return errors.Is(err, errAgain) || relay.Unanswered(err) }
+func unanswered(err error) bool { return errors.Is(err, errAgain) || bus.Unanswered(err) }
 
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 )
 
 // serveBare runs an instance that is written on a NATS client alone, and gives a function
@@ -289,7 +290,7 @@ func TestABareInstanceThatLeavesHandsOverWhatItHolds(t *testing.T) {
 // writeRoute writes a route past the gate.
 func (b *bench) writeRoute(route string) {
 	b.t.Helper()
-	routes, _, err := relay.OpenRoutes(b.t.Context(), b.nc, 1)
+	routes, _, err := bus.OpenRoutes(b.t.Context(), b.nc, 1)
 	b.must(err)
 	_, err = routes.Put(b.t.Context(), "todos", []byte(route))
 	b.must(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -46,7 +47,7 @@ func (b *bench) history(since uint64) []string {
 // record keeps every route that is written.
 func (b *bench) record() {
 	b.t.Helper()
-	routes, _, err := relay.OpenRoutes(b.t.Context(), b.nc, 1)
+	routes, _, err := bus.OpenRoutes(b.t.Context(), b.nc, 1)
 	b.must(err)
 	w, err := routes.Watch(b.t.Context(), "todos", jetstream.UpdatesOnly())
 	b.must(err)

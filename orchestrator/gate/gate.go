@@ -30,7 +30,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -111,7 +111,7 @@ func New(ctx context.Context, c Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, leases, err := relay.OpenRoutes(ctx, c.Conn, max(c.Replicas, 1))
+	routes, leases, err := bus.OpenRoutes(ctx, c.Conn, max(c.Replicas, 1))
 	if err != nil {
 		return nil, err
 	}

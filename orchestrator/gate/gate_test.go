@@ -14,6 +14,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -121,7 +122,7 @@ func (b *bench) confirm(service, instance string, c protocol.Confirmation) {
 // lease makes an instance count as alive until it is taken from it.
 func (b *bench) lease(service, version, id string) (end func()) {
 	b.t.Helper()
-	_, leases, err := relay.OpenRoutes(b.t.Context(), b.nc, 1)
+	_, leases, err := bus.OpenRoutes(b.t.Context(), b.nc, 1)
 	b.must(err)
 	value, err := json.Marshal(protocol.Lease{Version: version, Host: "test", PID: 7})
 	b.must(err)

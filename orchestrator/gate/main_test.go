@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
 
@@ -52,7 +53,7 @@ func startProcess(url, version string, lease time.Duration) (*process, error) {
 		return nil, err
 	}
 	p.Env = append(os.Environ(), envLease+"="+fmt.Sprint(lease.Seconds()), relay.EnvURL+"="+p.tap.url(), relay.EnvVersion+"="+version,
-		relay.EnvSupervised+"=1", "GORACE=atexit_sleep_ms=0")
+		bus.EnvSupervised+"=1", "GORACE=atexit_sleep_ms=0")
 	p.Stderr = &p.stderr
 	if p.stdin, err = p.StdinPipe(); err != nil {
 		return nil, err

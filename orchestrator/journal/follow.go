@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -31,7 +31,7 @@ func (e Event) Dropped() bool { return e.message.Headers().Get(headerDropped) !=
 func (e Event) Record(ctx context.Context) (Record, error) {
 	m := raw{subject: e.message.Subject(), header: e.message.Headers(), data: e.message.Data(), sequence: e.Sequence}
 	r, err := e.states.fold(ctx, m)
-	for err != nil && relay.Unanswered(err) && pause(ctx, followPause) == nil {
+	for err != nil && bus.Unanswered(err) && pause(ctx, followPause) == nil {
 		r, err = e.states.fold(ctx, m)
 	}
 	if errors.Is(err, errNoEvent) {

@@ -23,7 +23,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -274,7 +274,7 @@ func (j *Journal) Last(ctx context.Context) (uint64, error) {
 	var info *jetstream.StreamInfo
 	asking, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	err := relay.AskLeader(asking, func(ctx context.Context) (err error) {
+	err := bus.AskLeader(asking, func(ctx context.Context) (err error) {
 		info, err = j.states.stream.Info(ctx)
 		return err
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -128,7 +128,7 @@ func open(ctx context.Context, nc *nats.Conn, find func(context.Context, jetstre
 		if err == nil {
 			return newJournal(nc, js, stream), nil
 		}
-		if ctx.Err() != nil || !relay.Unanswered(err) || time.Since(began) > openFor {
+		if ctx.Err() != nil || !bus.Unanswered(err) || time.Since(began) > openFor {
 			return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
 		}
 		if err := pause(ctx, openTimeout/10); err != nil {

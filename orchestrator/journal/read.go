@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 )
 
 // reader reads the messages of the journal's stream, as its leader has them. It is safe for
@@ -16,7 +16,7 @@ import (
 type reader struct{ stream jetstream.Stream }
 
 // askFor is how long a leader is asked for: longer than an election. Each question has a
-// patience of its own (see [relay.AskLeader]), whatever the caller's deadline: one that was on
+// patience of its own (see [bus.AskLeader]), whatever the caller's deadline: one that was on
 // its way when a leader died is never answered.
 const askFor = 15 * time.Second
 
@@ -24,7 +24,7 @@ const askFor = 15 * time.Second
 func (r reader) lastMessage(ctx context.Context, subject string) (m *jetstream.RawStreamMsg, err error) {
 	asking, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	err = relay.AskLeader(asking, func(ctx context.Context) error {
+	err = bus.AskLeader(asking, func(ctx context.Context) error {
 		m, err = r.stream.GetLastMsgForSubject(ctx, subject)
 		return err
 	})
@@ -36,7 +36,7 @@ func (r reader) lastMessage(ctx context.Context, subject string) (m *jetstream.R
 func (r reader) message(ctx context.Context, sequence uint64, opts ...jetstream.GetMsgOpt) (m *jetstream.RawStreamMsg, err error) {
 	asking, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	err = relay.AskLeader(asking, func(ctx context.Context) error {
+	err = bus.AskLeader(asking, func(ctx context.Context) error {
 		m, err = r.stream.GetMsg(ctx, sequence, opts...)
 		return err
 	})

@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -52,7 +52,7 @@ type Store struct {
 // Open opens the store of the environment that nc is connected to, and makes it with
 // the given number of replicas when it is missing.
 func Open(ctx context.Context, nc *nats.Conn, replicas int) (*Store, error) {
-	kv, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: protocol.LedgerBucket, Replicas: replicas})
+	kv, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: protocol.LedgerBucket, Replicas: replicas})
 	if err != nil {
 		return nil, err
 	}

@@ -10,19 +10,19 @@ import (
 	"github.com/golive-dev/golive/relay/embedded"
 )
 
-// bus is the NATS server of one scenario.
-type bus struct {
+// testBus is the NATS server of one scenario.
+type testBus struct {
 	server *embedded.Server
 	folder string
 	relay  *relay.Relay // of the orchestrator that is played
 }
 
-func startBus(ctx context.Context) (*bus, error) {
+func startBus(ctx context.Context) (*testBus, error) {
 	folder, err := os.MkdirTemp("", "golive-spec-")
 	if err != nil {
 		return nil, fmt.Errorf("start a bus: %w", err)
 	}
-	b := &bus{folder: folder}
+	b := &testBus{folder: folder}
 	if b.server, err = embedded.Start(embedded.Config{Data: folder, Unsynced: true}); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
@@ -36,11 +36,11 @@ func startBus(ctx context.Context) (*bus, error) {
 }
 
 // connect makes a connection of its own.
-func (b *bus) connect(ctx context.Context, name string) (*relay.Relay, error) {
+func (b *testBus) connect(ctx context.Context, name string) (*relay.Relay, error) {
 	return relay.Connect(ctx, relay.Config{Server: b.server, Name: name})
 }
 
-func (b *bus) stop() error {
+func (b *testBus) stop() error {
 	if b.relay != nil {
 		b.relay.Close()
 	}

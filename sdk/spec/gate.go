@@ -8,18 +8,18 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // makeBuckets makes the buckets that services and setup services look into, where
 // they are missing.
 func makeBuckets(ctx context.Context, nc *nats.Conn) error {
-	if _, _, err := relay.OpenRoutes(ctx, nc, 1); err != nil {
+	if _, _, err := bus.OpenRoutes(ctx, nc, 1); err != nil {
 		return err
 	}
 	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		if _, err := relay.OpenBucket(ctx, nc, relay.Bucket{Name: name}); err != nil {
+		if _, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: name}); err != nil {
 			return err
 		}
 	}

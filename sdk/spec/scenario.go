@@ -18,7 +18,7 @@ type scenario struct {
 	suite Suite
 	out   io.Writer
 
-	bus     *bus
+	bus     *testBus
 	doubles []*servedDouble // those that the scenario has named
 	setup   *setupService   // nil until a script is to run
 	rollout *Rollout        // the latest; nil until a script is to run

@@ -27,7 +27,7 @@ type servedDouble struct {
 
 // serve puts d on the bus, in production when it is to be online, and returns once it
 // answers.
-func (b *bus) serve(ctx context.Context, d Double, online bool) (*servedDouble, error) {
+func (b *testBus) serve(ctx context.Context, d Double, online bool) (*servedDouble, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	nc := b.relay.Conn()
@@ -57,7 +57,7 @@ func (b *bus) serve(ctx context.Context, d Double, online bool) (*servedDouble, 
 }
 
 // run serves d until it is stopped.
-func (b *bus) run(ctx context.Context, d Double) (*servedDouble, error) {
+func (b *testBus) run(ctx context.Context, d Double) (*servedDouble, error) {
 	r, err := b.connect(ctx, "double "+d.Name)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 )
 
 const (
@@ -33,7 +34,7 @@ type setupService struct {
 }
 
 // startSetup starts the setup service, in this process or as one of its own.
-func (s Suite) startSetup(ctx context.Context, b *bus, out io.Writer) (*setupService, error) {
+func (s Suite) startSetup(ctx context.Context, b *testBus, out io.Writer) (*setupService, error) {
 	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
 	work, err := s.setupWork(ctx, b, out)
 	if err != nil {
@@ -49,7 +50,7 @@ func (s Suite) startSetup(ctx context.Context, b *bus, out io.Writer) (*setupSer
 }
 
 // setupWork gives what blocks while the setup service works, until ctx ends.
-func (s Suite) setupWork(ctx context.Context, b *bus, out io.Writer) (func() error, error) {
+func (s Suite) setupWork(ctx context.Context, b *testBus, out io.Writer) (func() error, error) {
 	if len(s.Command) > 0 {
 		return s.startCommand(ctx, b, out)
 	}
@@ -104,10 +105,10 @@ func (s *setupService) stop() error {
 
 // startCommand starts the program; what it leaves running in its process group is
 // killed when it has ended.
-func (s Suite) startCommand(ctx context.Context, b *bus, out io.Writer) (func() error, error) {
+func (s Suite) startCommand(ctx context.Context, b *testBus, out io.Writer) (func() error, error) {
 	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
 	cmd.Dir = s.Dir
-	cmd.Env = append(cmd.Environ(), relay.EnvURL+"="+b.server.URL(), relay.EnvCredentials+"=", relay.EnvSupervised+"=1",
+	cmd.Env = append(cmd.Environ(), relay.EnvURL+"="+b.server.URL(), relay.EnvCredentials+"=", bus.EnvSupervised+"=1",
 		relay.EnvService+"="+s.Service, relay.EnvVersion+"="+s.Version)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that it can be ended with all it has started

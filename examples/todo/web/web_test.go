@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -89,14 +90,14 @@ func (d *search) service() relay.Service {
 }
 
 // serveOnline runs a service and gives it the production traffic, as golive would.
-func serveOnline(t *testing.T, bus *relaytest.Bus, s relay.Service) (stop func()) {
+func serveOnline(t *testing.T, server *relaytest.Bus, s relay.Service) (stop func()) {
 	t.Helper()
-	client := bus.Connect().Conn()
+	client := server.Connect().Conn()
 	confirmed, err := client.SubscribeSync(protocol.ConfirmSubject(s.Name, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes, _, err := relay.OpenRoutes(t.Context(), client, 1)
+	routes, _, err := bus.OpenRoutes(t.Context(), client, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func serveOnline(t *testing.T, bus *relaytest.Bus, s relay.Service) (stop func()
 	if _, err := routes.Put(t.Context(), s.Name, route); err != nil {
 		t.Fatal(err)
 	}
-	stop = bus.Serve(s)
+	stop = server.Serve(s)
 	if _, err := confirmed.NextMsg(10 * time.Second); err != nil {
 		t.Fatalf("%s is not online: %v", s.Name, err)
 	}
@@ -326,12 +327,12 @@ func TestOtherSitesCannotAddTodos(t *testing.T) {
 }
 
 func TestServeUntilStopped(t *testing.T) {
-	bus := relaytest.Start(t)
-	t.Setenv(relay.EnvURL, bus.URL())
+	server := relaytest.Start(t)
+	t.Setenv(relay.EnvURL, server.URL())
 	t.Setenv(relay.EnvVersion, "0.0.1")
 	t.Setenv("WEB_LISTEN", "127.0.0.1:0")
-	nc := bus.Connect().Conn()
-	if _, _, err := relay.OpenRoutes(t.Context(), nc, 1); err != nil {
+	nc := server.Connect().Conn()
+	if _, _, err := bus.OpenRoutes(t.Context(), nc, 1); err != nil {
 		t.Fatal(err)
 	}
 	online, err := nc.SubscribeSync(protocol.ConfirmSubject("web", "*"))
@@ -346,7 +347,7 @@ func TestServeUntilStopped(t *testing.T) {
 	}
 
 	var pong struct{ Version, URL string }
-	if err := bus.Connect().Request(t.Context(), "web.ping", nil, &pong, relay.ToVersion("0.0.1")); err != nil {
+	if err := server.Connect().Request(t.Context(), "web.ping", nil, &pong, relay.ToVersion("0.0.1")); err != nil {
 		t.Fatal(err)
 	}
 	if pong.Version != "0.0.1" {

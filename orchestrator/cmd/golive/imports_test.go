@@ -13,18 +13,19 @@ const module = "github.com/golive-dev/golive/"
 // TestImports keeps who may import whom, so that the listing of folders in CONTRIBUTING.md
 // stays the architecture. A package that is not listed here is an error.
 func TestImports(t *testing.T) {
-	adapters := []string{"orchestrator/rollout", "relay", "relay/protocol"}
+	adapters := []string{"orchestrator/rollout", "relay", "relay/bus", "relay/protocol"}
 	commandMay := append(adapters, "orchestrator/api", "orchestrator/tasks", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate",
 		"orchestrator/fleet", "orchestrator/records", "orchestrator/setup", "orchestrator/view")
 	localMay := append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/gate", "orchestrator/agent", "orchestrator/process",
 		"orchestrator/release", "orchestrator/report", "orchestrator/terminal", "relay/embedded")
 	allowed := map[string][]string{
 		"relay/protocol":          {},
-		"relay":                   {"relay/protocol"},
+		"relay/bus":               {"relay/protocol"},
+		"relay":                   {"relay/bus", "relay/protocol"},
 		"relay/embedded":          {},
 		"relay/relaytest":         {"relay", "relay/embedded"},
-		"sdk":                     {"relay", "relay/protocol"},
-		"sdk/spec":                {"relay", "relay/protocol", "relay/embedded", "sdk"},
+		"sdk":                     {"relay", "relay/bus", "relay/protocol"},
+		"sdk/spec":                {"relay", "relay/bus", "relay/protocol", "relay/embedded", "sdk"},
 		"orchestrator/release":    {"relay/protocol", "orchestrator/rollout"},
 		"orchestrator/rollout":    {"relay/protocol"},
 		"orchestrator/process":    {},

@@ -1,20 +1,39 @@
-package relay_test
+package bus_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// within gives a context for what must happen in time.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 func TestABucketIsReadFromItsLeader(t *testing.T) {
 	r := relaytest.Start(t).Connect()
 	ctx := within(t, patience)
-	kv, err := relay.OpenBucket(ctx, r.Conn(), relay.Bucket{Name: "test", MaxAge: time.Hour})
+	kv, err := bus.OpenBucket(ctx, r.Conn(), bus.Bucket{Name: "test", MaxAge: time.Hour})
 	must(t, err)
 	js, err := jetstream.New(r.Conn())
 	must(t, err)
@@ -40,12 +59,12 @@ func TestABucketIsReadFromItsLeader(t *testing.T) {
 }
 
 func TestManyCanOpenABucketAtOnce(t *testing.T) {
-	bus := relaytest.Start(t)
+	server := relaytest.Start(t)
 	var opening sync.WaitGroup
 	for range 8 {
-		r := bus.Connect()
+		r := server.Connect()
 		opening.Go(func() {
-			kv, err := relay.OpenBucket(within(t, patience), r.Conn(), relay.Bucket{Name: "test"})
+			kv, err := bus.OpenBucket(within(t, patience), r.Conn(), bus.Bucket{Name: "test"})
 			if err != nil {
 				t.Error(err)
 				return
@@ -56,7 +75,7 @@ func TestManyCanOpenABucketAtOnce(t *testing.T) {
 		})
 	}
 	opening.Wait()
-	again, err := relay.OpenBucket(within(t, patience), bus.Connect().Conn(), relay.Bucket{Name: "test"})
+	again, err := bus.OpenBucket(within(t, patience), server.Connect().Conn(), bus.Bucket{Name: "test"})
 	must(t, err)
 	entry, err := again.Get(within(t, patience), "a")
 	must(t, err)
