@@ -103,7 +103,7 @@ func (s *benchStage) writeHistory(apps, each int) *benchHistory {
 	nc := s.connectInside().Conn()
 	j, err := journal.Make(ctx, nc, 1)
 	s.must(err)
-	store, err := ledger.Open(ctx, nc, 1)
+	store, err := ledger.Make(ctx, nc, "", 1)
 	s.must(err)
 	s.writeRoutes(ctx, nc, apps, each)
 	done := s.doNothing(ctx, j)
@@ -142,7 +142,7 @@ func inOrder(written [][]journal.Record) []journal.Record {
 // writeRoutes leads the traffic of each app's service to its newest version.
 func (s *benchStage) writeRoutes(ctx context.Context, nc *nats.Conn, apps, versions int) {
 	s.b.Helper()
-	routes, _, err := bus.OpenRoutes(ctx, nc, 1)
+	routes, _, err := bus.MakeRoutes(ctx, nc, "", 1)
 	s.must(err)
 	for app := range apps {
 		service := benchRelease(app, versions, 0).Services[0]

@@ -206,15 +206,15 @@ func (w *workplace) orchestrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := ledger.Open(opening, nc, w.Replicas)
+	l, err := ledger.Make(opening, nc, "", w.Replicas)
 	if err != nil {
 		return err
 	}
-	g, err := gate.New(opening, gate.Config{Conn: nc, Replicas: w.Replicas})
+	g, err := gate.Make(opening, gate.Config{Conn: nc, Replicas: w.Replicas})
 	if err != nil {
 		return err
 	}
-	f, err := fleet.New(opening, nc, w.Replicas)
+	f, err := fleet.Make(opening, nc, "", w.Replicas)
 	if err != nil {
 		return err
 	}

@@ -230,7 +230,7 @@ func (m *ensemble) gather() evidence {
 	nc := m.connect().Conn()
 	j, err := journal.Make(ctx, nc, len(m.servers))
 	must(err)
-	store, err := ledger.Open(ctx, nc, len(m.servers))
+	store, err := ledger.Make(ctx, nc, "", len(m.servers))
 	must(err)
 	env, err := store.Load(ctx)
 	must(err)

@@ -81,7 +81,7 @@ func startWatch(c *cast, replicas int) *watch {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if w.gate, err = gate.New(opening, gate.Config{Conn: nc, Replicas: replicas}); err != nil {
+	if w.gate, err = gate.Make(opening, gate.Config{Conn: nc, Replicas: replicas}); err != nil {
 		c.t.Fatal(err)
 	}
 	w.running.Go(func() {

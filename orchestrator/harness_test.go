@@ -110,11 +110,11 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	nc := r.Conn()
 	j, err := journal.Make(ctx, nc, 1)
 	e.must(err)
-	l, err := ledger.Open(ctx, nc, 1)
+	l, err := ledger.Make(ctx, nc, "", 1)
 	e.must(err)
-	g, err := gate.New(ctx, gate.Config{Conn: nc, Patience: e.gatePatience})
+	g, err := gate.Make(ctx, gate.Config{Conn: nc, Patience: e.gatePatience})
 	e.must(err)
-	f, err := fleet.New(ctx, nc, 1)
+	f, err := fleet.Make(ctx, nc, "", 1)
 	e.must(err)
 	o, err := orchestrator.New(orchestrator.Config{
 		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Policy: e.policy, Logger: e.log,

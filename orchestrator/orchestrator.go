@@ -43,10 +43,6 @@ const (
 	DefaultResend    = 2 * time.Second
 )
 
-// claimsMaxAge is how long it is known which attempts setup services have begun: longer
-// than any rollout stays open.
-const claimsMaxAge = 90 * 24 * time.Hour
-
 // Config says what an orchestrator works with.
 type Config struct {
 	Conn    *nats.Conn       // required
@@ -175,19 +171,18 @@ func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
 	})}, nil
 }
 
-// buckets opens those that setup services keep things in.
+// buckets makes those that setup services keep things in.
 func (o *Orchestrator) buckets(ctx context.Context) (setup.Claims, *records.Store, error) {
 	c := o.cfg
-	claims, err := bus.OpenBucket(ctx, c.Conn, bus.Bucket{Name: protocol.ClaimsBucket, Replicas: c.Replicas, MaxAge: claimsMaxAge})
+	id := c.Journal.Environment()
+	claims, err := bus.Make(ctx, c.Conn, bus.Claims, id, c.Replicas)
 	if err != nil {
 		return setup.Claims{}, nil, err
 	}
-	_, err = bus.OpenBucket(ctx, c.Conn, bus.Bucket{Name: protocol.CheckpointsBucket, Replicas: c.Replicas, MaxAge: claimsMaxAge})
-	if err != nil {
+	if _, err = bus.Make(ctx, c.Conn, bus.Checkpoints, id, c.Replicas); err != nil {
 		return setup.Claims{}, nil, err
 	}
-	_, err = bus.OpenBucket(ctx, c.Conn, bus.Bucket{Name: protocol.FailedRecordsBucket, Replicas: c.Replicas}) // what is in it goes with the rollout
-	if err != nil {
+	if _, err = bus.Make(ctx, c.Conn, bus.FailedRecords, id, c.Replicas); err != nil {
 		return setup.Claims{}, nil, err
 	}
 	js, err := jetstream.New(c.Conn)

@@ -36,7 +36,7 @@ func (e *environment) serving(v string) {
 // is taken from it.
 func (e *environment) hang(service, version string) (end func()) {
 	e.t.Helper()
-	_, leases, err := bus.OpenRoutes(e.t.Context(), e.nc, 1)
+	_, leases, err := bus.MakeRoutes(e.t.Context(), e.nc, "", 1)
 	e.must(err)
 	key := protocol.LeaseKey(service, version, "hangs")
 	value, err := json.Marshal(protocol.Lease{Version: version, Host: "somewhere", PID: 7})

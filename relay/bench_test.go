@@ -69,7 +69,7 @@ func serveBare(b *testing.B, nc *nats.Conn) {
 func serveRelay(b *testing.B, server *relaytest.Bus) {
 	b.Helper()
 	nc := server.Connect().Conn()
-	routes, _, err := bus.OpenRoutes(b.Context(), nc, 1)
+	routes, _, err := bus.MakeRoutes(b.Context(), nc, "", 1)
 	if err != nil {
 		b.Fatal(err)
 	}

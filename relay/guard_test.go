@@ -73,7 +73,7 @@ func newPuppet(t *testing.T, s Service) *puppet {
 	t.Cleanup(caller.Close)
 	p := &puppet{t: t, clock: newTestClock(), caller: caller.nc}
 	r.clock, r.pulse = p.clock.read, time.Hour
-	if p.routes, _, err = bus.OpenRoutes(t.Context(), r.nc, 1); err != nil {
+	if p.routes, _, err = bus.MakeRoutes(t.Context(), r.nc, "", 1); err != nil {
 		t.Fatal(err)
 	}
 	s.Name, s.Version = "todos", "0.0.1"

@@ -85,7 +85,7 @@ type confirmation struct {
 // does.
 func listenToConfirmations(t *testing.T, r *relay.Relay, service string) *confirmations {
 	t.Helper()
-	_, _, err := bus.OpenRoutes(within(t, patience), r.Conn(), 1)
+	_, _, err := bus.MakeRoutes(within(t, patience), r.Conn(), "", 1)
 	must(t, err)
 	c := &confirmations{t: t, service: service, heard: make(chan confirmation, 1000)}
 	_, err = r.Conn().Subscribe(protocol.ConfirmSubject(service, "*"), func(m *nats.Msg) {
@@ -176,7 +176,7 @@ func route(t *testing.T, r *relay.Relay, service, versions string) uint64 {
 func writeRoute(t *testing.T, r *relay.Relay, route protocol.Route) uint64 {
 	t.Helper()
 	ctx := within(t, patience)
-	kv, _, err := bus.OpenRoutes(ctx, r.Conn(), 1)
+	kv, _, err := bus.MakeRoutes(ctx, r.Conn(), "", 1)
 	must(t, err)
 	data, err := json.Marshal(route)
 	must(t, err)

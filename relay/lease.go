@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -128,6 +130,9 @@ func (i *instance) storeLease(ctx context.Context, value []byte, last time.Durat
 	key := protocol.LeaseKey(i.service.Name, i.service.Version, i.id)
 	_, err = js.PublishMsg(ctx, &nats.Msg{Subject: protocol.KeySubject(protocol.LeasesBucket, key), Data: value},
 		jetstream.WithMsgTTL(last), jetstream.WithRetryAttempts(0))
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return fmt.Errorf("%w: is there a bucket %s? It is made by golive serve, or golive up", err, protocol.LeasesBucket)
+	}
 	return err
 }
 

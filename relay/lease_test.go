@@ -26,7 +26,7 @@ func TestLeasesSurviveARestartOfTheServer(t *testing.T) {
 	r, err := relay.Connect(t.Context(), relay.Config{URL: server.URL()})
 	must(t, err)
 	defer r.Close()
-	_, _, err = bus.OpenRoutes(within(t, patience), r.Conn(), 1)
+	_, _, err = bus.MakeRoutes(within(t, patience), r.Conn(), "", 1)
 	must(t, err)
 	js, err := jetstream.New(r.Conn())
 	must(t, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -190,7 +191,7 @@ func (i *instance) route(ctx context.Context) (protocol.Route, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
 	defer cancel()
 	kv, err := i.routes(ctx)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	if errors.Is(err, bus.ErrNone) || errors.Is(err, jetstream.ErrBucketNotFound) {
 		return protocol.Route{}, 0, nil
 	}
 	if err != nil {
@@ -219,12 +220,19 @@ func readRoute(entry jetstream.KeyValueEntry) (protocol.Route, error) {
 	return route, nil
 }
 
+// routes opens the bucket. What it is like is looked at the first time alone, because that
+// takes a question more, and the route is read every two seconds.
 func (i *instance) routes(ctx context.Context) (jetstream.KeyValue, error) {
 	js, err := jetstream.New(i.relay.nc)
 	if err != nil {
 		return nil, err
 	}
-	return js.KeyValue(ctx, protocol.RoutesBucket)
+	if i.opened {
+		return js.KeyValue(ctx, protocol.RoutesBucket)
+	}
+	kv, err := bus.Look(ctx, js, bus.Routes)
+	i.opened = err == nil
+	return kv, err
 }
 
 // routeWatch tells that a route has changed. The zero value tells nothing.

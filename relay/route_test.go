@@ -3,8 +3,14 @@ package relay_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/bus"
@@ -149,7 +155,7 @@ func TestAnUnreadableRouteChangesNothing(t *testing.T) {
 	confirmed.await(route(t, caller, "todos", "0.0.1 online"), protocol.StateOnline)
 
 	ctx := within(t, patience)
-	kv, err := bus.OpenBucket(ctx, caller.Conn(), bus.Bucket{Name: protocol.RoutesBucket})
+	kv, err := bus.Make(ctx, caller.Conn(), bus.Routes, "", 1)
 	must(t, err)
 	_, err = kv.PutString(ctx, "todos", "{")
 	must(t, err)
@@ -160,4 +166,80 @@ func TestAnUnreadableRouteChangesNothing(t *testing.T) {
 	confirmed.await(route(t, caller, "todos", ""), protocol.StateOffline)
 	it.stop()
 	must(t, receive(t, it.ended, "the end of Serve"))
+}
+
+// A service on a bus whose routes are of a newer format than it knows says so and waits: it
+// neither follows them nor ends.
+func TestRoutesOfANewerFormatAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	server := relaytest.Start(t)
+	caller := server.Connect()
+	core, log := observer.New(zap.WarnLevel)
+	r, err := relay.Connect(t.Context(), relay.Config{URL: server.URL(), Logger: zap.New(core)})
+	must(t, err)
+	defer r.Close()
+
+	// Nor does it end when there is no bucket yet, and it says who makes it.
+	it := serve(t, r, says("todos", "0.0.1", "here"))
+	awaitLog(t, log, "lease not stored, without one no production request is answered", "golive-leases? It is made by golive serve, or golive up")
+
+	ctx := within(t, patience)
+	newer := bus.Routes
+	newer.Format++
+	kv, err := bus.Make(ctx, caller.Conn(), newer, "", 1)
+	must(t, err)
+	_, err = bus.Make(ctx, caller.Conn(), bus.Leases, "", 1)
+	must(t, err)
+	_, err = kv.PutString(ctx, "todos", `{"service":"todos","versions":[{"version":"0.0.1","state":"online"}]}`)
+	must(t, err)
+	awaitLog(t, log, "route not read, acting on the one before", "open bucket golive-routes: its format 2 is of a newer version of golive")
+	if answer, err := ask(t, caller, "todos.say"); !errors.Is(err, relay.ErrNobodyListens) {
+		t.Errorf("answer %q, error %v", answer, err)
+	}
+
+	setFormat(t, caller, "1")
+	eventually(t, "it is online", func() bool {
+		answer, err := ask(t, caller, "todos.say")
+		return err == nil && answer == "here"
+	})
+	it.stop()
+	must(t, receive(t, it.ended, "the end of Serve"))
+}
+
+// setFormat writes the format into the bucket of routes.
+func setFormat(t *testing.T, r *relay.Relay, format string) {
+	t.Helper()
+	js, err := jetstream.New(r.Conn())
+	must(t, err)
+	stream, err := js.Stream(within(t, patience), "KV_"+bus.Routes.Name)
+	must(t, err)
+	c := stream.CachedInfo().Config
+	c.Metadata["golive-format"] = format
+	_, err = js.UpdateStream(within(t, patience), c)
+	must(t, err)
+}
+
+// awaitLog waits for a line whose error contains some text.
+func awaitLog(t *testing.T, log *observer.ObservedLogs, message, text string) {
+	t.Helper()
+	eventually(t, message+": "+text, func() bool {
+		return slices.ContainsFunc(log.FilterMessage(message).All(), func(e observer.LoggedEntry) bool {
+			told, _ := e.ContextMap()["error"].(string)
+			return strings.Contains(told, text)
+		})
+	})
+}
+
+// eventually waits until something holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(patience); !holds(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("it did not come to this:", what)
+		}
+	}
 }

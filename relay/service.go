@@ -164,6 +164,7 @@ type instance struct {
 	production []*nats.Subscription
 	lingering  *time.Timer // after which production is left
 	unread     bool        // the route could not be read
+	opened     bool        // the bucket of routes has been found to be one that can be read
 
 	leaving atomic.Int64  // production subscriptions that are being left
 	drained chan struct{} // capacity 1: told when one has been left

@@ -23,7 +23,7 @@ func BenchmarkAttempt(b *testing.B) {
 	nc := server.Connect().Conn()
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
-	kv, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: protocol.ClaimsBucket})
+	kv, err := bus.Make(ctx, nc, bus.Claims, "", 1)
 	if err != nil {
 		b.Fatal(err)
 	}

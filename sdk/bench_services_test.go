@@ -227,11 +227,11 @@ func newBenchStage(b *testing.B, bytes string, records int) *benchStage {
 	b.Cleanup(r.Close)
 	s.r = r
 	nc := r.Conn()
-	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		_, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: name})
+	for _, bucket := range []bus.Bucket{bus.Claims, bus.Checkpoints, bus.FailedRecords} {
+		_, err := bus.Make(ctx, nc, bucket, "", 1)
 		s.must(err)
 	}
-	_, _, err = bus.OpenRoutes(ctx, nc, 1)
+	_, _, err = bus.MakeRoutes(ctx, nc, "", 1)
 	s.must(err)
 	at := relay.EnvURL + "=" + url
 	s.source, _ = benchProcess(b, "source", at)

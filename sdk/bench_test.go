@@ -42,12 +42,12 @@ func benchmark(b *testing.B, source sdk.Source[[]byte]) {
 	nc := server.Connect().Conn()
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Minute)
 	defer cancel()
-	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket} {
-		if _, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: name}); err != nil {
+	for _, bucket := range []bus.Bucket{bus.Claims, bus.Checkpoints} {
+		if _, err := bus.Make(ctx, nc, bucket, "", 1); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if _, _, err := bus.OpenRoutes(ctx, nc, 1); err != nil {
+	if _, _, err := bus.MakeRoutes(ctx, nc, "", 1); err != nil {
 		b.Fatal(err)
 	}
 	server.Serve(relay.Service{Name: "todo-search", Version: "0.0.1", Handlers: map[string]relay.Handler{

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -149,8 +150,8 @@ func (c *checkpoints) load(ctx context.Context) (data json.RawMessage, err error
 // read finds out who holds the key; the zero checkpoint is nobody.
 func (c *checkpoints) read(ctx context.Context) (found checkpoint, err error) {
 	if c.kv == nil {
-		if c.kv, err = c.js.KeyValue(ctx, protocol.CheckpointsBucket); err != nil {
-			return found, fmt.Errorf("open bucket %s: %w", protocol.CheckpointsBucket, err)
+		if c.kv, err = bus.Look(ctx, c.js, bus.Checkpoints); err != nil {
+			return found, err
 		}
 	}
 	entry, err := c.kv.Get(ctx, c.key)

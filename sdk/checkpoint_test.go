@@ -414,8 +414,8 @@ func TestCheckpointsOutlastTheLeaderOfTheirBucket(t *testing.T) {
 	cluster := relaytest.StartCluster(t, 3)
 	r := cluster.Connect()
 	s := &stage{t: t, r: r, nc: r.Conn()}
-	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket} {
-		_, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: name, Replicas: 3})
+	for _, bucket := range []bus.Bucket{bus.Claims, bus.Checkpoints} {
+		_, err := bus.Make(s.within(), s.nc, bucket, "", 3)
 		must(t, err)
 	}
 	half, proceed := make(chan int), make(chan bool)

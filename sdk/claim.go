@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -46,9 +47,9 @@ func (c *claims) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	if kv != nil {
 		return kv, nil
 	}
-	kv, err := c.js.KeyValue(ctx, protocol.ClaimsBucket)
+	kv, err := bus.Look(ctx, c.js, bus.Claims)
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", protocol.ClaimsBucket, err)
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

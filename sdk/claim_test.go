@@ -96,7 +96,7 @@ func TestAnAttemptOfAnotherInstanceIsNotRun(t *testing.T) {
 	s := newStage(t)
 	var runs atomic.Int64
 	m := start(protocol.Online, 1)
-	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.ClaimsBucket})
+	kv, err := bus.Make(s.within(), s.nc, bus.Claims, "", 1)
 	must(t, err)
 	_, err = kv.PutString(s.within(), protocol.ClaimKey(m.Rollout, m.Step, m.Attempt, false), `{"instance":"somebody else"}`)
 	must(t, err)
@@ -332,7 +332,7 @@ func TestAnAnswerThatIsRefusedIsRemembered(t *testing.T) {
 // claims is the bucket of claims.
 func (s *stage) claims() jetstream.KeyValue {
 	s.t.Helper()
-	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.ClaimsBucket})
+	kv, err := bus.Make(s.within(), s.nc, bus.Claims, "", 1)
 	must(s.t, err)
 	return kv
 }

@@ -300,8 +300,8 @@ func exampleByHand(bus *relay.Relay, start string) (answer protocol.Answer, err 
 func exampleAttempt(server *relay.Relay, attempt int, setup sdk.SetupService) {
 	ctx, end := context.WithTimeout(context.Background(), time.Minute)
 	nc := server.Conn()
-	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		if _, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: name}); err != nil {
+	for _, bucket := range []bus.Bucket{bus.Claims, bus.Checkpoints, bus.FailedRecords} {
+		if _, err := bus.Make(ctx, nc, bucket, "", 1); err != nil {
 			panic(err)
 		}
 	}
@@ -362,7 +362,7 @@ func exampleBus() (*relay.Relay, func()) {
 	defer cancel()
 	r, err := relay.Connect(ctx, relay.Config{Server: server})
 	if err == nil {
-		_, _, err = bus.OpenRoutes(ctx, r.Conn(), 1)
+		_, _, err = bus.MakeRoutes(ctx, r.Conn(), "", 1)
 	}
 	if err = errors.Join(err, os.Setenv(relay.EnvURL, server.URL())); err != nil {
 		panic(err)

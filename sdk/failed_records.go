@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -244,10 +245,8 @@ func (f *failedRecords) open(ctx context.Context) (err error) {
 	if f.kv != nil {
 		return nil
 	}
-	if f.kv, err = f.run.js.KeyValue(ctx, protocol.FailedRecordsBucket); err != nil {
-		return fmt.Errorf("open bucket %s: %w", protocol.FailedRecordsBucket, err)
-	}
-	return nil
+	f.kv, err = bus.Look(ctx, f.run.js, bus.FailedRecords)
+	return err
 }
 
 // key is the same for the same record of the same backfill of a step.

@@ -61,21 +61,21 @@ func newStage(t *testing.T) *stage {
 	s.makeClaims()
 	s.checkpoints()
 	s.failedRecordsBucket()
-	_, _, err := bus.OpenRoutes(s.within(), s.nc, 1)
+	_, _, err := bus.MakeRoutes(s.within(), s.nc, "", 1)
 	must(t, err)
 	return s
 }
 
 func (s *stage) makeClaims() {
 	s.t.Helper()
-	_, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.ClaimsBucket})
+	_, err := bus.Make(s.within(), s.nc, bus.Claims, "", 1)
 	must(s.t, err)
 }
 
 // checkpoints is the bucket, made when it is missing.
 func (s *stage) checkpoints() jetstream.KeyValue {
 	s.t.Helper()
-	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.CheckpointsBucket})
+	kv, err := bus.Make(s.within(), s.nc, bus.Checkpoints, "", 1)
 	must(s.t, err)
 	return kv
 }
@@ -83,7 +83,7 @@ func (s *stage) checkpoints() jetstream.KeyValue {
 // failedRecordsBucket is the bucket of failed records, made when it is missing.
 func (s *stage) failedRecordsBucket() jetstream.KeyValue {
 	s.t.Helper()
-	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.FailedRecordsBucket})
+	kv, err := bus.Make(s.within(), s.nc, bus.FailedRecords, "", 1)
 	must(s.t, err)
 	return kv
 }

@@ -84,11 +84,11 @@ func TestASetupServiceNeedsNoMorePermissions(t *testing.T) {
 	}
 	admin := connect("admin")
 	s := &stage{t: t, r: admin, nc: admin.Conn()}
-	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		_, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: name})
+	for _, bucket := range []bus.Bucket{bus.Claims, bus.Checkpoints, bus.FailedRecords} {
+		_, err := bus.Make(s.within(), s.nc, bucket, "", 1)
 		must(t, err)
 	}
-	_, _, err := bus.OpenRoutes(s.within(), s.nc, 1)
+	_, _, err := bus.MakeRoutes(s.within(), s.nc, "", 1)
 	must(t, err)
 	serving, stop := context.WithCancel(t.Context())
 	var services errgroup.Group

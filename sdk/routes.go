@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -63,8 +64,8 @@ func (r *routes) read(ctx context.Context, service string) (route protocol.Route
 	if err != nil {
 		return route, err
 	}
-	kv, err := js.KeyValue(ctx, protocol.RoutesBucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
+	kv, err := bus.Look(ctx, js, bus.Routes)
+	if errors.Is(err, bus.ErrNone) {
 		return route, nil
 	}
 	if err != nil {

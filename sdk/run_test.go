@@ -31,7 +31,7 @@ func (s *stage) says(name, version string, got chan<- string) {
 // online puts a version of a service in production, and returns once it is.
 func (s *stage) online(name, version string) {
 	s.t.Helper()
-	kv, err := bus.OpenBucket(s.within(), s.nc, bus.Bucket{Name: protocol.RoutesBucket})
+	kv, err := bus.Make(s.within(), s.nc, bus.Routes, "", 1)
 	must(s.t, err)
 	confirmed := s.listen(protocol.ConfirmSubject(name, "*"))
 	route := protocol.Route{Service: name, Versions: []protocol.RouteVersion{{Version: version, State: protocol.StateOnline}}}
@@ -51,7 +51,7 @@ func (s *stage) online(name, version string) {
 // maintain puts a service under maintenance, or ends that, and returns once it is seen.
 func (s *stage) maintain(name, version string, on bool) {
 	s.t.Helper()
-	kv, _, err := bus.OpenRoutes(s.within(), s.nc, 1)
+	kv, _, err := bus.MakeRoutes(s.within(), s.nc, "", 1)
 	must(s.t, err)
 	route := protocol.Route{Service: name, Versions: []protocol.RouteVersion{{Version: version, State: protocol.StateOnline}}}
 	if on {

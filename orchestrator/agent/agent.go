@@ -34,7 +34,6 @@ type Config struct {
 
 	Name        string            // of the host; empty: made of the host's own name
 	Labels      map[string]string // that steps ask for
-	Replicas    int               // of buckets that it has to make; 0: 1
 	Version     string            // of golive, for people
 	Environment []string          // of its programs, KEY=VALUE, beside its own
 	Logger      *zap.Logger       // nil means silence
@@ -119,7 +118,7 @@ const saveFor = 10 * time.Second
 // their steps have failed on this host. The error is [ErrNameTaken] when another agent has
 // the name, also if it has taken it while this one could not reach the bus.
 func (a *Agent) Run(ctx context.Context) error {
-	if err := a.open(ctx); err != nil {
+	if err := a.awaitBuckets(ctx); err != nil {
 		return a.failure(ctx, err)
 	}
 	// What has run is stored also when ctx has ended, for a while.
@@ -155,15 +154,29 @@ func (a *Agent) failure(ctx context.Context, err error) error {
 	return fmt.Errorf("agent %s: %w", a.c.Name, err)
 }
 
-// open opens the buckets, and makes them when they are missing.
+// awaitBuckets opens the buckets once an orchestrator has made them: the agent may have been
+// started before the first one of its environment.
+func (a *Agent) awaitBuckets(ctx context.Context) error {
+	for told := false; ; told = true {
+		err := a.open(ctx)
+		if !errors.Is(err, bus.ErrNone) || ctx.Err() != nil {
+			return err
+		}
+		if !told {
+			a.log.Info("waiting for the first orchestrator of this environment", zap.Error(err))
+		}
+		rest(ctx, time.Second)
+	}
+}
+
+// open opens the buckets; the error is [bus.ErrNone] when one is missing.
 func (a *Agent) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	agents := bus.Bucket{Name: protocol.AgentsBucket, Replicas: a.c.Replicas, TTL: true}
-	if _, err := bus.OpenBucket(ctx, a.c.Conn, agents); err != nil {
+	if _, err := bus.Open(ctx, a.c.Conn, bus.Agents); err != nil {
 		return fmt.Errorf("open the agents' leases: %w", err)
 	}
-	hosts, err := bus.OpenBucket(ctx, a.c.Conn, bus.Bucket{Name: protocol.HostsBucket, Replicas: a.c.Replicas})
+	hosts, err := bus.Open(ctx, a.c.Conn, bus.Hosts)
 	if err != nil {
 		return fmt.Errorf("open the hosts' results: %w", err)
 	}

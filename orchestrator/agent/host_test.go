@@ -86,9 +86,9 @@ func (h *host) open(nc *nats.Conn) {
 	var err error
 	h.journal, err = journal.Make(ctx, nc, 1)
 	must(h.t, err)
-	h.hosts, err = bus.OpenBucket(ctx, nc, bus.Bucket{Name: protocol.HostsBucket})
+	h.hosts, err = bus.Make(ctx, nc, bus.Hosts, "", 1)
 	must(h.t, err)
-	h.agents, err = bus.OpenBucket(ctx, nc, bus.Bucket{Name: protocol.AgentsBucket, TTL: true})
+	h.agents, err = bus.Make(ctx, nc, bus.Agents, "", 1)
 	must(h.t, err)
 }
 

@@ -3,15 +3,19 @@ package agent_test
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/golive-dev/golive/orchestrator/agent"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 )
@@ -254,4 +258,42 @@ func TestNothingBeginsWithoutALease(t *testing.T) {
 	if got := h.await(h.key(1, false), ended); got.Status != protocol.HostDone || h.file("ran") != "\n" {
 		t.Errorf("%+v", got)
 	}
+}
+
+// An agent may be started before the first orchestrator of its environment, which makes the
+// buckets. It says so, and waits.
+func TestAnAgentAwaitsTheFirstOrchestrator(t *testing.T) {
+	h := newHost(t, release.Step{Name: "migrate", Command: &release.Command{Shell: "echo >>ran"}})
+	js, err := jetstream.New(h.nc)
+	must(t, err)
+	must(t, js.DeleteKeyValue(t.Context(), bus.Hosts.Name))
+	must(t, js.DeleteKeyValue(t.Context(), bus.Agents.Name))
+	core, log := observer.New(zap.InfoLevel)
+	c := h.config()
+	c.Logger = zap.New(core)
+	a := h.start(c)
+	var told []observer.LoggedEntry
+	eventually(t, "it says that it waits", func() bool {
+		told = log.FilterMessage("waiting for the first orchestrator of this environment").All()
+		return len(told) > 0
+	})
+	if why, _ := told[0].ContextMap()["error"].(string); !strings.Contains(why, "bucket golive-agents: there is none yet: it is made by golive serve, or golive up") {
+		t.Error(why)
+	}
+	select {
+	case <-a.Ready():
+		t.Fatal("it is ready without its buckets")
+	case err := <-a.ended:
+		t.Fatal("it has ended:", err)
+	default:
+	}
+	h.open(h.nc)
+	select {
+	case <-a.Ready():
+	case err := <-a.ended:
+		t.Fatal("it has ended:", err)
+	case <-time.After(patience):
+		t.Fatal("it did not become ready")
+	}
+	must(t, a.end(t))
 }

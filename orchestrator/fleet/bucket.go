@@ -24,10 +24,10 @@ type bucket struct {
 	prefix string // of the subjects of its keys
 }
 
-func open(ctx context.Context, nc *nats.Conn, b bus.Bucket) (bucket, error) {
-	kv, err := bus.OpenBucket(ctx, nc, b)
+func makeBucket(ctx context.Context, nc *nats.Conn, b bus.Bucket, environment string, replicas int) (bucket, error) {
+	kv, err := bus.Make(ctx, nc, b, environment, replicas)
 	if err != nil {
-		return bucket{}, fmt.Errorf("open bucket %s: %w", b.Name, err)
+		return bucket{}, err
 	}
 	js, err := jetstream.New(nc)
 	if err != nil {

@@ -73,9 +73,9 @@ func newEnvironmentOn(t *testing.T, on servers, replicas int, script string) *en
 	var err error
 	e.journal, err = journal.Make(ctx, e.nc, replicas)
 	e.must(err)
-	e.Fleet, err = fleet.New(ctx, e.nc, replicas)
+	e.Fleet, err = fleet.Make(ctx, e.nc, "", replicas)
 	e.must(err)
-	e.hosts, err = bus.OpenBucket(ctx, e.nc, bus.Bucket{Name: protocol.HostsBucket, Replicas: replicas})
+	e.hosts, err = bus.Make(ctx, e.nc, bus.Hosts, "", replicas)
 	e.must(err)
 	e.must(os.WriteFile(filepath.Join(e.dir, "work.sh"), []byte("echo $GOLIVE_HOST $1 $GOLIVE_ATTEMPT >>"+e.dir+"/ran\n"+script+"\n"), 0o600))
 	id, err := uuid.NewV7()

@@ -46,14 +46,15 @@ type Fleet struct {
 	hosts  bucket
 }
 
-// New opens the agents' leases and what they have done, in the environment that nc is
-// connected to, and makes the buckets with so many replicas when they are missing.
-func New(ctx context.Context, nc *nats.Conn, replicas int) (*Fleet, error) {
-	agents, err := open(ctx, nc, bus.Bucket{Name: protocol.AgentsBucket, Replicas: replicas, TTL: true})
+// Make opens the agents' leases and what they have done, in the environment that nc is
+// connected to, for an orchestrator: it makes or changes the buckets as [bus.Make] does, for
+// the environment with that id.
+func Make(ctx context.Context, nc *nats.Conn, environment string, replicas int) (*Fleet, error) {
+	agents, err := makeBucket(ctx, nc, bus.Agents, environment, replicas)
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := open(ctx, nc, bus.Bucket{Name: protocol.HostsBucket, Replicas: replicas})
+	hosts, err := makeBucket(ctx, nc, bus.Hosts, environment, replicas)
 	if err != nil {
 		return nil, err
 	}

@@ -290,7 +290,7 @@ func TestABareInstanceThatLeavesHandsOverWhatItHolds(t *testing.T) {
 // writeRoute writes a route past the gate.
 func (b *bench) writeRoute(route string) {
 	b.t.Helper()
-	routes, _, err := bus.OpenRoutes(b.t.Context(), b.nc, 1)
+	routes, _, err := bus.MakeRoutes(b.t.Context(), b.nc, "", 1)
 	b.must(err)
 	_, err = routes.Put(b.t.Context(), "todos", []byte(route))
 	b.must(err)

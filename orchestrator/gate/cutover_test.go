@@ -47,7 +47,7 @@ func (b *bench) history(since uint64) []string {
 // record keeps every route that is written.
 func (b *bench) record() {
 	b.t.Helper()
-	routes, _, err := bus.OpenRoutes(b.t.Context(), b.nc, 1)
+	routes, _, err := bus.MakeRoutes(b.t.Context(), b.nc, "", 1)
 	b.must(err)
 	w, err := routes.Watch(b.t.Context(), "todos", jetstream.UpdatesOnly())
 	b.must(err)

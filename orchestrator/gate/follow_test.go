@@ -46,7 +46,7 @@ func TestFollowTellsWhatIsAndWhatComes(t *testing.T) {
 	b := newBench(t)
 	first := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1"})
 	cable := b.bus.Cable()
-	g, err := gate.New(t.Context(), gate.Config{Conn: b.bus.ConnectTo(cable.URL()).Conn()})
+	g, err := gate.Make(t.Context(), gate.Config{Conn: b.bus.ConnectTo(cable.URL()).Conn()})
 	b.must(err)
 	told := followed(t, g)
 	mustBeTold(t, told, "todos 1.0.0 online")

@@ -40,8 +40,10 @@ const DefaultPatience = 45 * time.Second
 
 // Config is how a gate works.
 type Config struct {
-	Conn     *nats.Conn // to the environment's bus; required
-	Replicas int        // of the buckets, where they are missing; 0: 1
+	Conn *nats.Conn // to the environment's bus; required
+
+	Environment string // its id; of the buckets that [Make] makes or changes
+	Replicas    int    // likewise, at least; 0: 1
 
 	// Patience is how long an instance that is alive may take to confirm a step, and how
 	// long requests may be held for want of instances of the new version; 0:
@@ -49,7 +51,7 @@ type Config struct {
 	Patience time.Duration
 }
 
-// Gate is safe for concurrent use. Make it with [New].
+// Gate is safe for concurrent use. Make it with [Make] or [Open].
 type Gate struct {
 	patience time.Duration
 
@@ -98,9 +100,26 @@ func (r Route) String() string {
 // online, or the service is under maintenance.
 func (r Route) Settled() bool { return len(r.Online()) == len(r.Versions) || r.Maintenance != nil }
 
-// New opens the routes and leases of an environment, and makes their buckets when they are
-// missing.
-func New(ctx context.Context, c Config) (*Gate, error) {
+// Make is [Open] for an orchestrator: it makes or changes the buckets as [bus.Make] does.
+func Make(ctx context.Context, c Config) (*Gate, error) {
+	return open(ctx, c, func() (routes, leases jetstream.KeyValue, err error) {
+		return bus.MakeRoutes(ctx, c.Conn, c.Environment, c.Replicas)
+	})
+}
+
+// Open opens the routes and leases of an environment. It makes nothing: [bus.ErrNone] says
+// that no orchestrator has done so yet.
+func Open(ctx context.Context, c Config) (*Gate, error) {
+	return open(ctx, c, func() (routes, leases jetstream.KeyValue, err error) {
+		if leases, err = bus.Open(ctx, c.Conn, bus.Leases); err != nil {
+			return nil, nil, err
+		}
+		routes, err = bus.Open(ctx, c.Conn, bus.Routes)
+		return routes, leases, err
+	})
+}
+
+func open(ctx context.Context, c Config, find func() (routes, leases jetstream.KeyValue, err error)) (*Gate, error) {
 	switch {
 	case c.Conn == nil:
 		return nil, errors.New("a gate needs a connection to the bus")
@@ -111,7 +130,7 @@ func New(ctx context.Context, c Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, leases, err := bus.OpenRoutes(ctx, c.Conn, max(c.Replicas, 1))
+	routes, leases, err := find()
 	if err != nil {
 		return nil, err
 	}

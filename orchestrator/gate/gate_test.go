@@ -66,7 +66,7 @@ func benchOn(t testing.TB, bus interface{ Connect() *relay.Relay }, c gate.Confi
 	t.Helper()
 	nc := bus.Connect().Conn()
 	c.Conn = nc
-	g, err := gate.New(t.Context(), c)
+	g, err := gate.Make(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func (b *bench) confirm(service, instance string, c protocol.Confirmation) {
 // lease makes an instance count as alive until it is taken from it.
 func (b *bench) lease(service, version, id string) (end func()) {
 	b.t.Helper()
-	_, leases, err := bus.OpenRoutes(b.t.Context(), b.nc, 1)
+	_, leases, err := bus.MakeRoutes(b.t.Context(), b.nc, "", 1)
 	b.must(err)
 	value, err := json.Marshal(protocol.Lease{Version: version, Host: "test", PID: 7})
 	b.must(err)
@@ -164,7 +164,7 @@ func TestAGateRefusesWhatItCannotWorkWith(t *testing.T) {
 		"a gate needs a connection to the bus":                   {},
 		"the patience of a gate is -1s, it must not be negative": {Conn: nc, Patience: -time.Second},
 	} {
-		if _, err := gate.New(t.Context(), c); err == nil || err.Error() != want {
+		if _, err := gate.Make(t.Context(), c); err == nil || err.Error() != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}

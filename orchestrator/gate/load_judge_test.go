@@ -81,7 +81,7 @@ type confirm struct {
 // watch begins to look at the route and the confirmations of todos.
 func (j *judge) watch(r *relay.Relay) {
 	j.t.Helper()
-	routes, _, err := bus.OpenRoutes(j.t.Context(), r.Conn(), 1)
+	routes, _, err := bus.MakeRoutes(j.t.Context(), r.Conn(), "", 1)
 	if err != nil {
 		j.t.Fatal(err)
 	}

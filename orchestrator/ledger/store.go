@@ -49,10 +49,10 @@ type Store struct {
 	stream jetstream.Stream // of the bucket
 }
 
-// Open opens the store of the environment that nc is connected to, and makes it with
-// the given number of replicas when it is missing.
-func Open(ctx context.Context, nc *nats.Conn, replicas int) (*Store, error) {
-	kv, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: protocol.LedgerBucket, Replicas: replicas})
+// Make opens the store of the environment that nc is connected to, for an orchestrator: it
+// makes or changes the bucket as [bus.Make] does, for the environment with that id.
+func Make(ctx context.Context, nc *nats.Conn, environment string, replicas int) (*Store, error) {
+	kv, err := bus.Make(ctx, nc, bus.Ledger, environment, replicas)
 	if err != nil {
 		return nil, err
 	}

@@ -144,7 +144,7 @@ func newStore(t testing.TB) (*ledger.Store, *nats.Conn) {
 
 func openStore(t testing.TB, nc *nats.Conn) *ledger.Store {
 	t.Helper()
-	store, err := ledger.Open(t.Context(), nc, 1)
+	store, err := ledger.Make(t.Context(), nc, "", 1)
 	if err != nil {
 		t.Fatal(err)
 	}

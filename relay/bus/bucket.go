@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,72 +15,98 @@ import (
 
 // Bucket describes a key-value bucket that golive keeps its state in.
 type Bucket struct {
-	Name     string        // required
-	Replicas int           // 0 means 1
-	MaxAge   time.Duration // after which a key is forgotten; 0: never
-	TTL      bool          // a key may say itself when it is forgotten, in the header Nats-TTL
+	Name   string        // required
+	MaxAge time.Duration // after which a key is forgotten; 0: never
+	TTL    bool          // a key may say itself when it is forgotten, in the header Nats-TTL
+	Format int           // of what is kept, the newest that this version of golive knows; a higher one is refused
 }
 
-// maxWatchers of one bucket. A server's own default is 1,000, which is as many instances
-// as could follow their routes.
-const maxWatchers = 1_000_000
-
-// OpenRoutes opens the buckets of routes and of leases and makes what is missing.
-// Instances of services look into both.
+// The buckets of an environment.
 //
 // Leases are kept on disk as routes are: a bucket in memory is gone with a restart of
 // its server, and then a gate would see nobody alive while everybody still serves.
-func OpenRoutes(ctx context.Context, nc *nats.Conn, replicas int) (routes, leases jetstream.KeyValue, err error) {
-	leases, err = OpenBucket(ctx, nc, Bucket{Name: protocol.LeasesBucket, Replicas: replicas, TTL: true})
-	if err != nil {
-		return nil, nil, err
-	}
-	routes, err = OpenBucket(ctx, nc, Bucket{Name: protocol.RoutesBucket, Replicas: replicas})
-	return routes, leases, err
-}
+var (
+	Routes = Bucket{Name: protocol.RoutesBucket, Format: 1}
+	Leases = Bucket{Name: protocol.LeasesBucket, Format: 1, TTL: true}
+	Ledger = Bucket{Name: protocol.LedgerBucket, Format: 1}
+	Agents = Bucket{Name: protocol.AgentsBucket, Format: 1, TTL: true}
+	Hosts  = Bucket{Name: protocol.HostsBucket, Format: 1}
 
-// OpenBucket opens b and makes it when it is missing. Reads of the bucket come from
-// its leader: the default of NATS, a read from any replica, can miss the reader's own
-// write. It is safe to call from many processes at once.
-func OpenBucket(ctx context.Context, nc *nats.Conn, b Bucket) (jetstream.KeyValue, error) {
+	Claims        = Bucket{Name: protocol.ClaimsBucket, Format: 1, MaxAge: claimsMaxAge}
+	Checkpoints   = Bucket{Name: protocol.CheckpointsBucket, Format: 1, MaxAge: claimsMaxAge}
+	FailedRecords = Bucket{Name: protocol.FailedRecordsBucket, Format: 1} // what is in it goes with the rollout
+)
+
+// claimsMaxAge is how long it is known which attempts setup services have begun: longer
+// than any rollout stays open.
+const claimsMaxAge = 90 * 24 * time.Hour
+
+// ErrNone says that no orchestrator has made the bucket yet.
+var ErrNone = errors.New("there is none yet: it is made by golive serve, or golive up")
+
+// Open opens b, which somebody else has made; the error is [ErrNone] when nobody has. It asks
+// again while no leader answers, for 30 seconds at most. Reads of the bucket come from its
+// leader: the default of NATS, a read from any replica, can miss the reader's own write. It is
+// safe to call from many processes at once.
+func Open(ctx context.Context, nc *nats.Conn, b Bucket) (kv jetstream.KeyValue, err error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, openFor)
 	defer cancel()
-	for {
-		var kv jetstream.KeyValue
-		err := AskLeader(ctx, func(ctx context.Context) (err error) {
-			kv, err = js.KeyValue(ctx, b.Name)
-			return err
-		})
-		if !errors.Is(err, jetstream.ErrBucketNotFound) {
-			return kv, err
-		}
-		if err := makeBucket(ctx, js, b); err != nil {
-			return nil, fmt.Errorf("make bucket %s: %w", b.Name, err)
-		}
+	err = AskLeader(ctx, func(ctx context.Context) (err error) {
+		kv, err = Look(ctx, js, b)
+		return err
+	})
+	return kv, err
+}
+
+// Look is [Open] for those who ask again by themselves: it asks once.
+func Look(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstream.KeyValue, error) {
+	there, err := b.find(ctx, js)
+	if err == nil {
+		err = b.readable(there)
 	}
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", b.Name, err)
+	}
+	kv, err := js.KeyValue(ctx, b.Name)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", b.Name, err)
+	}
+	return kv, nil
 }
 
 // openFor is how long a bucket that nobody answers about is waited for: longer than an
 // election.
 const openFor = 30 * time.Second
 
-// makeBucket makes a bucket, unless somebody else has just done so. Where nobody answers, as
-// happens when several make it at once, the caller looks again.
-func makeBucket(ctx context.Context, js jetstream.JetStream, b Bucket) error {
-	asking, cancel := context.WithTimeout(ctx, leaderTimeout)
-	defer cancel()
-	// Not CreateOrUpdate: called by several at once on a fresh cluster it times out.
-	_, err := js.CreateStream(asking, jetstream.StreamConfig{
-		Name: "KV_" + b.Name, Subjects: []string{"$KV." + b.Name + ".>"},
-		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DenyDelete: true, AllowRollup: true,
-		MaxConsumers: maxWatchers, AllowDirect: false, AllowMsgTTL: b.TTL, MaxAge: b.MaxAge, Replicas: max(b.Replicas, 1), MaxMsgSize: -1,
-	})
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || err != nil && Unanswered(err) && ctx.Err() == nil {
-		return nil
+// find gives the configuration of the stream that keeps the bucket.
+func (b Bucket) find(ctx context.Context, js jetstream.JetStream) (jetstream.StreamConfig, error) {
+	stream, err := js.Stream(ctx, b.stream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return jetstream.StreamConfig{}, ErrNone
 	}
-	return err
+	if err != nil {
+		return jetstream.StreamConfig{}, err
+	}
+	return stream.CachedInfo().Config, nil
 }
+
+// readable refuses a bucket of a format that this version of golive does not know.
+func (b Bucket) readable(there jetstream.StreamConfig) error {
+	if format, err := strconv.Atoi(there.Metadata[metaFormat]); err == nil && format > b.Format {
+		return fmt.Errorf("its format %d is of a newer version of golive, this one reads up to %d: bring golive up to date", format, b.Format)
+	}
+	return nil
+}
+
+// stream is the name of the stream that keeps the bucket.
+func (b Bucket) stream() string { return "KV_" + b.Name }
+
+// What the metadata of a bucket's stream says, as that of the journal does.
+const (
+	metaFormat      = "golive-format"
+	metaEnvironment = "golive-environment"
+)

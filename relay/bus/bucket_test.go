@@ -33,7 +33,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 func TestABucketIsReadFromItsLeader(t *testing.T) {
 	r := relaytest.Start(t).Connect()
 	ctx := within(t, patience)
-	kv, err := bus.OpenBucket(ctx, r.Conn(), bus.Bucket{Name: "test", MaxAge: time.Hour})
+	kv, err := bus.Make(ctx, r.Conn(), bus.Bucket{Name: "test", MaxAge: time.Hour}, "", 1)
 	must(t, err)
 	js, err := jetstream.New(r.Conn())
 	must(t, err)
@@ -64,7 +64,7 @@ func TestManyCanOpenABucketAtOnce(t *testing.T) {
 	for range 8 {
 		r := server.Connect()
 		opening.Go(func() {
-			kv, err := bus.OpenBucket(within(t, patience), r.Conn(), bus.Bucket{Name: "test"})
+			kv, err := bus.Make(within(t, patience), r.Conn(), bus.Bucket{Name: "test"}, "", 1)
 			if err != nil {
 				t.Error(err)
 				return
@@ -75,7 +75,7 @@ func TestManyCanOpenABucketAtOnce(t *testing.T) {
 		})
 	}
 	opening.Wait()
-	again, err := bus.OpenBucket(within(t, patience), server.Connect().Conn(), bus.Bucket{Name: "test"})
+	again, err := bus.Open(within(t, patience), server.Connect().Conn(), bus.Bucket{Name: "test"})
 	must(t, err)
 	entry, err := again.Get(within(t, patience), "a")
 	must(t, err)

@@ -15,11 +15,11 @@ import (
 // makeBuckets makes the buckets that services and setup services look into, where
 // they are missing.
 func makeBuckets(ctx context.Context, nc *nats.Conn) error {
-	if _, _, err := bus.OpenRoutes(ctx, nc, 1); err != nil {
+	if _, _, err := bus.MakeRoutes(ctx, nc, "", 1); err != nil {
 		return err
 	}
-	for _, name := range []string{protocol.ClaimsBucket, protocol.CheckpointsBucket, protocol.FailedRecordsBucket} {
-		if _, err := bus.OpenBucket(ctx, nc, bus.Bucket{Name: name}); err != nil {
+	for _, b := range []bus.Bucket{bus.Claims, bus.Checkpoints, bus.FailedRecords} {
+		if _, err := bus.Make(ctx, nc, b, "", 1); err != nil {
 			return err
 		}
 	}

@@ -97,7 +97,7 @@ func serveOnline(t *testing.T, server *relaytest.Bus, s relay.Service) (stop fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	routes, _, err := bus.OpenRoutes(t.Context(), client, 1)
+	routes, _, err := bus.MakeRoutes(t.Context(), client, "", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func TestServeUntilStopped(t *testing.T) {
 	t.Setenv(relay.EnvVersion, "0.0.1")
 	t.Setenv("WEB_LISTEN", "127.0.0.1:0")
 	nc := server.Connect().Conn()
-	if _, _, err := bus.OpenRoutes(t.Context(), nc, 1); err != nil {
+	if _, _, err := bus.MakeRoutes(t.Context(), nc, "", 1); err != nil {
 		t.Fatal(err)
 	}
 	online, err := nc.SubscribeSync(protocol.ConfirmSubject("web", "*"))

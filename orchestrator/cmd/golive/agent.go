@@ -18,10 +18,9 @@ import (
 )
 
 type agentOptions struct {
-	name     string
-	labels   []string
-	replicas int
-	logs     string
+	name   string
+	labels []string
+	logs   string
 }
 
 func agentCommand(c *command) *cobra.Command {
@@ -59,7 +58,6 @@ to give it another release.`,
 	}
 	cmd.Flags().StringArrayVar(&o.labels, "label", nil, "KEY=VALUE that steps ask for with on; may be given several times")
 	cmd.Flags().StringVar(&o.name, "name", "", "how this host is called, letters, digits, - and _; empty: as the system calls it")
-	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, when it is made for the first time: 3 in a cluster")
 	cmd.Flags().StringVar(&o.logs, "log-format", "text", "text or json")
 	return cmd
 }
@@ -123,7 +121,7 @@ func runAgent(ctx context.Context, c *command, dirs []string, labels map[string]
 	}
 	a, err := agent.New(agent.Config{
 		Conn: r.Conn(), Journal: j, Releases: releases, Name: o.name, Labels: labels,
-		Replicas: o.replicas, Version: Version, Environment: p.Environment(), Logger: log,
+		Version: Version, Environment: p.Environment(), Logger: log,
 	})
 	if err != nil {
 		return err

@@ -27,14 +27,14 @@ func newEngine(ctx context.Context, r *relay.Relay, c orchestrator.Config, cutov
 	if c.Journal, err = journal.Make(ctx, c.Conn, c.Replicas); err != nil {
 		return nil, err
 	}
-	if c.Ledger, err = ledger.Open(ctx, c.Conn, c.Replicas); err != nil {
+	if c.Ledger, err = ledger.Make(ctx, c.Conn, c.Journal.Environment(), c.Replicas); err != nil {
 		return nil, err
 	}
-	cutovers.Conn, cutovers.Replicas = c.Conn, c.Replicas
-	if c.Gate, err = gate.New(ctx, cutovers); err != nil {
+	cutovers.Conn, cutovers.Environment, cutovers.Replicas = c.Conn, c.Journal.Environment(), c.Replicas
+	if c.Gate, err = gate.Make(ctx, cutovers); err != nil {
 		return nil, err
 	}
-	if c.Fleet, err = fleet.New(ctx, c.Conn, c.Replicas); err != nil {
+	if c.Fleet, err = fleet.Make(ctx, c.Conn, c.Journal.Environment(), c.Replicas); err != nil {
 		return nil, err
 	}
 	o, err := orchestrator.New(c)

@@ -99,7 +99,7 @@ func watchRoutes(ctx context.Context, c *command) error {
 	if _, err := api.NewClient(r.Conn()).Routes(ctx); err != nil {
 		return err // nobody writes routes here
 	}
-	g, err := gate.New(ctx, gate.Config{Conn: r.Conn()})
+	g, err := gate.Open(ctx, gate.Config{Conn: r.Conn()})
 	if err != nil {
 		return err
 	}

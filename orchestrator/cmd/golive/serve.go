@@ -64,7 +64,7 @@ the bus is.`,
 			return runServe(cmd.Context(), c, strings.Join(args, ""), o)
 		},
 	}
-	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, when it is made for the first time: 3 in a cluster")
+	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, at least: 3 in a cluster")
 	cmd.Flags().StringVar(&o.logs, "log-format", "text", "text or json")
 	cmd.Flags().DurationVar(&o.beat, "heartbeat", orchestrator.DefaultHeartbeat,
 		"how often scripts give a sign of life; after three that are missing the worker is taken for dead")
