@@ -78,12 +78,12 @@ func newPuppet(t *testing.T, s Service) *puppet {
 	}
 	s.Name, s.Version = "todos", "0.0.1"
 	p.instance = newInstance(t.Context(), r, s.withDefaults())
-	p.lingering = time.NewTimer(linger)
+	p.follower.lingering = time.NewTimer(linger)
 	t.Cleanup(func() {
-		p.streams.end()
-		p.streams.running.Wait()
-		p.resuming.Wait()
-		p.crew.end()
+		p.requests.streams.end()
+		p.requests.streams.running.Wait()
+		p.requests.resuming.Wait()
+		p.requests.crew.end()
 	})
 	return p
 }
@@ -109,7 +109,7 @@ func (p *puppet) route(versions string) {
 func (p *puppet) lease() {
 	p.t.Helper()
 	l := &lease{until: p.clock.read().add(DefaultLease)}
-	if p.renew(p.t.Context(), l); p.traffic.leased.Load() != l {
+	if p.follower.renew(p.t.Context(), l); p.requests.traffic.leased.Load() != l {
 		p.t.Fatal("the lease was not taken")
 	}
 }
@@ -125,7 +125,7 @@ func (p *puppet) ask(header nats.Header) *nats.Subscription {
 	if err := p.caller.Flush(); err != nil {
 		p.t.Fatal(err)
 	}
-	p.produce(request{to: p.endpoints["say"], header: header, reply: to})
+	p.requests.produce(request{to: p.requests.endpoints["say"], header: header, reply: to})
 	return sub
 }
 
@@ -212,25 +212,25 @@ func TestTheRoleMayChangeBeforeARequestIsCounted(t *testing.T) {
 	p := newPuppet(t, saying(begun, proceed))
 	p.route("0.0.1 online, 0.0.2 standby")
 	p.lease()
-	p.traffic.looked = func() {
-		p.traffic.looked = nil // once; nobody else asks
+	p.requests.traffic.looked = func() {
+		p.requests.traffic.looked = nil // once; nobody else asks
 		p.route("0.0.1 fenced, 0.0.2 standby")
-		if !p.reread(p.t.Context()) || !p.settled() {
+		if !p.follower.reread(p.t.Context()) || !p.follower.settled() {
 			t.Error("the new role was not taken on, or has something to wait for")
 		}
 	}
 	answer := p.ask(nil)
-	if n := p.traffic.held.count(); n != 1 {
+	if n := p.requests.traffic.held.count(); n != 1 {
 		t.Errorf("%d requests are held, want 1", n)
 	}
-	if n := p.traffic.busy.n.Load(); n != 0 {
+	if n := p.requests.traffic.busy.n.Load(); n != 0 {
 		t.Errorf("%d requests are being answered", n)
 	}
 	p.route("0.0.1 online")
 	if len(begun) > 0 {
 		t.Error("it was answered by a version that is fenced")
 	}
-	p.reread(t.Context())
+	p.follower.reread(t.Context())
 	p.mustAnswer(answer, `"old"`)
 }
 
@@ -256,7 +256,7 @@ func TestALeaseRunsOutByEitherClock(t *testing.T) {
 		answer := p.ask(nil)
 		if passed.over {
 			select {
-			case <-p.traffic.lapsed: // it asks for a new lease
+			case <-p.requests.traffic.lapsed: // it asks for a new lease
 			case <-begun:
 				t.Errorf("%s: answered without a lease", name)
 			case <-time.After(guardPatience):
@@ -290,7 +290,7 @@ func TestALeaseRunsOutInAHandler(t *testing.T) {
 			p.route(tt.route)
 			proceed <- true
 			select {
-			case <-p.traffic.lapsed: // the handler has ended, and its answer waits for a lease
+			case <-p.requests.traffic.lapsed: // the handler has ended, and its answer waits for a lease
 			case <-time.After(guardPatience):
 				t.Error("nobody asks for a new lease")
 			}
@@ -344,11 +344,11 @@ func TestALeaseIsRenewedTooLateBeforeAHandlerBegins(t *testing.T) {
 	p.lease()
 	close(proceed)
 	p.mustAnswer(first, CodeFailed)
-	p.crew.end() // the second one has been dealt with
-	if n := p.traffic.held.count(); n != 1 || len(begun) > 0 {
+	p.requests.crew.end() // the second one has been dealt with
+	if n := p.requests.traffic.held.count(); n != 1 || len(begun) > 0 {
 		t.Errorf("%d requests are held, want 1", n)
 	}
-	if n := p.traffic.busy.n.Load(); n != 0 {
+	if n := p.requests.traffic.busy.n.Load(); n != 0 {
 		t.Errorf("%d requests are being answered", n)
 	}
 	if m, err := second.NextMsg(time.Millisecond); err == nil {

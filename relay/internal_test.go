@@ -108,7 +108,7 @@ func TestAStreamThatIsOverIsNotBegun(t *testing.T) {
 	defer r.Close()
 	ctx, stop := context.WithCancelCause(t.Context())
 	s := &Sender{
-		instance: newInstance(t.Context(), r, Service{Name: "todos", Version: "0.0.1"}.withDefaults()),
+		requests: newInstance(t.Context(), r, Service{Name: "todos", Version: "0.0.1"}.withDefaults()).requests,
 		private:  true, stop: stop, inbox: r.nc.NewInbox(), reply: r.nc.NewInbox(), quiet: time.NewTimer(time.Hour),
 	}
 	s.room.L = &s.mu

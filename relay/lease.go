@@ -66,38 +66,45 @@ func (l *lease) number() uint64 {
 	return l.term
 }
 
+// leaseKeeper stores the lease of an instance, again and again.
+type leaseKeeper struct {
+	*identity
+	traffic *traffic
+	stored  chan<- *lease // those that the follower takes
+}
+
 // keepLease stores the instance's lease until ctx ends. One that comes well before the
 // last runs out is taken at once; a later one is handed to followRoute, which reads the
 // route first.
-func (i *instance) keepLease(ctx context.Context) {
-	value := i.leaseValue()
+func (k *leaseKeeper) keepLease(ctx context.Context) {
+	value := k.leaseValue()
 	for told := false; ctx.Err() == nil; {
-		sent := i.relay.clock()
-		err := i.storeLease(ctx, value, i.service.Lease)
-		if err != nil && !told && ctx.Err() == nil && !i.relay.nc.IsClosed() {
-			i.log.Warn("lease not stored, without one no production request is answered", zap.Error(err))
+		sent := k.relay.clock()
+		err := k.storeLease(ctx, value, k.service.Lease)
+		if err != nil && !told && ctx.Err() == nil && !k.relay.nc.IsClosed() {
+			k.log.Warn("lease not stored, without one no production request is answered", zap.Error(err))
 		}
 		told = err != nil
 		if err != nil {
-			i.rest(ctx, leaseRetry, nil)
+			rest(ctx, leaseRetry, nil)
 			continue
 		}
-		next := &lease{until: sent.add(i.service.Lease - i.service.Lease/leaseGuard)}
-		if last := i.traffic.leased.Load(); last.covers(i.relay.clock().add(i.service.Lease / 4)) {
+		next := &lease{until: sent.add(k.service.Lease - k.service.Lease/leaseGuard)}
+		if last := k.traffic.leased.Load(); last.covers(k.relay.clock().add(k.service.Lease / 4)) {
 			next.term = last.term
-			i.traffic.leased.Store(next)
+			k.traffic.leased.Store(next)
 		} else {
 			select {
-			case i.leases <- next:
+			case k.stored <- next:
 			case <-ctx.Done():
 			}
 		}
-		i.rest(ctx, i.service.Lease/4, i.traffic.lapsed)
+		rest(ctx, k.service.Lease/4, k.traffic.lapsed)
 	}
 }
 
 // rest waits, at most until ctx ends or a word is left.
-func (i *instance) rest(ctx context.Context, d time.Duration, word <-chan struct{}) {
+func rest(ctx context.Context, d time.Duration, word <-chan struct{}) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -107,12 +114,12 @@ func (i *instance) rest(ctx context.Context, d time.Duration, word <-chan struct
 	}
 }
 
-func (i *instance) leaseValue() []byte {
+func (k *leaseKeeper) leaseValue() []byte {
 	host, err := os.Hostname()
 	if err != nil {
 		host = ""
 	}
-	value, err := json.Marshal(protocol.Lease{Version: i.service.Version, Host: host, PID: os.Getpid()})
+	value, err := json.Marshal(protocol.Lease{Version: k.service.Version, Host: host, PID: os.Getpid()})
 	if err != nil {
 		return nil // a Lease can always be written
 	}
@@ -120,14 +127,14 @@ func (i *instance) leaseValue() []byte {
 }
 
 // storeLease publishes the lease to its key's subject: the KV client cannot renew one.
-func (i *instance) storeLease(ctx context.Context, value []byte, last time.Duration) error {
+func (k *leaseKeeper) storeLease(ctx context.Context, value []byte, last time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
-	js, err := jetstream.New(i.relay.nc)
+	js, err := jetstream.New(k.relay.nc)
 	if err != nil {
 		return err
 	}
-	key := protocol.LeaseKey(i.service.Name, i.service.Version, i.id)
+	key := protocol.LeaseKey(k.service.Name, k.service.Version, k.id)
 	_, err = js.PublishMsg(ctx, &nats.Msg{Subject: protocol.KeySubject(protocol.LeasesBucket, key), Data: value},
 		jetstream.WithMsgTTL(last), jetstream.WithRetryAttempts(0))
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
@@ -138,16 +145,16 @@ func (i *instance) storeLease(ctx context.Context, value []byte, last time.Durat
 
 // leave tells the gates that the instance is gone: they need not wait for it. It is no
 // loss when that does not arrive, the lease runs out by itself.
-func (i *instance) leave() {
-	if i.traffic.leased.Load() == nil || i.relay.nc.IsClosed() {
+func (k *leaseKeeper) leave() {
+	if k.traffic.leased.Load() == nil || k.relay.nc.IsClosed() {
 		return
 	}
-	i.confirm(protocol.Confirmation{
-		Revision: i.traffic.role.Load().revision, State: protocol.StateLeft, Version: i.service.Version,
+	k.confirm(protocol.Confirmation{
+		Revision: k.traffic.role.Load().revision, State: protocol.StateLeft, Version: k.service.Version,
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	if err := i.storeLease(ctx, nil, time.Second); err != nil {
-		i.log.Debug("lease not given back, it runs out", zap.Error(err))
+	if err := k.storeLease(ctx, nil, time.Second); err != nil {
+		k.log.Debug("lease not given back, it runs out", zap.Error(err))
 	}
 }

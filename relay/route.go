@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,17 +32,35 @@ const linger = 200 * time.Millisecond
 // be lost with the server.
 const routeTimeout = time.Second
 
+// follower has an instance play the role that its route gives, and be subscribed to its
+// production subjects as that says. All but leaving and drained is touched by the goroutine of
+// followRoute alone.
+type follower struct {
+	*identity
+	requests *requests
+	traffic  *traffic // of the requests
+	stored   <-chan *lease
+
+	production []*nats.Subscription
+	lingering  *time.Timer // after which production is left
+	unread     bool        // the route could not be read
+	opened     bool        // the bucket of routes has been found to be one that can be read
+
+	leaving atomic.Int64  // production subscriptions that are being left
+	drained chan struct{} // capacity 1: told when one has been left
+}
+
 // followRoute makes the instance play its role, and confirms it, until ctx ends or the
 // relay is closed, which is an error; it then takes the instance off production.
 //
 // The lease comes first: the route is read only after it has been stored. So a gate that
 // has written a revision and then finds no lease of an instance knows that the instance
 // will read that revision, or a later one, before it answers anything.
-func (i *instance) followRoute(ctx context.Context) error {
-	defer i.unsubscribe()
-	i.lingering = time.NewTimer(linger)
-	i.lingering.Stop()
-	nc := i.relay.nc
+func (f *follower) followRoute(ctx context.Context) error {
+	defer f.unsubscribe()
+	f.lingering = time.NewTimer(linger)
+	f.lingering.Stop()
+	nc := f.relay.nc
 	changed := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer nc.RemoveStatusListener(changed)
 	tick := time.NewTicker(rereadEvery)
@@ -50,40 +69,40 @@ func (i *instance) followRoute(ctx context.Context) error {
 	defer func() { watch.stop() }()
 	var confirmed protocol.Confirmation
 	for look := false; !nc.IsClosed(); {
-		confirmed = i.confirmSettled(confirmed)
+		confirmed = f.confirmSettled(confirmed)
 		if look && watch.updates == nil { // not at every turn: it may take its time
-			watch = i.watch(ctx)
-			i.reread(ctx)
-			confirmed = i.confirmSettled(confirmed)
+			watch = f.watch(ctx)
+			f.reread(ctx)
+			confirmed = f.confirmSettled(confirmed)
 		}
 		look = false
-		leased := i.traffic.leased.Load() != nil
+		leased := f.traffic.leased.Load() != nil
 		select {
 		case <-ctx.Done():
 			return nil
-		case l := <-i.leases:
-			i.renew(ctx, l)
+		case l := <-f.stored:
+			f.renew(ctx, l)
 			look = true
 		case entry, open := <-watch.updates:
 			if !open {
 				watch.stop()
 			} else if entry != nil {
-				i.read(ctx, entry)
+				f.read(ctx, entry)
 			}
-		case <-i.traffic.busy.idle:
-		case <-i.drained:
-		case <-i.lingering.C:
-			if !i.traffic.role.Load().listed() {
-				i.unsubscribe()
+		case <-f.traffic.busy.idle:
+		case <-f.drained:
+		case <-f.lingering.C:
+			if !f.traffic.role.Load().listed() {
+				f.unsubscribe()
 			}
 		case <-tick.C:
 			confirmed = protocol.Confirmation{} // once more: one may have been lost
-			if known := i.traffic.role.Load().revision; leased && i.reread(ctx) && i.traffic.role.Load().revision != known {
+			if known := f.traffic.role.Load().revision; leased && f.reread(ctx) && f.traffic.role.Load().revision != known {
 				watch.stop() // it should have told that: it is blind
 			}
-			i.mayAnswer(i.relay.clock()) // it is awake: if the lease has run out, it is renewed now
+			f.traffic.mayAnswer(f.relay.clock()) // it is awake: if the lease has run out, it is renewed now
 			look = leased
-			i.dismiss()
+			f.requests.dismiss()
 		case <-changed:
 			watch.stop() // it may be blind now
 			look = leased
@@ -94,110 +113,148 @@ func (i *instance) followRoute(ctx context.Context) error {
 
 // renew takes a lease after one has run out, or the first. The route is read anew before
 // anything is answered: gates have stopped waiting for this instance.
-func (i *instance) renew(ctx context.Context, l *lease) {
-	if !i.reread(ctx) {
+func (f *follower) renew(ctx context.Context, l *lease) {
+	if !f.reread(ctx) {
 		return // the next tick asks for the next lease
 	}
-	last := i.traffic.leased.Load()
+	last := f.traffic.leased.Load()
 	l.term = last.number()
-	if !last.covers(i.relay.clock()) {
+	if !last.covers(f.relay.clock()) {
 		l.term++
-		i.streams.cut(errLeaseLapsed, false) // another version may have been online meanwhile
+		f.requests.streams.cut(errLeaseLapsed, false) // another version may have been online meanwhile
 	}
-	i.traffic.leased.Store(l)
-	at := *i.traffic.role.Load()
+	f.traffic.leased.Store(l)
+	at := *f.traffic.role.Load()
 	at.over = make(chan struct{})
-	i.take(&at) // what was held for want of a lease goes on
+	f.requests.take(&at) // what was held for want of a lease goes on
 }
 
 // reread plays the role that the bucket's leader has now, and reports whether it could.
-func (i *instance) reread(ctx context.Context) bool {
-	route, revision, err := i.route(ctx)
-	i.tellUnread(ctx, err)
+func (f *follower) reread(ctx context.Context) bool {
+	route, revision, err := f.route(ctx)
+	f.tellUnread(ctx, err)
 	if err == nil {
-		err = i.play(ctx, route, revision)
+		err = f.play(ctx, route, revision)
 	}
 	return err == nil
 }
 
 // read plays the role that a watched entry gives. An unreadable one changes nothing.
-func (i *instance) read(ctx context.Context, entry jetstream.KeyValueEntry) {
+func (f *follower) read(ctx context.Context, entry jetstream.KeyValueEntry) {
 	route, err := readRoute(entry)
-	i.tellUnread(ctx, err)
+	f.tellUnread(ctx, err)
 	if err == nil {
-		_ = i.play(ctx, route, entry.Revision()) // it has been logged, and the tick tries again
+		_ = f.play(ctx, route, entry.Revision()) // it has been logged, and the tick tries again
 	}
 }
 
 // play takes on the role that a revision of the route gives, unless it plays it or a
 // later one already.
-func (i *instance) play(ctx context.Context, route protocol.Route, revision uint64) error {
-	last := i.traffic.role.Load()
-	next := newRole(route, revision, i.service.Name, i.service.Version)
+func (f *follower) play(ctx context.Context, route protocol.Route, revision uint64) error {
+	last := f.traffic.role.Load()
+	next := newRole(route, revision, f.service.Name, f.service.Version)
 	known := revision == last.revision && last.verdict == next.verdict
-	if revision < last.revision || known && (i.production != nil || !next.listed()) {
+	if revision < last.revision || known && (f.production != nil || !next.listed()) {
 		return nil
 	}
 	if next.listed() {
-		if err := i.subscribe(ctx); err != nil {
+		if err := f.subscribe(ctx); err != nil {
 			if ctx.Err() == nil {
-				i.log.Error("act on route", zap.Uint64("revision", revision), zap.Error(err))
+				f.log.Error("act on route", zap.Uint64("revision", revision), zap.Error(err))
 			}
 			return err
 		}
 	}
-	i.take(next)
+	f.requests.take(next)
 	if last.listed() && !next.listed() {
-		i.lingering.Reset(linger)
+		f.lingering.Reset(linger)
 	}
 	if next.state != last.state || revision != last.revision {
-		i.log.Info("route", zap.Uint64("revision", revision), zap.String("state", string(next.state)))
+		f.log.Info("route", zap.Uint64("revision", revision), zap.String("state", string(next.state)))
 	}
 	return nil
 }
 
 // confirmSettled confirms the role that the instance plays, once.
-func (i *instance) confirmSettled(last protocol.Confirmation) protocol.Confirmation {
-	at := i.traffic.role.Load()
-	c := protocol.Confirmation{Revision: at.revision, State: at.state, Version: i.service.Version}
-	if c == last || i.traffic.leased.Load() == nil || !i.settled() {
+func (f *follower) confirmSettled(last protocol.Confirmation) protocol.Confirmation {
+	at := f.traffic.role.Load()
+	c := protocol.Confirmation{Revision: at.revision, State: at.state, Version: f.service.Version}
+	if c == last || f.traffic.leased.Load() == nil || !f.settled() {
 		return last
 	}
-	i.confirm(c)
+	f.confirm(c)
 	return c
 }
 
-// tellUnread logs that the route cannot be read, once until it can be again.
-func (i *instance) tellUnread(ctx context.Context, err error) {
-	if err != nil && ctx.Err() == nil && !i.unread && !i.relay.nc.IsClosed() {
-		i.log.Warn("route not read, acting on the one before", zap.Error(err))
+// settled reports whether the instance does what its role says and nothing else any
+// more: only then does it confirm it.
+func (f *follower) settled() bool {
+	if f.traffic.role.Load().verdict == answer {
+		return true
 	}
-	i.unread = err != nil
+	left := f.production == nil && f.leaving.Load() == 0
+	return f.traffic.busy.n.Load() == 0 && (f.traffic.role.Load().listed() || left)
 }
 
-func (i *instance) confirm(c protocol.Confirmation) {
-	data, err := json.Marshal(c)
-	if err != nil {
-		return // a Confirmation can always be written
+// subscribe connects the instance to production traffic.
+func (f *follower) subscribe(ctx context.Context) error {
+	if f.production != nil {
+		return nil
 	}
-	if err := i.relay.nc.Publish(protocol.ConfirmSubject(i.service.Name, i.id), data); err != nil {
-		i.log.Debug("confirm", zap.Error(err))
+	for _, e := range f.requests.endpoints {
+		to := protocol.ProductionSubject(f.service.Name, e.message)
+		sub, err := f.relay.nc.QueueSubscribe(to, f.service.Name, func(m *nats.Msg) {
+			f.requests.produce(request{to: e, data: m.Data, header: m.Header, reply: m.Reply})
+		})
+		if err != nil {
+			f.unsubscribe()
+			return fmt.Errorf("subscribe %s: %w", to, err)
+		}
+		f.production = append(f.production, sub)
 	}
+	return f.flush(ctx)
+}
+
+// unsubscribe takes the instance off production traffic; what it has got already is
+// still dealt with. Drained is told once it has been.
+func (f *follower) unsubscribe() {
+	for _, sub := range f.production {
+		f.leaving.Add(1)
+		sub.SetClosedHandler(func(string) {
+			f.leaving.Add(-1)
+			tell(f.drained)
+		})
+		if err := sub.Drain(); err != nil {
+			f.leaving.Add(-1)
+			if !f.relay.nc.IsClosed() {
+				f.log.Warn("drain", zap.String("subject", sub.Subject), zap.Error(err))
+			}
+		}
+	}
+	f.production = nil
+}
+
+// tellUnread logs that the route cannot be read, once until it can be again.
+func (f *follower) tellUnread(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil && !f.unread && !f.relay.nc.IsClosed() {
+		f.log.Warn("route not read, acting on the one before", zap.Error(err))
+	}
+	f.unread = err != nil
 }
 
 // route reads the service's route from the leader of the bucket. No bucket and no
 // key are both the zero route at revision 0.
-func (i *instance) route(ctx context.Context) (protocol.Route, uint64, error) {
+func (f *follower) route(ctx context.Context) (protocol.Route, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
 	defer cancel()
-	kv, err := i.routes(ctx)
+	kv, err := f.routes(ctx)
 	if errors.Is(err, bus.ErrNone) || errors.Is(err, jetstream.ErrBucketNotFound) {
 		return protocol.Route{}, 0, nil
 	}
 	if err != nil {
 		return protocol.Route{}, 0, err
 	}
-	entry, err := kv.Get(ctx, i.service.Name)
+	entry, err := kv.Get(ctx, f.service.Name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return protocol.Route{}, 0, nil
 	}
@@ -222,16 +279,16 @@ func readRoute(entry jetstream.KeyValueEntry) (protocol.Route, error) {
 
 // routes opens the bucket. What it is like is looked at the first time alone, because that
 // takes a question more, and the route is read every two seconds.
-func (i *instance) routes(ctx context.Context) (jetstream.KeyValue, error) {
-	js, err := jetstream.New(i.relay.nc)
+func (f *follower) routes(ctx context.Context) (jetstream.KeyValue, error) {
+	js, err := jetstream.New(f.relay.nc)
 	if err != nil {
 		return nil, err
 	}
-	if i.opened {
+	if f.opened {
 		return js.KeyValue(ctx, protocol.RoutesBucket)
 	}
 	kv, err := bus.Look(ctx, js, bus.Routes)
-	i.opened = err == nil
+	f.opened = err == nil
 	return kv, err
 }
 
@@ -250,15 +307,15 @@ func (w *routeWatch) stop() {
 
 // watch watches the route until it is stopped or ctx ends. It gives the zero value when
 // the bucket is not there yet, or does not answer in time.
-func (i *instance) watch(ctx context.Context) routeWatch {
+func (f *follower) watch(ctx context.Context) routeWatch {
 	ctx, cancel := context.WithCancel(ctx)
 	tooLong := time.AfterFunc(routeTimeout, cancel)
-	kv, err := i.routes(ctx)
+	kv, err := f.routes(ctx)
 	if err != nil {
 		cancel()
 		return routeWatch{}
 	}
-	w, err := kv.Watch(ctx, i.service.Name, jetstream.UpdatesOnly())
+	w, err := kv.Watch(ctx, f.service.Name, jetstream.UpdatesOnly())
 	if err != nil || !tooLong.Stop() {
 		cancel()
 		return routeWatch{}

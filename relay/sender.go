@@ -51,7 +51,7 @@ func JSONStream[In any](f func(ctx context.Context, in In, after string, out *Se
 
 // Sender is the sending side of a stream. It is safe for concurrent use.
 type Sender struct {
-	instance *instance
+	requests *requests // of the instance that sends it
 	name     string
 	private  bool // sent whatever the route says
 	window   int64
@@ -125,7 +125,7 @@ func (s *Sender) Total(n int64) {
 
 // fits says whether NATS takes a record of that size.
 func (s *Sender) fits(size int) error {
-	limit := s.instance.relay.nc.MaxPayload()
+	limit := s.requests.relay.nc.MaxPayload()
 	if most := limit - protocol.StreamHeaderRoom; int64(size) > most {
 		return &Error{Code: CodeTooLarge, Message: fmt.Sprintf(
 			"a record of %d bytes, with its cursor, is too large: the server takes at most %d bytes in a message, %d of them for a record; split the record, raise the server's max_payload, or send a reference to an object store",
@@ -154,7 +154,7 @@ func (s *Sender) flush() {
 // none while the bus is lost: what is published then waits in the connection's memory, of
 // which there would be none left for answers.
 func (s *Sender) hasRoom() bool {
-	if status := s.instance.relay.nc.Status(); status == nats.RECONNECTING || status == nats.CONNECTING {
+	if status := s.requests.relay.nc.Status(); status == nats.RECONNECTING || status == nats.CONNECTING {
 		return false
 	}
 	under := s.sent - s.consumed
@@ -186,7 +186,7 @@ func (s *Sender) publishBatch() {
 		s.batch = nil // one large record shall not be paid for to the end
 	}
 	s.batch = s.batch[:0]
-	s.size = int(min(protocol.StreamBatch, s.instance.relay.nc.MaxPayload()-protocol.StreamHeaderRoom))
+	s.size = int(min(protocol.StreamBatch, s.requests.relay.nc.MaxPayload()-protocol.StreamHeaderRoom))
 }
 
 // publish sends a message of the stream: a batch, or a sign of life. Of production, it
@@ -194,14 +194,14 @@ func (s *Sender) publishBatch() {
 // it; else the stream is given up, and the answer is false.
 func (s *Sender) publish(batch []byte, end nats.Header) bool {
 	if !s.private && s.over == nil {
-		i := s.instance
-		i.traffic.busy.begin()
-		defer i.traffic.busy.end()
-		if i.traffic.role.Load().verdict != answer {
+		r := s.requests
+		r.traffic.busy.begin()
+		defer r.traffic.busy.end()
+		if r.traffic.role.Load().verdict != answer {
 			s.giveUp(errTrafficMoves)
 			return false
 		}
-		if !i.mayAnswer(i.relay.clock()) {
+		if !r.traffic.mayAnswer(r.relay.clock()) {
 			s.giveUp(errLeaseLapsed)
 			return false
 		}
@@ -218,8 +218,8 @@ func (s *Sender) publish(batch []byte, end nats.Header) bool {
 		m.Header[protocol.HeaderTotal] = []string{strconv.FormatInt(s.total, 10)}
 		s.told = true
 	}
-	if err := s.instance.relay.nc.PublishMsg(m); err != nil {
-		s.finish(fmt.Errorf("stream %s: %w", s.name, describe(err, s.instance.relay.nc)))
+	if err := s.requests.relay.nc.PublishMsg(m); err != nil {
+		s.finish(fmt.Errorf("stream %s: %w", s.name, describe(err, s.requests.relay.nc)))
 		return false
 	}
 	return true
@@ -323,7 +323,7 @@ func (s *Sender) hear(m *nats.Msg) {
 // pulse sends what has waited for others long enough, tells the receiver that we are
 // there, and notices when it is not, until ctx ends.
 func (s *Sender) pulse(ctx context.Context) {
-	tick := time.NewTicker(s.instance.relay.pulse)
+	tick := time.NewTicker(s.requests.relay.pulse)
 	defer tick.Stop()
 	for missed := 0; ; {
 		select {
@@ -358,10 +358,10 @@ func (s *Sender) beat(missed int) int {
 
 // run answers a request with a stream.
 func (s *Sender) run(ctx context.Context, q *request) {
-	i := s.instance
-	sub, err := i.relay.nc.Subscribe(s.inbox+".*", s.hear)
+	r := s.requests
+	sub, err := r.relay.nc.Subscribe(s.inbox+".*", s.hear)
 	if err != nil {
-		i.respond(q, nil, err)
+		r.respond(q, nil, err)
 		return
 	}
 	defer func() { _ = sub.Unsubscribe() }() // only fails on a closed connection
@@ -388,9 +388,9 @@ func (s *Sender) call(ctx context.Context, q *request) error {
 	m := &Message{Name: q.to.message, Data: q.data, Header: q.header, Cursor: q.header.Get(protocol.HeaderCursor)}
 	_, err := call(ctx, func(ctx context.Context, m *Message) (any, error) {
 		return nil, q.to.stream(ctx, m, s)
-	}, m, s.instance.log)
+	}, m, s.requests.log)
 	if err != nil && ctx.Err() == nil {
-		s.instance.log.Debug("stream failed", zap.String("message", m.Name), zap.Error(err))
+		s.requests.log.Debug("stream failed", zap.String("message", m.Name), zap.Error(err))
 	}
 	return err
 }

@@ -3,12 +3,12 @@ package relay
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -124,17 +124,17 @@ func (r *Relay) Serve(ctx context.Context, s Service) error {
 	keeping.Go(func() {
 		select {
 		case <-ctx.Done():
-			i.streams.end() // at once
+			i.requests.streams.end() // at once
 		case <-alive.Done():
 		}
 	})
-	keeping.Go(func() { i.keepLease(alive) })
-	err = i.followRoute(ctx)
+	keeping.Go(func() { i.leases.keepLease(alive) })
+	err = i.follower.followRoute(ctx)
 	_ = private.Stop() // only fails when already stopped
-	i.finish(abandon)
+	i.requests.finish(abandon)
 	end()
 	keeping.Wait()
-	i.leave()
+	i.leases.leave()
 	if err != nil {
 		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
 	}
@@ -143,46 +143,33 @@ func (r *Relay) Serve(ctx context.Context, s Service) error {
 
 // instance is one Serve.
 type instance struct {
+	*identity
+	requests *requests
+	leases   *leaseKeeper
+	follower *follower
+}
+
+// identity is who an instance is, and how it speaks to others.
+type identity struct {
 	relay   *Relay
 	service Service
 	id      string
-	ctx     context.Context // of handlers
-	crew    *crew
-
-	endpoints map[string]*endpoint // by the name that NATS has for it
-	log       *zap.Logger
-
-	private tally       // requests at the private address that are being answered
-	ended   atomic.Bool // none of them is begun with any more
-	traffic traffic
-	streams streams
-
-	resuming sync.WaitGroup // of what was held
-	leases   chan *lease    // that have been stored
-
-	// Only the goroutine of followRoute touches these.
-	production []*nats.Subscription
-	lingering  *time.Timer // after which production is left
-	unread     bool        // the route could not be read
-	opened     bool        // the bucket of routes has been found to be one that can be read
-
-	leaving atomic.Int64  // production subscriptions that are being left
-	drained chan struct{} // capacity 1: told when one has been left
+	log     *zap.Logger
 }
 
 func newInstance(ctx context.Context, r *Relay, s Service) *instance {
-	i := &instance{
-		relay: r, service: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), ctx: ctx,
-		log:    r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
-		leases: make(chan *lease), drained: make(chan struct{}, 1),
+	who := &identity{
+		relay: r, service: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""),
+		log: r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
 	}
-	i.endpoints = endpointsOf(s)
-	i.crew = newCrew(s.Concurrency, i.answer)
-	i.private.init()
-	i.traffic.busy.init()
-	i.traffic.lapsed = make(chan struct{}, 1)
-	i.take(&role{state: protocol.StateOffline, verdict: hold, over: make(chan struct{})})
-	return i
+	q := newRequests(ctx, who)
+	stored := make(chan *lease)
+	return &instance{
+		identity: who,
+		requests: q,
+		leases:   &leaseKeeper{identity: who, traffic: &q.traffic, stored: stored},
+		follower: &follower{identity: who, requests: q, traffic: &q.traffic, stored: stored, drained: make(chan struct{}, 1)},
+	}
 }
 
 // listenPrivately registers the instance as a NATS micro service whose endpoints are
@@ -192,15 +179,15 @@ func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 	maps.Copy(metadata, i.service.Metadata)
 	m, err := micro.AddService(i.relay.nc, micro.Config{
 		Name: i.service.Name, Version: i.service.Version, Metadata: metadata, QueueGroup: i.service.Name,
-		StatsHandler: func(e *micro.Endpoint) any { return i.stats(i.endpoints[e.Name]) },
+		StatsHandler: func(e *micro.Endpoint) any { return i.requests.stats(i.requests.endpoints[e.Name]) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	for name, e := range i.endpoints {
+	for name, e := range i.requests.endpoints {
 		to := protocol.PrivateSubject(i.service.Name, i.service.Version, e.message)
 		handler := micro.HandlerFunc(func(q micro.Request) {
-			i.receive(request{to: e, data: q.Data(), header: nats.Header(q.Headers()), reply: q.Reply()})
+			i.requests.receive(request{to: e, data: q.Data(), header: nats.Header(q.Headers()), reply: q.Reply()})
 		})
 		err := m.AddEndpoint(name, handler, micro.WithEndpointSubject(to), micro.WithEndpointMetadata(i.service.metadata(e.message)))
 		if err != nil {
@@ -246,7 +233,7 @@ func endpointsOf(s Service) map[string]*endpoint {
 
 // flush blocks until the server has got what was sent to it, at most for flushTimeout.
 // On a closed relay there is nothing to flush.
-func (i *instance) flush(ctx context.Context) error {
+func (i *identity) flush(ctx context.Context) error {
 	if i.relay.nc.IsClosed() {
 		return nil
 	}
@@ -255,30 +242,8 @@ func (i *instance) flush(ctx context.Context) error {
 	return i.relay.nc.FlushWithContext(ctx)
 }
 
-// receive deals with a message at the private address: one that was forwarded there is a
-// production request, any other is answered whatever the route says.
-func (i *instance) receive(q request) {
-	if q.header.Get(protocol.HeaderForwarded) != "" {
-		i.produce(q)
-		return
-	}
-	if q.isStream() {
-		q.private = true
-		i.stream(q)
-		return
-	}
-	i.private.begin()
-	if i.ended.Load() {
-		i.private.end()
-		i.respond(&q, nil, errStopped)
-		return
-	}
-	q.private = true
-	i.crew.give(q)
-}
-
 // respond answers a message; an answer that cannot be sent is answered as an error.
-func (i *instance) respond(q *request, answer []byte, failure error) {
+func (i *identity) respond(q *request, answer []byte, failure error) {
 	err := respond(i.relay.nc, q.reply, answer, failure)
 	if err == nil {
 		return
@@ -290,7 +255,7 @@ func (i *instance) respond(q *request, answer []byte, failure error) {
 
 // refuse answers a request that no handler has seen, and tells why in a header. Answers of
 // handlers never carry it: one may pass on an error that it has got from another service.
-func (i *instance) refuse(q *request, e *Error) {
+func (i *identity) refuse(q *request, e *Error) {
 	if q.reply == "" {
 		return
 	}
@@ -301,78 +266,18 @@ func (i *instance) refuse(q *request, e *Error) {
 	}
 }
 
-// finish waits for the messages that the instance has got before it left; handlers
-// that take too long are told to end.
-func (i *instance) finish(abandon context.CancelFunc) {
-	tooLong := time.AfterFunc(i.service.DrainTimeout, func() {
-		i.log.Warn("handlers did not finish in time, ending them", zap.Duration("after", i.service.DrainTimeout))
-		abandon()
-	})
-	defer tooLong.Stop()
-	i.streams.end()
-	i.awaitTaken()
-	i.ended.Store(true)
-	i.take(i.traffic.role.Load().left()) // what is held is given back
-	i.resuming.Wait()
-	i.streams.running.Wait()
-	i.private.wait()
-	i.traffic.busy.wait()
-	i.crew.end()
-	if err := i.flush(context.Background()); err != nil {
-		i.log.Warn("flush", zap.Error(err))
+func (i *identity) pass(m *nats.Msg) {
+	if err := i.relay.nc.PublishMsg(m); err != nil {
+		i.log.Error("pass on", zap.String("subject", m.Subject), zap.Error(err))
 	}
 }
 
-// awaitTaken blocks until every message that the server has sent to this instance has
-// been begun with, or handlers are told to end.
-func (i *instance) awaitTaken() {
-	if err := i.flush(i.ctx); err != nil {
-		i.log.Warn("flush", zap.Error(err)) // the bus is lost: what came before is all there is
+func (i *identity) confirm(c protocol.Confirmation) {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return // a Confirmation can always be written
 	}
-	taken := make(chan struct{})
-	if err := i.relay.nc.Barrier(func() { close(taken) }); err != nil {
-		return // the connection is closed: nothing can be answered
+	if err := i.relay.nc.Publish(protocol.ConfirmSubject(i.service.Name, i.id), data); err != nil {
+		i.log.Debug("confirm", zap.Error(err))
 	}
-	select {
-	case <-taken:
-	case <-i.ctx.Done():
-	}
-}
-
-// subscribe connects the instance to production traffic.
-func (i *instance) subscribe(ctx context.Context) error {
-	if i.production != nil {
-		return nil
-	}
-	for _, e := range i.endpoints {
-		to := protocol.ProductionSubject(i.service.Name, e.message)
-		sub, err := i.relay.nc.QueueSubscribe(to, i.service.Name, func(m *nats.Msg) {
-			i.produce(request{to: e, data: m.Data, header: m.Header, reply: m.Reply})
-		})
-		if err != nil {
-			i.unsubscribe()
-			return fmt.Errorf("subscribe %s: %w", to, err)
-		}
-		i.production = append(i.production, sub)
-	}
-	return i.flush(ctx)
-}
-
-// unsubscribe takes the instance off production traffic; what it has got already is
-// still dealt with. Drained is told once it has been.
-func (i *instance) unsubscribe() {
-	for _, sub := range i.production {
-		i.leaving.Add(1)
-		sub.SetClosedHandler(func(string) {
-			i.leaving.Add(-1)
-			tell(i.drained)
-		})
-		if err := sub.Drain(); err != nil {
-			i.leaving.Add(-1)
-			if !i.relay.nc.IsClosed() {
-				i.log.Warn("drain", zap.String("subject", sub.Subject), zap.Error(err))
-			}
-		}
-	}
-	i.production = nil
 }

@@ -94,34 +94,34 @@ func (q *request) isStream() bool { return q.header.Get(protocol.HeaderStream) !
 func onlyStream(context.Context, *Message) (any, error) { return nil, errOnlyStream }
 
 // stream answers a request by a stream, on a goroutine of its own.
-func (i *instance) stream(q request) {
-	if at := i.traffic.role.Load(); !q.private && !i.mayAnswer(i.relay.clock()) {
+func (r *requests) stream(q request) {
+	if at := r.traffic.role.Load(); !q.private && !r.traffic.mayAnswer(r.relay.clock()) {
 		if at.verdict == giveBack {
-			i.giveBack(q)
+			r.giveBack(q)
 		} else {
-			i.hold(q, at)
+			r.hold(q, at)
 		}
 		return
 	}
 	window, err := strconv.ParseInt(q.header.Get(protocol.HeaderStream), 10, 64)
 	switch {
 	case q.to.stream == nil:
-		i.respond(&q, nil, errNeverStream)
+		r.respond(&q, nil, errNeverStream)
 		return
 	case err != nil || window < 0:
-		i.respond(&q, nil, errWindow)
+		r.respond(&q, nil, errWindow)
 		return
 	case q.reply == "":
 		return // nobody would get it
 	}
-	ctx, stop := context.WithCancelCause(i.ctx)
+	ctx, stop := context.WithCancelCause(r.ctx)
 	s := &Sender{
-		instance: i, name: q.to.message, private: q.private, window: window, stop: stop, inbox: i.relay.nc.NewInbox(),
+		requests: r, name: q.to.message, private: q.private, window: window, stop: stop, inbox: r.relay.nc.NewInbox(),
 		quiet: time.NewTimer(protocol.StreamQuiet), reply: q.reply, told: true,
-		size: int(min(protocol.StreamBatch, i.relay.nc.MaxPayload()-protocol.StreamHeaderRoom)),
+		size: int(min(protocol.StreamBatch, r.relay.nc.MaxPayload()-protocol.StreamHeaderRoom)),
 	}
 	s.room.L = &s.mu
-	err = i.streams.add(s, func() {
+	err = r.streams.add(s, func() {
 		defer stop(errStreamOver)
 		s.run(ctx, &q)
 	})
@@ -131,10 +131,10 @@ func (i *instance) stream(q request) {
 	stop(err)
 	switch {
 	case err != errStopping:
-		i.respond(&q, nil, err)
+		r.respond(&q, nil, err)
 	case q.private:
 		s.cut(errStopping)
 	default:
-		i.giveBack(q)
+		r.giveBack(q)
 	}
 }
