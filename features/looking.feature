@@ -152,7 +152,7 @@ Feature: looking at what is there
     Then it ends with code 0
     And the answer is:
       """
-      golive … (go…, needs nats-server 2.15.0 or newer)
+      golive … (go…, needs nats-server 2.15.3 or newer)
       """
     When I run "golive version -o json"
     Then the answer is JSON with the fields that version.txt lists

@@ -295,11 +295,11 @@ func (p *pretender) greet(conn net.Conn, refused bool) {
 	}
 }
 
-const goodServer = `"server_name":"n1","version":"2.15.0","headers":true,"max_payload":1048576`
+const goodServer = `"server_name":"n1","version":"2.15.3","headers":true,"max_payload":1048576`
 
 func TestAServerThatIsNotGoodEnoughIsRefused(t *testing.T) {
 	for info, why := range map[string]string{
-		`"server_name":"n1","version":"2.14.9","headers":true,"jetstream":true`: "server n1 is nats-server 2.14.9, at least 2.15.0 is needed: older ones sync and schedule differently",
+		`"server_name":"n1","version":"2.14.9","headers":true,"jetstream":true`: "server n1 is nats-server 2.14.9, at least 2.15.3 is needed: older ones sync, schedule or restore differently",
 		`"server_name":"n1","version":"dev","headers":true,"jetstream":true`:    `server n1 tells no version that can be read: "dev"`,
 	} {
 		p := pretend(t, info, 0)

@@ -22,7 +22,7 @@
 // # Permissions
 //
 // On a bus with permissions, an instance of the service web that calls todos needs no more
-// than these (nats-server.conf; tried with 2.15.2):
+// than these (nats-server.conf; tried with 2.15.3):
 //
 //	publish: [
 //	  "$KV.golive-leases.web.>", "golive.confirm.web.*", "golive.service.web.>", "web.>",

@@ -45,13 +45,14 @@ func TestRedactNeverShowsAPassword(t *testing.T) {
 
 func TestTheOldestServer(t *testing.T) {
 	for version, why := range map[string]string{
-		"2.15.0":      "",
-		"2.15.2":      "",
+		"2.15.3":      "",
+		"2.15.4":      "",
 		"2.16.0-RC.1": "",
 		"3.0.0":       "",
-		"2.15.0-RC.1": "server n1 is nats-server 2.15.0-RC.1, at least 2.15.0 is needed: older ones sync and schedule differently",
-		"2.14.99":     "server n1 is nats-server 2.14.99, at least 2.15.0 is needed: older ones sync and schedule differently",
-		"1.0.0":       "server n1 is nats-server 1.0.0, at least 2.15.0 is needed: older ones sync and schedule differently",
+		"2.15.2":      "server n1 is nats-server 2.15.2, at least 2.15.3 is needed: older ones sync, schedule or restore differently",
+		"2.15.3-RC.1": "server n1 is nats-server 2.15.3-RC.1, at least 2.15.3 is needed: older ones sync, schedule or restore differently",
+		"2.14.99":     "server n1 is nats-server 2.14.99, at least 2.15.3 is needed: older ones sync, schedule or restore differently",
+		"1.0.0":       "server n1 is nats-server 1.0.0, at least 2.15.3 is needed: older ones sync, schedule or restore differently",
 		"":            `server n1 tells no version that can be read: ""`,
 		"latest":      `server n1 tells no version that can be read: "latest"`,
 	} {

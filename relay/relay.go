@@ -18,9 +18,10 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// MinServer is the oldest nats-server that golive's guarantees hold on: older ones
-// sync to disk and schedule messages differently.
-const MinServer = "2.15.0"
+// MinServer is the oldest nats-server that golive's guarantees hold on; [Connect] refuses
+// older ones. They sync to disk and schedule messages differently, and 2.15.2 takes a message
+// that it has had for a new one once its stream has been restored.
+const MinServer = "2.15.3"
 
 // Defaults of [Config].
 const (
@@ -221,7 +222,7 @@ func checkVersion(server, version string) error {
 		return fmt.Errorf("server %s tells no version that can be read: %q", server, version)
 	}
 	if found.LessThan(semver.MustParse(MinServer)) {
-		return fmt.Errorf("server %s is nats-server %s, at least %s is needed: older ones sync and schedule differently",
+		return fmt.Errorf("server %s is nats-server %s, at least %s is needed: older ones sync, schedule or restore differently",
 			server, version, MinServer)
 	}
 	return nil

@@ -84,7 +84,7 @@
 //
 // # Permissions
 //
-// An agent called web-1 needs no more than these (nats-server.conf; tried with 2.15.2). The
+// An agent called web-1 needs no more than these (nats-server.conf; tried with 2.15.3). The
 // buckets and the stream must be there: any orchestrator makes them.
 //
 //	publish: [
