@@ -285,7 +285,9 @@ func (f *follower) routes(ctx context.Context) (jetstream.KeyValue, error) {
 		return nil, err
 	}
 	if f.opened {
-		return js.KeyValue(ctx, protocol.RoutesBucket)
+		kv, err := js.KeyValue(ctx, protocol.RoutesBucket)
+		f.opened = !errors.Is(err, jetstream.ErrBucketNotFound) // the next one may be another
+		return kv, err
 	}
 	kv, err := bus.Look(ctx, js, bus.Routes)
 	f.opened = err == nil

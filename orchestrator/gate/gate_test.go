@@ -170,6 +170,22 @@ func TestAGateRefusesWhatItCannotWorkWith(t *testing.T) {
 	}
 }
 
+// Who only looks makes no bucket.
+func TestOnlyAnOrchestratorMakesTheBucketsOfAGate(t *testing.T) {
+	nc := relaytest.Start(t).Connect().Conn()
+	for range 2 {
+		if _, err := gate.Open(t.Context(), gate.Config{Conn: nc}); !errors.Is(err, bus.ErrNone) {
+			t.Fatalf("opening what is not there gives %v", err)
+		}
+	}
+	if _, err := gate.Make(t.Context(), gate.Config{Conn: nc}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gate.Open(t.Context(), gate.Config{Conn: nc}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestServiceWithoutRoute(t *testing.T) {
 	b := newBench(t)
 	if r := b.route("todos"); r.Revision != 0 || r.Service != "todos" || len(r.Online()) != 0 {
