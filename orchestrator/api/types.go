@@ -225,4 +225,8 @@ type RouteStatus struct {
 type VersionInfo struct {
 	Version string `json:"version"`
 	Server  string `json:"server"` // version of the NATS server
+
+	// Skipped is how many messages the orchestrator that answers has met among the events of
+	// rollouts that are none.
+	Skipped uint64 `json:"skipped,omitempty"`
 }

@@ -25,7 +25,7 @@ func describe(err error) *protocol.ServiceError {
 	case errors.Is(err, rollout.ErrTooLarge):
 		return &protocol.ServiceError{Code: api.CodeTooLarge, Message: err.Error(), Hint: "make the release smaller, or raise max_payload of the bus"}
 	case errors.Is(err, rollout.ErrUnknown):
-		return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "a newer golive is at work here: bring all of them up to its version, and try again"}
+		return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "another version of golive has written that: bring all orchestrators here up to the newest one, and try again; what is older than all of them can only be read by the version that wrote it"}
 	case errors.Is(err, rollout.ErrNotAllowed):
 		return &protocol.ServiceError{Code: api.CodeNotAllowed, Message: strings.TrimPrefix(err.Error(), rollout.ErrNotAllowed.Error()+": "), Hint: "golive show ROLLOUT tells who may"}
 	case errors.As(err, &phase):

@@ -120,7 +120,7 @@ func (b *Book) answered(s rollout.State, step rollout.Step) {
 		e.Digest, e.Items, e.PutAside = short(s.Event.Answer.Digest), s.Event.Answer.Items, s.Event.Answer.PutAside
 	}
 	if step.Ended.Equal(s.Event.At) { // else its revert has begun with the same event
-		e.Duration = step.Ended.Sub(step.Started)
+		e.Duration = rollout.Duration(step.Ended.Sub(step.Started))
 	}
 	b.record(e, "run again in rollout "+s.ID)
 }

@@ -20,21 +20,21 @@ import (
 
 // Entry says that a script has run.
 type Entry struct {
-	App      string         `json:"app"`
-	Name     string         `json:"name"` // of the service; of the app in phase setup
-	Version  string         `json:"version"`
-	Phase    protocol.Phase `json:"phase"`
-	Digest   string         `json:"digest,omitempty"` // of the setup service's build
-	Rollout  string         `json:"rollout"`
-	Sequence uint64         `json:"sequence"` // of the event in the journal that says so
-	By       string         `json:"by,omitempty"`
-	Reason   string         `json:"reason,omitempty"` // of an entry recorded by hand: its first 400 bytes
-	Marked   bool           `json:"marked,omitempty"` // it was recorded by hand: the script has not run here
-	At       time.Time      `json:"at"`               // when it had finished
-	Duration time.Duration  `json:"durationNanoseconds"`
-	Items    int64          `json:"items,omitempty"`
-	PutAside int64          `json:"putAside,omitempty"` // records that it could not deal with
-	Void     string         `json:"void,omitempty"`     // why it no longer counts; empty: it does
+	App      string           `json:"app"`
+	Name     string           `json:"name"` // of the service; of the app in phase setup
+	Version  string           `json:"version"`
+	Phase    protocol.Phase   `json:"phase"`
+	Digest   string           `json:"digest,omitempty"` // of the setup service's build
+	Rollout  string           `json:"rollout"`
+	Sequence uint64           `json:"sequence"` // of the event in the journal that says so
+	By       string           `json:"by,omitempty"`
+	Reason   string           `json:"reason,omitempty"` // of an entry recorded by hand: its first 400 bytes
+	Marked   bool             `json:"marked,omitempty"` // it was recorded by hand: the script has not run here
+	At       time.Time        `json:"at"`               // when it had finished
+	Duration rollout.Duration `json:"duration"`
+	Items    int64            `json:"items,omitempty"`
+	PutAside int64            `json:"putAside,omitempty"` // records that it could not deal with
+	Void     string           `json:"void,omitempty"`     // why it no longer counts; empty: it does
 }
 
 // Script is the script that has run.

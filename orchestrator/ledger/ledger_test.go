@@ -136,7 +136,7 @@ func TestScriptHasRunOnceItIsDone(t *testing.T) {
 	}
 	want := ledger.Entry{
 		App: "todo-app", Name: "todos", Version: "1.0.0", Phase: protocol.Before, Digest: "sha256:1",
-		Rollout: "r1", Sequence: 2, By: "anna", At: noon.Add(time.Minute), Duration: time.Minute, Items: 12,
+		Rollout: "r1", Sequence: 2, By: "anna", At: noon.Add(time.Minute), Duration: rollout.Duration(time.Minute), Items: 12,
 	}
 	if entries[0] != want {
 		t.Errorf("the first entry is %+v, want %+v", entries[0], want)

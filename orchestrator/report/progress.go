@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/terminal"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // ProgressLine is a line for programs that follow a rollout: how far a step of it is.
@@ -23,17 +24,17 @@ type Progress struct {
 	At      time.Time `json:"at"`
 	Started time.Time `json:"started"` // when the attempt began
 
-	Done     int64   `json:"done"`
-	Total    int64   `json:"total,omitempty"`   // absent: not known
-	Rate     float64 `json:"rate,omitempty"`    // records a second now
-	Average  float64 `json:"average,omitempty"` // records a second of this attempt
-	Limit    float64 `json:"limit,omitempty"`   // records a second that it keeps to
-	Left     float64 `json:"left,omitempty"`    // seconds; absent: there is not enough to tell
-	PutAside int64   `json:"putAside,omitempty"`
-	Held     string  `json:"held,omitempty"`    // why it does not go on, or not as fast as it could
-	Waiting  string  `json:"waiting,omitempty"` // what it waits for
-	Hosts    string  `json:"hosts,omitempty"`   // of a command or check: how far agents are
-	Note     string  `json:"note,omitempty"`
+	Done     int64             `json:"done"`
+	Total    int64             `json:"total,omitempty"`   // absent: not known
+	Rate     float64           `json:"rate,omitempty"`    // records a second now
+	Average  float64           `json:"average,omitempty"` // records a second of this attempt
+	Limit    float64           `json:"limit,omitempty"`   // records a second that it keeps to
+	Left     protocol.Duration `json:"left,omitempty"`    // absent: there is not enough to tell
+	PutAside int64             `json:"putAside,omitempty"`
+	Held     string            `json:"held,omitempty"`    // why it does not go on, or not as fast as it could
+	Waiting  string            `json:"waiting,omitempty"` // what it waits for
+	Hosts    string            `json:"hosts,omitempty"`   // of a command or check: how far agents are
+	Note     string            `json:"note,omitempty"`
 }
 
 // Progress is how far the step, which is of a rollout, is at a time.
@@ -46,7 +47,7 @@ func (p *Pulse) Progress(rollout string, now time.Time) Progress {
 	return Progress{
 		Rollout: rollout, Step: p.Step, Attempt: p.Attempt, State: state, At: now.UTC(), Started: p.Since.UTC(),
 		Done: p.Done, Total: p.Total, Rate: rounded(p.rateNow(now)), Average: rounded(p.average(now)), Limit: p.Limit,
-		Left: left.Seconds(), PutAside: p.PutAside, Held: p.heldBy(), Waiting: p.Waiting, Hosts: p.hosts, Note: p.Note,
+		Left: protocol.Duration(left), PutAside: p.PutAside, Held: p.heldBy(), Waiting: p.Waiting, Hosts: p.hosts, Note: p.Note,
 	}
 }
 

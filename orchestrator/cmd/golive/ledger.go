@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,7 @@ func runLedger(ctx context.Context, c *command, q api.LedgerRequest) error {
 		}
 		var rows [][]string
 		for _, e := range all {
-			counts, duration, items := "yes", terminal.Took(e.Duration), fmt.Sprint(e.Items)
+			counts, duration, items := "yes", terminal.Took(time.Duration(e.Duration)), fmt.Sprint(e.Items)
 			if e.PutAside > 0 {
 				items += ", " + terminal.Grouped(e.PutAside) + " put aside"
 			}
