@@ -28,7 +28,7 @@ func (d *driver) workApp(n int, seed uint64) *workApp {
 }
 
 // jot writes down what a person, or whoever kills, is about to do.
-func (c *cast) jot(d deed) error {
+func (c *cast) jot(d action) error {
 	d.At = time.Now()
 	line, err := json.Marshal(d)
 	if err != nil {
@@ -114,7 +114,7 @@ func (a *workApp) say(ctx context.Context, id string, step rollout.Step) error {
 	q := api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: "test"}, Step: step.ID}
 	rest(ctx, time.Duration(a.rnd.Int64N(int64(100*time.Millisecond))))
 	draw := a.rnd.IntN(100)
-	d := deed{What: approves, Rollout: id, Step: step.ID, Attempt: step.Attempt, By: "test"}
+	d := action{What: approves, Rollout: id, Step: step.ID, Attempt: step.Attempt, By: "test"}
 	if draw < 12 {
 		d.What = rejects
 	}

@@ -27,7 +27,7 @@ func place(r rollout.Release, s rollout.Step) int {
 // stint is one run of a program: the indexes of its first line and of its last, which is -1
 // when it has written none.
 type stint struct {
-	deed
+	action
 	from, to int
 	fine     bool // it has ended with exit code 0
 }
@@ -41,14 +41,14 @@ func (j *judge) collect() []stint {
 	}
 	var all []stint
 	open := make(map[key]int) // indexes of those that have not ended
-	for i, d := range j.deeds {
+	for i, d := range j.actions {
 		if d.Program == nil {
 			continue
 		}
 		k := key{d.By, d.Program.Pid, run{d.Rollout, d.Step, d.Attempt, d.Revert}}
 		if d.What == began {
 			open[k] = len(all)
-			all = append(all, stint{deed: d, from: i, to: -1})
+			all = append(all, stint{action: d, from: i, to: -1})
 			continue
 		}
 		n, ok := open[k]
@@ -72,7 +72,7 @@ func ofStep(all []stint, step string, revert bool) []stint {
 	return slices.DeleteFunc(slices.Clone(all), func(s stint) bool { return s.Step != step || s.Revert != revert })
 }
 
-// disturbed reports whether an agent was killed or put to sleep before the deed at an index:
+// disturbed reports whether an agent was killed or put to sleep before the action at an index:
 // what its programs do from then on nobody can know.
 func (j *judge) disturbed(agent string, until int) bool {
 	at, ok := j.disturbances[agent]
@@ -83,7 +83,7 @@ func (j *judge) disturbed(agent string, until int) bool {
 // the same time than the release allows, as far as agents lived and were awake.
 func (j *judge) checkPrograms() {
 	j.disturbances, j.killed = make(map[string]int), make(map[string]int)
-	for i, d := range j.deeds {
+	for i, d := range j.actions {
 		if d.What == kills {
 			j.killed[d.By] = i
 		}
@@ -230,7 +230,7 @@ func (j *judge) begins(all []stint, id string, step rollout.Step, revert bool) [
 	for _, s := range ofStep(all, step.ID, revert) {
 		begins = append(begins, s.from)
 	}
-	for i, d := range j.deeds {
+	for i, d := range j.actions {
 		if step.Kind == rollout.Migration && d.script() && d.What == began && d.Rollout == id && d.Step == step.ID && d.Revert == revert {
 			begins = append(begins, i)
 		}
@@ -257,7 +257,7 @@ func (j *judge) done(h []journal.Record, all []stint, step rollout.Step, revert 
 	switch {
 	case step.Kind == rollout.Migration:
 		if i, ok := j.doneAt(h, step.ID, revert); ok {
-			return readiness{i, j.deeds[i].At, true}
+			return readiness{i, j.actions[i].At, true}
 		}
 	case step.Work != nil:
 		e, ok := answered(h, step.ID, revert)
@@ -276,10 +276,10 @@ func (j *judge) done(h []journal.Record, all []stint, step rollout.Step, revert 
 			return readiness{-1, e.At, true}
 		case len(ends) >= need:
 			i := ends[need-1]
-			return readiness{i, j.deeds[i].At, true}
+			return readiness{i, j.actions[i].At, true}
 		}
 	case step.Kind == rollout.Approving:
-		n := slices.IndexFunc(j.deeds, func(d deed) bool { return d.What == approves && d.Rollout == id && d.Step == step.ID })
+		n := slices.IndexFunc(j.actions, func(d action) bool { return d.What == approves && d.Rollout == id && d.Step == step.ID })
 		if at, ok := doneBy(h, step.ID); ok && n >= 0 {
 			return readiness{n, at, true}
 		}
@@ -326,8 +326,8 @@ func (j *judge) proof(all []stint, host protocol.Host, step rollout.Step, revert
 		if s.to < 0 || s.Attempt != host.Attempt || s.Program.Host != host.Name {
 			continue
 		}
-		exit := j.deeds[s.to].Program.Exit
-		ends := j.deeds[s.to].What == ended
+		exit := j.actions[s.to].Program.Exit
+		ends := j.actions[s.to].What == ended
 		switch {
 		case host.Status == protocol.HostFailed && host.Exit != nil && ends && exit == *host.Exit && s.Program.Verb != "status",
 			host.Status == protocol.HostDone && host.Note == "" && s.fine && s.Program.Verb != "status",
@@ -344,8 +344,8 @@ func (j *judge) checkBarrier(h []journal.Record, all []stint, a, b rollout.Step)
 	ready := j.done(h, all, a, false)
 	begins := j.begins(all, id, b, false)
 	for _, i := range begins {
-		if !ready.before(i, j.deeds[i].At) {
-			j.find("rollout %s: %s began (by %s, %s) before %s was done", id, b.ID, j.deeds[i].By, j.deeds[i].At.Format(time.RFC3339Nano), a.ID)
+		if !ready.before(i, j.actions[i].At) {
+			j.find("rollout %s: %s began (by %s, %s) before %s was done", id, b.ID, j.actions[i].By, j.actions[i].At.Format(time.RFC3339Nano), a.ID)
 		}
 	}
 	if b.Kind == rollout.Traffic {
@@ -386,8 +386,8 @@ func (j *judge) checkBarrierBack(h []journal.Record, all []stint, a, b rollout.S
 	}
 	ready := j.done(h, all, b, true)
 	for _, i := range j.begins(all, id, a, true) {
-		if !ready.before(i, j.deeds[i].At) {
-			j.find("rollout %s: the revert of %s began (by %s) before that of %s was done", id, a.ID, j.deeds[i].By, b.ID)
+		if !ready.before(i, j.actions[i].At) {
+			j.find("rollout %s: the revert of %s began (by %s) before that of %s was done", id, a.ID, j.actions[i].By, b.ID)
 		}
 	}
 }

@@ -108,7 +108,7 @@ func (p part) run() int {
 	}
 	w := &workplace{part: p, record: record}
 	attempt, _ := strconv.Atoi(os.Getenv("GOLIVE_ATTEMPT"))
-	d := deed{
+	d := action{
 		What: began, Rollout: os.Getenv("GOLIVE_ROLLOUT"), Step: os.Getenv("GOLIVE_STEP"), Attempt: attempt,
 		Revert:  os.Getenv("GOLIVE_DIRECTION") == "backward",
 		Program: &program{Host: os.Getenv("GOLIVE_HOST"), Pid: os.Getpid(), Verb: verbLook},
@@ -169,7 +169,7 @@ func (p part) run() int {
 
 // kill kills the agent that has started this program, if it shall be, and it lives.
 func (w *workplace) kill(shall bool) {
-	if agent := os.Getppid(); shall && instance(w.agent(), agent) == w.Name && w.note(deed{What: kills}) == nil {
+	if agent := os.Getppid(); shall && instance(w.agent(), agent) == w.Name && w.note(action{What: kills}) == nil {
 		_ = syscall.Kill(agent, syscall.SIGKILL)
 	}
 }

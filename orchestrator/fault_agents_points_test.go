@@ -147,7 +147,7 @@ func (m *ensemble) dieAt(ctx context.Context, a *workApp, at view.Point, nth int
 			}
 			break
 		}
-		if err := m.jot(deed{What: approves, Rollout: id, Step: step.ID, By: "test"}); err != nil {
+		if err := m.jot(action{What: approves, Rollout: id, Step: step.ID, By: "test"}); err != nil {
 			t.Fatal(err)
 		}
 		_ = a.command(waiting, "approve", func(ctx context.Context) error {
@@ -191,7 +191,7 @@ func TestFaultHowSoonADeadAgentIsNoticed(t *testing.T) {
 	if err != nil || id == "" {
 		t.Fatalf("the rollout is refused (%v)", err)
 	}
-	begun := func() int { return len(m.deeds()) }
+	begun := func() int { return len(m.actions()) }
 	m.until("both have begun", patience, func() bool { _, err := os.Stat(m.record); return err == nil && begun() == 2 })
 	lost := func(name string) func() bool {
 		return func() bool {

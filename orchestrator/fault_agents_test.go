@@ -258,7 +258,7 @@ func (a *actor) disturb(what string, p *process) error {
 	if a.Kind != anAgent {
 		return nil
 	}
-	return a.jot(deed{What: what, By: instance(a.Name, p.Process.Pid)})
+	return a.jot(action{What: what, By: instance(a.Name, p.Process.Pid)})
 }
 
 // reportWork says what agents have done.
@@ -268,7 +268,7 @@ func (e evidence) reportWork() string {
 	for _, s := range j.collect() {
 		what := "without an end"
 		if s.to >= 0 {
-			what = j.deeds[s.to].What
+			what = j.actions[s.to].What
 			if what == ended && !s.fine {
 				what = "failed"
 			}

@@ -28,7 +28,7 @@ func (x *tale) work(id string, step rollout.Step) []protocol.Host {
 	}
 	var all []protocol.Host
 	for _, name := range hosts {
-		d := deed{Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, By: instance(name, 1)}
+		d := action{Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, By: instance(name, 1)}
 		h := protocol.Host{Name: name, Instance: d.By, Attempt: step.Attempt, Status: protocol.HostDone, Started: x.later(), Exit: new(0)}
 		lost := step.ID == lostIn && name == lostHost && !step.Revert
 		if step.ID == "backup" {
@@ -40,7 +40,7 @@ func (x *tale) work(id string, step rollout.Step) []protocol.Host {
 		}
 		if lost {
 			x.line(d, began, name, verb, 0)
-			x.deeds = append(x.deeds, deed{What: kills, By: d.By, At: x.later()})
+			x.actions = append(x.actions, action{What: kills, By: d.By, At: x.later()})
 			h.Status, h.Exit, h.Error = protocol.HostLost, nil, "its agent has died"
 		} else {
 			x.runs(d, name, verb, 0)
@@ -51,18 +51,18 @@ func (x *tale) work(id string, step rollout.Step) []protocol.Host {
 	return all
 }
 
-func (x *tale) runs(d deed, host, verb string, exit int) {
+func (x *tale) runs(d action, host, verb string, exit int) {
 	x.line(d, began, host, verb, 0)
 	x.line(d, ended, host, verb, exit)
 }
 
-func (x *tale) line(d deed, what, host, verb string, exit int) {
+func (x *tale) line(d action, what, host, verb string, exit int) {
 	if what == began {
 		x.number++
 	}
 	d.What, d.At = what, x.later()
 	d.Program = &program{Host: host, Pid: int(x.number), Verb: verb, Exit: exit}
-	x.deeds = append(x.deeds, d)
+	x.actions = append(x.actions, d)
 }
 
 // workTale is a tale of a rollout whose release has steps of its own, and of the next one, which
@@ -83,7 +83,7 @@ func workTale(t *testing.T) *tale {
 // line of the program that has done something of a step.
 func (x *tale) lineOf(what, id, step, host, verb string) int {
 	x.t.Helper()
-	n := slices.IndexFunc(x.deeds, func(d deed) bool {
+	n := slices.IndexFunc(x.actions, func(d action) bool {
 		return d.What == what && d.Rollout == id && d.Step == step && d.Program != nil && d.Program.Host == host && d.Program.Verb == verb
 	})
 	if n < 0 {
@@ -93,12 +93,12 @@ func (x *tale) lineOf(what, id, step, host, verb string) int {
 }
 
 // change has a line say something else.
-func (x *tale) change(n int, change func(d *deed, p *program)) {
-	d := x.deeds[n]
+func (x *tale) change(n int, change func(d *action, p *program)) {
+	d := x.actions[n]
 	p := *d.Program
 	d.Program = &p
 	change(&d, &p)
-	x.deeds[n] = d
+	x.actions[n] = d
 }
 
 // answer has the event with which a step was done say something else of its hosts.
@@ -128,14 +128,14 @@ func TestFaultJudgeOfAgentsFindsNothingWrongWithAGoodTale(t *testing.T) {
 func TestFaultJudgeOfAgentsFindsWhatIsWrong(t *testing.T) {
 	const a, b = "first", "second"
 	again := func(x *tale, n int, by string) {
-		d := x.deeds[n]
+		d := x.actions[n]
 		p := *d.Program
 		p.Pid += 1000
 		d.Program = &p
 		if by != "" {
 			d.By = by
 		}
-		x.deeds = slices.Insert(x.deeds, n+2, d)
+		x.actions = slices.Insert(x.actions, n+2, d)
 	}
 	tests := []struct {
 		name  string
@@ -160,33 +160,33 @@ func TestFaultJudgeOfAgentsFindsWhatIsWrong(t *testing.T) {
 			x.move(x.lineOf(began, a, "backup", "web-1", "status"), x.lineOf(ended, a, "stop-front", "web-2", "forward"))
 		}, "backup began (by web-1/1"},
 		{"a program was left over when the next step began", func(x *tale) {
-			x.deeds = slices.DeleteFunc(x.deeds, func(d deed) bool { return d.What == kills })
+			x.actions = slices.DeleteFunc(x.actions, func(d action) bool { return d.What == kills })
 		}, "stop-front ran on web-3 (attempt 1, by web-3/1) while backup had begun"},
 		{"a program began when the next step had", func(x *tale) {
 			x.move(x.lineOf(began, a, "backup", "web-1", "status"), x.lineOf(began, a, "stop-front", "web-1", "forward"))
 		}, "stop-front ran on web-1 (attempt 1, by web-1/1) while backup had begun"},
 		{"a step began before somebody had said yes", func(x *tale) {
-			n := slices.IndexFunc(x.deeds, func(d deed) bool { return d.What == approves })
+			n := slices.IndexFunc(x.actions, func(d action) bool { return d.What == approves })
 			x.move(n, x.lineOf(ended, a, "stop-front", "web-1", "forward"))
 		}, "stop-front began (by web-1/1"},
 		{"nobody has said yes", func(x *tale) {
-			x.deeds = slices.DeleteFunc(x.deeds, func(d deed) bool { return d.What == approves && d.Rollout == b })
+			x.actions = slices.DeleteFunc(x.actions, func(d action) bool { return d.What == approves && d.Rollout == b })
 		}, "before go was done"},
 		{"a script ran before a command", func(x *tale) {
-			x.move(x.deed(began, a, "work-0-one/offline", false), x.lineOf(ended, a, "backup", "web-1", "forward"))
+			x.move(x.action(began, a, "work-0-one/offline", false), x.lineOf(ended, a, "backup", "web-1", "forward"))
 		}, "work-0-one/offline began (by setup-0"},
 		{"a check ran before a script", func(x *tale) {
-			x.move(x.lineOf(began, a, "ready", "web-1", verbLook), x.deed(ended, a, "work-0-one/offline", false))
+			x.move(x.lineOf(began, a, "ready", "web-1", verbLook), x.action(ended, a, "work-0-one/offline", false))
 		}, "ready began (by web-1/1"},
 		{"a check behind the gate ran before it opened", func(x *tale) {
-			at := x.deeds[x.lineOf(ended, a, "ready", lostHost, verbLook)].At
-			x.change(x.lineOf(began, a, "smoke", "web-1", verbLook), func(d *deed, _ *program) { d.At = at })
+			at := x.actions[x.lineOf(ended, a, "ready", lostHost, verbLook)].At
+			x.change(x.lineOf(began, a, "smoke", "web-1", verbLook), func(d *action, _ *program) { d.At = at })
 		}, "before work-0-one/traffic was done"},
 		{"traffic moves before a check", func(x *tale) {
-			x.routes[0].Since = x.deeds[x.lineOf(ended, a, "ready", lostHost, verbLook)].At.Add(-1)
+			x.routes[0].Since = x.actions[x.lineOf(ended, a, "ready", lostHost, verbLook)].At.Add(-1)
 		}, "was put on the route (revision"},
 		{"a version answers before a check", func(x *tale) {
-			x.answers[0].Began = x.deeds[x.lineOf(ended, a, "ready", "web-1", verbLook)].At.UnixNano()
+			x.answers[0].Began = x.actions[x.lineOf(ended, a, "ready", "web-1", verbLook)].At.UnixNano()
 		}, "answered before ready was done"},
 		{"too many hosts at once", func(x *tale) {
 			x.move(x.lineOf(began, a, "stop-front", "web-2", "forward"), x.lineOf(ended, a, "stop-front", "web-1", "forward"))
@@ -194,12 +194,12 @@ func TestFaultJudgeOfAgentsFindsWhatIsWrong(t *testing.T) {
 		{"a step of one host ran on two", func(x *tale) {
 			n := x.lineOf(began, a, "smoke", "web-1", verbLook)
 			again(x, n, "")
-			x.change(n+2, func(d *deed, p *program) { d.By, p.Host = "web-2/1", "web-2" })
+			x.change(n+2, func(d *action, p *program) { d.By, p.Host = "web-2/1", "web-2" })
 		}, "attempt 1 of smoke of rollout first ran on 2 hosts, one does it"},
 		{"a host took part that was not asked to", func(x *tale) {
 			n := x.lineOf(began, a, "ready", "web-2", verbLook)
 			again(x, n, "")
-			x.change(n+2, func(d *deed, p *program) { d.By, p.Host = "web-7/1", "web-7" })
+			x.change(n+2, func(d *action, p *program) { d.By, p.Host = "web-7/1", "web-7" })
 		}, "ran on web-7, which it was not given to by the journal"},
 		{"an attempt began after the next one", func(x *tale) {
 			n := slices.IndexFunc(x.histories[a], func(r journal.Record) bool { step, _ := r.State.Step("ready"); return step.Attempt == 1 })
@@ -208,37 +208,37 @@ func TestFaultJudgeOfAgentsFindsWhatIsWrong(t *testing.T) {
 					step.Attempt = 2
 				}
 			})
-			x.change(x.lineOf(began, a, "ready", "web-1", verbLook), func(d *deed, _ *program) { d.At = d.At.Add(2 * startTime) })
+			x.change(x.lineOf(began, a, "ready", "web-1", verbLook), func(d *action, _ *program) { d.At = d.At.Add(2 * startTime) })
 		}, "attempt 1 of ready (revert false) of rollout first began on web-1"},
 		{"an attempt began when it was over", func(x *tale) {
-			x.change(x.lineOf(began, a, "smoke", "web-1", verbLook), func(d *deed, _ *program) { d.At = d.At.Add(2 * startTime) })
+			x.change(x.lineOf(began, a, "smoke", "web-1", verbLook), func(d *action, _ *program) { d.At = d.At.Add(2 * startTime) })
 		}, "attempt 1 of smoke (revert false) of rollout first began on web-1"},
 		{"one agent asked whether it was done, and another one did it", func(x *tale) {
-			x.change(x.lineOf(began, a, "backup", "web-1", "forward"), func(d *deed, _ *program) { d.By = "web-1/2" })
+			x.change(x.lineOf(began, a, "backup", "web-1", "forward"), func(d *action, _ *program) { d.By = "web-1/2" })
 		}, "attempt 1 of backup (revert false) of rollout first was begun by web-1/1 and by web-1/2"},
 		{"undone in the wrong order", func(x *tale) {
 			x.move(x.lineOf(began, b, "stop-front", "web-1", "backward"), x.lineOf(began, b, "backup", "web-1", "backward"))
 		}, "the revert of stop-front began (by web-1/1) before that of backup was done"},
 		{"undone before the script behind it was", func(x *tale) {
-			x.move(x.lineOf(began, b, "backup", "web-1", "backward"), x.deed(ended, b, "work-0-one/offline", true))
+			x.move(x.lineOf(began, b, "backup", "web-1", "backward"), x.action(ended, b, "work-0-one/offline", true))
 		}, "the revert of backup began (by web-1/1) before that of work-0-one/offline was done"},
 		{"undone where it was never begun", func(x *tale) {
 			n := x.lineOf(began, b, "stop-front", "web-1", "backward")
-			x.deeds = slices.Insert(x.deeds, n, x.deeds[n])
-			x.change(n, func(d *deed, p *program) { d.By, p.Host = "web-9/1", "web-9" })
+			x.actions = slices.Insert(x.actions, n, x.actions[n])
+			x.change(n, func(d *action, p *program) { d.By, p.Host = "web-9/1", "web-9" })
 		}, "stop-front was undone on web-9, where it was never begun"},
 		{"a check is undone", func(x *tale) {
-			x.change(x.lineOf(began, b, "stop-front", "web-1", "backward"), func(d *deed, _ *program) { d.Step = "smoke" })
+			x.change(x.lineOf(began, b, "stop-front", "web-1", "backward"), func(d *action, _ *program) { d.Step = "smoke" })
 		}, "smoke was undone on web-1, and cannot be"},
 		{"gone on with while it is undone", func(x *tale) {
 			x.move(x.lineOf(ended, b, "start-front", "web-1", "forward"), x.lineOf(ended, b, "start-front", "web-1", "backward"))
 		}, "start-front ran on web-1 (by web-1/1) after its revert had begun there"},
 		{"a host is done, and its program never ended", func(x *tale) {
 			n := x.lineOf(ended, a, "ready", "web-2", verbLook)
-			x.deeds = slices.Delete(x.deeds, n, n+1)
+			x.actions = slices.Delete(x.actions, n, n+1)
 		}, "the journal says that attempt 1 of ready (revert false) is done on web-2, which no program has said"},
 		{"a host is done, and its program has failed", func(x *tale) {
-			x.change(x.lineOf(ended, a, "ready", "web-2", verbLook), func(_ *deed, p *program) { p.Exit = 3 })
+			x.change(x.lineOf(ended, a, "ready", "web-2", verbLook), func(_ *action, p *program) { p.Exit = 3 })
 		}, "is done on web-2, which no program has said"},
 		{"a host is done by another attempt", func(x *tale) {
 			x.answer(a, "ready", false, func(hosts []protocol.Host) { hosts[1].Attempt = 2 })
@@ -264,7 +264,7 @@ func TestFaultJudgeOfAgentsFindsWhatIsWrong(t *testing.T) {
 			x.answer(a, "stop-front", false, func(hosts []protocol.Host) { hosts[1].Status = protocol.HostLost })
 		}, "is done by the journal with 1 of 3 hosts, 2 are needed"},
 		{"a program ran that the journal does not know", func(x *tale) {
-			x.change(x.lineOf(began, a, "ready", "web-2", verbLook), func(d *deed, _ *program) { d.Rollout = "third" })
+			x.change(x.lineOf(began, a, "ready", "web-2", verbLook), func(d *action, _ *program) { d.Rollout = "third" })
 		}, "the journal does not know it"},
 		{"a rollout does not end", func(x *tale) { x.histories[a] = x.histories[a][:3] }, "is running at the end"},
 	}

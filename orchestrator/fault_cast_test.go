@@ -278,22 +278,22 @@ func (a *actor) up() *process {
 	return p
 }
 
-// deeds reads the record of all scripts. A last line that was cut off is none.
-func (c *cast) deeds() []deed {
+// actions reads the record of all scripts. A last line that was cut off is none.
+func (c *cast) actions() []action {
 	c.t.Helper()
 	f, err := os.Open(c.record)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer f.Close()
-	var all []deed
+	var all []action
 	in := bufio.NewReader(f)
 	for {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
 			return all
 		}
-		var d deed
+		var d action
 		if err := json.Unmarshal(line, &d); err != nil {
 			c.t.Fatalf("record: %q: %v", line, err)
 		}

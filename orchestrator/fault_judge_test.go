@@ -23,7 +23,7 @@ type evidence struct {
 	histories map[string][]journal.Record    // by rollout
 	books     map[string][]ledger.Entry      // by app
 	versions  map[string][]ledger.AppVersion // by app
-	deeds     []deed                         // in their order
+	actions     []action                         // in their order
 	accepted  []string                       // rollouts that an orchestrator said it has begun
 	heard     []heard                        // completion events
 	away      []span                         // when none could be heard
@@ -37,7 +37,7 @@ type judge struct {
 	evidence
 	found []string
 
-	runs         map[run][]int  // of scripts: the indexes of their deeds
+	runs         map[run][]int  // of scripts: the indexes of their actions
 	stints       []stint        // of programs, in the order in which they began
 	disturbances map[string]int // of agents' instances: the index of the first line that tells of it
 	killed       map[string]int // instances of agents: the same, of those that were killed
@@ -53,7 +53,7 @@ type run struct {
 // findings lists everything that must not be; nothing, if all is well.
 func (e evidence) findings() []string {
 	j := &judge{evidence: e, runs: make(map[run][]int)}
-	for i, d := range j.deeds {
+	for i, d := range j.actions {
 		if d.script() {
 			r := run{d.Rollout, d.Step, d.Attempt, d.Revert}
 			j.runs[r] = append(j.runs[r], i)
@@ -95,7 +95,7 @@ func (j *judge) checkAttempts() {
 	for r, all := range j.runs {
 		begun := 0
 		for _, i := range all {
-			if d := j.deeds[i]; d.What == began && !d.Bare {
+			if d := j.actions[i]; d.What == began && !d.Bare {
 				begun++
 			}
 		}
@@ -163,7 +163,7 @@ func (j *judge) checkRecorded(h []journal.Record) {
 		}
 		ok := false
 		for _, i := range j.runs[run{r.State.ID, e.Step, e.Attempt, e.Revert}] {
-			d := j.deeds[i]
+			d := j.actions[i]
 			ok = ok || d.What == ended && d.Records == again && (e.Answer == nil || d.Number == e.Answer.Items && d.Aside == e.Answer.PutAside)
 		}
 		if !ok {
@@ -241,7 +241,7 @@ func dependsOn(r rollout.Release, service, other string) bool {
 	return false
 }
 
-// doneAt gives the index of the deed with which a script was done in the run that the
+// doneAt gives the index of the action with which a script was done in the run that the
 // journal has taken; false when the journal has taken none.
 func (j *judge) doneAt(h []journal.Record, step string, revert bool) (int, bool) {
 	for _, r := range h {
@@ -250,7 +250,7 @@ func (j *judge) doneAt(h []journal.Record, step string, revert bool) (int, bool)
 			continue
 		}
 		for _, i := range j.runs[run{r.State.ID, step, e.Attempt, revert}] {
-			if j.deeds[i].What == ended && (e.Answer == nil || e.Answer.Items == j.deeds[i].Number) {
+			if j.actions[i].What == ended && (e.Answer == nil || e.Answer.Items == j.actions[i].Number) {
 				return i, true
 			}
 		}
@@ -268,7 +268,7 @@ func beganAt(h []journal.Record, step string) uint64 {
 	return 0
 }
 
-// checkOrder: nothing begins before what it waits for has ended, by the order of deeds
+// checkOrder: nothing begins before what it waits for has ended, by the order of actions
 // between scripts, and by that of the journal where traffic moves.
 func (j *judge) checkOrder(h []journal.Record) {
 	last := h[len(h)-1].State
@@ -284,7 +284,7 @@ func (j *judge) checkOrder(h []journal.Record) {
 				continue
 			}
 			done, ok := j.doneAt(h, a.ID, false)
-			for i, d := range j.deeds {
+			for i, d := range j.actions {
 				if d.Rollout == last.ID && d.Step == b.ID && !d.Revert && d.What == began && (!ok || i < done) {
 					j.find("rollout %s: %s ran (by %s, %s) before %s was done", last.ID, b.ID, d.By, d.At.Format(time.RFC3339Nano), a.ID)
 				}
@@ -310,7 +310,7 @@ func (j *judge) checkReverts(h []journal.Record) {
 	last := h[len(h)-1].State
 	undone := func(step string) (from, to int) {
 		from, to = -1, -1
-		for i, d := range j.deeds {
+		for i, d := range j.actions {
 			if d.Rollout != last.ID || d.Step != step || !d.Revert {
 				continue
 			}
@@ -328,7 +328,7 @@ func (j *judge) checkReverts(h []journal.Record) {
 		if a.Kind != rollout.Migration || from < 0 {
 			continue
 		}
-		for i, d := range j.deeds {
+		for i, d := range j.actions {
 			if i > from && d.Rollout == last.ID && d.Step == a.ID && !d.Revert && d.What != cameTo && !givenUp(h, a.ID, d.Attempt) && !j.ranAgain(i, from) {
 				j.find("rollout %s: %s %s (attempt %d, by %s) after its revert had begun", last.ID, a.ID, d.What, d.Attempt, d.By)
 			}
@@ -344,12 +344,12 @@ func (j *judge) checkReverts(h []journal.Record) {
 	}
 }
 
-// ranAgain reports whether a deed is of a bare script that was run twice in its attempt,
-// as one that remembers nothing may be, and had answered before the deed called until.
+// ranAgain reports whether an action is of a bare script that was run twice in its attempt,
+// as one that remembers nothing may be, and had answered before the action called until.
 func (j *judge) ranAgain(i, until int) bool {
-	d := j.deeds[i]
+	d := j.actions[i]
 	return d.Bare && slices.ContainsFunc(j.runs[run{d.Rollout, d.Step, d.Attempt, d.Revert}], func(k int) bool {
-		return k < until && j.deeds[k].What == ended
+		return k < until && j.actions[k].What == ended
 	})
 }
 
@@ -375,8 +375,8 @@ func (j *judge) checkPromise(h []journal.Record) {
 		at, ok := j.doneAt(h, step.ID, false)
 		if !ok {
 			never = step.ID
-		} else if j.deeds[at].At.After(ready) {
-			ready = j.deeds[at].At
+		} else if j.actions[at].At.After(ready) {
+			ready = j.actions[at].At
 		}
 	}
 	for _, s := range last.Release.Services {

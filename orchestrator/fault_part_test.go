@@ -162,9 +162,9 @@ const (
 	cameTo = "point" // an orchestrator kills itself there
 )
 
-// deed is one line of the record: what a script did, durable before anybody hears of it.
-// The order of the lines is that of the deeds.
-type deed struct {
+// action is one line of the record: what a script did, durable before anybody hears of it.
+// The order of the lines is that of the actions.
+type action struct {
 	What    string    `json:"what"`
 	Rollout string    `json:"rollout,omitempty"`
 	Step    string    `json:"step,omitempty"`
@@ -181,12 +181,12 @@ type deed struct {
 }
 
 // script reports whether a script has done it.
-func (d deed) script() bool {
+func (d action) script() bool {
 	return d.Program == nil && (d.What == began || d.What == ended || d.What == broke)
 }
 
 // note writes one line at once, which others may do at the same time.
-func (w *workplace) note(d deed) error {
+func (w *workplace) note(d action) error {
 	d.By, d.At = w.Name, time.Now()
 	line, err := json.Marshal(d)
 	if err != nil {
@@ -225,7 +225,7 @@ func (w *workplace) orchestrate(ctx context.Context) error {
 			if p != w.At || times.Add(1) != int64(w.Nth) {
 				return
 			}
-			_ = w.note(deed{What: cameTo, Point: string(p)})
+			_ = w.note(action{What: cameTo, Point: string(p)})
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		},
@@ -292,7 +292,7 @@ func (w *workplace) serveSetup(ctx context.Context, o order) error {
 // some fail, and some put records aside, of which deal gives the number. resume waits until
 // the script is no longer paused.
 func (w *workplace) script(ctx context.Context, s protocol.StartMessage, resume func(context.Context) error, tell func(number int64), deal func(context.Context) (int64, error)) error {
-	d := deed{Rollout: s.Rollout, Step: s.Step, Attempt: s.Attempt, Revert: s.Revert, Records: s.FailedRecords, Bare: w.Kind == aBare}
+	d := action{Rollout: s.Rollout, Step: s.Step, Attempt: s.Attempt, Revert: s.Revert, Records: s.FailedRecords, Bare: w.Kind == aBare}
 	d.What = began
 	if err := w.note(d); err != nil {
 		return err

@@ -237,7 +237,7 @@ func (m *ensemble) gather() evidence {
 	last, err := j.Last(ctx)
 	must(err)
 	index := ledger.NewIndex(env, store, j.Tail)
-	e := evidence{histories: make(map[string][]journal.Record), books: make(map[string][]ledger.Entry), versions: make(map[string][]ledger.AppVersion), deeds: m.deeds()}
+	e := evidence{histories: make(map[string][]journal.Record), books: make(map[string][]ledger.Entry), versions: make(map[string][]ledger.AppVersion), actions: m.actions()}
 	apps := make(map[string]string) // by rollout
 	following, stop := context.WithCancel(ctx)
 	must(j.Follow(following, 0, func(e journal.Event) error {
@@ -301,7 +301,7 @@ func (m *ensemble) report(e evidence) string {
 		}
 	}
 	runs := 0
-	for _, d := range e.deeds {
+	for _, d := range e.actions {
 		if d.script() && d.What == began {
 			runs++
 		}

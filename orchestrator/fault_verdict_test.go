@@ -124,8 +124,8 @@ func (x *tale) finish(id string) {
 		switch {
 		case step.Kind == rollout.Migration:
 			x.number++
-			d := deed{What: began, Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, Records: step.Script.Records, By: "setup-0", At: x.later()}
-			x.deeds = append(x.deeds, d)
+			d := action{What: began, Rollout: id, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert, Records: step.Script.Records, By: "setup-0", At: x.later()}
+			x.actions = append(x.actions, d)
 			d.What, d.Number, d.At = ended, x.number, x.later()
 			switch {
 			case step.Script.Records:
@@ -133,12 +133,12 @@ func (x *tale) finish(id string) {
 			case step.ID == asideIn && !step.Revert:
 				d.Aside = 3
 			}
-			x.deeds = append(x.deeds, d)
+			x.actions = append(x.actions, d)
 			e.Answer = &protocol.Answer{Done: true, Items: x.number, PutAside: d.Aside}
 		case step.Work != nil:
 			e.Answer = &protocol.Answer{Hosts: x.work(id, step)}
 		case step.Kind == rollout.Approving:
-			x.deeds = append(x.deeds, deed{What: approves, Rollout: id, Step: step.ID, By: "test", At: x.later()})
+			x.actions = append(x.actions, action{What: approves, Rollout: id, Step: step.ID, By: "test", At: x.later()})
 			e.Type, e.By = rollout.ApprovedBy, "test"
 		case step.Revert:
 			e.Type, e.Revert = rollout.Restored, false
@@ -208,20 +208,20 @@ func toldTale(t *testing.T) *tale {
 	return x
 }
 
-// deed finds what a script did.
-func (x *tale) deed(what, id, step string, revert bool) int {
+// action finds what a script did.
+func (x *tale) action(what, id, step string, revert bool) int {
 	x.t.Helper()
-	n := slices.IndexFunc(x.deeds, func(d deed) bool { return d.What == what && d.Rollout == id && d.Step == step && d.Revert == revert })
+	n := slices.IndexFunc(x.actions, func(d action) bool { return d.What == what && d.Rollout == id && d.Step == step && d.Revert == revert })
 	if n < 0 {
 		x.t.Fatalf("nobody has %s %s of %s", what, step, id)
 	}
 	return n
 }
 
-// move has a deed take the place of another one.
+// move has an action take the place of another one.
 func (x *tale) move(from, to int) {
-	d := x.deeds[from]
-	x.deeds = slices.Insert(slices.Delete(x.deeds, from, from+1), to, d)
+	d := x.actions[from]
+	x.actions = slices.Insert(slices.Delete(x.actions, from, from+1), to, d)
 }
 
 func TestFaultJudgeFindsNothingWrongWithAGoodTale(t *testing.T) {
@@ -245,17 +245,17 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		want  string
 	}{
 		{"an attempt ran twice", func(x *tale) {
-			x.deeds = append(x.deeds, x.deeds[x.deed(began, a, "todos/offline", false)])
+			x.actions = append(x.actions, x.actions[x.action(began, a, "todos/offline", false)])
 		}, "ran 2 times"},
 		{"a step began before the phase before it had ended", func(x *tale) {
-			x.move(x.deed(began, a, "todos/offline", false), x.deed(ended, a, "todo-search/before", false))
+			x.move(x.action(began, a, "todos/offline", false), x.action(ended, a, "todo-search/before", false))
 		}, "todos/offline ran (by setup-0"},
 		{"a step began before that of a service it depends on had ended", func(x *tale) {
-			x.move(x.deed(began, a, "todo-search/offline", false), x.deed(ended, a, "todos/offline", false))
+			x.move(x.action(began, a, "todo-search/offline", false), x.action(ended, a, "todos/offline", false))
 		}, "todo-search/offline ran (by setup-0"},
 		{"a step is done that no script has said", func(x *tale) {
-			n := x.deed(ended, a, "todos/online", false)
-			x.deeds = slices.Delete(x.deeds, n, n+1)
+			n := x.action(ended, a, "todos/online", false)
+			x.actions = slices.Delete(x.actions, n, n+1)
 		}, "which no script has said"},
 		{"the answer of an earlier attempt was taken", func(x *tale) {
 			h := x.histories[a]
@@ -264,10 +264,10 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 			before.Steps[len(before.Steps)-1].Attempt = 2
 		}, "was taken when attempt 2 was running"},
 		{"the answer of another attempt was taken", func(x *tale) {
-			x.deeds[x.deed(ended, a, "todos/online", false)].Attempt = 2
+			x.actions[x.action(ended, a, "todos/online", false)].Attempt = 2
 		}, "which no script has said"},
 		{"the answer of another run was taken", func(x *tale) {
-			x.deeds[x.deed(ended, a, "todos/online", false)].Number = 4711
+			x.actions[x.action(ended, a, "todos/online", false)].Number = 4711
 		}, "which no script has said"},
 		{"a step is recorded twice", func(x *tale) {
 			h := x.histories[a]
@@ -286,16 +286,16 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		}, "has no place in it"},
 		{"a rollout is lost", func(x *tale) { x.accepted = append(x.accepted, "4711") }, "the journal does not know it"},
 		{"reverts out of order", func(x *tale) {
-			x.move(x.deed(began, b, "todos/before", true), x.deed(began, b, "todos/online", true))
+			x.move(x.action(began, b, "todos/before", true), x.action(began, b, "todos/online", true))
 		}, "the revert of todos/before began before"},
 		{"a script goes on while it is undone", func(x *tale) {
-			x.deeds = append(x.deeds, deed{What: broke, Rollout: b, Step: "todos/online", Attempt: 1})
+			x.actions = append(x.actions, action{What: broke, Rollout: b, Step: "todos/online", Attempt: 1})
 		}, "after its revert had begun"},
 		{"traffic moves too early", func(x *tale) {
-			x.routes[0].Since = x.deeds[x.deed(ended, a, "todo-search/offline", false)].At.Add(-1)
+			x.routes[0].Since = x.actions[x.action(ended, a, "todo-search/offline", false)].At.Add(-1)
 		}, "was put on the route"},
 		{"a version answers too early", func(x *tale) {
-			x.answers[0].Began = x.deeds[x.deed(began, a, "todo-search/offline", false)].At.UnixNano()
+			x.answers[0].Began = x.actions[x.action(began, a, "todo-search/offline", false)].At.UnixNano()
 		}, "before the offline scripts were done"},
 		{"no completion event", func(x *tale) { x.heard = x.heard[1:] }, "no completion event was heard"},
 		{"no completion event, long after the bus was away", func(x *tale) {
@@ -327,14 +327,14 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 			x.histories[a] = slices.Insert(slices.Clone(h), n+1, h[n-1], h[n])
 		}, "attempt 2 at the records of todos/online of rollout 1.0.0 is recorded as done 2 times"},
 		{"an attempt at records that dealt with all of them", func(x *tale) {
-			for i, d := range x.deeds {
+			for i, d := range x.actions {
 				if d.Rollout == a && d.Step == asideIn && d.Attempt == 2 {
-					x.deeds[i].Records = false
+					x.actions[i].Records = false
 				}
 			}
 		}, "which no script has said"},
 		{"records that a script has not put aside", func(x *tale) {
-			x.deeds[x.deed(ended, a, asideIn, false)].Aside = 4711
+			x.actions[x.action(ended, a, asideIn, false)].Aside = 4711
 		}, "which no script has said"},
 		{"items that do not add up", func(x *tale) {
 			x.alter(a, x.at(a, 1, amended), func(_ *rollout.State, step *rollout.Step) {

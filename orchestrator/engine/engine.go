@@ -89,7 +89,7 @@ func (g *Engine) Run(ctx context.Context, ready func()) error {
 		}
 		ready()
 		running.Go(func() error { return g.takeWork(ctx) })
-		running.Go(func() error { return g.liveness.watchHearts(ctx) })
+		running.Go(func() error { return g.liveness.watchHeartbeats(ctx) })
 		running.Go(func() error { return g.saver.saveLedger(ctx) })
 		running.Go(func() error { return g.retention.retain(ctx) })
 		return nil

@@ -19,10 +19,10 @@ type liveness struct {
 	scripts *scripts
 }
 
-// watchHearts ends the attempts of workers whose signs of life have stopped coming.
+// watchHeartbeats ends the attempts of workers whose signs of life have stopped coming.
 // What counts is what this orchestrator could have heard: since it began to listen,
 // was connected, and was not itself stopped for a while.
-func (g *liveness) watchHearts(ctx context.Context) error {
+func (g *liveness) watchHeartbeats(ctx context.Context) error {
 	tick := time.NewTicker(min(g.Heartbeat/2, g.Resend/2))
 	defer tick.Stop()
 	since := time.Now()
@@ -38,7 +38,7 @@ func (g *liveness) watchHearts(ctx context.Context) error {
 		var checking errgroup.Group
 		checking.SetLimit(checkAtOnce)
 		for _, r := range g.View.All() {
-			checking.Go(func() error { g.checkHearts(ctx, r, since); return nil })
+			checking.Go(func() error { g.checkHeartbeats(ctx, r, since); return nil })
 		}
 		_ = checking.Wait() // nothing fails
 	}
@@ -48,7 +48,7 @@ func (g *liveness) watchHearts(ctx context.Context) error {
 // together.
 const checkAtOnce = 32
 
-func (g *liveness) checkHearts(ctx context.Context, r journal.Record, since time.Time) {
+func (g *liveness) checkHeartbeats(ctx context.Context, r journal.Record, since time.Time) {
 	patience := protocol.HeartbeatsMissed * g.Heartbeat
 	for _, step := range r.State.Running() {
 		if step.Kind != rollout.Migration {

@@ -15,9 +15,9 @@ import (
 	"github.com/golive-dev/golive/relay"
 )
 
-// crew is the agents of up: this machine plays every role that the steps of the manifest ask
+// agents is the agents of up: this machine plays every role that the steps of the manifest ask
 // for.
-type crew struct {
+type agents struct {
 	connections []*relay.Relay
 	running     sync.WaitGroup
 	stop        context.CancelFunc
@@ -25,9 +25,9 @@ type crew struct {
 
 // startAgents starts an agent for each set of labels that a command or check of the manifest
 // asks for, and returns once they take orders.
-func (u *upRun) startAgents(ctx context.Context) (*crew, error) {
+func (u *upRun) startAgents(ctx context.Context) (*agents, error) {
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
-	c := &crew{stop: stop}
+	c := &agents{stop: stop}
 	data := filepath.Join(u.app.data, "steps")
 	for _, labels := range rolesOf(u.app.manifest) {
 		if err := os.MkdirAll(data, 0o700); err != nil {
@@ -42,7 +42,7 @@ func (u *upRun) startAgents(ctx context.Context) (*crew, error) {
 	return c, nil
 }
 
-func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[string]string, data string) error {
+func (u *upRun) startAgent(ctx, working context.Context, c *agents, labels map[string]string, data string) error {
 	r, err := u.app.bus.Connect(ctx, u.By, u.Logger)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (u *upRun) startAgent(ctx, working context.Context, c *crew, labels map[str
 }
 
 // end stops the agents and what they run, and blocks until they are gone.
-func (c *crew) end() {
+func (c *agents) end() {
 	c.stop()
 	c.running.Wait()
 	for _, r := range c.connections {
