@@ -83,7 +83,7 @@ func newPuppet(t *testing.T, s Service) *puppet {
 		p.requests.streams.end()
 		p.requests.streams.running.Wait()
 		p.requests.resuming.Wait()
-		p.requests.crew.end()
+		p.requests.workers.end()
 	})
 	return p
 }
@@ -344,7 +344,7 @@ func TestALeaseIsRenewedTooLateBeforeAHandlerBegins(t *testing.T) {
 	p.lease()
 	close(proceed)
 	p.mustAnswer(first, CodeFailed)
-	p.requests.crew.end() // the second one has been dealt with
+	p.requests.workers.end() // the second one has been dealt with
 	if n := p.requests.traffic.held.count(); n != 1 || len(begun) > 0 {
 		t.Errorf("%d requests are held, want 1", n)
 	}

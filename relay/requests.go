@@ -33,7 +33,7 @@ type request struct {
 type requests struct {
 	*identity
 	ctx       context.Context // of handlers
-	crew      *crew
+	workers   *workerPool
 	endpoints map[string]*endpoint // by the name that NATS has for it
 
 	private tally       // requests at the private address that are being answered
@@ -46,7 +46,7 @@ type requests struct {
 
 func newRequests(ctx context.Context, who *identity) *requests {
 	r := &requests{identity: who, ctx: ctx, endpoints: endpointsOf(who.service)}
-	r.crew = newCrew(who.service.Concurrency, r.answer)
+	r.workers = newWorkerPool(who.service.Concurrency, r.answer)
 	r.private.init()
 	r.traffic.busy.init()
 	r.traffic.lapsed = make(chan struct{}, 1)
@@ -73,7 +73,7 @@ func (r *requests) receive(q request) {
 		return
 	}
 	q.private = true
-	r.crew.give(q)
+	r.workers.give(q)
 }
 
 // produce deals with a production request, or one that was forwarded.
@@ -96,7 +96,7 @@ func (r *requests) produce(q request) {
 				r.stream(q)
 				r.traffic.busy.end()
 			} else {
-				r.crew.give(q)
+				r.workers.give(q)
 			}
 			return
 		}
@@ -272,7 +272,7 @@ func (r *requests) finish(abandon context.CancelFunc) {
 	r.streams.running.Wait()
 	r.private.wait()
 	r.traffic.busy.wait()
-	r.crew.end()
+	r.workers.end()
 	if err := r.flush(context.Background()); err != nil {
 		r.log.Warn("flush", zap.Error(err))
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// liveness finds out what has become of attempts of which nobody hears any more.
+// liveness finds out what has become of attempts of which nobody hears any more. How many
+// signs of life may be missed is [protocol.HeartbeatsMissed].
 type liveness struct {
 	Config
 	scripts *scripts

@@ -227,3 +227,12 @@ func short(text string) string {
 	}
 	return strings.ToValidUTF8(text[:maxText], "")
 }
+
+// After is the book as it would be if what led to s were the app's next event. The ledger
+// itself does not change.
+func (b *Book) After(s rollout.State) *Book { return b.apply(s, b.sequence+1) }
+
+// Live lists the completed rollouts that were not taken backward since, oldest first.
+func (b *Book) Live() []AppVersion {
+	return slices.DeleteFunc(b.Versions(), func(v AppVersion) bool { return v.Void != "" })
+}

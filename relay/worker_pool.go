@@ -2,11 +2,11 @@ package relay
 
 import "sync"
 
-// crew runs the requests that it is given, at most so many at once. Its workers are kept:
+// workerPool runs the requests that it is given, at most so many at once. Its workers are kept:
 // a goroutine made for each request costs a third of the throughput of short handlers
 // (measured). One more worker is called when there is more to do than those at work have
 // taken, so a handler that blocks holds up nobody.
-type crew struct {
+type workerPool struct {
 	most int // workers
 
 	mu      sync.Mutex
@@ -22,14 +22,14 @@ type crew struct {
 	run     func(*request)
 }
 
-func newCrew(most int, run func(*request)) *crew {
-	c := &crew{most: most, run: run}
+func newWorkerPool(most int, run func(*request)) *workerPool {
+	c := &workerPool{most: most, run: run}
 	c.more.L, c.room.L = &c.mu, &c.mu
 	return c
 }
 
-// give has a request run. It blocks while as many as the crew has workers wait already.
-func (c *crew) give(q request) {
+// give has a request run. It blocks while as many as the pool has workers wait already.
+func (c *workerPool) give(q request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.queue)-c.next >= c.most {
@@ -40,7 +40,7 @@ func (c *crew) give(q request) {
 }
 
 // call has one more worker come, unless one is on its way or all are at work.
-func (c *crew) call() {
+func (c *workerPool) call() {
 	switch {
 	case c.calling:
 	case c.idle > 0:
@@ -53,15 +53,15 @@ func (c *crew) call() {
 	}
 }
 
-func (c *crew) work() {
+func (c *workerPool) work() {
 	var q request
 	for c.take(&q) {
 		c.run(&q)
 	}
 }
 
-// take blocks until there is a request to run; false when the crew has ended.
-func (c *crew) take(q *request) bool {
+// take blocks until there is a request to run; false when the pool has ended.
+func (c *workerPool) take(q *request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calling = false
@@ -89,7 +89,7 @@ func (c *crew) take(q *request) bool {
 }
 
 // end waits for what has been given, and then for the workers to leave.
-func (c *crew) end() {
+func (c *workerPool) end() {
 	c.mu.Lock()
 	c.ended = true
 	c.more.Broadcast()
