@@ -23,7 +23,7 @@ type evidence struct {
 	histories map[string][]journal.Record    // by rollout
 	books     map[string][]ledger.Entry      // by app
 	versions  map[string][]ledger.AppVersion // by app
-	actions     []action                         // in their order
+	actions   []action                       // in their order
 	accepted  []string                       // rollouts that an orchestrator said it has begun
 	heard     []heard                        // completion events
 	away      []span                         // when none could be heard
