@@ -57,9 +57,11 @@ func TestFaultAtEachPointOfAWorkflow(t *testing.T) {
 	points := view.Points()
 	m := assembleAgents(t, 1, 2, []int{everything}, rounds*len(points))
 	m.calm()
+	first := m.orchestrators[0].up() // agents wait for the first orchestrator of an environment
 	for _, a := range slices.Concat(m.agents, m.others) {
 		a.up()
 	}
+	first.kill()
 	// How often each is come to, at least, from the start of the orchestrator on.
 	often := map[view.Point]int{
 		view.EventSaved: 9, view.Announced: 9, view.ItemDone: 9, view.StartSent: 2, view.AnswerSaved: 2,

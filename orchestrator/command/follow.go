@@ -25,15 +25,19 @@ func (c *queries) follow(ctx context.Context, q api.FollowRequest) (api.FollowPa
 	if err != nil {
 		return page, err
 	}
-	if newest, open := c.View.Newest(ref.ID); !open || newest.Sequence > q.After {
-		if page, err = c.changes(ctx, ref, q.After); err != nil || len(page.Changes) > 0 || patience == 0 {
+	if _, open := c.View.Newest(ref.ID); !open || q.After == 0 {
+		if page, err = c.changes(ctx, ref, q.After); err != nil || len(page.Changes) > 0 {
 			return page, err
 		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := c.View.AwaitChange(waiting, ref.ID, q.After); err != nil && ctx.Err() != nil {
+	records := c.View.AwaitChange(waiting, ref.ID, q.After)
+	if ctx.Err() != nil {
 		return page, ctx.Err()
+	}
+	if len(records) > 1 { // what is known here is told at once
+		return pageOf(records[0], records[1:]), nil
 	}
 	return c.changes(ctx, ref, q.After)
 }
@@ -52,14 +56,17 @@ func (c *queries) changes(ctx context.Context, ref journal.Ref, after uint64) (a
 		}
 		before, records = records[0], records[1:]
 	}
-	if page.More = len(records) > maxFollowed; page.More {
-		records = records[:maxFollowed]
-	}
-	for _, r := range records {
+	return pageOf(before, records), nil
+}
+
+// pageOf tells of records behind another one, as many as an answer has room for.
+func pageOf(before journal.Record, records []journal.Record) api.FollowPage {
+	page := api.FollowPage{Changes: []api.FollowedChange{}, More: len(records) > maxFollowed}
+	for _, r := range records[:min(len(records), maxFollowed)] {
 		page.Changes = append(page.Changes, api.FollowedChange{Sequence: r.Sequence, Change: r.State.ChangeFrom(before.State, before.Sequence)})
 		before = r
 	}
-	return page, nil
+	return page
 }
 
 // notThere is why there is no event of a rollout where somebody knows of one.

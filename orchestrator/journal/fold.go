@@ -163,7 +163,7 @@ func (r Record) after(c rollout.Change, sequence uint64) (Record, error) {
 	if err != nil {
 		return Record{Sequence: sequence}, fmt.Errorf("%w: %w", errNoEvent, err)
 	}
-	return Record{State: s, Sequence: sequence}, nil
+	return Record{State: s, Sequence: sequence, Previous: r.Sequence}, nil
 }
 
 // newest gives the rollout after the newest event that matches a subject, as the leader has

@@ -51,6 +51,7 @@ func newJournal(nc *nats.Conn, js jetstream.JetStream, stream jetstream.Stream) 
 type Record struct {
 	State    rollout.State
 	Sequence uint64
+	Previous uint64 // sequence of the rollout's event before; 0: it is the first one
 }
 
 // Append stores the state that an event has led to, if after is still the sequence of
@@ -145,7 +146,7 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 			return 0, fmt.Errorf("begin rollout %s a second time: %w", s.ID, rollout.ErrConflict)
 		}
 		if err == nil {
-			j.states.cache.put(Record{State: s, Sequence: ack.Sequence})
+			j.states.cache.put(Record{State: s, Sequence: ack.Sequence, Previous: before.Sequence})
 			return ack.Sequence, nil
 		}
 		newest, readErr := j.states.lastMessage(ctx, filter)
@@ -156,7 +157,7 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, errors.Join(err, readErr))
 		}
 		if newest.Header.Get(headerID) == id {
-			j.states.cache.put(Record{State: s, Sequence: newest.Sequence})
+			j.states.cache.put(Record{State: s, Sequence: newest.Sequence, Previous: before.Sequence})
 			return newest.Sequence, nil
 		}
 		if newest.Sequence != after && filter == m.Subject && j.overwritten(ctx, m.Subject, before.Sequence, rawOf(newest)) {

@@ -86,7 +86,7 @@ func (c *Recorder) Change(ctx context.Context, app, id string, event func(rollou
 		if err != nil {
 			return r, err
 		}
-		return c.saved(next, sequence), nil
+		return c.saved(journal.Record{State: next, Sequence: sequence, Previous: r.Sequence}), nil
 	}
 }
 
@@ -134,14 +134,14 @@ func (c *Recorder) Keep(ctx context.Context, s rollout.State, after uint64, to S
 	if err != nil {
 		return journal.Record{}, err
 	}
-	return c.saved(s, sequence), nil
+	known, _ := c.view.Newest(s.ID)
+	return c.saved(journal.Record{State: s, Sequence: sequence, Previous: known.Sequence}), nil
 }
 
 // saved takes in an event that is durable.
-func (c *Recorder) saved(s rollout.State, sequence uint64) journal.Record {
+func (c *Recorder) saved(r journal.Record) journal.Record {
 	c.At(EventSaved)
-	c.logEvent(s, sequence)
-	r := journal.Record{State: s, Sequence: sequence}
+	c.logEvent(r.State, r.Sequence)
 	c.view.Meet(r)
 	return r
 }

@@ -53,6 +53,7 @@ type viewedApp struct {
 
 type viewed struct {
 	record  journal.Record
+	recent  []journal.Record     // the last ones, up to record, without a gap
 	steps   map[string]*Observed // by attempt
 	changed chan struct{}        // closed and replaced when the record is
 }
@@ -142,9 +143,7 @@ func (x *View) set(r journal.Record) {
 		x.open[r.State.ID], app.open[r.State.ID] = found, found
 	}
 	if r.Sequence > found.record.Sequence {
-		found.record = r
-		close(found.changed)
-		found.changed = make(chan struct{})
+		found.take(r)
 	}
 	if r.State.Status.Final() {
 		delete(x.open, r.State.ID)
@@ -226,27 +225,54 @@ func (x *View) AwaitNewer(ctx context.Context, id string, sequence uint64) (jour
 }
 
 // AwaitChange blocks until an open rollout has an event after the one at a sequence, or is no
-// longer open; or until ctx ends, whose error it gives then. One that is not open may become
-// so again.
-func (x *View) AwaitChange(ctx context.Context, id string, sequence uint64) error {
-	for open := false; ; {
+// longer open, or ctx ends. It gives the records from the one at the sequence on, if they are
+// remembered here: those of the last few events are. A rollout that is not open may become so
+// again.
+func (x *View) AwaitChange(ctx context.Context, id string, sequence uint64) []journal.Record {
+	var was *viewed
+	for {
 		x.mu.Lock()
 		found, changed := x.open[id], x.further
-		var newest uint64
 		if found != nil {
-			newest, changed = found.record.Sequence, found.changed
+			was, changed = found, found.changed
+		}
+		if was != nil && (found == nil || found.record.Sequence > sequence) {
+			defer x.mu.Unlock()
+			return was.since(sequence)
 		}
 		x.mu.Unlock()
-		if newest > sequence || open && found == nil {
-			return nil
-		}
-		open = found != nil
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		}
 	}
+}
+
+// since gives the remembered records from the one at a sequence on; none if that one is not
+// remembered. The caller holds the view.
+func (v *viewed) since(sequence uint64) []journal.Record {
+	i := slices.IndexFunc(v.recent, func(r journal.Record) bool { return r.Sequence == sequence })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(v.recent[i:])
+}
+
+// maxRecent is how many events of an open rollout are remembered for those who follow it.
+const maxRecent = 64
+
+// take takes in a newer record. The caller holds the view.
+func (v *viewed) take(r journal.Record) {
+	switch {
+	case r.Previous != v.record.Sequence:
+		v.recent = nil // something between them is not known
+	case len(v.recent) == maxRecent:
+		v.recent = slices.Clone(v.recent[maxRecent/2:])
+	}
+	v.record, v.recent = r, append(v.recent, r)
+	close(v.changed)
+	v.changed = make(chan struct{})
 }
 
 // All lists the open rollouts.
