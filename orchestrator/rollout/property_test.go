@@ -361,13 +361,15 @@ func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
 	return e
 }
 
-// stray is an event about any step and attempt.
+// stray is an event about any step and attempt, which may be the one that runs. That a move of
+// traffic is confirmed is never recorded without its time: the outages of a rollout are made of
+// these times, and an outage without an end is one that lasts.
 func (w *witness) stray() rollout.Event {
 	ids := []string{"", "nobody/before"}
 	for _, step := range w.state.All() {
 		ids = append(ids, step.ID)
 	}
-	return rollout.Event{
+	e := rollout.Event{
 		Type: rapid.SampledFrom([]rollout.EventType{
 			rollout.StepAnswered, rollout.StepBroke, rollout.Opened, rollout.Closed, rollout.TurnedBack, rollout.Restored,
 			rollout.StepDue, rollout.Created, "unheard of", rollout.Reminded, rollout.ApprovedBy, rollout.ItemConfirmed,
@@ -376,6 +378,10 @@ func (w *witness) stray() rollout.Event {
 		Revert: rapid.Bool().Draw(w.t, "revert"),
 		Step:   rapid.SampledFrom(ids).Draw(w.t, "step"), Attempt: rapid.IntRange(0, 3).Draw(w.t, "attempt"),
 	}
+	if e.Type == rollout.Opened || e.Type == rollout.Closed || e.Type == rollout.Restored {
+		e.Revision, e.Effective = 10, w.now
+	}
+	return e
 }
 
 // pass lets time pass and tells what is late.

@@ -271,7 +271,7 @@ type Event struct {
 	Named     bool             `json:"named,omitempty"`    // the answer came as the named message, so observers have seen it
 	Revert    bool             `json:"revert,omitempty"`   // of StepAnswered and StepBroke: it is the answer of a revert script
 	Revision  uint64           `json:"revision,omitempty"` // of Opened, Closed and Restored
-	Effective time.Time        `json:"effective,omitzero"` // of Opened, Closed and Restored: when callers first saw it
+	Effective time.Time        `json:"effective,omitzero"` // of Opened, Closed and Restored: when callers first saw it; never zero there
 	By        string           `json:"by,omitempty"`       // of what a person wants: who
 	Reason    string           `json:"reason,omitempty"`   // of what a person wants: why
 

@@ -465,10 +465,8 @@ func (w *witness) lookAtEnd(finished map[string]bool) {
 		w.t.Fatalf("it runs until %q, want %q", s.Until, w.until)
 	}
 	ended := true
-	failedBack := false
 	for _, step := range s.All() {
 		ended = ended && (finished[step.ID] || w.beyond(step.ID))
-		failedBack = failedBack || step.Revert && step.Status == rollout.StepFailed
 	}
 	if s.Held() != (s.Status == rollout.Running && s.Until != "" && ended) {
 		w.t.Fatalf("held: %t, until %s, ended %t: %+v", s.Held(), s.Until, ended, s.Steps)
@@ -478,8 +476,10 @@ func (w *witness) lookAtEnd(finished map[string]bool) {
 	}
 	over := s.Status == rollout.Completed || s.Status == rollout.Aborted || s.Status == rollout.Reverted
 	for _, o := range s.Outages() {
-		if over && !failedBack && o.To.IsZero() {
-			w.t.Fatalf("%s, and %s is under maintenance: %+v", s.Status, o.Service, s.Steps)
+		closing, _ := s.Step(o.Service + "/maintenance")
+		stuck := closing.Revert && closing.Status == rollout.StepFailed // it could not be put back
+		if over && !stuck && o.To.IsZero() {
+			w.t.Fatalf("%s, and %s is under maintenance: %+v", s.Status, o.Service, closing)
 		}
 	}
 	for _, step := range s.Todo() {
