@@ -44,6 +44,8 @@ type follower struct {
 	subs    []*nats.Subscription // of listen
 	logs    chan *nats.Msg       // lines of scripts
 	showing sync.Mutex           // held while they are shown
+	last    uint64               // sequence of the event that was told last
+	held    time.Time            // since when lines are held, for an event to be told before them; zero: they are not
 
 	mu       sync.Mutex
 	id       string              // of the rollout
@@ -149,21 +151,38 @@ func (f *follower) listen(app, id string) error {
 		return fmt.Errorf("listen to the rollout: %w", err)
 	}
 	f.subs = append(f.subs, logs)
+	// The events themselves come by the API. That they happen is heard of as early as what is
+	// logged because of them.
+	happens, err := f.nc.ChanSubscribe(protocol.RolloutSubject(app, id), f.logs)
+	if err != nil {
+		return fmt.Errorf("listen to the rollout: %w", err)
+	}
+	f.subs = append(f.subs, happens)
 	return nil
 }
 
 // maxLogged is how many lines of scripts may wait to be shown; more than that are dropped.
 const maxLogged = 64 << 10
 
-// showLogs shows the lines of scripts that have come by now. The connection hands them over in
-// the order of what it gets: called before an event is told, it shows what was logged before
-// that.
+// holdFor is how long lines of scripts are held at most for an event to be told before them.
+const holdFor = time.Second
+
+// showLogs shows the lines of scripts that have come by now, up to the next event that is not
+// told yet. The connection hands both over in the order of what it gets: what was logged
+// before an event is shown before it, and what was logged because of it behind it.
 func (f *follower) showLogs() {
 	f.showing.Lock()
 	defer f.showing.Unlock()
-	for {
+	for f.held.IsZero() || time.Since(f.held) > holdFor {
 		select {
 		case m := <-f.logs:
+			f.held = time.Time{}
+			if m.Subject != protocol.LogSubject(f.id) {
+				if f.isNext(m) {
+					f.held = time.Now()
+				}
+				continue
+			}
 			var l protocol.LogLine
 			if json.Unmarshal(m.Data, &l) == nil {
 				f.story.stepOutput(l.Step, l.Attempt, l.Text)
@@ -172,6 +191,22 @@ func (f *follower) showLogs() {
 			return
 		}
 	}
+}
+
+// isNext reports whether a message is the event behind the one that was told last, or a later
+// one: a writer that was too late has named one before.
+func (f *follower) isNext(m *nats.Msg) bool {
+	var e struct {
+		Previous uint64 `json:"previous"`
+	}
+	return json.Unmarshal(m.Data, &e) == nil && e.Previous >= f.last
+}
+
+// has says that an event was told: what was logged because of it is shown from now on.
+func (f *follower) has(sequence uint64) {
+	f.showing.Lock()
+	defer f.showing.Unlock()
+	f.last, f.held = sequence, time.Time{}
 }
 
 // leave stops listening.
@@ -190,6 +225,7 @@ func (f *follower) take(v api.RolloutView) error {
 	f.showLogs()
 	past := v.Sequence < f.since
 	f.story.tell(func(s *report.Story) []terminal.Line { return tellState(s, v.State, past) })
+	f.has(v.Sequence)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lines != nil && !past {
