@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,12 @@ func TestAnyOneAgent(t *testing.T) {
 	}
 }
 
+// allBegin is the beginning of a script that waits until it has begun so many times. No host
+// fails before: as soon as the need can no longer be met, who has not begun does not begin.
+func allBegin(times int) string {
+	return fmt.Sprintf("while test $(wc -l <ran) -lt %d; do sleep 0.02; done\n", times)
+}
+
 func TestNeed(t *testing.T) {
 	for name, c := range map[string]struct {
 		need    rollout.Need
@@ -119,7 +126,7 @@ func TestNeed(t *testing.T) {
 		"one percent, nobody does": {need: rollout.Need{Percent: 1}, fail: "*", failure: "1 of 4 hosts had to succeed, 0 did"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEnvironment(t, "case $GOLIVE_HOST in "+c.fail+") echo; echo no space; exit 1;; esac")
+			e := newEnvironment(t, allBegin(4)+"case $GOLIVE_HOST in "+c.fail+") echo; echo no space; exit 1;; esac")
 			e.change(func(s *rollout.Step) { s.Work.Need = c.need })
 			for _, name := range []string{"web-1", "web-2", "web-3", "web-4"} {
 				e.agent(name)
@@ -195,7 +202,7 @@ func TestAtOnce(t *testing.T) {
 
 // A new attempt runs on the hosts that have failed and are still there, and on new ones.
 func TestNextAttempt(t *testing.T) {
-	e := newEnvironment(t, "test $GOLIVE_HOST = web-1 || test $GOLIVE_ATTEMPT -gt 1")
+	e := newEnvironment(t, "test $GOLIVE_ATTEMPT -gt 1 && exit; "+allBegin(3)+"test $GOLIVE_HOST = web-1")
 	e.agent("web-1")
 	e.agent("web-2")
 	gone := e.agent("web-3")
