@@ -17,6 +17,7 @@ type saw struct {
 	other      int            // errors of any other kind
 	retryAfter time.Duration  // that it was told
 	from, to   time.Time      // of the first 503, and of the first answer after it
+	last       time.Time      // when it asked what was refused last
 }
 
 // watchCaller asks todo-search for its version every millisecond until the test ends.
@@ -35,12 +36,13 @@ func (e *environment) watchCaller() func() saw {
 				return nil
 			}
 			var version string
+			asked := time.Now()
 			err := r.Request(ctx, "todo-search.version", nil, &version)
 			if ctx.Err() != nil {
 				return nil
 			}
 			mu.Lock()
-			s.note(version, err)
+			s.note(asked, version, err)
 			mu.Unlock()
 		}
 	})
@@ -53,7 +55,7 @@ func (e *environment) watchCaller() func() saw {
 	}
 }
 
-func (s *saw) note(version string, err error) {
+func (s *saw) note(asked time.Time, version string, err error) {
 	var answered *relay.Error
 	switch {
 	case err == nil:
@@ -63,6 +65,7 @@ func (s *saw) note(version string, err error) {
 		}
 	case errors.Is(err, relay.ErrMaintenance) && errors.As(err, &answered):
 		s.refused++
+		s.last = asked
 		s.retryAfter = answered.RetryAfter
 		if s.from.IsZero() {
 			s.from = time.Now()
