@@ -180,6 +180,14 @@ func next[T any](e *environment, what string, from <-chan T) T {
 // until blocks until ok holds.
 func (e *environment) until(what string, ok func() bool) {
 	e.t.Helper()
+	e.untilIn(patience, what, ok)
+}
+
+// longPatience is for what is a lot of work.
+const longPatience = 4 * patience
+
+func (e *environment) untilIn(patience time.Duration, what string, ok func() bool) {
+	e.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.After(patience); !ok(); {

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/orchestrator/agent"
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
@@ -95,7 +96,7 @@ func TestTheLimitsHoldAllAtOnce(t *testing.T) {
 				e.must(err)
 				return r.State
 			}
-			e.until("the first approval is reached", func() bool {
+			e.untilIn(longPatience, "the first approval is reached", func() bool {
 				running := status().Running()
 				return len(running) == 1 && running[0].ID == "approval-3"
 			})
@@ -117,7 +118,76 @@ func TestTheLimitsHoldAllAtOnce(t *testing.T) {
 			}
 			_, err = e.client.Abort(t.Context(), api.AbortRequest{Force: true, RolloutRequest: api.RolloutRequest{Rollout: id}})
 			e.must(err)
-			e.until("it is aborted", func() bool { return status().Status == rollout.Aborted })
+			e.untilIn(longPatience, "it is aborted", func() bool { return status().Status == rollout.Aborted })
+		})
+	}
+}
+
+// manyHosts is how many hosts a step may run on.
+const manyHosts = rollout.MaxHosts
+
+// agentsOn runs so many agents, a hundred on a connection, and returns once all are there.
+func (e *environment) agentsOn(n int, labels map[string]string, m *release.Manifest) {
+	e.t.Helper()
+	var nc *nats.Conn
+	var ready []<-chan struct{}
+	for i := range n {
+		if i%100 == 0 {
+			nc = e.connect().Conn()
+		}
+		j, err := journal.Open(e.t.Context(), nc)
+		e.must(err)
+		name := fmt.Sprintf("web-%d", i)
+		a, err := agent.New(agent.Config{Conn: nc, Journal: j, Name: name, Labels: labels, Releases: []*release.Manifest{m}})
+		e.must(err)
+		e.run("agent "+name, a.Run)
+		ready = append(ready, a.Ready())
+	}
+	for _, r := range ready {
+		next(e, "an agent", r)
+	}
+}
+
+// TestAStepOnAsManyHostsAsThereMayBe has as many agents as a step may have do one step quietly,
+// and fail at the next one with more words than an event has room for.
+func TestAStepOnAsManyHostsAsThereMayBe(t *testing.T) {
+	relaytest.Long(t)
+	for _, maxPayload := range []int32{1 << 20, 64 << 10} {
+		t.Run(fmt.Sprintf("max_payload=%d", maxPayload), func(t *testing.T) {
+			e := busOf(t, maxPayload)
+			e.orchestrate()
+			hosts := manyHosts
+			if raced {
+				hosts /= 5
+			}
+			web := map[string]string{"role": "web"}
+			r, m := e.upgrade("1.0.0",
+				release.Step{Name: "quiet", On: web, AtOnce: 50, Command: &release.Command{Args: []string{"true"}}},
+				release.Step{Name: "loud", On: web, AtOnce: 50, Need: rollout.Need{Hosts: 1}, Command: &release.Command{Shell: "head -c 3000 /dev/urandom | base64; exit 1"}},
+				online)
+			e.agentsOn(hosts, web, m)
+			all, err := e.client.Agents(t.Context())
+			if e.must(err); len(all) != hosts {
+				t.Errorf("%d agents are listed", len(all))
+			}
+			id := e.deploy(r)
+			e.untilIn(4*longPatience, "the rollout has failed", func() bool { return e.show(id).Status == rollout.Failed })
+			story := e.show(id)
+			if quiet, _ := story.Step("quiet"); quiet.Status != rollout.StepDone || len(quiet.Hosts) != hosts {
+				t.Errorf("the quiet step is %s on %d hosts", quiet.Status, len(quiet.Hosts))
+			}
+			loud, _ := story.Step("loud")
+			if loud.Status != rollout.StepFailed || loud.Error == nil || loud.Error.Code != protocol.CodeFailed && loud.Error.Code != api.CodeTooLarge {
+				t.Errorf("the loud step is %s: %+v", loud.Status, loud.Error)
+			}
+			t.Logf("the loud step has failed with %s, and %d hosts in the state", loud.Error.Code, len(loud.Hosts))
+			found, err := e.client.Hosts(t.Context(), api.HostsRequest{Rollout: id, Step: "loud"})
+			e.must(err)
+			for _, h := range found {
+				if h.Status != protocol.HostFailed || len(h.Output) < 3000 {
+					t.Fatalf("host %s is %s and has written %d bytes", h.Name, h.Status, len(h.Output))
+				}
+			}
 		})
 	}
 }
