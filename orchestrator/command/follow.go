@@ -25,14 +25,15 @@ func (c *queries) follow(ctx context.Context, q api.FollowRequest) (api.FollowPa
 	if err != nil {
 		return page, err
 	}
-	if _, open := c.View.Newest(ref.ID); !open || q.After == 0 {
+	_, open := c.View.Newest(ref.ID)
+	if !open || q.After == 0 {
 		if page, err = c.changes(ctx, ref, q.After); err != nil || len(page.Changes) > 0 {
 			return page, err
 		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	records := c.View.AwaitChange(waiting, ref.ID, q.After)
+	records := c.View.AwaitChange(waiting, ref.ID, q.After, open)
 	if ctx.Err() != nil {
 		return page, ctx.Err()
 	}

@@ -226,9 +226,9 @@ func (x *View) AwaitNewer(ctx context.Context, id string, sequence uint64) (jour
 
 // AwaitChange blocks until an open rollout has an event after the one at a sequence, or is no
 // longer open, or ctx ends. It gives the records from the one at the sequence on, if they are
-// remembered here: those of the last few events are. A rollout that is not open may become so
-// again.
-func (x *View) AwaitChange(ctx context.Context, id string, sequence uint64) []journal.Record {
+// remembered here: those of the last few events are. Whoever has seen that the rollout is open
+// says so: it may have ended since. One that is not open may become so again.
+func (x *View) AwaitChange(ctx context.Context, id string, sequence uint64, open bool) []journal.Record {
 	var was *viewed
 	for {
 		x.mu.Lock()
@@ -241,6 +241,9 @@ func (x *View) AwaitChange(ctx context.Context, id string, sequence uint64) []jo
 			return was.since(sequence)
 		}
 		x.mu.Unlock()
+		if open && found == nil {
+			return nil
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
