@@ -40,8 +40,8 @@ func CompileUntil(id, by string, at time.Time, r Release, f Facts, phase protoco
 		return State{}, err
 	}
 	p := planner{facts: f, release: r, services: services, reach: make(map[string][]int)}
-	if course := r.course(); course != nil {
-		p.follow(course)
+	if items := r.fullWorkflow(); items != nil {
+		p.follow(items)
 	} else {
 		p.phases()
 	}
@@ -76,9 +76,9 @@ func (p *planner) phases() {
 }
 
 // follow plans a release that has a workflow: one entry after the other.
-func (p *planner) follow(course []Item) {
+func (p *planner) follow(items []Item) {
 	opened := false
-	for i, item := range course {
+	for i, item := range items {
 		p.stage = i + 1
 		switch {
 		case item.Approval != nil || item.Work != nil:
