@@ -56,7 +56,7 @@ func TestChangesStaySmall(t *testing.T) {
 
 // A step may be done on a thousand hosts, on a bus whose messages may have 64 KiB.
 func TestAThousandHostsFitIntoAMessage(t *testing.T) {
-	r := coursed(rollout.Item{Name: "restart", Work: &rollout.Work{On: map[string]string{"role": "web"}}})
+	r := withEntry(rollout.Item{Name: "restart", Work: &rollout.Work{On: map[string]string{"role": "web"}}})
 	s, err := rollout.Compile("r1", "ada", time.Unix(1e9, 0).UTC(), r, rollout.Facts{Ran: neverRan})
 	if err != nil {
 		t.Fatal(err)

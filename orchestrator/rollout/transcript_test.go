@@ -247,7 +247,7 @@ func (w *world) describe(args, services []string) error {
 	}
 	for _, text := range services {
 		words := strings.Fields(text)
-		if known, err := w.course(words); err != nil {
+		if known, err := w.workflowLine(words); err != nil {
 			return fmt.Errorf("%s: %w", text, err)
 		} else if known {
 			continue

@@ -13,7 +13,7 @@ import (
 // understand may do the wrong thing, so it must leave the state as it is, whatever the event
 // is about.
 func TestNothingIsAppliedToAStateThatIsNotKnown(t *testing.T) {
-	r := coursed(rollout.Item{Name: "x", Work: &rollout.Work{}})
+	r := withEntry(rollout.Item{Name: "x", Work: &rollout.Work{}})
 	r.Workflow = append(r.Workflow, rollout.Item{Name: "y", Work: &rollout.Work{}})
 	known, err := rollout.Compile("r1", "ada", time.Time{}, r, rollout.Facts{Ran: neverRan})
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// coursed is a release with a workflow of one entry more than it needs.
-func coursed(i rollout.Item) rollout.Release {
+// withEntry is a release with a workflow of one entry more than it needs.
+func withEntry(i rollout.Item) rollout.Release {
 	return rollout.Release{
 		App: "shop", Version: "2.0.0", Strategy: rollout.Parallel,
 		Services: []rollout.Service{{Name: "web", Version: "2.0.0"}},
@@ -35,7 +35,7 @@ func TestTheLimitsOfAWorkflow(t *testing.T) {
 		work(rollout.Work{On: labels, Need: rollout.Need{Hosts: rollout.MaxHosts}, AtOnce: rollout.MaxHosts, Retries: rollout.MaxRetries, Backoff: rollout.Duration(rollout.MaxBackoff)}),
 		work(rollout.Work{On: on, Need: rollout.Need{Percent: 100}}),
 	} {
-		if err := coursed(i).Validate(); err != nil {
+		if err := withEntry(i).Validate(); err != nil {
 			t.Errorf("at its limits: %v", err)
 		}
 	}
@@ -61,12 +61,12 @@ func TestTheLimitsOfAWorkflow(t *testing.T) {
 		"atOnce is 1001, it must be from 1 to 1000, or 0 for all":                            work(rollout.Work{On: on, AtOnce: 1001}),
 		"need and atOnce are for steps that run on agents with labels":                       work(rollout.Work{AtOnce: 1}),
 	} {
-		if err := coursed(i).Validate(); err == nil || err.Error() != "workflow entry 1: "+why {
+		if err := withEntry(i).Validate(); err == nil || err.Error() != "workflow entry 1: "+why {
 			t.Errorf("error %v, want %s", err, why)
 		}
 	}
 	labels["one-more"] = "x"
-	long17 := coursed(work(rollout.Work{On: labels}))
+	long17 := withEntry(work(rollout.Work{On: labels}))
 	if err := long17.Validate(); err == nil || err.Error() != "workflow entry 1: on has 17 labels, at most 16 are allowed" {
 		t.Error(err)
 	}
@@ -82,7 +82,7 @@ func TestTheLimitsOfAPolicy(t *testing.T) {
 		`requires: version "new" must be a SemVer 2.0 version such as 1.0.0 or 1.0.0-rc.1+build.5`: func(r *rollout.Release) { r.Requires = &rollout.Requirement{Version: "new"} },
 		"workflow has 201 entries, at most 200 are allowed":                                        func(r *rollout.Release) { r.Workflow = make([]rollout.Item, 201) },
 	} {
-		r := coursed(rollout.Item{Traffic: rollout.Open})
+		r := withEntry(rollout.Item{Traffic: rollout.Open})
 		change(&r)
 		if err := r.Validate(); err == nil || err.Error() != why {
 			t.Errorf("error %v, want %s", err, why)
@@ -108,7 +108,7 @@ func TestHowManyHostsHaveToSucceed(t *testing.T) {
 
 // A question that is asked anew, and one that was answered, are the states' own.
 func TestAQuestionIsTheStatesOwn(t *testing.T) {
-	r := coursed(rollout.Item{Name: "go", Approval: &rollout.Question{Text: "Shall it?", Checklist: []string{"a", "b", "c", "d", "e"}}})
+	r := withEntry(rollout.Item{Name: "go", Approval: &rollout.Question{Text: "Shall it?", Checklist: []string{"a", "b", "c", "d", "e"}}})
 	r.Approvals.Count = 3
 	s, err := rollout.Compile("r1", "ada", time.Time{}, r, rollout.Facts{Ran: neverRan})
 	if err != nil {
@@ -143,7 +143,7 @@ func TestAQuestionIsTheStatesOwn(t *testing.T) {
 
 // A state of a newer version is left to that one.
 func TestWhatIsNotKnown(t *testing.T) {
-	s, err := rollout.Compile("r1", "ada", time.Time{}, coursed(rollout.Item{Name: "x", Work: &rollout.Work{}}), rollout.Facts{Ran: neverRan})
+	s, err := rollout.Compile("r1", "ada", time.Time{}, withEntry(rollout.Item{Name: "x", Work: &rollout.Work{}}), rollout.Facts{Ran: neverRan})
 	if err != nil || s.Known() != nil {
 		t.Fatal(err, s.Known())
 	}

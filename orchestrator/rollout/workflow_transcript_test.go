@@ -11,9 +11,9 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// course understands a line of a release that is about its workflow or its policy; false
+// workflowLine understands a line of a release that is about its workflow or its policy; false
 // when it is about something else.
-func (w *world) course(words []string) (bool, error) {
+func (w *world) workflowLine(words []string) (bool, error) {
 	switch words[0] {
 	case "approvals:":
 		return true, w.policy(words[1:])
