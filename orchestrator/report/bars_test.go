@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -174,6 +175,22 @@ func TestProgressLines(t *testing.T) {
 		}
 	}
 	golden(t, "progress.txt", out.Bytes())
+}
+
+// What a script tells may be anything: it is drawn all the same.
+func TestWhatCannotBeIsDrawn(t *testing.T) {
+	for _, done := range []int64{-1, 11, math.MaxInt64, math.MinInt64} {
+		for _, total := range []int64{-5, 0, 10, math.MaxInt64} {
+			p := Pulse{Step: "a/online", Attempt: 1, Script: true, Since: noon.Add(-time.Minute)}
+			for at := range 3 {
+				p.Hear(protocol.ProgressMessage{Done: &done, Total: total, Rate: -1, Average: math.Inf(1), PutAside: -3}, noon.Add(time.Duration(at)*time.Second))
+			}
+			bars := Bars([]Pulse{p}, noon.Add(4*time.Second))
+			if lines := terminal.Bars(bars, terminal.Look{Width: 100, Height: 10}); len(lines) == 0 || bars[0].Percent > 100 {
+				t.Errorf("%d of %d is drawn as %q, %d%%", done, total, lines, bars[0].Percent)
+			}
+		}
+	}
 }
 
 func TestRateIsThatOfNowSoonAfterAChange(t *testing.T) {

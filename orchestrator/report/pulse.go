@@ -85,6 +85,7 @@ func pausedBy(s rollout.State, step rollout.Step) string {
 
 // Hear takes in what a script tells of itself, at the time now.
 func (p *Pulse) Hear(m protocol.ProgressMessage, now time.Time) {
+	m = m.Checked()
 	p.Beat, p.Waiting = now, ""
 	if m.Done == nil { // it lives, and has done no more
 		if p.rate.Points() > 0 {

@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -373,9 +372,9 @@ func (x *View) OfApp(app string) []journal.Record {
 // progress takes in how far a script says to have come. Of one that does not say how fast it
 // is, that is found out.
 func (s *Observed) progress(p protocol.ProgressMessage) {
-	s.Done, s.Total, s.Note = *p.Done, max(p.Total, 0), rollout.Clip(p.Note)
-	s.Rate, s.Average, s.Limit = sane(p.Rate), sane(p.Average), sane(p.Limit)
-	s.Held, s.PutAside = rollout.Clip(p.Held), max(p.PutAside, 0)
+	s.Done, s.Total, s.Note = *p.Done, p.Total, rollout.Clip(p.Note)
+	s.Rate, s.Average, s.Limit = p.Rate, p.Average, p.Limit
+	s.Held, s.PutAside = rollout.Clip(p.Held), p.PutAside
 	s.told = s.told || s.Rate > 0 || s.Average > 0
 	if !s.told {
 		s.rate.Add(s.Beat, s.Done)
@@ -386,9 +385,10 @@ func (s *Observed) progress(p protocol.ProgressMessage) {
 // Progress takes in a sign of life of the script of a step. Without an attempt it is about
 // the first one.
 func (x *View) Progress(step string, p protocol.ProgressMessage) {
+	p = p.Checked()
 	x.Note(p.Rollout, step, max(p.Attempt, 1), func(s *Observed) {
 		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
-		if p.Done != nil && *p.Done >= 0 {
+		if p.Done != nil {
 			s.progress(p)
 		}
 	})
@@ -413,12 +413,4 @@ func (x *View) Watch(ctx context.Context, stop func(), watching *sync.WaitGroup,
 		stop()
 	})
 	return true
-}
-
-// sane is a number that came from somebody else; 0 in the place of one that cannot be.
-func sane(number float64) float64 {
-	if math.IsNaN(number) || math.IsInf(number, 0) || number < 0 {
-		return 0
-	}
-	return number
 }

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 )
 
@@ -140,6 +141,25 @@ type ProgressMessage struct {
 	Limit    float64 `json:"limit,omitempty"`    // records a second that it keeps to; 0: none
 	Held     string  `json:"held,omitempty"`     // why it does not go on, or not as fast as it could: "paused", "throttled: replica lag 12 s"
 	PutAside int64   `json:"putAside,omitempty"` // records so far that could not be dealt with
+}
+
+// Checked is the message without what cannot be, such as less than no records: whoever reads
+// what a script tells of itself reads this.
+func (p ProgressMessage) Checked() ProgressMessage {
+	if p.Done != nil && *p.Done < 0 {
+		p.Done = nil
+	}
+	p.Total, p.PutAside = max(p.Total, 0), max(p.PutAside, 0)
+	p.Rate, p.Average, p.Limit = possible(p.Rate), possible(p.Average), possible(p.Limit)
+	return p
+}
+
+// possible is a rate, or 0 in the place of one that cannot be.
+func possible(rate float64) float64 {
+	if math.IsNaN(rate) || math.IsInf(rate, 0) || rate < 0 {
+		return 0
+	}
+	return rate
 }
 
 // FailedRecord is the value under a [FailedRecordKey]: a record that a script could not
