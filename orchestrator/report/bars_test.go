@@ -185,6 +185,9 @@ func TestWhatCannotBeIsDrawn(t *testing.T) {
 			for at := range 3 {
 				p.Hear(protocol.ProgressMessage{Done: &done, Total: total, Rate: -1, Average: math.Inf(1), PutAside: -3}, noon.Add(time.Duration(at)*time.Second))
 			}
+			if p.Done < 0 || p.Total < 0 || p.Rate != 0 || p.Average != 0 || p.PutAside != 0 {
+				t.Errorf("%d of %d is taken in as %+v", done, total, p.Observation)
+			}
 			bars := Bars([]Pulse{p}, noon.Add(4*time.Second))
 			if lines := terminal.Bars(bars, terminal.Look{Width: 100, Height: 10}); len(lines) == 0 || bars[0].Percent > 100 {
 				t.Errorf("%d of %d is drawn as %q, %d%%", done, total, lines, bars[0].Percent)
