@@ -18,10 +18,11 @@ import (
 	"github.com/golive-dev/golive/relay/relaytest"
 )
 
-// How long rollouts may stand still when somebody has died.
+// How long rollouts may stand still.
 const (
-	takeOver = 5 * time.Second  // an orchestrator, beside another
-	election = 15 * time.Second // the leader of the journal
+	takeOver = 5 * time.Second  // when an orchestrator has died beside another
+	election = 15 * time.Second // when the leader of the journal has died: so long may the servers take to elect another one
+	elected  = 6 * time.Second  // once there is another one
 )
 
 // death is one after which others have to take over.
@@ -65,7 +66,8 @@ func TestFaultTakeOver(t *testing.T) {
 	})
 }
 
-// TestFaultOfALeader kills the server of a cluster that leads the journal.
+// TestFaultOfALeader kills the server of a cluster that leads the journal, and measures how
+// long rollouts stand still once the others have elected another leader.
 func TestFaultOfALeader(t *testing.T) {
 	relaytest.Long(t)
 	seed := drawSeed(t)
@@ -78,7 +80,7 @@ func TestFaultOfALeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.takeOvers(seed, election, func(ctx context.Context) ([]death, error) {
+	m.takeOvers(seed, elected, func(ctx context.Context) ([]death, error) {
 		var all []death
 		for range times {
 			leader, err := m.leader(ctx, js)
@@ -86,7 +88,14 @@ func TestFaultOfALeader(t *testing.T) {
 				return nil, err
 			}
 			leader.alive().kill()
-			all = append(all, m.death("the server that leads the journal"))
+			d := m.death("the server that leads the journal")
+			died := d.at
+			if err := m.awaitLeader(ctx, js, leader.Name); err != nil {
+				return nil, err
+			}
+			d.at = time.Now()
+			t.Logf("the servers have elected another leader within %s", d.at.Sub(died).Round(time.Millisecond))
+			all = append(all, d)
 			rest(ctx, election)
 			if _, err := leader.start("", 0); err != nil {
 				return nil, err
@@ -94,6 +103,35 @@ func TestFaultOfALeader(t *testing.T) {
 		}
 		return all, nil
 	})
+}
+
+// awaitLeader blocks until a server that is not the one named before leads the journal, and
+// its queue of work.
+func (m *ensemble) awaitLeader(ctx context.Context, js jetstream.JetStream, before string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*election)
+	defer cancel()
+	for {
+		asking, stop := context.WithTimeout(ctx, time.Second)
+		stream, err := js.Stream(asking, protocol.Stream)
+		if err == nil && leads(stream.CachedInfo().Cluster, before) {
+			queue, err := stream.Consumer(asking, "golive-orchestrators")
+			if err == nil && leads(queue.CachedInfo().Cluster, before) {
+				stop()
+				return nil
+			}
+		}
+		stop()
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the servers elect no other leader of the journal: %w", ctx.Err())
+		}
+	}
+}
+
+// leads reports whether somebody leads who did not before.
+func leads(c *jetstream.ClusterInfo, before string) bool {
+	return c != nil && c.Leader != "" && c.Leader != before
 }
 
 // leader waits until all replicas of the journal hold the same, and gives the server that

@@ -84,6 +84,9 @@ func (c *deployer) begin(ctx context.Context, q api.DeployRequest, known bool) (
 	if err := c.View.Reach(ctx, after); err != nil { // the ledger knows it then, too
 		return journal.Record{}, err
 	}
+	if own, known, err := c.askedBefore(ctx, q); err != nil || known {
+		return own, err
+	}
 	if after > 0 && (!known || !journal.Fresh(q.Rollout, time.Now())) {
 		if own, err := c.Journal.Load(ctx, app, q.Rollout); !errors.Is(err, rollout.ErrNotFound) {
 			return own, err
@@ -151,6 +154,23 @@ func (c *deployer) asked(q api.DeployRequest) (journal.Record, bool) {
 		}
 	}
 	return journal.Record{}, false
+}
+
+// askedBefore finds the app's newest rollout, if it has ended since the same request had it go
+// further.
+func (c *deployer) askedBefore(ctx context.Context, q api.DeployRequest) (journal.Record, bool, error) {
+	newest := c.Ledger.Newest(q.Release.App)
+	if newest == "" {
+		return journal.Record{}, false, nil
+	}
+	if request, known := c.View.AskedOf(q.Release.App, newest); known && request != q.Rollout {
+		return journal.Record{}, false, nil
+	}
+	r, err := c.Journal.Load(ctx, q.Release.App, newest)
+	if errors.Is(err, rollout.ErrNotFound) {
+		return r, false, nil // it was dropped
+	}
+	return r, err == nil && r.State.Asked == q.Rollout, err
 }
 
 // further has a rollout that was to run some phases go on.

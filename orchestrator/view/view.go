@@ -48,6 +48,8 @@ type viewedApp struct {
 	newest uint64             // sequence of its newest known event
 	open   map[string]*viewed // by rollout
 	unread string             // a rollout of which an event cannot be read here; empty: none
+	ended  string             // the rollout that ended last, as far as is known here; empty: none
+	asked  string             // which request had that one go further; empty: none
 }
 
 type viewed struct {
@@ -147,6 +149,7 @@ func (x *View) set(r journal.Record) {
 	if r.State.Status.Final() {
 		delete(x.open, r.State.ID)
 		delete(app.open, r.State.ID)
+		app.ended, app.asked = r.State.ID, r.State.Asked
 		if r.Sequence > x.followed {
 			x.ended[r.State.ID] = r.Sequence
 		}
@@ -180,6 +183,17 @@ func (x *View) Readable(app string) error {
 		return fmt.Errorf("rollout %s of %s is %w", known.unread, app, rollout.ErrUnknown)
 	}
 	return nil
+}
+
+// AskedOf is the request that had a rollout go further that has ended, empty if none had; false
+// says that it is not known here.
+func (x *View) AskedOf(app, id string) (request string, known bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if a := x.apps[app]; a != nil && a.ended == id {
+		return a.asked, true
+	}
+	return "", false
 }
 
 // Newest is the newest known state of an open rollout.
