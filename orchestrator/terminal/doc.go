@@ -3,6 +3,6 @@
 // ([Print], [Columns]), on the streams that it is given ([Streams]).
 //
 // It knows text, widths and streams, and nothing of rollouts: it imports no other package of
-// golive. Numbers and times are put into words here, so that every command tells them in the
-// same way, and text that others have written is made safe here (see safe.go).
+// golive. Numbers and times that several commands tell are put into words here, and text that
+// others have written is made safe here (see safe.go).
 package terminal
