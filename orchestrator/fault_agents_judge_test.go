@@ -364,7 +364,10 @@ func (j *judge) checkBarrier(h []journal.Record, all []stint, a, b rollout.Step)
 
 // checkGate: no version is on the route, or answers, before a is done.
 func (j *judge) checkGate(h []journal.Record, a, gate rollout.Step, ready readiness) {
-	early := func(at time.Time) bool { return !ready.ever || at.Before(ready.at) }
+	other, again := j.putByAnother(h[0].State.ID, gate.Name, gate.Version)
+	early := func(at time.Time) bool {
+		return (!ready.ever || at.Before(ready.at)) && (!again || at.Before(other))
+	}
 	for _, r := range j.routes {
 		if r.Service == gate.Name && r.State(gate.Version) != protocol.StateOffline && early(r.Since) {
 			j.find("rollout %s: %s %s was put on the route (revision %d) before %s was done", h[0].State.ID, gate.Name, gate.Version, r.Revision, a.ID)

@@ -362,6 +362,20 @@ func givenUp(h []journal.Record, step string, attempt int) bool {
 	})
 }
 
+// putByAnother is when another rollout that brings a version has put it on the route first. What
+// happens from then on is judged by that rollout's scripts.
+func (j *judge) putByAnother(id, service, version string) (first time.Time, found bool) {
+	for _, r := range j.routes {
+		if r.Service != service || r.State(version) == protocol.StateOffline || r.Rollout == "" || r.Rollout == id {
+			continue
+		}
+		if !found || r.Since.Before(first) {
+			first, found = r.Since, true
+		}
+	}
+	return first, found
+}
+
 // checkPromise: no traffic begins to move, and no instance of a version answers, before
 // every offline script of the plan has ended done.
 func (j *judge) checkPromise(h []journal.Record) {
@@ -380,7 +394,10 @@ func (j *judge) checkPromise(h []journal.Record) {
 		}
 	}
 	for _, s := range last.Release.Services {
-		early := func(at time.Time) bool { return never != "" || at.Before(ready) }
+		other, again := j.putByAnother(last.ID, s.Name, s.Version)
+		early := func(at time.Time) bool {
+			return (never != "" || at.Before(ready)) && (!again || at.Before(other))
+		}
 		for _, r := range j.routes {
 			if r.Service == s.Name && r.State(s.Version) != protocol.StateOffline && early(r.Since) {
 				j.find("rollout %s: %s %s was put on the route (revision %d) before the offline scripts were done %s", last.ID, s.Name, s.Version, r.Revision, never)
