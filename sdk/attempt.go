@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -77,40 +78,43 @@ func (a *attempt) do(ctx context.Context) {
 	lasting, release := outlive(ctx, stopGrace)
 	defer release()
 
-	answer, claim, err := a.outcome(ctx, script, run)
+	known, held, err := a.begin(ctx)
 	switch {
 	case err != nil:
 		a.worker.log.Info("not run here", zap.String("step", a.start.Step), zap.Int("attempt", a.start.Attempt), zap.Error(err))
-	case claim == 0:
-		a.answer(lasting, answer, func() {})
+	case known != nil:
+		a.answer(lasting, known, func() {})
 	default:
-		a.answerAtFirst(lasting, answer, claim)
+		stopKeeping := held.keep(ctx, script, a.worker.log)
+		defer stopKeeping()
+		a.answerAtFirst(lasting, a.runClaimed(ctx, script, run), held)
 	}
 }
 
-// outcome is the answer of the attempt: the one that is remembered, or that of running
-// it now. Claim is the revision of the claim when it was run now, so that nobody else
-// knows the answer, and else 0. An error means that it is not for us to answer.
-func (a *attempt) outcome(ctx, script context.Context, run *Run) (answer *protocol.Answer, claim uint64, err error) {
+// begin gives the answer of the attempt if that is known already, and else the lease under
+// which it is run now. An error means that it is not for us to answer.
+func (a *attempt) begin(ctx context.Context) (known *protocol.Answer, held *lease, err error) {
 	if answer, begun := a.worker.attempts.answer(a.key); answer != nil {
-		return answer, 0, nil
+		return answer, nil, nil
 	} else if begun {
-		return nil, 0, errBegun
+		return nil, nil, errBegun
 	}
-	claim, answer, err = a.claim(ctx)
-	if err != nil || answer != nil {
-		return answer, 0, err
-	}
+	return a.claim(ctx)
+}
+
+// runClaimed runs the script, and keeps its answer. One that has ended because the setup
+// service was told to stop says that its worker is lost: the next attempt begins elsewhere.
+func (a *attempt) runClaimed(ctx context.Context, script *scriptContext, run *Run) *protocol.Answer {
 	a.worker.attempts.keep(a.key, nil)
-	answer = a.runScript(script, run)
-	if ctx.Err() != nil {
-		return nil, 0, fmt.Errorf("told to stop before it had finished: %w", ctx.Err())
+	answer := a.runScript(script, run)
+	if ctx.Err() != nil && !answer.Done {
+		answer.Error = &protocol.ScriptError{Code: protocol.CodeLost, Message: "its setup service was told to stop"}
 	}
 	a.worker.attempts.keep(a.key, answer)
 	if told, changes := run.lastProgress(); changes > 0 {
 		run.publish(told) // the last word on progress comes before the answer
 	}
-	return answer, claim, nil
+	return answer
 }
 
 // answerAtFirst sends the answer of a script that has just returned. It is remembered too,
@@ -123,7 +127,7 @@ func (a *attempt) outcome(ctx, script context.Context, run *Run) (answer *protoc
 // orchestrator takes the worker for dead, and the next attempt runs the script again. The
 // same happens when the process dies just before the end of the script, so a script that
 // bears the one bears the other.
-func (a *attempt) answerAtFirst(ctx context.Context, answer *protocol.Answer, claim uint64) {
+func (a *attempt) answerAtFirst(ctx context.Context, answer *protocol.Answer, held *lease) {
 	wanted, accepted := context.WithCancelCause(ctx)
 	defer accepted(nil)
 	waiting, remember := context.WithTimeout(wanted, a.worker.rememberAfter)
@@ -132,7 +136,7 @@ func (a *attempt) answerAtFirst(ctx context.Context, answer *protocol.Answer, cl
 	remembering.Go(func() {
 		<-waiting.Done()
 		if wanted.Err() == nil {
-			a.remember(wanted, claim, *answer)
+			a.remember(wanted, held, *answer)
 		}
 	})
 	if a.answer(ctx, answer, remember) {
@@ -142,28 +146,31 @@ func (a *attempt) answerAtFirst(ctx context.Context, answer *protocol.Answer, cl
 }
 
 // claim repeats until the bus answers.
-func (a *attempt) claim(ctx context.Context) (revision uint64, answer *protocol.Answer, err error) {
-	taken := false
+func (a *attempt) claim(ctx context.Context) (answer *protocol.Answer, held *lease, err error) {
+	held = &lease{claims: a.worker.claims, key: a.key, lasts: leaseOf(a.start), clock: bus.NewClock()}
+	taken := error(nil)
 	err = a.untilDone(ctx, "claim the attempt", func(ctx context.Context) error {
-		revision, answer, err = a.worker.claims.claim(ctx, a.key)
-		if taken = errors.Is(err, errTaken); taken {
+		answer, err = held.acquire(ctx)
+		if errors.Is(err, errTaken) {
+			taken = err
 			return nil
 		}
 		return err
 	})
-	if taken {
-		return 0, nil, errTaken
-	}
-	return revision, answer, err
+	return answer, held, errors.Join(err, taken)
 }
 
 // remember repeats until the answer is durable, or accepted by an orchestrator. One that has
 // taken the worker for dead refuses the answer later, so there is no harm in insisting.
-func (a *attempt) remember(ctx context.Context, claim uint64, answer protocol.Answer) {
+func (a *attempt) remember(ctx context.Context, held *lease, answer protocol.Answer) {
 	ctx, cancel := context.WithTimeout(ctx, rememberTimeout)
 	defer cancel()
 	err := a.untilDone(ctx, "remember the answer", func(ctx context.Context) error {
-		return a.worker.claims.storeAnswer(ctx, a.key, claim, answer)
+		err := held.store(ctx, answer)
+		if errors.Is(err, errTaken) {
+			return nil // the attempt is over, and nobody waits for its answer
+		}
+		return err
 	})
 	if err != nil && context.Cause(ctx) != errAccepted {
 		a.worker.log.Warn("answer not remembered, only this process knows it", zap.String("step", a.start.Step), zap.Error(err))
@@ -221,7 +228,7 @@ func (a *attempt) runScript(ctx context.Context, run *Run) *protocol.Answer {
 	}
 	answer := &protocol.Answer{Rollout: a.start.Rollout, Attempt: a.start.Attempt, Digest: buildDigest()}
 	run.addTo(answer)
-	if err == nil && errors.Is(context.Cause(ctx), errCancelled) {
+	if cause := context.Cause(ctx); err == nil && (errors.Is(cause, errCancelled) || errors.Is(cause, errLeaseLost) || errors.Is(cause, context.Canceled)) {
 		err = errors.New("it returned when it was told to stop: it is not known whether it had finished")
 	}
 	if err == nil {
@@ -268,6 +275,8 @@ func describe(ctx context.Context, err error) *protocol.ScriptError {
 		e.Code = protocol.CodePanic
 	case context.Cause(ctx) == errCancelled:
 		e.Code = protocol.CodeCancelled
+	case errors.Is(context.Cause(ctx), errLeaseLost):
+		e.Code, e.Message = protocol.CodeLost, clip(fmt.Sprintf("%v (%v)", context.Cause(ctx), err))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		e.Code = protocol.CodeTimeout
 	}

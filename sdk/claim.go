@@ -19,7 +19,10 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-var errTaken = errors.New("another instance has claimed the attempt")
+var (
+	errTaken    = errors.New("another instance has claimed the attempt")
+	errWithheld = fmt.Errorf("%w: an orchestrator has, and the attempt is over", errTaken)
+)
 
 // claims are durable: an attempt is run by whoever creates its key.
 type claims struct {
@@ -72,30 +75,73 @@ func (c *claims) claim(ctx context.Context, key string) (uint64, *protocol.Answe
 	if err != nil {
 		return 0, nil, err
 	}
-	value, err := json.Marshal(protocol.Claim{Instance: c.instance, At: time.Now().UTC()})
-	if err != nil {
-		return 0, nil, err
-	}
-	revision, err := kv.Create(ctx, key, value)
+	revision, err := kv.Create(ctx, key, c.value(nil))
 	if err == nil {
 		return revision, nil, nil
 	}
-	entry, readErr := kv.Get(ctx, key)
-	if readErr != nil {
-		c.forget()
-		return 0, nil, errors.Join(err, readErr)
-	}
-	var found protocol.Claim
-	if err := json.Unmarshal(entry.Value(), &found); err != nil {
-		return 0, nil, fmt.Errorf("claim %s: %w", key, err)
-	}
+	found, revision, readErr := c.read(ctx, kv, key)
 	switch {
+	case readErr != nil:
+		return 0, nil, errors.Join(err, readErr)
 	case found.Answer != nil:
-		return entry.Revision(), found.Answer, nil
+		return revision, found.Answer, nil
 	case found.Instance == c.instance: // ours: the acknowledgement of the create was lost
-		return entry.Revision(), nil, nil
+		revision, err = c.renew(ctx, key, revision)
+		return revision, nil, err
 	}
-	return 0, nil, errTaken
+	return 0, nil, taken(found)
+}
+
+// taken is the error of a claim that somebody else has.
+func taken(found protocol.Claim) error {
+	if found.Instance == protocol.Withheld {
+		return errWithheld
+	}
+	return errTaken
+}
+
+// value is what this instance writes into a claim; without an answer it is at work.
+func (c *claims) value(answer *protocol.Answer) []byte {
+	return marshal(protocol.Claim{Instance: c.instance, At: time.Now().UTC(), Answer: answer})
+}
+
+// read reads the claim of an attempt.
+func (c *claims) read(ctx context.Context, kv jetstream.KeyValue, key string) (found protocol.Claim, revision uint64, err error) {
+	entry, err := kv.Get(ctx, key)
+	if err != nil {
+		c.forget()
+		return found, 0, err
+	}
+	if err := json.Unmarshal(entry.Value(), &found); err != nil {
+		return found, 0, fmt.Errorf("claim %s: %w", key, err)
+	}
+	return found, entry.Revision(), nil
+}
+
+// renew stores the claim that this instance has once more, and gives its new revision. The
+// one before may be behind: that of a renewal whose acknowledgement was lost is found. It is
+// errTaken when somebody else has the claim now.
+func (c *claims) renew(ctx context.Context, key string, revision uint64) (uint64, error) {
+	kv, err := c.bucket(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for again := false; ; again = true {
+		renewed, err := kv.Update(ctx, key, c.value(nil), revision)
+		if err == nil {
+			return renewed, nil
+		}
+		found, now, readErr := c.read(ctx, kv, key)
+		switch {
+		case readErr != nil:
+			return 0, errors.Join(err, readErr)
+		case found.Instance != c.instance:
+			return 0, taken(found)
+		case found.Answer != nil || again || now == revision:
+			return 0, err
+		}
+		revision = now
+	}
 }
 
 // storeAnswer remembers the answer of an attempt that this instance has claimed.
@@ -104,23 +150,23 @@ func (c *claims) storeAnswer(ctx context.Context, key string, revision uint64, a
 	if err != nil {
 		return err
 	}
-	value, err := json.Marshal(protocol.Claim{Instance: c.instance, At: time.Now().UTC(), Answer: &a})
-	if err != nil {
-		return err
+	for again := false; ; again = true {
+		if _, err = kv.Update(ctx, key, c.value(&a), revision); err == nil {
+			return nil
+		}
+		found, now, readErr := c.read(ctx, kv, key)
+		switch {
+		case readErr != nil:
+			return errors.Join(err, readErr)
+		case found.Instance != c.instance:
+			return taken(found)
+		case found.Answer != nil:
+			return nil // stored, only the acknowledgement was lost
+		case again || now == revision:
+			return err
+		}
+		revision = now
 	}
-	if _, err = kv.Update(ctx, key, value, revision); err == nil {
-		return nil
-	}
-	entry, readErr := kv.Get(ctx, key)
-	if readErr != nil {
-		c.forget()
-		return errors.Join(err, readErr)
-	}
-	var found protocol.Claim
-	if json.Unmarshal(entry.Value(), &found) == nil && found.Instance == c.instance && found.Answer != nil {
-		return nil // stored, only the acknowledgement was lost
-	}
-	return err
 }
 
 // buildDigest is the SHA-256 of this program's file, empty when it cannot be read. It

@@ -12,13 +12,18 @@ const (
 	progressEvery    = 100 * time.Millisecond // at most so often
 )
 
+// heartbeatOf is how often an attempt has to give a sign of life, as its start says.
+func heartbeatOf(start protocol.StartMessage) time.Duration {
+	if start.Heartbeat > 0 {
+		return time.Duration(start.Heartbeat)
+	}
+	return defaultHeartbeat
+}
+
 // heartbeat publishes a sign of life at once, then what the script told when that has
 // changed, and a repetition within the time that the orchestrator expects.
 func (a *attempt) heartbeat(ctx context.Context, run *Run) {
-	every := time.Duration(a.start.Heartbeat)
-	if every <= 0 {
-		every = defaultHeartbeat
-	}
+	every := heartbeatOf(a.start)
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	run.publish(protocol.ProgressMessage{})

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -57,7 +58,12 @@ func sharedBackfills(all []Shareable) (map[string]backfillConfig, error) {
 
 const (
 	helperReports = 500 * time.Millisecond // at least, also when nothing is new
-	silence       = 15 * time.Second       // of the instance that has invited, after which a helper stops
+	silence       = 15 * time.Second       // of the instance that has invited, after which it is not asked for work any more
+
+	// helperStops is how long a helper works on a partition without an answer: so much less than
+	// helperSilent, that it has stopped before another instance gets the partition.
+	helperStops  = 3500 * time.Millisecond
+	helperAnswer = time.Second // for the answer to a report
 )
 
 // errNoMoreWork ends the work of a helper, and is nobody's failure.
@@ -106,7 +112,7 @@ func (w *worker) help(ctx context.Context, i protocol.Invitation, c backfillConf
 	a := &attempt{worker: w, start: i.Start}
 	h := &helper{
 		nc: w.nc, instance: w.instance, subject: protocol.AskSubject(i.Start.Script(), i.Instance, i.Backfill),
-		config: c, limiter: newLimiter(limits{held: "nothing is known yet"}),
+		config: c, limiter: newLimiter(limits{held: "nothing is known yet"}), clock: bus.NewClock(),
 		run: &Run{
 			Start: i.Start, Log: a.logger(), relay: w.relay, routes: newRoutes(w.nc), js: w.claims.js,
 			publish: func(protocol.ProgressMessage) {},
@@ -132,6 +138,8 @@ type helper struct {
 	run      *Run
 	limiter  *limiter
 	known    []string // partitions of the source, as this instance sees it; nil: it was not asked
+	clock    bus.Clock
+	heard    bus.Instant // when the last request that was answered was sent
 }
 
 // work works on one partition; false when there is none.
@@ -216,12 +224,18 @@ func (h *helper) report(ctx context.Context, grant string, w watermark) error {
 func (h *helper) ask(ctx context.Context, q protocol.ShareRequest) (reply protocol.ShareReply, err error) {
 	q.Instance = h.instance
 	data := marshal(q)
-	for since := time.Now(); ; {
-		once, cancel := context.WithTimeout(ctx, answerTimeout)
+	until, timeout := h.clock().Add(silence), answerTimeout
+	if q.Grant != "" {
+		until, timeout = h.heard.Add(helperStops), helperAnswer
+	}
+	for {
+		sent := h.clock()
+		once, cancel := context.WithTimeout(ctx, timeout)
 		m, err := h.nc.RequestWithContext(once, h.subject, data)
 		cancel()
 		reply = protocol.ShareReply{}
 		if err == nil && json.Unmarshal(m.Data, &reply) == nil && (reply.Over || reply.Grant != "" && (q.Grant == "" || q.Grant == reply.Grant)) {
+			h.heard = sent
 			if !reply.Over {
 				h.limiter.set(limits{max(0, reply.Rate), min(max(1, reply.InFlight), MaxInFlight), reply.Held})
 			}
@@ -230,7 +244,7 @@ func (h *helper) ask(ctx context.Context, q protocol.ShareRequest) (reply protoc
 		if ctx.Err() != nil {
 			return reply, context.Cause(ctx)
 		}
-		if errors.Is(err, nats.ErrNoResponders) || time.Since(since) > silence || !pause(ctx, checkpointPause) {
+		if errors.Is(err, nats.ErrNoResponders) || !h.clock().Before(until) || !pause(ctx, checkpointPause) {
 			return reply, errNoMoreWork
 		}
 	}

@@ -1,5 +1,7 @@
 package protocol
 
+import "time"
+
 // Headers of golive's messages.
 const (
 	HeaderRollout   = "Golive-Rollout"    // UUID v7 of the rollout
@@ -33,6 +35,19 @@ const (
 	ReasonNoVersion   = "no-version"  // no version of the service is online
 )
 
-// HeartbeatsMissed is how many signs of life in a row may fail to come before a
-// worker is taken for dead.
+// HeartbeatsMissed is how many signs of life in a row may fail to come before a worker that
+// has claimed nothing is taken for dead.
 const HeartbeatsMissed = 3
+
+// LeaseBeats is how many heartbeats the claim of an attempt lasts: its lease. It lasts from
+// when it was made or renewed, and a worker that could not renew it has stopped before that. With the
+// default heartbeat it is [LeaseFor], for the same reason.
+const LeaseBeats = 4
+
+// leaseGuard is the part of a lease that its holder leaves unused, a twentieth: for clocks that
+// do not go alike, and for what is under way when it ends.
+const leaseGuard = 20
+
+// LeaseUsed is how long the holder of a lease may rely on it, from when it sent what made or
+// renewed it.
+func LeaseUsed(lease time.Duration) time.Duration { return lease - lease/leaseGuard }

@@ -19,6 +19,7 @@ type StartMessage struct {
 	Revert        bool              `json:"revert"`
 	Deadline      time.Time         `json:"deadline,omitzero"`       // after it the answer is no longer waited for; zero: none
 	Heartbeat     Duration          `json:"heartbeat,omitempty"`     // how often a script that tells its progress has to; 0: not named
+	Lease         Duration          `json:"lease,omitempty"`         // for so long the script may go on without an answer of the bus, and then has to have stopped; 0: not named
 	Services      map[string]string `json:"services,omitempty"`      // the versions of the release's services, by name
 	Pace          *Pace             `json:"pace,omitempty"`          // how fast the script may work; absent: as its author has chosen
 	FailedRecords bool              `json:"failedRecords,omitempty"` // the script shall deal with the records that its step has put aside, and with no others
@@ -84,8 +85,11 @@ type Hello struct {
 	Version  string `json:"version"`
 }
 
+// Withheld is the instance in a claim by which nobody may be at work on the attempt any more.
+const Withheld = "golive"
+
 // Claim is the value under a [ClaimKey]: who runs an attempt and, where no orchestrator has
-// accepted it soon, its answer.
+// accepted it soon, its answer. Whoever has made it renews it while the script is at work.
 type Claim struct {
 	Instance string    `json:"instance"`
 	At       time.Time `json:"at"`
