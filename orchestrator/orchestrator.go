@@ -172,25 +172,25 @@ func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
 }
 
 // buckets makes those that setup services keep things in.
-func (o *Orchestrator) buckets(ctx context.Context) (setup.Claims, *records.Store, error) {
+func (o *Orchestrator) buckets(ctx context.Context) (*setup.Claims, *records.Store, error) {
 	c := o.cfg
 	id := c.Journal.Environment()
 	claims, err := bus.Make(ctx, c.Conn, bus.Claims, id, c.Replicas)
 	if err != nil {
-		return setup.Claims{}, nil, err
+		return nil, nil, err
 	}
 	if _, err = bus.Make(ctx, c.Conn, bus.Checkpoints, id, c.Replicas); err != nil {
-		return setup.Claims{}, nil, err
+		return nil, nil, err
 	}
 	if _, err = bus.Make(ctx, c.Conn, bus.FailedRecords, id, c.Replicas); err != nil {
-		return setup.Claims{}, nil, err
+		return nil, nil, err
 	}
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
-		return setup.Claims{}, nil, err
+		return nil, nil, err
 	}
 	put, err := records.Open(ctx, js, protocol.FailedRecordsBucket)
-	return setup.Claims{Bucket: claims}, put, err
+	return setup.NewClaims(claims), put, err
 }
 
 // watchBus ends the orchestrator when its connection is closed for good, as the client

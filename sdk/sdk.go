@@ -81,7 +81,7 @@
 //	  "$JS.API.STREAM.INFO.KV_golive-routes", "$JS.API.STREAM.MSG.GET.KV_golive-routes",
 //	  "todos.>", "golive.service.todos.>", "todo-search.>", "golive.service.todo-search.>" ]
 //	subscribe: [
-//	  "_INBOX.>", "golive.worker.*", "golive.script.todo-search.>", "golive.share.todo-search.>",
+//	  "_INBOX.>", "golive.script.todo-search.>", "golive.share.todo-search.>",
 //	  "deployment-todo-search-0.0.1-online-start",
 //	  "deployment-todo-search-0.0.1-online-cancel", "deployment-todo-search-0.0.1-online-pause",
 //	  "deployment-todo-search-0.0.1-online-resume", "deployment-todo-search-0.0.1-online-pace" ]

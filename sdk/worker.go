@@ -104,11 +104,6 @@ func (w *worker) run(ctx context.Context, jobs []job) error {
 		}
 		subs = append(subs, s)
 	}
-	s, err := w.nc.Subscribe(protocol.WorkerSubject(w.instance), func(m *nats.Msg) { _ = m.Respond(nil) }) // as long as we are here
-	if err != nil {
-		return fmt.Errorf("listen to %s: %w", protocol.WorkerSubject(w.instance), err)
-	}
-	subs = append(subs, s)
 	for script := range w.infos(jobs) {
 		if len(w.shared) == 0 {
 			break

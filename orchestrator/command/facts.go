@@ -70,6 +70,29 @@ func (c *planner) facts(ctx context.Context, r rollout.Release) (rollout.Facts, 
 		}
 		f.Routes[service] = rollout.Replace{Revision: route.Revision, Online: route.Online()}
 	}
-	f.Live, err = c.live(ctx, r, book)
+	if f.Live, err = c.live(ctx, r, book); err != nil {
+		return f, err
+	}
+	f.Unanswered, err = c.unanswered(ctx, r.App)
 	return f, err
+}
+
+// unanswered lists the attempts of an app's scripts that may be at work, although their rollout
+// has ended.
+func (c *planner) unanswered(ctx context.Context, app string) ([]rollout.AttemptID, error) {
+	newest := c.Ledger.Newest(app)
+	if newest == "" {
+		return nil, nil
+	}
+	if r, open := c.View.Newest(newest); open {
+		return r.State.LeftBehind(), nil
+	}
+	if left, known := c.View.LeftBehind(app, newest); known {
+		return left, nil
+	}
+	r, err := c.Journal.Load(ctx, app, newest)
+	if errors.Is(err, rollout.ErrNotFound) {
+		return nil, nil // it was dropped, long after its end
+	}
+	return r.State.LeftBehind(), err
 }

@@ -2,9 +2,10 @@ package engine
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -14,7 +15,8 @@ import (
 )
 
 // liveness finds out what has become of attempts of which nobody hears any more. How many
-// signs of life may be missed is [protocol.HeartbeatsMissed].
+// signs of life may be missed is [protocol.HeartbeatsMissed], how long a claim lasts
+// [protocol.LeaseBeats].
 type liveness struct {
 	Config
 	scripts *scripts
@@ -50,7 +52,6 @@ func (g *liveness) watchHeartbeats(ctx context.Context) error {
 const checkAtOnce = 32
 
 func (g *liveness) checkHeartbeats(ctx context.Context, r journal.Record, since time.Time) {
-	patience := protocol.HeartbeatsMissed * g.Heartbeat
 	for _, step := range r.State.Running() {
 		if step.Kind != rollout.Migration {
 			continue
@@ -60,21 +61,36 @@ func (g *liveness) checkHeartbeats(ctx context.Context, r journal.Record, since 
 			g.checkArrival(ctx, r, step)
 			continue
 		}
-		if time.Since(last) <= patience || time.Since(since) <= patience {
+		patience := protocol.HeartbeatsMissed * g.Heartbeat
+		if time.Since(last) <= g.Heartbeat {
 			continue
 		}
-		if claim, err := g.Setup.Claim(ctx, r.State, step); err == nil && claim.Answer != nil {
-			if err := g.takeRemembered(ctx, r, step, *claim.Answer); err != nil {
-				g.Log.Warn("remembered answer not recorded, trying again", zap.Error(err))
-			}
-			continue
-		}
-		g.Log.Warn("worker taken for dead", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
-		err := g.Recorder.Record(ctx, r, g.scripts.lost(r.State, step, fmt.Sprintf("no sign of life for %s: the worker is taken for dead", patience)))
-		if err != nil {
-			g.Log.Warn("worker's death not recorded, trying again", zap.Error(err))
+		err := g.checkSilent(ctx, r, step, time.Since(last) > patience && time.Since(since) > patience)
+		if err != nil && ctx.Err() == nil {
+			g.Log.Warn("silent worker not looked after, trying again", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Error(err))
 		}
 	}
+}
+
+// checkSilent looks after an attempt whose signs of life do not come. It is over when its lease
+// has run out, so that its worker has surely stopped; one that nobody has claimed, when so many
+// have been missed that its worker is taken for dead.
+func (g *liveness) checkSilent(ctx context.Context, r journal.Record, step rollout.Step, missed bool) error {
+	attempt := r.State.Attempt(step)
+	if !missed {
+		if _, err := g.Setup.Claim(ctx, attempt); errors.Is(err, jetstream.ErrKeyNotFound) {
+			return nil
+		}
+	}
+	over, answer, err := g.Setup.Over(ctx, attempt, g.lease())
+	switch {
+	case err != nil || !over:
+		return err
+	case answer != nil:
+		return g.takeRemembered(ctx, r, step, *answer)
+	}
+	g.Log.Warn("worker taken for dead", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
+	return g.Recorder.Record(ctx, r, g.scripts.lost(r.State, step, "no sign of life, and its lease has run out: the worker is taken for dead"))
 }
 
 // checkArrival looks into the silence of an attempt: who got its start may have died with

@@ -32,6 +32,9 @@ func (g *scripts) sendStart(ctx context.Context, r journal.Record, step rollout.
 	if err := g.subscriptions.open(r); err != nil {
 		return fmt.Errorf("listen to the answers of %s: %w", step.ID, err)
 	}
+	if err := g.awaitBefore(ctx, r, step); err != nil {
+		return err
+	}
 	for {
 		changed, wanted := g.View.Wants(r.State.ID, step)
 		if !wanted || g.View.Of(r.State.ID, step.ID, step.Attempt).Sent {
@@ -115,7 +118,7 @@ func (g *scripts) awaitCancelled(ctx context.Context, r journal.Record, step rol
 			return err
 		}
 		if _, err := g.Setup.About(ctx, step.ScriptID()); err == nil {
-			nobody, err := g.Setup.Withhold(ctx, r.State, step)
+			nobody, err := g.Setup.Withhold(ctx, r.State.Attempt(step))
 			if err != nil {
 				return err
 			}
@@ -158,7 +161,7 @@ func (g *scripts) lastSign(ctx context.Context, s rollout.State, step rollout.St
 
 // claimed reports whether a worker has claimed the attempt.
 func (g *scripts) claimed(ctx context.Context, s rollout.State, step rollout.Step) bool {
-	_, err := g.Setup.Claim(ctx, s, step)
+	_, err := g.Setup.Claim(ctx, s.Attempt(step))
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 		g.Log.Debug("read claim", zap.Error(err))
 	}

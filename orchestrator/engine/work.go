@@ -125,6 +125,8 @@ func (g *Engine) act(ctx context.Context, r journal.Record, act rollout.Act) err
 		return g.hosts.workOnHosts(ctx, r, act.Step)
 	case rollout.LeadTraffic:
 		return g.traffic.moveTraffic(ctx, r, act.Step)
+	case rollout.AwaitStopped:
+		return g.scripts.awaitLeft(ctx, r, act)
 	case rollout.AwaitCancelled:
 		return g.scripts.awaitCancelled(ctx, r, act.Step)
 	}

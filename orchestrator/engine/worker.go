@@ -55,9 +55,10 @@ func (g *liveness) lookAfter(ctx context.Context, h protocol.Hello) {
 }
 
 // lookInto finds out what has become of a running attempt: a start that nobody has claimed
-// is sent again, and a worker that is no longer on the bus is taken for dead.
+// is sent again, and an answer that its worker could not give is taken. A worker that is no
+// longer on the bus may be at work all the same, so its lease is waited for.
 func (g *liveness) lookInto(ctx context.Context, r journal.Record, step rollout.Step, h protocol.Hello) error {
-	claim, err := g.Setup.Claim(ctx, r.State, step)
+	claim, err := g.Setup.Claim(ctx, r.State.Attempt(step))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
 		if step.Cancelled || !g.View.Of(r.State.ID, step.ID, step.Attempt).Sent {
@@ -65,16 +66,10 @@ func (g *liveness) lookInto(ctx context.Context, r journal.Record, step rollout.
 		}
 		_, err := g.scripts.publishStart(ctx, r.State, step)
 		return err
-	case err != nil || claim.Instance == h.Instance:
-		return err
-	case claim.Answer != nil:
-		return g.takeRemembered(ctx, r, step, *claim.Answer)
-	}
-	if left, err := g.Setup.Left(ctx, claim.Instance); err != nil || !left {
+	case err != nil || claim.Instance == h.Instance || claim.Answer == nil:
 		return err
 	}
-	g.Log.Warn("worker has left the bus", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
-	return g.Recorder.Record(ctx, r, g.scripts.lost(r.State, step, "its worker is no longer on the bus, and another has come"))
+	return g.takeRemembered(ctx, r, step, *claim.Answer)
 }
 
 // takeRemembered makes the answer durable that stands in the claim of an attempt: its worker

@@ -9,6 +9,7 @@ type ActKind string
 const (
 	SendStart      ActKind = "send-start"      // of its script
 	AwaitCancelled ActKind = "await-cancelled" // until its script, which was told to stop, has answered or is dead
+	AwaitStopped   ActKind = "await-stopped"   // until its script is not at work any more, although its attempt has ended without an answer
 	LeadTraffic    ActKind = "lead-traffic"    // to where the step says
 	AskAgents      ActKind = "ask-agents"      // to do its command or check; of one that was cancelled, until they have stopped
 	StopAgents     ActKind = "stop-agents"     // the step has ended without them
@@ -29,6 +30,9 @@ func (s State) Acts() []Act {
 	for _, step := range s.All() {
 		if leftToAgents(s, step) {
 			acts = append(acts, Act{step, StopAgents})
+		}
+		if leftToItself(s, step) {
+			acts = append(acts, Act{step, AwaitStopped})
 		}
 	}
 	for _, step := range s.Todo() {
@@ -72,3 +76,17 @@ func leftToAgents(s State, step Step) bool {
 	return s.Event.Type == AbortAsked && step.Work != nil && step.Ended.Equal(s.Event.At) &&
 		step.Error != nil && step.Error.Code == protocol.CodeCancelled
 }
+
+// leftToItself reports whether the state's own event has ended an attempt of a script without
+// its answer.
+func leftToItself(s State, step Step) bool {
+	left, e := step.Script.Unanswered, s.Event
+	if left == nil || e.Type == StepBroke && (e.Step != step.ID || e.Attempt != left.Attempt) {
+		return false
+	}
+	return e.Type == StepBroke || e.Type == AbortAsked && step.Ended.Equal(e.At) && left.Attempt == step.Attempt
+}
+
+// Unanswered names the attempt of a step that has ended without an answer; false if there is
+// none.
+func (a Act) Unanswered(s State) (AttemptID, bool) { return s.unanswered(a.Step) }

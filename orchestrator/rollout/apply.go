@@ -102,6 +102,9 @@ func applyAnswer(d *draft, e Event) error {
 		if step.Error == nil {
 			step.Error = &protocol.ScriptError{Code: protocol.CodeFailed, Message: "it gave no reason"}
 		}
+		if step.Error.Code == protocol.CodeTimeout && !e.Named {
+			step.leave()
+		}
 	}
 	switch {
 	case step.Cancelled && d.Status == Amending: // it has stopped, or had finished

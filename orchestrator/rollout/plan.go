@@ -13,6 +13,8 @@ type Facts struct {
 	Ran    func(protocol.Script) (Ran, bool) // what the ledger holds; required
 	Routes map[string]Replace                // by service; a missing one has no route
 	Live   *Ran                              // the rollout by which this very release is live already; nil: it is not
+
+	Unanswered []AttemptID // attempts of the app's rollouts before, whose scripts may be at work still
 }
 
 // Ran says that a script has run in this environment.
@@ -46,7 +48,7 @@ func CompileUntil(id, by string, at time.Time, r Release, f Facts, phase protoco
 		p.phases()
 	}
 	d := draft{State{
-		ID: id, Release: r, Status: Running, Steps: pointers(p.steps), By: by, Created: at,
+		ID: id, Release: r, Status: Running, Steps: pointers(p.steps), By: by, Created: at, Unanswered: f.Unanswered,
 		Event: Event{Type: Created, At: at, By: by},
 	}}
 	if err := d.runUntil(phase, -1); err != nil {

@@ -152,6 +152,8 @@ type ScriptRun struct {
 	PutAside int64                  `json:"putAside,omitempty"`      // records that it could not deal with
 	Checks   []protocol.CheckResult `json:"checks,omitempty"`        // that it has made in its newest attempt
 	Records  bool                   `json:"failedRecords,omitempty"` // its newest attempt deals with those alone that were put aside
+
+	Unanswered *Unanswered `json:"unanswered,omitempty"` // the last attempt that has ended without an answer; nil: there is none
 }
 
 // RouteMove is what a traffic or maintenance step does to the route of its service.
@@ -207,6 +209,10 @@ type State struct {
 
 	Until protocol.Phase `json:"until,omitempty"` // it runs to the end of this phase, and waits then; empty: to its own
 	Asked string         `json:"asked,omitempty"` // id of the request that has had it go further; empty: none
+
+	// Unanswered are attempts of the app's rollouts before that have ended without an answer.
+	// Their scripts may be at work still.
+	Unanswered []AttemptID `json:"unanswered,omitempty"`
 
 	Paused   *Pause    `json:"paused,omitempty"`   // the whole rollout is
 	Backward *Backward `json:"backward,omitempty"` // it goes, or has gone, backward

@@ -67,12 +67,13 @@ func (p Pause) because() string {
 }
 
 // Start is the message that starts an attempt of a step. Heartbeat is how often a script
-// that tells its progress shall do so.
+// that tells its progress shall do so; its lease is a multiple of that.
 func (s State) Start(step Step, heartbeat time.Duration) protocol.StartMessage {
 	m := protocol.StartMessage{
 		Rollout: s.ID, Step: step.ID, Attempt: step.Attempt,
 		App: s.Release.App, AppVersion: s.Release.Version,
 		Phase: step.Script.Phase, Revert: step.Revert, Deadline: step.Deadline, Heartbeat: Duration(heartbeat),
+		Lease:    Duration(protocol.LeaseBeats * heartbeat),
 		Services: s.Release.versions(), Pace: step.Script.Pace, FailedRecords: step.Script.Records,
 	}
 	if step.Script.Phase != protocol.Setup {

@@ -33,6 +33,7 @@ func applyAbort(d *draft, e Event) error {
 		case !step.works():
 			step.undo()
 		case step.Status == StepRunning:
+			step.leave()
 			step.Status, step.Ended, step.Deadline, step.Left, step.Cancelled = StepFailed, e.At, time.Time{}, 0, false
 			step.Error = &protocol.ScriptError{Code: protocol.CodeCancelled, Message: "the rollout was aborted"}
 		case step.Status == StepRetrying:

@@ -6,7 +6,6 @@ package setup
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,24 +15,23 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
-	"github.com/golive-dev/golive/orchestrator/tasks"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 const (
 	flushTimeout = 5 * time.Second
-	askTimeout   = 500 * time.Millisecond // for a setup service to tell about a script, or that it is there
+	askTimeout   = 500 * time.Millisecond // for a setup service to tell about a script
 )
 
 // Client speaks with setup services. Make it with [Open]; it is safe for concurrent use.
 type Client struct {
 	nc       *nats.Conn
 	delivery *delivery
-	Claims
+	*Claims
 }
 
 // Open makes a client that has its claims in a bucket. Close it when it is used no more.
-func Open(nc *nats.Conn, claims Claims) (*Client, error) {
+func Open(nc *nats.Conn, claims *Claims) (*Client, error) {
 	d, err := newDelivery(nc)
 	if err != nil {
 		return nil, err
@@ -69,43 +67,6 @@ func (c *Client) About(ctx context.Context, script protocol.Script) (protocol.Sc
 	return info, json.Unmarshal(m.Data, &info)
 }
 
-// A worker whose connection is cut for a moment is given time to come back: it has left
-// when nobody answers for it twice in a row.
-const (
-	leftTries = 6
-	leftPause = 250 * time.Millisecond
-)
-
-// Left reports whether an instance of a setup service is no longer on the bus. It asks for
-// a while, some seconds at most: the server may not have noticed yet that a connection is gone.
-func (c *Client) Left(ctx context.Context, instance string) (bool, error) {
-	gone := 0
-	for range leftTries {
-		there, err := c.there(ctx, instance)
-		switch {
-		case there:
-			return false, nil
-		case errors.Is(err, nats.ErrNoResponders):
-			gone++
-		default:
-			gone = 0
-		}
-		if gone == 2 || ctx.Err() != nil {
-			break
-		}
-		tasks.Pause(ctx, leftPause)
-	}
-	return gone == 2, ctx.Err()
-}
-
-// there asks an instance of a setup service whether it is on the bus.
-func (c *Client) there(ctx context.Context, instance string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	_, err := c.nc.RequestWithContext(ctx, protocol.WorkerSubject(instance), nil)
-	return err == nil, err
-}
-
 // SendPace tells the script of a running step how fast it may work, and blocks until the
 // server has taken that.
 func (c *Client) SendPace(ctx context.Context, s rollout.State, step rollout.Step) error {
@@ -131,6 +92,23 @@ func (c *Client) PublishPace(s rollout.State, step rollout.Step) error {
 	return nil
 }
 
+// PublishCancel tells every instance of a setup service that an attempt is over. It does not
+// wait for the server.
+func (c *Client) PublishCancel(a rollout.AttemptID) error {
+	m := nats.NewMsg(a.Script().Subject(protocol.Cancel))
+	data, err := json.Marshal(protocol.ControlMessage{Rollout: a.Rollout, Attempt: a.Number})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", m.Subject, err)
+	}
+	m.Data = data
+	key := m.Subject + " " + strconv.Itoa(a.Number) + " again " + time.Now().UTC().Format(time.RFC3339Nano)
+	address(m.Header, a.Rollout, a.Script().Step(), a.Number, key)
+	if err := c.nc.PublishMsg(m); err != nil {
+		return fmt.Errorf("send %s: %w", m.Subject, err)
+	}
+	return nil
+}
+
 // Flush blocks until the server has taken what was published, for five seconds at most.
 func (c *Client) Flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
@@ -141,8 +119,12 @@ func (c *Client) Flush(ctx context.Context) error {
 // Address writes the headers that every message about a step carries. The message id
 // is made of the key, which is what the message is about, so that repeating it repeats the id.
 func Address(h nats.Header, s rollout.State, step string, attempt int, key string) {
-	space, id := messageID(s.ID, key)
-	h.Set(protocol.HeaderRollout, s.ID)
+	address(h, s.ID, step, attempt, key)
+}
+
+func address(h nats.Header, rollout, step string, attempt int, key string) {
+	space, id := messageID(rollout, key)
+	h.Set(protocol.HeaderRollout, rollout)
 	h.Set(protocol.HeaderMessageID, id.String())
 	if step != "" {
 		h.Set(protocol.HeaderStep, step)

@@ -30,11 +30,12 @@ type View struct {
 
 // viewedApp is what is known here of an app.
 type viewedApp struct {
-	newest uint64             // sequence of its newest known event
-	open   map[string]*viewed // by rollout
-	unread string             // a rollout of which an event cannot be read here; empty: none
-	ended  string             // the rollout that ended last, as far as is known here; empty: none
-	asked  string             // which request had that one go further; empty: none
+	newest uint64              // sequence of its newest known event
+	open   map[string]*viewed  // by rollout
+	unread string              // a rollout of which an event cannot be read here; empty: none
+	ended  string              // the rollout that ended last, as far as is known here; empty: none
+	asked  string              // which request had that one go further; empty: none
+	left   []rollout.AttemptID // of that one: scripts that may be at work still
 }
 
 type viewed struct {
@@ -132,7 +133,7 @@ func (x *View) set(r journal.Record) {
 	if r.State.Status.Final() {
 		delete(x.open, r.State.ID)
 		delete(app.open, r.State.ID)
-		app.ended, app.asked = r.State.ID, r.State.Asked
+		app.ended, app.asked, app.left = r.State.ID, r.State.Asked, r.State.LeftBehind()
 		if r.Sequence > x.followed {
 			x.ended[r.State.ID] = r.Sequence
 		}
@@ -177,6 +178,23 @@ func (x *View) AskedOf(app, id string) (request string, known bool) {
 		return a.asked, true
 	}
 	return "", false
+}
+
+// LeftBehind lists what the rollout of an app has left behind that ended last, see
+// [rollout.State.LeftBehind]; false says that it is not known here.
+func (x *View) LeftBehind(app, id string) (left []rollout.AttemptID, known bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if a := x.apps[app]; a != nil && a.ended == id {
+		return a.left, true
+	}
+	return nil, false
+}
+
+// Over reports whether a rollout is known to have ended, as the last one of its app.
+func (x *View) Over(app, id string) bool {
+	_, known := x.LeftBehind(app, id)
+	return known
 }
 
 // Newest is the newest known state of an open rollout.

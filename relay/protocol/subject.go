@@ -104,10 +104,6 @@ func AboutScriptSubject(s Script) string {
 	return "golive.script." + s.Name + "." + EncodeVersion(s.Version) + "." + string(s.Phase)
 }
 
-// WorkerSubject is where one instance of a setup service answers, with nothing, for as long
-// as it is on the bus.
-func WorkerSubject(instance string) string { return "golive.worker." + instance }
-
 // HelloSubject is where an instance of a setup service says that it listens from now on;
 // see [Hello].
 const HelloSubject = "golive.hello"

@@ -28,7 +28,6 @@ func TestSubjects(t *testing.T) {
 		protocol.PrivatePrefix("todos", "0.0.1"):                                                                 "golive.service.todos.0_0_1.",
 		protocol.LeaseKey("todos", "1.0.0+b.5", "0123"):                                                          "todos.1_0_0=b_5.0123",
 		protocol.KeySubject(protocol.LeasesBucket, "todos.0_0_1.0123"):                                           "$KV.golive-leases.todos.0_0_1.0123",
-		protocol.WorkerSubject("0123"):                                                                           "golive.worker.0123",
 		protocol.HelloSubject:                                                                                    "golive.hello",
 		protocol.CheckpointKey(rollout, "todo-search/offline", true):                                             rollout + ".todo-search.offline.revert",
 		protocol.AboutScriptSubject(protocol.Script{Name: "todos", Version: "1.0.0+b", Phase: protocol.Offline}): "golive.script.todos.1_0_0=b.offline",
