@@ -10,6 +10,7 @@ type Observation struct {
 	Total   int64     `json:"total,omitempty"`   // of its progress; 0: not known
 	Note    string    `json:"note,omitempty"`    // of its progress
 	Waiting string    `json:"waiting,omitempty"` // what it waits for
+	Blind   string    `json:"blind,omitempty"`   // why golive cannot know whether its script is at work; empty: it can
 
 	Rate     float64 `json:"rate,omitempty"`     // of its progress: records a second now
 	Average  float64 `json:"average,omitempty"`  // of its progress: records a second of this attempt
@@ -26,4 +27,7 @@ type Notice struct {
 	Attempt int    `json:"attempt"`
 	Sent    bool   `json:"sent,omitempty"`
 	Waiting string `json:"waiting,omitempty"`
+
+	Server     string `json:"server,omitempty"`     // id of the server whose connection has got the start; empty: not known
+	Connection uint64 `json:"connection,omitempty"` // that has got the start, on that server
 }

@@ -29,16 +29,18 @@ const answerTimeout = 20 * time.Second
 type answers struct {
 	Config
 	subscriptions *subscriptions
+	told          map[rollout.AttemptID]time.Time // scripts to stop, see tellOver
 }
 
 // heardProgress takes in a sign of life.
-func (g *answers) heardProgress(step string, m *nats.Msg) {
+func (g *answers) heardProgress(script protocol.Script, m *nats.Msg) {
 	var p protocol.ProgressMessage
 	if len(m.Data) > 0 && json.Unmarshal(m.Data, &p) != nil {
 		return
 	}
 	p.Rollout, p.Attempt = about(m, p.Rollout, p.Attempt)
-	g.View.Progress(step, p)
+	g.View.Progress(script.Step(), p)
+	g.tellOver(script, m.Subject, p)
 }
 
 // heardAnswer takes a named answer. Sent as a request, it is acknowledged once it is

@@ -68,7 +68,7 @@ func New(c Config) *Engine {
 	started := &scripts{c, subs}
 	return &Engine{
 		Config: c, subscriptions: subs, scripts: started,
-		answers:  &answers{c, subs},
+		answers:  &answers{c, subs, make(map[rollout.AttemptID]time.Time)},
 		liveness: &liveness{c, started},
 		hosts:    &hosts{c}, traffic: &traffic{c}, retention: &retention{c}, saver: &saver{Config: c},
 	}

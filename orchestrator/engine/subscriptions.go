@@ -57,11 +57,11 @@ func newSubscriptions(nc *nats.Conn) *subscriptions {
 
 // run has what arrives dealt with until the subscriptions are closed: answers side by side,
 // signs of life one after the other.
-func (e *subscriptions) run(progress func(step string, m *nats.Msg), answer func(protocol.Script, protocol.Verb, *nats.Msg)) {
+func (e *subscriptions) run(progress func(script protocol.Script, m *nats.Msg), answer func(protocol.Script, protocol.Verb, *nats.Msg)) {
 	e.taking.Go(func() { e.take(progress, answer) })
 }
 
-func (e *subscriptions) take(progress func(step string, m *nats.Msg), answer func(protocol.Script, protocol.Verb, *nats.Msg)) {
+func (e *subscriptions) take(progress func(script protocol.Script, m *nats.Msg), answer func(protocol.Script, protocol.Verb, *nats.Msg)) {
 	for m := range e.arriving {
 		e.mu.Lock()
 		found := e.subs[m.Subject]
@@ -69,7 +69,7 @@ func (e *subscriptions) take(progress func(step string, m *nats.Msg), answer fun
 		switch {
 		case found == nil: // nobody waits for it any more
 		case found.verb == protocol.Progress:
-			progress(found.script.Step(), m)
+			progress(found.script, m)
 		default:
 			e.tasks.Do(func() { answer(found.script, found.verb, m) })
 		}

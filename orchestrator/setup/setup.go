@@ -42,16 +42,24 @@ func Open(nc *nats.Conn, claims *Claims) (*Client, error) {
 // Close ends what the client listens to. It does not close the connection.
 func (c *Client) Close() { c.delivery.close() }
 
-// Send publishes a start and reports whether anybody has got it who may run a script. It
-// blocks until the server tells, for a second at most: then the answer is yes.
-func (c *Client) Send(ctx context.Context, start *nats.Msg) (heard bool, err error) {
+// Send publishes a start and reports whether anybody has got it who may run a script, and who
+// that is, if the server can tell. It blocks until the server tells, for a second at most: then
+// the answer is yes.
+func (c *Client) Send(ctx context.Context, start *nats.Msg) (heard bool, to Receiver, err error) {
 	return c.delivery.send(ctx, start)
 }
 
 // Listened reports whether anybody who may run a script listens to its start, or to that of
 // its revert, by a message that nobody gets. It blocks as [Client.Send] does.
 func (c *Client) Listened(ctx context.Context, start string) (bool, error) {
-	return c.delivery.listened(ctx, start)
+	heard, _, err := c.delivery.listened(ctx, start)
+	return heard, err
+}
+
+// There reports whether a receiver of a start listens to it still, by messages that nobody gets.
+// Known is false where that cannot be told. It blocks for a second at most for each that listens.
+func (c *Client) There(ctx context.Context, start string, who Receiver) (there, known bool, err error) {
+	return c.delivery.there(ctx, start, who)
 }
 
 // About asks the setup service of a script about it; an error says that none has told within

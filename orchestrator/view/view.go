@@ -191,12 +191,6 @@ func (x *View) LeftBehind(app, id string) (left []rollout.AttemptID, known bool)
 	return nil, false
 }
 
-// Over reports whether a rollout is known to have ended, as the last one of its app.
-func (x *View) Over(app, id string) bool {
-	_, known := x.LeftBehind(app, id)
-	return known
-}
-
 // Newest is the newest known state of an open rollout.
 func (x *View) Newest(id string) (journal.Record, bool) {
 	x.mu.Lock()
