@@ -143,7 +143,7 @@ func (e *environment) lost(id string) {
 	if last.Answer == nil || last.Answer.Error == nil || last.Answer.Error.Code != protocol.CodeLost {
 		e.t.Errorf("the event is %+v, want one with code lost", last)
 	}
-	if took := last.At.Sub(story.Created); took < protocol.HeartbeatsMissed*heartbeat {
+	if took := last.At.Sub(story.Created); took < protocol.LeaseBeats*heartbeat {
 		e.t.Errorf("the worker was taken for dead after %s, before three signs of life were missed", took)
 	}
 }
@@ -190,7 +190,7 @@ func TestWorkerThatCameLateIsNotTakenForDeadAtOnce(t *testing.T) {
 	id := e.deploy(search(protocol.Offline))
 	begun := time.Now()
 	e.until("the start has waited longer than signs of life may stay away", func() bool {
-		return time.Since(begun) > (protocol.HeartbeatsMissed+1)*heartbeat
+		return time.Since(begun) > (protocol.LeaseBeats+1)*heartbeat
 	})
 	js, err := jetstream.New(e.nc)
 	e.must(err)
@@ -201,7 +201,7 @@ func TestWorkerThatCameLateIsNotTakenForDeadAtOnce(t *testing.T) {
 	e.must(err)
 	e.lost(id)
 	events := e.show(id).Events
-	if after := events[len(events)-1].At.Sub(claimed); after < protocol.HeartbeatsMissed*heartbeat {
+	if after := events[len(events)-1].At.Sub(claimed); after < protocol.LeaseBeats*heartbeat {
 		t.Errorf("the worker was taken for dead %s after its claim", after)
 	}
 }

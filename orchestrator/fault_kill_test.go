@@ -65,7 +65,7 @@ func (l *life) lives(ctx context.Context) error {
 // sleep stops a process after a while, and wakes it when it has been taken for dead: what
 // it had begun it goes on with then.
 func (l *life) sleep(ctx context.Context, p *process, after time.Duration) {
-	d := protocol.HeartbeatsMissed*heartbeat + time.Duration(l.rnd.Int64N(int64(2*time.Second)))
+	d := protocol.LeaseBeats*heartbeat + time.Duration(l.rnd.Int64N(int64(2*time.Second)))
 	rest(ctx, after)
 	if ctx.Err() != nil {
 		return

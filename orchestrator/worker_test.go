@@ -61,7 +61,7 @@ func TestAttemptOfAWorkerThatLeftGoesOnWhenAnotherComes(t *testing.T) {
 		return nil
 	}})
 	next(e, "the next attempt", again)
-	if took := time.Since(died); took > (protocol.HeartbeatsMissed-1)*heartbeat {
+	if took := time.Since(died); took > (protocol.LeaseBeats+2)*heartbeat {
 		t.Errorf("the next attempt began after %s, as if nobody had come up", took)
 	}
 	e.running(id, "todo-search/traffic", 1)

@@ -10,7 +10,6 @@ type Observation struct {
 	Total   int64     `json:"total,omitempty"`   // of its progress; 0: not known
 	Note    string    `json:"note,omitempty"`    // of its progress
 	Waiting string    `json:"waiting,omitempty"` // what it waits for
-	Blind   string    `json:"blind,omitempty"`   // why golive cannot know whether its script is at work; empty: it can
 
 	Rate     float64 `json:"rate,omitempty"`     // of its progress: records a second now
 	Average  float64 `json:"average,omitempty"`  // of its progress: records a second of this attempt

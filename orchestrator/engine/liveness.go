@@ -3,20 +3,23 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/setup"
+	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // liveness finds out what has become of attempts of which nobody hears any more. How many
-// signs of life may be missed is [protocol.HeartbeatsMissed], how long a claim lasts
-// [protocol.LeaseBeats].
+// signs of life may be missed, and how long a claim lasts, is [protocol.LeaseBeats].
 type liveness struct {
 	Config
 	scripts *scripts
@@ -61,7 +64,7 @@ func (g *liveness) checkHeartbeats(ctx context.Context, r journal.Record, since 
 			g.checkArrival(ctx, r, step)
 			continue
 		}
-		patience := protocol.HeartbeatsMissed * g.Heartbeat
+		patience := g.lease()
 		if time.Since(last) <= g.Heartbeat {
 			continue
 		}
@@ -95,16 +98,55 @@ func (g *liveness) checkSilent(ctx context.Context, r journal.Record, step rollo
 
 // checkArrival looks into the silence of an attempt: who got its start may have died with
 // it. It is sent again to a setup service that says of itself that it claims attempts, and
-// that nobody has claimed it; of any other nothing more can be known.
+// that nobody has claimed it. Of any other the server tells whether it is still there.
 func (g *liveness) checkArrival(ctx context.Context, r journal.Record, step rollout.Step) {
 	if !g.View.Silent(r.State, step, g.Resend) || !g.scripts.lastSign(ctx, r.State, step).IsZero() || step.Cancelled {
 		return
 	}
 	if _, err := g.Setup.About(ctx, step.ScriptID()); err != nil {
+		g.checkReceiver(ctx, r, step)
 		return
 	}
 	g.Log.Info("no sign of life since the start, sending it again", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
 	if _, err := g.scripts.publishStart(ctx, r.State, step); err != nil {
 		g.Log.Warn("start not sent again", zap.Error(err))
+	}
+}
+
+// checkReceiver looks whether the connection is still there that has got the start of an
+// attempt, whose script gives no signs of life. When it has gone the attempt is over, after as
+// long as a script may be at work that the bus does not answer: it may be cut off, and not dead.
+func (g *liveness) checkReceiver(ctx context.Context, r journal.Record, step rollout.Step) {
+	seen := g.View.Of(r.State.ID, step.ID, step.Attempt)
+	if !seen.Sent && seen.Waiting != "" {
+		return // it is being sent
+	}
+	gone := func(at time.Time) {
+		g.View.Note(r.State.ID, step.ID, step.Attempt, func(s *view.Observed) { s.Gone = at })
+	}
+	tell := func(waiting string) {
+		g.Notices.Tell(r.State, api.Notice{Step: step.ID, Attempt: step.Attempt, Sent: true, Waiting: waiting})
+	}
+	who := setup.Receiver{Server: seen.Server, Connection: seen.Connection}
+	there, known, err := false, false, error(nil)
+	if who.Known() {
+		there, known, err = g.Setup.There(ctx, step.ScriptID().Subject(protocol.StartVerb(step.Revert)), who)
+	}
+	switch {
+	case err != nil:
+		g.Log.Debug("who got the start", zap.Error(err)) // it is asked again
+	case !known:
+		tell("an answer; its script gives no signs of life, and golive cannot know whether it is at work")
+	case there:
+		gone(time.Time{})
+		tell("")
+	case seen.Gone.IsZero():
+		g.Log.Warn("who got the start has left the bus", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
+		gone(time.Now())
+		tell(fmt.Sprintf("an answer; its script has left the bus, and its attempt is over in %s", g.lease()))
+	case time.Since(seen.Gone) >= g.lease():
+		if err := g.Recorder.Record(ctx, r, g.scripts.lost(r.State, step, "its script has left the bus, and has not answered since")); err != nil {
+			g.Log.Warn("worker's death not recorded, trying again", zap.Error(err))
+		}
 	}
 }

@@ -75,14 +75,14 @@ func (g *scripts) publishStart(ctx context.Context, s rollout.State, step rollou
 	if err != nil {
 		return false, err
 	}
-	heard, err = g.Setup.Send(ctx, m)
+	heard, to, err := g.Setup.Send(ctx, m)
 	g.View.Note(s.ID, step.ID, step.Attempt, func(seen *view.Observed) { seen.Started = time.Now() })
 	g.Recorder.At(view.StartSent)
 	switch {
 	case err != nil:
 		return false, err
 	case heard:
-		g.Notices.Tell(s, api.Notice{Step: step.ID, Attempt: step.Attempt, Sent: true})
+		g.Notices.Tell(s, api.Notice{Step: step.ID, Attempt: step.Attempt, Sent: true, Server: to.Server, Connection: to.Connection})
 	default:
 		g.Notices.Tell(s, api.Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "nobody listens to " + m.Subject})
 	}
@@ -107,8 +107,10 @@ func (g *scripts) start(s rollout.State, step rollout.Step) (*nats.Msg, error) {
 // awaitCancelled blocks until a script that was cancelled has answered, or can be taken
 // for dead: one that has given a sign of life is watched like any other. Of one that never
 // has, a setup service that claims attempts cannot begin it any more once it is claimed
-// here, and of any other nobody is left when nobody listens to its start any more.
+// here, and of any other nobody is left when nobody has listened to its start for as long as a
+// script may be at work that the bus does not answer.
 func (g *scripts) awaitCancelled(ctx context.Context, r journal.Record, step rollout.Step) error {
+	heard := time.Now() // when somebody was last known to listen to its start
 	for {
 		changed, wanted := g.View.Wants(r.State.ID, step)
 		if !wanted || !g.lastSign(ctx, r.State, step).IsZero() {
@@ -131,7 +133,10 @@ func (g *scripts) awaitCancelled(ctx context.Context, r journal.Record, step rol
 		if err != nil {
 			return err
 		}
-		if !listened {
+		if listened {
+			heard = time.Now()
+		}
+		if time.Since(heard) >= g.lease() {
 			return g.Recorder.Record(ctx, r, g.lost(r.State, step, "it was cancelled, and nobody listens to its start any more"))
 		}
 		g.Notices.Tell(r.State, api.Notice{Step: step.ID, Attempt: step.Attempt, Waiting: "its script to answer that it has stopped"})

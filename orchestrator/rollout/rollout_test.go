@@ -120,7 +120,7 @@ func TestAStartTellsTheScriptAllItNeeds(t *testing.T) {
 	want := protocol.StartMessage{
 		Rollout: "r1", Step: "todo-search/online", Attempt: 1, App: "todo-app", AppVersion: "0.0.2",
 		Service: "todo-search", Version: "0.0.1", Phase: protocol.Online,
-		Deadline: s.Created.Add(time.Minute), Heartbeat: rollout.Duration(5 * time.Second), Services: services,
+		Deadline: s.Created.Add(time.Minute), Heartbeat: rollout.Duration(5 * time.Second), Lease: rollout.Duration(20 * time.Second), Services: services,
 	}
 	if got := s.Start(s.Todo()[0], 5*time.Second); !reflect.DeepEqual(got, want) {
 		t.Errorf("start %+v, want %+v", got, want)
@@ -128,7 +128,7 @@ func TestAStartTellsTheScriptAllItNeeds(t *testing.T) {
 	s = apply(t, s, rollout.Event{Type: rollout.StepAnswered, Step: "todo-search/online", Attempt: 1})
 	want = protocol.StartMessage{
 		Rollout: "r1", Step: "todo-app/setup", Attempt: 1, App: "todo-app", AppVersion: "0.0.2",
-		Phase: protocol.Setup, Heartbeat: rollout.Duration(5 * time.Second), Services: services,
+		Phase: protocol.Setup, Heartbeat: rollout.Duration(5 * time.Second), Lease: rollout.Duration(20 * time.Second), Services: services,
 	}
 	if got := s.Start(s.Todo()[0], 5*time.Second); !reflect.DeepEqual(got, want) {
 		t.Errorf("start %+v, want %+v", got, want)

@@ -585,6 +585,10 @@ func (w *world) show(before rollout.State) string {
 			fmt.Fprintf(&out, "  now: stop the agents of %s #%d\n", act.Step.ID, act.Step.Attempt)
 			continue
 		}
+		if left, found := act.Unanswered(s); found && act.Kind == rollout.AwaitStopped {
+			fmt.Fprintf(&out, "  now: await that %s #%d stops\n", left.Script(), left.Number)
+			continue
+		}
 		fmt.Fprintf(&out, "  now: %s\n", describeTodo(s, act.Step))
 	}
 	for _, step := range s.Todo() { // in the care of the items of other events

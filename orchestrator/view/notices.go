@@ -48,6 +48,9 @@ func (o *Notices) take(n api.Notice) {
 	o.View.Note(n.Rollout, n.Step, n.Attempt, func(s *Observed) {
 		s.Sent = s.Sent || n.Sent
 		s.Waiting = n.Waiting
+		if n.Server != "" {
+			s.Server, s.Connection = n.Server, n.Connection
+		}
 	})
 }
 

@@ -16,6 +16,11 @@ type Observed struct {
 
 	Started time.Time // when its start was last sent from here
 
+	// Server and Connection are who has got its start, see [api.Notice].
+	Server     string
+	Connection uint64
+	Gone       time.Time // since when that connection is known to be gone; zero: it is not
+
 	checked time.Time     // when its silence was last looked into
 	pause   time.Duration // until that is done again
 	rate    api.Rate      // of its progress

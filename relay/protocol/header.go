@@ -35,13 +35,9 @@ const (
 	ReasonNoVersion   = "no-version"  // no version of the service is online
 )
 
-// HeartbeatsMissed is how many signs of life in a row may fail to come before a worker that
-// has claimed nothing is taken for dead.
-const HeartbeatsMissed = 3
-
-// LeaseBeats is how many heartbeats the claim of an attempt lasts: its lease. It lasts from
-// when it was made or renewed, and a worker that could not renew it has stopped before that. With the
-// default heartbeat it is [LeaseFor], for the same reason.
+// LeaseBeats is how many heartbeats the lease of an attempt lasts. So long a script may be at
+// work that the bus does not answer, and after so many signs of life that did not come its
+// worker is taken for dead. With the default heartbeat it is [LeaseFor], for the same reason.
 const LeaseBeats = 4
 
 // leaseGuard is the part of a lease that its holder leaves unused, a twentieth: for clocks that

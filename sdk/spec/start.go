@@ -271,7 +271,7 @@ func (c *conversation) replySubject() string {
 }
 
 func (c *conversation) patience() time.Duration {
-	return protocol.HeartbeatsMissed * time.Duration(c.start.Heartbeat)
+	return protocol.LeaseBeats * time.Duration(c.start.Heartbeat)
 }
 
 // step is what runs, as a person reads it.
