@@ -28,6 +28,20 @@ func (e *environment) claim(id string, c protocol.Claim) {
 	e.must(err)
 }
 
+// claimOf reads the claim of the first attempt of the offline script.
+func (e *environment) claimOf(id string) (claim protocol.Claim, err error) {
+	e.t.Helper()
+	js, err := jetstream.New(e.nc)
+	e.must(err)
+	claims, err := js.KeyValue(e.t.Context(), protocol.ClaimsBucket)
+	e.must(err)
+	entry, err := claims.Get(e.t.Context(), protocol.ClaimKey(id, "todo-search/offline", 1, false))
+	if err != nil {
+		return claim, err
+	}
+	return claim, json.Unmarshal(entry.Value(), &claim)
+}
+
 // What a script has finished is not run again, although its worker has died before it could
 // tell: it is found in the claim, when signs of life are missing.
 func TestAnswerOfADeadWorkerIsFoundInItsClaim(t *testing.T) {

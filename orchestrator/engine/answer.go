@@ -120,6 +120,7 @@ func about(m *nats.Msg, rollout string, attempt int) (string, int) {
 // first one.
 func (g *answers) settle(ctx context.Context, app, id string, script protocol.Script, e rollout.Event) error {
 	e.Step = script.Step()
+	var late *rollout.AttemptID // whose answer it is, when it has ended without one
 	_, err := g.Recorder.Change(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
 		step, known := s.Step(e.Step)
 		if !known || step.ScriptID() != script {
@@ -128,13 +129,21 @@ func (g *answers) settle(ctx context.Context, app, id string, script protocol.Sc
 		if e.Attempt == 0 && step.Attempt == 1 {
 			e.Attempt = 1
 		}
+		if left := step.Script.Unanswered; left != nil && left.Attempt == e.Attempt && left.Revert == e.Revert {
+			a := s.Attempt(step)
+			a.Number, a.Revert = left.Attempt, left.Revert
+			late = &a
+		}
 		if repeated(step, e) {
 			return nil, nil
 		}
 		e.At = time.Now().UTC()
 		return &e, nil
 	})
-	return err
+	if late == nil || err != nil && !errors.Is(err, rollout.ErrStale) {
+		return err
+	}
+	return errors.Join(g.Setup.Stopped(ctx, *late, e.Answer), err)
 }
 
 // repeated reports whether e is the answer that the step has got already: the one who

@@ -108,7 +108,7 @@ func (g *liveness) checkArrival(ctx context.Context, r journal.Record, step roll
 		return
 	}
 	g.Log.Info("no sign of life since the start, sending it again", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
-	if _, err := g.scripts.publishStart(ctx, r.State, step); err != nil {
+	if err := g.scripts.resendStart(ctx, r, step); err != nil {
 		g.Log.Warn("start not sent again", zap.Error(err))
 	}
 }

@@ -68,6 +68,18 @@ func (g *scripts) awaitResend(ctx context.Context, id string, step rollout.Step,
 	}
 }
 
+// resendStart sends the start of an attempt once more, unless its turn has not come yet.
+func (g *scripts) resendStart(ctx context.Context, r journal.Record, step rollout.Step) error {
+	for _, before := range r.State.Before(step) {
+		over, _, err := g.Setup.Over(ctx, before, g.lease())
+		if err != nil || !over {
+			return err
+		}
+	}
+	_, err := g.publishStart(ctx, r.State, step)
+	return err
+}
+
 // publishStart sends the start of an attempt once, and tells what has become of it.
 func (g *scripts) publishStart(ctx context.Context, s rollout.State, step rollout.Step) (heard bool, err error) {
 	step = g.withPace(s.ID, step)

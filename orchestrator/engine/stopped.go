@@ -51,15 +51,15 @@ func (g *scripts) awaitLeft(ctx context.Context, r journal.Record, act rollout.A
 func (g *scripts) awaitStopped(ctx context.Context, a rollout.AttemptID, wants func() (changed <-chan struct{}, wanted bool)) error {
 	claims, began := false, time.Now()
 	for first := true; ; first = false {
-		over, _, err := g.Setup.Over(ctx, a, g.lease())
+		over, answer, err := g.Setup.Over(ctx, a, g.lease())
 		if err != nil {
 			return fmt.Errorf("find out whether attempt %d of %s is over: %w", a.Number, a.Script(), err)
 		}
-		if !claims {
+		if !claims && answer == nil {
 			_, err := g.Setup.About(ctx, a.Script())
 			claims = err == nil || !over
 		}
-		if over && (claims || time.Since(began) >= g.lease()) {
+		if over && (claims || answer != nil || time.Since(began) >= g.lease()) {
 			return nil
 		}
 		changed, wanted := wants()

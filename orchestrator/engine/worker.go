@@ -64,8 +64,7 @@ func (g *liveness) lookInto(ctx context.Context, r journal.Record, step rollout.
 		if step.Cancelled || !g.View.Of(r.State.ID, step.ID, step.Attempt).Sent {
 			return nil
 		}
-		_, err := g.scripts.publishStart(ctx, r.State, step)
-		return err
+		return g.scripts.resendStart(ctx, r, step)
 	case err != nil || claim.Instance == h.Instance || claim.Answer == nil:
 		return err
 	}

@@ -90,6 +90,19 @@ func (c *Claims) withhold(ctx context.Context, a rollout.AttemptID, revision uin
 	return claim.Instance == protocol.Withheld, nil
 }
 
+// Stopped notes in the claim of an attempt that its script has answered, though nobody waits for
+// the answer any more: it is not at work.
+func (c *Claims) Stopped(ctx context.Context, a rollout.AttemptID, answer *protocol.Answer) error {
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	value, err := json.Marshal(protocol.Claim{Instance: protocol.Withheld, At: time.Now().UTC(), Answer: answer})
+	if err != nil {
+		return fmt.Errorf("write claim: %w", err)
+	}
+	_, err = c.bucket.Put(ctx, claimKey(a), value)
+	return err
+}
+
 // Over finds out whether nobody is at work on an attempt, and nobody can begin it any more. It
 // is to be asked again and again: a claim without an answer is over when it has not changed for
 // the time of a lease, and is then taken away from who had made it. An answer that stands in
