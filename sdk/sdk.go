@@ -20,8 +20,10 @@
 // repeats the answer until an orchestrator has acknowledged it, and keeps it durably when
 // that takes longer than a moment. Errors and panics become "failed" answers.
 //
-// A script's context ends when its deadline passes, when the orchestrator cancels it and
-// when the program is told to stop. An orchestrator can also pause a script. Nothing holds
+// A script's context ends when its deadline passes, when the orchestrator cancels it,
+// when the program is told to stop, and when the bus has not answered for nineteen seconds: the
+// next attempt, or the new version in production, may begin a second later. [context.Cause]
+// tells which it was. A script has to stop changing anything then. An orchestrator can also pause a script. Nothing holds
 // it up by force: a script that can wait calls [Run.AwaitResume] between two pieces of
 // work, or asks [Run.Paused]. While it is paused its deadline stands still. The resume
 // brings a new deadline. A script that is paused before it has begun begins with the resume.
@@ -64,8 +66,8 @@
 // Instances of one build of a setup service split a source that has partitions when the
 // backfill is among [SetupService]'s Shared. The leader runs the script and writes the
 // checkpoint. The helpers ask it for partitions, and tell it of each batch. The partition of
-// a helper that has been silent for five seconds is given to another instance. When the
-// leader is gone, the helpers stop, and the next attempt goes on.
+// a helper that has been silent for five seconds is given to another instance, and the helper has
+// stopped before that. When the leader is gone, the helpers stop, and the next attempt goes on.
 //
 // # Permissions
 //
