@@ -8,11 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/Masterminds/semver/v3"
 	"github.com/nats-io/nats.go"
-	"github.com/synadia-io/orbit.go/natscontext"
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/relay/protocol"
@@ -62,6 +62,10 @@ type Relay struct {
 	timeout time.Duration
 	pulse   time.Duration // of streams
 	clock   func() instant
+
+	dialer dialer
+	lost   atomic.Bool           // the connection was there, and is not
+	failed atomic.Pointer[error] // of the newest attempt to connect that came to nothing
 }
 
 // refusalPoll is how often a connection that comes about slowly is asked whether it is
@@ -90,7 +94,9 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
 	connected := make(chan struct{}, 1)
-	nc, err := dial(c, url, r.options(c, connected))
+	inTime := context.AfterFunc(ctx, r.dialer.breakOff)
+	defer inTime()
+	nc, err := r.dial(c, url, connected)
 	if err != nil {
 		return nil, err
 	}
@@ -102,27 +108,15 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 		nc.Close()
 		return nil, err
 	}
-	if err := checkVersion(nc.ConnectedServerName(), nc.ConnectedServerVersion()); err != nil {
+	err = checkVersion(nc.ConnectedServerName(), nc.ConnectedServerVersion())
+	if err == nil && !inTime() {
+		err = ctx.Err() // and the connection has been broken off
+	}
+	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
 	return r, nil
-}
-
-// dial begins to connect.
-func dial(c Config, url string, opts []nats.Option) (*nats.Conn, error) {
-	if c.Context == "" {
-		nc, err := nats.Connect(url, opts...)
-		if err != nil {
-			return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
-		}
-		return nc, nil
-	}
-	nc, _, err := natscontext.Connect(c.Context, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("the bus of the nats context %q: %w", c.Context, err)
-	}
-	return nc, nil
 }
 
 // check finds what would keep a connection from ever coming about. NATS's own errors
@@ -154,6 +148,8 @@ func (r *Relay) options(c Config, connected chan<- struct{}) []nats.Option {
 			return 100*time.Millisecond + rand.N(150*time.Millisecond)
 		}),
 		nats.PingInterval(10 * time.Second),
+		nats.Timeout(connectTimeout),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { r.failed.Store(&err) }),
 		nats.ConnectHandler(func(*nats.Conn) {
 			select {
 			case connected <- struct{}{}:
@@ -161,11 +157,13 @@ func (r *Relay) options(c Config, connected chan<- struct{}) []nats.Option {
 			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			r.lost.Store(true)
 			if err != nil { // nil: we have closed the connection ourselves
 				r.log.Warn("bus lost", zap.Error(err))
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
+			r.lost.Store(false)
 			r.log.Info("bus found again", zap.String("server", nc.ConnectedServerName()))
 		}),
 		// A refused subject shows up here alone: the call itself only times out.
@@ -184,30 +182,6 @@ func (r *Relay) options(c Config, connected chan<- struct{}) []nats.Option {
 		opts = append(opts, nats.UserCredentials(c.Credentials))
 	}
 	return opts
-}
-
-func (r *Relay) awaitConnection(ctx context.Context, url string, connected <-chan struct{}) error {
-	if r.nc.IsConnected() {
-		return nil
-	}
-	r.log.Info("waiting for the bus", zap.String("url", redact(url)))
-	poll := time.NewTicker(refusalPoll)
-	defer poll.Stop()
-	for {
-		select {
-		case <-connected:
-			return nil
-		case <-poll.C:
-			if err := r.nc.LastError(); refused(err) {
-				return fmt.Errorf("connect to %s: %w: correct its user and password, or the credentials file that %s names", redact(url), err, EnvCredentials)
-			}
-		case <-ctx.Done():
-			if err := r.nc.LastError(); err != nil {
-				return fmt.Errorf("connect to %s: %w (%w)", redact(url), err, ctx.Err())
-			}
-			return fmt.Errorf("connect to %s: %w", redact(url), ctx.Err())
-		}
-	}
 }
 
 // refused reports whether err says that the server is there but does not let us in.
@@ -233,7 +207,17 @@ func checkVersion(server, version string) error {
 func (r *Relay) Conn() *nats.Conn { return r.nc }
 
 // Close closes the connection at once. [Relay.Drain] first sends what is waiting.
-func (r *Relay) Close() { r.nc.Close() }
+func (r *Relay) Close() {
+	r.letGo()
+	r.nc.Close()
+}
+
+// letGo breaks off an attempt to find the bus again: the client would wait for its end.
+func (r *Relay) letGo() {
+	if r.lost.Load() {
+		r.dialer.breakOff()
+	}
+}
 
 // Drain sends what is still waiting to be sent, then closes the connection. It
 // blocks until that is done or ctx ends; without a deadline at most for the configured
@@ -241,7 +225,9 @@ func (r *Relay) Close() { r.nc.Close() }
 func (r *Relay) Drain(ctx context.Context) error {
 	ctx, cancel := r.withTimeout(ctx)
 	defer cancel()
-	defer r.nc.Close()
+	stop := context.AfterFunc(ctx, r.letGo)
+	defer stop()
+	defer r.Close()
 	for !r.nc.IsClosed() {
 		err := r.nc.FlushWithContext(ctx)
 		if errors.Is(err, nats.ErrConnectionClosed) {
