@@ -3,7 +3,8 @@
 //
 // Every write is synced to disk before it is acknowledged. A data folder belongs to
 // one server at a time: NATS itself does not notice a second one, so the package
-// keeps a lock of its own. The server listens on loopback unless told otherwise.
+// keeps a lock of its own. The server listens on loopback unless told otherwise. A client that
+// is cut off is dropped within 10 seconds.
 package embedded
 
 import (
@@ -32,6 +33,18 @@ const (
 	DefaultMaxMemory  = 256 << 20 // bytes
 	DefaultMaxPayload = 1 << 20   // bytes
 )
+
+// A client that is cut off says nothing, and until it is dropped it is sent its share of the
+// requests to its queue group. Pings find it within four intervals: one may just have been left
+// out, because something had come. One that is 2 s away, each way, still answers in time.
+const (
+	pingEvery = 2500 * time.Millisecond
+	maxPings  = 2
+)
+
+// authTimeout is how long a client may take to say who it is; NATS's own, 2 s, is too short for
+// one that is more than a second away.
+const authTimeout = 10 * time.Second
 
 // startTimeout bounds how long a server may take to recover what is on its disk.
 const startTimeout = 60 * time.Second
@@ -115,6 +128,9 @@ func options(c Config) (*server.Options, error) {
 		DisableJetStreamBanner: true,
 		JetStreamLimits:        server.JSLimitOpts{DefaultMaxConsumers: -1}, // every watcher of a route is a consumer; NATS stops at 1,000
 		MaxPayload:             c.MaxPayload,
+		PingInterval:           pingEvery,
+		MaxPingsOut:            maxPings,
+		AuthTimeout:            authTimeout.Seconds(),
 		NoSigs:                 true, // else the server ends the whole process on SIGINT
 	}
 	for _, u := range c.Users {
