@@ -58,6 +58,19 @@ type lease struct {
 // covers reports whether the lease has not run out; a nil one has.
 func (l *lease) covers(at instant) bool { return l != nil && at.before(l.until) }
 
+// since is for how long a lease has run out, in tenths of a second and at least one; 0: it has
+// not. One that there never was has done so since a moment that is given.
+func (l *lease) since(began, now instant) time.Duration {
+	if l.covers(now) {
+		return 0
+	}
+	if l != nil {
+		began = l.until
+	}
+	const tenth = 100 * time.Millisecond
+	return max(tenth, max(now.ticks-began.ticks, now.wall-began.wall).Truncate(tenth))
+}
+
 // number is that of the lease's term; a nil one has 0.
 func (l *lease) number() uint64 {
 	if l == nil {
@@ -149,9 +162,7 @@ func (k *leaseKeeper) leave() {
 	if k.traffic.leased.Load() == nil || k.relay.nc.IsClosed() {
 		return
 	}
-	k.confirm(protocol.Confirmation{
-		Revision: k.traffic.role.Load().revision, State: protocol.StateLeft, Version: k.service.Version,
-	})
+	k.confirm(protocol.Confirmation{Revision: k.traffic.role.Load().revision, State: protocol.StateLeft})
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if err := k.storeLease(ctx, nil, time.Second); err != nil {

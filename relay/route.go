@@ -40,6 +40,7 @@ type follower struct {
 	requests *requests
 	traffic  *traffic // of the requests
 	stored   <-chan *lease
+	began    instant
 
 	production []*nats.Subscription
 	lingering  *time.Timer // after which production is left
@@ -97,6 +98,9 @@ func (f *follower) followRoute(ctx context.Context) error {
 			}
 		case <-tick.C:
 			confirmed = protocol.Confirmation{} // once more: one may have been lost
+			if !leased {
+				f.confirm(f.confirmation()) // that counts for nothing, but is shown
+			}
 			if known := f.traffic.role.Load().revision; leased && f.reread(ctx) && f.traffic.role.Load().revision != known {
 				watch.stop() // it should have told that: it is blind
 			}
@@ -177,13 +181,22 @@ func (f *follower) play(ctx context.Context, route protocol.Route, revision uint
 
 // confirmSettled confirms the role that the instance plays, once.
 func (f *follower) confirmSettled(last protocol.Confirmation) protocol.Confirmation {
-	at := f.traffic.role.Load()
-	c := protocol.Confirmation{Revision: at.revision, State: at.state, Version: f.service.Version}
-	if c == last || f.traffic.leased.Load() == nil || !f.settled() {
+	c := f.confirmation()
+	role := protocol.Confirmation{Revision: c.Revision, State: c.State}
+	if role == last || f.traffic.leased.Load() == nil || !f.settled() {
 		return last
 	}
 	f.confirm(c)
-	return c
+	return role
+}
+
+// confirmation says what role the instance plays, and for how long it has had no lease.
+func (f *follower) confirmation() protocol.Confirmation {
+	at := f.traffic.role.Load()
+	return protocol.Confirmation{
+		Revision: at.revision, State: at.state,
+		Unleased: protocol.Duration(f.traffic.leased.Load().since(f.began, f.relay.clock())),
+	}
 }
 
 // settled reports whether the instance does what its role says and nothing else any

@@ -119,6 +119,12 @@ func (r *Relay) Serve(ctx context.Context, s Service) error {
 	if err != nil {
 		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
 	}
+	address, err := i.listenAtAddress()
+	if err != nil {
+		_ = private.Stop() // only fails when already stopped
+		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
+	}
+	defer func() { _ = address.Unsubscribe() }() // the connection may be gone
 	alive, end := context.WithCancel(handling)
 	var keeping sync.WaitGroup
 	keeping.Go(func() {
@@ -168,7 +174,9 @@ func newInstance(ctx context.Context, r *Relay, s Service) *instance {
 		identity: who,
 		requests: q,
 		leases:   &leaseKeeper{identity: who, traffic: &q.traffic, stored: stored},
-		follower: &follower{identity: who, requests: q, traffic: &q.traffic, stored: stored, drained: make(chan struct{}, 1)},
+		follower: &follower{
+			identity: who, requests: q, traffic: &q.traffic, stored: stored, began: r.clock(), drained: make(chan struct{}, 1),
+		},
 	}
 }
 
@@ -199,6 +207,18 @@ func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 		i.log.Warn("flush", zap.Error(err)) // the reconnect subscribes again
 	}
 	return m, nil
+}
+
+// listenAtAddress has the instance answer whoever asks whether it is there.
+func (i *instance) listenAtAddress() (*nats.Subscription, error) {
+	to := protocol.InstanceSubject(i.service.Name, i.service.Version, i.id)
+	sub, err := i.relay.nc.QueueSubscribe(to, i.service.Name, func(m *nats.Msg) {
+		_ = m.Respond(nil) // without a reply subject nobody has asked; the connection may be gone
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen to %s: %w", to, err)
+	}
+	return sub, nil
 }
 
 // metadata is what an endpoint tells of itself beside its name.
@@ -272,7 +292,9 @@ func (i *identity) pass(m *nats.Msg) {
 	}
 }
 
+// confirm publishes a confirmation of this instance.
 func (i *identity) confirm(c protocol.Confirmation) {
+	c.Version, c.Address = i.service.Version, true
 	data, err := json.Marshal(c)
 	if err != nil {
 		return // a Confirmation can always be written

@@ -282,6 +282,13 @@ type Confirmation struct {
 	Revision uint64       `json:"revision"` // 0: the service has no route yet
 	State    VersionState `json:"state"`    // of this instance's version
 	Version  string       `json:"version"`
+
+	// Unleased is for how long the instance has had no lease: it holds production requests, and
+	// its confirmation counts for nothing but to show that. 0: it has one.
+	Unleased Duration `json:"unleased,omitempty"`
+
+	// Address says that the instance answers at its [InstanceSubject], from its start to its end.
+	Address bool `json:"address,omitempty"`
 }
 
 // ConfirmEvery is how often an instance repeats its confirmation.

@@ -66,6 +66,10 @@ func TestPayloads(t *testing.T) {
 			`{"service":"todos","rollout":"` + rollout + `","versions":[],"maintenance":{"since":"2026-11-20T10:15:00Z","retryAfter":"30s"}}`,
 		},
 		{protocol.Confirmation{Revision: 3, State: protocol.StateOffline, Version: "0.0.1"}, `{"revision":3,"state":"offline","version":"0.0.1"}`},
+		{
+			protocol.Confirmation{Revision: 3, State: protocol.StateOnline, Version: "0.0.1", Unleased: protocol.Duration(25 * time.Second), Address: true},
+			`{"revision":3,"state":"online","version":"0.0.1","unleased":"25s","address":true}`,
+		},
 	}
 	for _, tt := range tests {
 		data, err := json.Marshal(tt.value)

@@ -172,6 +172,13 @@ func PrivatePrefix(service, version string) string {
 	return "golive.service." + service + "." + EncodeVersion(version) + "."
 }
 
+// InstanceSubject is where one instance of a version answers, with an empty message, for as long
+// as it is on the bus, in the queue group of its service: NATS tells with status 503 when it is
+// gone.
+func InstanceSubject(service, version, instance string) string {
+	return PrivatePrefix(service, version) + instance
+}
+
 // LeaseKey is the key of an instance's lease, <service>.<encoded version>.<instance>.
 func LeaseKey(service, version, instance string) string {
 	return service + "." + EncodeVersion(version) + "." + instance

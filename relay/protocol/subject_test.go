@@ -24,6 +24,7 @@ func TestSubjects(t *testing.T) {
 		protocol.ProductionSubject("todo-search", "add"):                                                         "todo-search.add",
 		protocol.PrivateSubject("todo-search", "0.0.1", "add"):                                                   "golive.service.todo-search.0_0_1.add",
 		protocol.PrivateSubject("todos", "1.0.0-rc.1+build.5", "a.b.c"):                                          "golive.service.todos.1_0_0-rc_1=build_5.a.b.c",
+		protocol.InstanceSubject("todo-search", "0.0.1", "0123456789abcdef"):                                     "golive.service.todo-search.0_0_1.0123456789abcdef",
 		protocol.ConfirmSubject("todo-search", "0123456789abcdef"):                                               "golive.confirm.todo-search.0123456789abcdef",
 		protocol.PrivatePrefix("todos", "0.0.1"):                                                                 "golive.service.todos.0_0_1.",
 		protocol.LeaseKey("todos", "1.0.0+b.5", "0123"):                                                          "todos.1_0_0=b_5.0123",
