@@ -21,7 +21,9 @@ const tellAfter = 2 * time.Second
 // was written: whoever is not among them reads it before it answers anything.
 func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) error {
 	began, told := time.Now(), ""
-	holders, err := g.alive(ctx, o.Service)
+	v := newVigil(g, o)
+	defer v.end()
+	holders, err := v.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -29,7 +31,7 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 	defer tick.Stop()
 	for {
 		confirmed, count := g.confirmations(o.Service)
-		p := o.progress(at, holders, confirmed)
+		p := o.progress(at, holders, confirmed, v.isGone)
 		if moved.At.IsZero() {
 			moved.At = p.acting
 		}
@@ -40,8 +42,12 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			return nil
 		}
 		waited := time.Since(began)
-		if waited > g.patience && p.overdue() {
-			return g.unconfirmed(ctx, o, at, p)
+		if waited > relist && v.missing(ctx, p, holders, confirmed) || waited > g.patience && p.overdue() {
+			dead, err := v.dead(ctx, holders, confirmed)
+			if err != nil {
+				return err
+			}
+			return g.unconfirmed(ctx, p, dead, waited)
 		}
 		if waited > tellAfter {
 			if waiting := g.waiting(ctx, p); waiting != told {
@@ -53,7 +59,7 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			if overtaken, err := overtaken(ctx, g, at, confirmed); overtaken && err == nil {
 				return errOvertaken
 			}
-			if found, err := g.alive(ctx, o.Service); err == nil { // else the bus is away: all are kept
+			if found, err := v.list(ctx); err == nil { // else the bus is away: all are kept
 				holders = found
 			}
 		}
@@ -97,19 +103,22 @@ func (g *Gate) await(ctx context.Context, service string, confirmations int, tic
 	}
 }
 
-func (g *Gate) unconfirmed(ctx context.Context, o Order, at Route, p progress) error {
-	unready, err := g.unready(ctx, p)
+func (g *Gate) unconfirmed(ctx context.Context, p progress, dead []Instance, waited time.Duration) error {
+	confirmed, _ := g.confirmations(p.order.Service)
+	unready, err := g.describeAll(ctx, p.unready, confirmed)
 	if err != nil {
 		return err
 	}
-	return &UnconfirmedError{Service: o.Service, Route: at, Have: p.have, Want: p.want, Unready: unready, WaitedFor: g.patience}
+	return &UnconfirmedError{
+		Service: p.order.Service, Version: p.order.Version, Route: p.revision, Have: p.have, Want: p.want, Alive: p.present,
+		Unready: unready, Dead: dead, WaitedFor: waited,
+	}
 }
 
-// unready describes the instances that are alive and have not confirmed.
-func (g *Gate) unready(ctx context.Context, p progress) ([]Instance, error) {
-	confirmed, _ := g.confirmations(p.order.Service)
+// describeAll describes instances, by id.
+func (g *Gate) describeAll(ctx context.Context, holders []leaseholder, confirmed map[string]confirmation) ([]Instance, error) {
 	var all []Instance
-	for _, h := range p.unready {
+	for _, h := range holders {
 		i, err := g.describe(ctx, h, confirmed[h.id])
 		if err != nil {
 			return nil, err
@@ -123,11 +132,16 @@ func (g *Gate) unready(ctx context.Context, p progress) ([]Instance, error) {
 // waiting says what is waited for.
 func (g *Gate) waiting(ctx context.Context, p progress) string {
 	if p.have < p.want {
-		return fmt.Sprintf("%d of %d instances of %s %s have confirmed route revision %d",
+		text := fmt.Sprintf("%d of %d instances of %s %s have confirmed route revision %d",
 			p.have, p.want, p.order.Service, p.order.Version, p.revision.Revision)
+		if p.present < p.want {
+			text += fmt.Sprintf(", %d are alive", p.present)
+		}
+		return text
 	}
 	var names []string
-	unready, err := g.unready(ctx, p)
+	confirmed, _ := g.confirmations(p.order.Service)
+	unready, err := g.describeAll(ctx, p.unready, confirmed)
 	for _, i := range unready {
 		names = append(names, i.String())
 	}
@@ -144,14 +158,16 @@ type progress struct {
 	unready  []leaseholder // alive, and have not confirmed it
 	have     int           // instances of the ordered version that have
 	want     int
+	present  int       // instances of the ordered version that are there
+	relief   bool      // an instance of another version is alive
 	acting   time.Time // since when instances answer as ordered; zero: none does
 }
 
-func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]confirmation) progress {
+func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]confirmation, gone func(id string) bool) progress {
 	p := progress{order: o, revision: at, want: o.Instances}
 	target := protocol.EncodeVersion(o.Version)
 	state := at.State(o.Version)
-	present, maintained := 0, false
+	maintained := false
 	var first time.Time // that an instance of the version has said that it acts
 	for _, h := range holders {
 		c := confirmed[h.id]
@@ -164,9 +180,12 @@ func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]co
 		}
 		maintained = maintained || acts && at.Maintenance != nil
 		if h.encodedVersion != target {
+			p.relief = true
 			continue
 		}
-		present++
+		if !gone(h.id) && c.unleased() < unleasedAfter {
+			p.present++
+		}
 		if acts && c.State == state {
 			p.have++
 			if first.IsZero() || c.at.Before(first) {
@@ -184,7 +203,7 @@ func (o Order) progress(at Route, holders []leaseholder, confirmed map[string]co
 	case o.Version == "" || o.RetryAfter > 0 || state == protocol.StateFenced || state == protocol.StateOffline || state == protocol.StateDraining:
 		p.want = 0
 	case p.want == 0 && state == protocol.StateOnline:
-		p.want = min(1, present)
+		p.want = min(1, p.present)
 	}
 	return p
 }

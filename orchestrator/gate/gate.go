@@ -8,7 +8,9 @@
 // and goes on from whatever route it then finds. So it can be repeated at any point, by
 // anybody, in either direction. An instance is alive while its lease is in
 // the leases bucket; one that hangs is waited for until its lease has run out by the
-// server's word, and by then it answers nothing before it has read the route.
+// server's word, and by then it answers nothing before it has read the route. Where nobody
+// answers because instances of the version that comes have died, [Gate.Open] gives up as soon
+// as that is known.
 //
 // Every write is conditional on the revision before it, so that whoever comes late fails
 // instead of opening a gate that is no longer theirs to open. The gate does not know why
@@ -55,10 +57,9 @@ type Config struct {
 type Gate struct {
 	patience time.Duration
 
-	nc     *nats.Conn
-	kv     jetstream.KeyValue
-	leases jetstream.KeyValue
-	held   jetstream.Stream // of the leases
+	nc   *nats.Conn
+	kv   jetstream.KeyValue // of the routes
+	held jetstream.Stream   // of the leases
 
 	mu      sync.Mutex
 	read    map[string]Route                   // by service: as it was read or written here last
@@ -102,24 +103,24 @@ func (r Route) Settled() bool { return len(r.Online()) == len(r.Versions) || r.M
 
 // Make is [Open] for an orchestrator: it makes or changes the buckets as [bus.Make] does.
 func Make(ctx context.Context, c Config) (*Gate, error) {
-	return open(ctx, c, func() (routes, leases jetstream.KeyValue, err error) {
-		return bus.MakeRoutes(ctx, c.Conn, c.Environment, c.Replicas)
+	return open(ctx, c, func() (jetstream.KeyValue, error) {
+		routes, _, err := bus.MakeRoutes(ctx, c.Conn, c.Environment, c.Replicas)
+		return routes, err
 	})
 }
 
 // Open opens the routes and leases of an environment. It makes nothing: [bus.ErrNone] says
 // that no orchestrator has done so yet.
 func Open(ctx context.Context, c Config) (*Gate, error) {
-	return open(ctx, c, func() (routes, leases jetstream.KeyValue, err error) {
-		if leases, err = bus.Open(ctx, c.Conn, bus.Leases); err != nil {
-			return nil, nil, err
+	return open(ctx, c, func() (jetstream.KeyValue, error) {
+		if _, err := bus.Open(ctx, c.Conn, bus.Leases); err != nil {
+			return nil, err
 		}
-		routes, err = bus.Open(ctx, c.Conn, bus.Routes)
-		return routes, leases, err
+		return bus.Open(ctx, c.Conn, bus.Routes)
 	})
 }
 
-func open(ctx context.Context, c Config, find func() (routes, leases jetstream.KeyValue, err error)) (*Gate, error) {
+func open(ctx context.Context, c Config, find func() (routes jetstream.KeyValue, err error)) (*Gate, error) {
 	switch {
 	case c.Conn == nil:
 		return nil, errors.New("a gate needs a connection to the bus")
@@ -130,7 +131,7 @@ func open(ctx context.Context, c Config, find func() (routes, leases jetstream.K
 	if err != nil {
 		return nil, err
 	}
-	routes, leases, err := find()
+	routes, err := find()
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +141,7 @@ func open(ctx context.Context, c Config, find func() (routes, leases jetstream.K
 	}
 	return &Gate{
 		patience: cmp.Or(c.Patience, DefaultPatience),
-		nc:       c.Conn, kv: routes, leases: leases, held: held,
+		nc:       c.Conn, kv: routes, held: held,
 		read: make(map[string]Route), newest: make(map[string]map[string]confirmation), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
 	}, nil
 }

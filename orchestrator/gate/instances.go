@@ -25,7 +25,14 @@ type Instance struct {
 	State    protocol.VersionState `json:"state"`         // that it acts on; empty: not heard of yet
 	Revision uint64                `json:"revision"`      // of the route that it acts on
 	Seen     time.Time             `json:"seen,omitzero"` // when it last confirmed
+
+	// Unleased is for how long it has had no lease that counts, in which it answers no
+	// production request; 0: it has one.
+	Unleased protocol.Duration `json:"unleased,omitempty"`
 }
+
+// Alive reports whether the instance has a lease, and so may answer.
+func (i Instance) Alive() bool { return i.Unleased == 0 }
 
 // String names the instance for people.
 func (i Instance) String() string {
@@ -96,10 +103,11 @@ func (g *Gate) count(service string) (int, <-chan struct{}) {
 	return g.counted[service], g.changed
 }
 
-// leaseholder is an instance that is alive.
+// leaseholder is an instance that has a lease.
 type leaseholder struct {
 	key, id        string
 	encodedVersion string
+	listed         time.Time // when it had it, by the server's clock
 }
 
 // alive lists the instances that hold a lease, from the leader of the bucket. A bucket
@@ -123,13 +131,14 @@ func (g *Gate) alive(ctx context.Context, service string) ([]leaseholder, error)
 	for subject := range info.State.Subjects {
 		key := strings.TrimPrefix(subject, prefix)
 		if _, version, id, ok := protocol.ParseLeaseKey(key); ok {
-			all = append(all, leaseholder{key, id, version})
+			all = append(all, leaseholder{key, id, version, info.TimeStamp})
 		}
 	}
 	return all, nil
 }
 
-// Instances lists the instances of a service that are alive, by version and id.
+// Instances lists the instances of a service, by version and id: those that are alive, and
+// those that hold requests because they have no lease any more, or have not got one.
 func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error) {
 	holders, err := g.alive(ctx, service)
 	if err != nil {
@@ -138,14 +147,21 @@ func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error
 	confirmed, _ := g.confirmations(service)
 	var all []Instance
 	for _, h := range holders {
-		if confirmed[h.id].State == protocol.StateLeft {
+		c := confirmed[h.id]
+		delete(confirmed, h.id)
+		if c.State == protocol.StateLeft {
 			continue
 		}
-		i, err := g.describe(ctx, h, confirmed[h.id])
+		i, err := g.describe(ctx, h, c)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, i)
+	}
+	for id, c := range confirmed {
+		if c.Unleased > 0 && c.State != protocol.StateLeft && time.Since(c.at) < heardWithin {
+			all = append(all, c.instance(id))
+		}
 	}
 	slices.SortFunc(all, func(a, b Instance) int {
 		return strings.Compare(a.Version+" "+a.ID, b.Version+" "+b.ID)
@@ -153,16 +169,45 @@ func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error
 	return all, nil
 }
 
-// describe is what is known of an instance, from its lease and what it has confirmed.
+// heardWithin is how old the newest confirmation may be of an instance that is there without a
+// lease.
+const heardWithin = 3 * protocol.ConfirmEvery
+
+// expiryTakes is how much later than it says a server may forget a lease.
+const expiryTakes = 3 * time.Second
+
+// describe is what is known of an instance, from its lease and what it has confirmed. A lease
+// that is there and should not be any more, as where the bus cannot store that it has run out,
+// is none.
 func (g *Gate) describe(ctx context.Context, l leaseholder, c confirmation) (Instance, error) {
-	i := Instance{ID: l.id, Version: c.Version, State: c.State, Revision: c.Revision, Seen: c.at.UTC()}
-	entry, err := g.leases.Get(ctx, l.key)
-	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+	i := c.instance(l.id)
+	m, err := g.held.GetLastMsgForSubject(ctx, protocol.KeySubject(protocol.LeasesBucket, l.key))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return i, nil
+	}
+	if err != nil {
 		return i, fmt.Errorf("read lease %s: %w", l.key, err)
 	}
 	var lease protocol.Lease
-	if err == nil && json.Unmarshal(entry.Value(), &lease) == nil {
+	if json.Unmarshal(m.Data, &lease) == nil {
 		i.Version, i.Host, i.PID = lease.Version, lease.Host, lease.PID
 	}
+	lasts, err := time.ParseDuration(m.Header.Get(protocol.HeaderTTL))
+	if over := l.listed.Sub(m.Time) - lasts; err == nil && over > expiryTakes {
+		i.Unleased = max(i.Unleased, protocol.Duration(over.Round(time.Second)))
+	}
 	return i, nil
+}
+
+// instance is what an instance has told of itself.
+func (c confirmation) instance(id string) Instance {
+	return Instance{ID: id, Version: c.Version, State: c.State, Revision: c.Revision, Seen: c.at.UTC(), Unleased: protocol.Duration(c.unleased())}
+}
+
+// unleased is for how long the instance has had no lease by its own word; 0: it has one.
+func (c confirmation) unleased() time.Duration {
+	if c.Unleased == 0 {
+		return 0
+	}
+	return (time.Duration(c.Unleased) + time.Since(c.at)).Round(time.Second / 10)
 }

@@ -76,30 +76,43 @@ type Moved struct {
 	At       time.Time // when the first instance answered as ordered: online, or 503
 }
 
-// UnconfirmedError says that a step was not confirmed in time: the order cannot be
-// finished, and the route is left in the middle of it, where no request fails yet.
+// UnconfirmedError says that a step was not confirmed in time, or cannot be any more: the order
+// cannot be finished, and the route is left in the middle of it, where no request fails yet.
 // An order for the version before leads it back.
 type UnconfirmedError struct {
 	Service   string
+	Version   string // that was to be online
 	Route     Route
 	Have      int // instances of the version that have confirmed
 	Want      int
+	Alive     int        // instances of the version that are there
 	Unready   []Instance // instances that are alive and have not confirmed
+	Dead      []Instance // instances of the version that have died meanwhile
 	WaitedFor time.Duration
 }
 
 // Error names the step and those that keep it from being finished.
 func (e *UnconfirmedError) Error() string {
-	var who []string
-	for _, i := range e.Unready {
-		who = append(who, i.String())
-	}
 	why := fmt.Sprintf("%d of %d instances have confirmed", e.Have, e.Want)
-	if len(who) > 0 {
-		why = strings.Join(who, ", ") + " did not confirm"
+	if len(e.Unready) > 0 {
+		why = names(e.Unready) + " did not confirm"
+	}
+	if e.Alive < e.Want || len(e.Dead) > 0 {
+		why = fmt.Sprintf("%d of %d instances of %s are alive", e.Alive, e.Want, e.Version)
+	}
+	if len(e.Dead) > 0 {
+		why = names(e.Dead) + " died: " + why
 	}
 	return fmt.Sprintf("route revision %d of %s (%s) was not confirmed within %s: %s",
-		e.Route.Revision, e.Service, e.Route, e.WaitedFor, why)
+		e.Route.Revision, e.Service, e.Route, e.WaitedFor.Round(time.Millisecond), why)
+}
+
+func names(all []Instance) string {
+	var who []string
+	for _, i := range all {
+		who = append(who, i.String())
+	}
+	return strings.Join(who, ", ")
 }
 
 // Open leads the route of a service to where the order says, and blocks until every
@@ -107,7 +120,8 @@ func (e *UnconfirmedError) Error() string {
 //
 // [rollout.ErrConflict] says that somebody else has written the route since the order
 // was made, or that a later order of the same rollout has; [*UnconfirmedError] that a
-// step cannot be finished. While too few instances of the version stand by, and as long
+// step cannot be finished: instances that are alive do not confirm it within the gate's
+// patience, or, sooner, too few of the version are alive and nobody else answers. While too few instances of the version stand by, and as long
 // as that harms nobody, it waits for them without limit.
 func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 	if o.Tell == nil {
