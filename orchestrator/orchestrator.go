@@ -32,6 +32,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/records"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/setup"
+	"github.com/golive-dev/golive/orchestrator/storage"
 	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -57,6 +58,7 @@ type Config struct {
 	Heartbeat time.Duration  // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
 	Resend    time.Duration  // before a start that nobody listens to is sent again; 0: [DefaultResend]
 	Keep      time.Duration  // after its end the journal of a rollout, and what it has put aside, is dropped, not what the ledger has of it; 0: never
+	Probe     time.Duration  // how often it looks whether the bus stores what it is told; 0: [storage.DefaultEvery]
 	Version   string         // of golive, as told by the API; empty: "0.0.0-dev"
 	Logger    *zap.Logger    // nil means silence
 
@@ -118,6 +120,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	known := make(chan struct{})
 	running.Go(func() error { return o.watchBus(ctx) })
 	running.Go(func() error { return o.cfg.Gate.Run(ctx) })
+	running.Go(func() error { return parts.storage.Run(ctx) })
 	running.Go(func() error { return parts.engine.Run(ctx, func() { close(known) }) })
 	running.Go(func() error {
 		select {
@@ -133,6 +136,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 // parts are what an orchestrator is made of.
 type parts struct {
 	setup    *setup.Client
+	storage  *storage.Probe
 	commands *command.Server
 	engine   *engine.Engine
 }
@@ -156,14 +160,18 @@ func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
+	probe, err := storage.New(storage.Config{Conn: c.Conn, Version: c.Version, ID: o.id, Every: c.Probe, Log: c.Logger})
+	if err != nil {
+		return parts{}, err
+	}
 	seen := view.New()
 	index := ledger.NewIndex(environment, c.Ledger, c.Journal.Tail)
 	recorder := view.NewRecorder(c.Journal, seen, c.Logger, c.At)
 	commands := command.New(command.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
-		Setup: services, Records: put, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version,
+		Setup: services, Records: put, Storage: probe, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version,
 	})
-	return parts{services, commands, engine.New(engine.Config{
+	return parts{services, probe, commands, engine.New(engine.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
 		Notices: &view.Notices{Conn: c.Conn, View: seen, From: o.id, Log: c.Logger},
 		Setup:   services, Records: put, Commands: commands, Log: c.Logger,

@@ -15,6 +15,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/records"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/setup"
+	"github.com/golive-dev/golive/orchestrator/storage"
 	"github.com/golive-dev/golive/orchestrator/view"
 )
 
@@ -30,6 +31,7 @@ type Config struct {
 	Fleet    *fleet.Fleet
 	Setup    *setup.Client
 	Records  *records.Store
+	Storage  *storage.Probe
 	Log      *zap.Logger
 
 	Policy  rollout.Policy // of all rollouts here; what is stricter in a release's own counts, too, but for who may approve
