@@ -201,6 +201,11 @@ type AppStatus struct {
 	Services []ServiceStatus `json:"services"`
 	Changed  bool            `json:"changed,omitempty"` // the app's own setup script has changed since it ran
 	Queued   []RolloutView   `json:"queued,omitempty"`  // rollouts that wait for this one
+
+	// Alarms say, for people, what keeps production requests to the app from being answered, or
+	// is about to: nobody is alive of what is online, instances have no lease, the bus stores
+	// nothing.
+	Alarms []string `json:"alarms,omitempty"`
 }
 
 // ServiceStatus says what of a service is online.
@@ -208,7 +213,8 @@ type ServiceStatus struct {
 	Service string   `json:"service"`
 	Version string   `json:"version"`           // that the newest rollout brings
 	Online  []string `json:"online"`            // versions that serve, or would if it were not for the maintenance
-	Alive   int      `json:"alive"`             // instances of that version
+	Alive   int      `json:"alive"`             // instances of what is online or, while nothing is, of that version
+	Holding int      `json:"holding,omitempty"` // further ones, which have no lease and hold requests
 	NotRun  []string `json:"notRun,omitempty"`  // phases whose scripts have not run
 	Changed []string `json:"changed,omitempty"` // phases whose scripts have changed since they ran, as their setup service tells
 
@@ -219,6 +225,7 @@ type ServiceStatus struct {
 type RouteStatus struct {
 	gate.Route
 	Instances []gate.Instance `json:"instances"`
+	Alarms    []string        `json:"alarms,omitempty"` // see [AppStatus]
 }
 
 // VersionInfo is what the orchestrator says of itself.

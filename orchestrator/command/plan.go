@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -288,12 +289,7 @@ func (c *planner) missingInstances(ctx context.Context, r rollout.Release, step 
 	if err != nil {
 		return nil, err
 	}
-	alive := 0
-	for _, one := range instances {
-		if one.Version == step.Version {
-			alive++
-		}
-	}
+	alive := gate.AliveOf(instances, step.Version)
 	if alive >= r.Services[i].Instances {
 		return nil, nil
 	}

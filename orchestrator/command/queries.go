@@ -108,12 +108,20 @@ func (c *queries) routes(ctx context.Context, _ struct{}) ([]api.RouteStatus, er
 		return nil, err
 	}
 	all := []api.RouteStatus{}
+	bus := c.busAlarms()
 	for _, r := range routes {
 		instances, err := c.Gate.Instances(ctx, r.Service)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, api.RouteStatus{Route: r, Instances: append([]gate.Instance{}, instances...)})
+		newest, err := c.newest(ctx, r.Service)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, api.RouteStatus{
+			Route: r, Instances: append([]gate.Instance{}, instances...),
+			Alarms: slices.Concat(bus, alarms(newest, r, instances)),
+		})
 	}
 	return all, nil
 }

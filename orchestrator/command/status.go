@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -55,9 +56,10 @@ func (c *queries) appStatus(ctx context.Context, app string) (api.AppStatus, err
 	}
 	asking, ctx := errgroup.WithContext(ctx)
 	asking.SetLimit(statusAtOnce)
+	alarmed := make([][]string, len(r.State.Release.Services))
 	for i, service := range r.State.Release.Services {
 		asking.Go(func() (err error) {
-			s.Services[i], err = c.serviceStatus(ctx, service, book)
+			s.Services[i], alarmed[i], err = c.serviceStatus(ctx, r.State, service, book)
 			return err
 		})
 	}
@@ -67,27 +69,33 @@ func (c *queries) appStatus(ctx context.Context, app string) (api.AppStatus, err
 			return nil
 		})
 	}
-	return s, asking.Wait()
+	err = asking.Wait()
+	s.Alarms = slices.Concat(append([][]string{c.busAlarms()}, alarmed...)...)
+	return s, err
 }
 
 // statusAtOnce is how many services are asked about at the same time.
 const statusAtOnce = 16
 
-func (c *queries) serviceStatus(ctx context.Context, service rollout.Service, book *ledger.Book) (api.ServiceStatus, error) {
+// serviceStatus tells what of a service is online, and what is wrong about that.
+func (c *queries) serviceStatus(ctx context.Context, newest rollout.State, service rollout.Service, book *ledger.Book) (api.ServiceStatus, []string, error) {
 	s := api.ServiceStatus{Service: service.Name, Version: service.Version, Online: []string{}}
 	route, err := c.Gate.Route(ctx, service.Name)
 	if err != nil {
-		return s, err
+		return s, nil, err
 	}
 	s.Online, s.Maintenance = append(s.Online, route.Online()...), route.Maintenance
 	instances, err := c.Gate.Instances(ctx, service.Name)
 	if err != nil {
-		return s, err
+		return s, nil, err
 	}
-	for _, i := range instances {
-		if i.Version == service.Version {
-			s.Alive++
-		}
+	counted := s.Online
+	if len(counted) == 0 {
+		counted = []string{service.Version}
+	}
+	for _, version := range counted {
+		s.Alive += gate.AliveOf(instances, version)
+		s.Holding += len(withoutLease(instances, version))
 	}
 	for _, phase := range service.Migrations {
 		script := protocol.Script{Name: service.Name, Version: service.Version, Phase: phase}
@@ -97,7 +105,7 @@ func (c *queries) serviceStatus(ctx context.Context, service rollout.Service, bo
 			s.Changed = append(s.Changed, string(phase))
 		}
 	}
-	return s, nil
+	return s, alarms(newest, route, instances), nil
 }
 
 // changed reports whether the setup service that is running now tells another digest of a

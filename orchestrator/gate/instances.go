@@ -103,6 +103,17 @@ func (g *Gate) count(service string) (int, <-chan struct{}) {
 	return g.counted[service], g.changed
 }
 
+// AliveOf counts the instances of a version that are alive.
+func AliveOf(instances []Instance, version string) int {
+	alive := 0
+	for _, i := range instances {
+		if i.Version == version && i.Alive() {
+			alive++
+		}
+	}
+	return alive
+}
+
 // leaseholder is an instance that has a lease.
 type leaseholder struct {
 	key, id        string

@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,8 +40,7 @@ func (u *upRun) tellOnline(ctx context.Context, last rollout.State) error {
 		if err != nil {
 			return err
 		}
-		alive := slices.DeleteFunc(all, func(i gate.Instance) bool { return i.Version != s.Version })
-		o.Services = append(o.Services, OnlineService{Service: s.Name, Version: s.Version, Instances: len(alive), URL: urls[s.Name+" "+s.Version]})
+		o.Services = append(o.Services, OnlineService{Service: s.Name, Version: s.Version, Instances: gate.AliveOf(all, s.Version), URL: urls[s.Name+" "+s.Version]})
 	}
 	return u.Online(o)
 }

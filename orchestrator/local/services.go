@@ -68,7 +68,7 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 		}
 		alive := 0
 		for _, i := range instances {
-			if i.Version == s.Version && (!u.before[i.ID] || !i.Seen.IsZero()) {
+			if i.Version == s.Version && i.Alive() && (!u.before[i.ID] || !i.Seen.IsZero()) {
 				alive++
 			}
 		}

@@ -23,6 +23,10 @@ func routesCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "routes",
 		Short: "Which versions of each service get production traffic",
+		Long: `routes tells which versions of each service get production traffic, and how many
+of their live instances have confirmed that. Where requests are not answered it
+says why, in lines that are marked as alarms, and ends with exit code 1, as
+status does.`,
 		Example: `  golive routes
   golive routes --watch
   golive routes -o json`,
@@ -45,7 +49,11 @@ func runRoutes(ctx context.Context, c *command) error {
 	if err != nil {
 		return err
 	}
-	return c.print(all, func(w io.Writer) { printRoutes(w, all) })
+	err = c.print(all, func(w io.Writer) { printRoutes(w, all) })
+	if err == nil && slices.ContainsFunc(all, func(r api.RouteStatus) bool { return len(r.Alarms) > 0 }) {
+		return alarmed()
+	}
+	return err
 }
 
 func printRoutes(w io.Writer, all []api.RouteStatus) {
@@ -64,13 +72,22 @@ func printRoutes(w io.Writer, all []api.RouteStatus) {
 		}
 	}
 	terminal.Columns(w, []string{"SERVICE", "VERSION", "STATE", "CONFIRMED", "REVISION", "SINCE"}, rows)
+	var alarms []string
+	for _, r := range all {
+		for _, text := range r.Alarms {
+			if !slices.Contains(alarms, text) { // what is wrong with the bus is wrong with all
+				alarms = append(alarms, text)
+			}
+		}
+	}
+	printAlarms(w, alarms)
 }
 
 // confirmed tells how many of the version's live instances act on the revision.
 func confirmed(r api.RouteStatus, version string, state protocol.VersionState) string {
 	have, alive := 0, 0
 	for _, i := range r.Instances {
-		if i.Version != version {
+		if i.Version != version || !i.Alive() {
 			continue
 		}
 		alive++
@@ -180,6 +197,9 @@ func tellCounts(ctx context.Context, c *command, g *gate.Gate, newest map[string
 
 func sameInstance(a, b gate.Instance) bool {
 	a.Seen, b.Seen = time.Time{}, time.Time{}
+	if !a.Alive() && !b.Alive() { // for how long is no change
+		a.Unleased, b.Unleased = 0, 0
+	}
 	return a == b
 }
 

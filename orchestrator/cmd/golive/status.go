@@ -21,6 +21,11 @@ func statusCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [APP]",
 		Short: "What is online, what is rolling out, what has not run yet",
+		Long: `status tells what is online of each app, how many instances of that are alive,
+what is rolling out, and what has not run yet. Where production requests are
+not answered it says why, in lines that are marked as alarms, and ends with exit
+code 1: nobody is alive of what is online, instances hold requests because
+they cannot renew their leases, or the bus stores nothing.`,
 		Example: `  golive status
   golive status todo-app -o json
   golive status --check    exit code 3 when something is left to do
@@ -59,10 +64,19 @@ func runStatus(ctx context.Context, c *command, app string, check bool) error {
 			printApp(w, a)
 		}
 	})
+	if err == nil && slices.ContainsFunc(all, func(a api.AppStatus) bool { return len(a.Alarms) > 0 }) {
+		return alarmed()
+	}
 	if err == nil && check && pending(all) {
 		return &failure{code: "pending", exit: exitPending, message: "something is left to do", hint: "golive status tells what"}
 	}
 	return err
+}
+
+// alarmed is the failure of a command whose answer has told that production requests are not
+// answered, or are about not to be.
+func alarmed() error {
+	return told(&failure{code: "alarm", exit: exitFailed, message: "production requests are not answered"})
 }
 
 func pending(all []api.AppStatus) bool {
@@ -122,6 +136,13 @@ func printApp(w io.Writer, a api.AppStatus) {
 		fmt.Fprintf(w, "  changed: the setup script of %s is not the one that ran\n", a.Version)
 	}
 	printServices(w, a)
+	printAlarms(w, a.Alarms)
+}
+
+func printAlarms(w io.Writer, alarms []string) {
+	for _, text := range alarms {
+		fmt.Fprintf(w, "  ✗ alarm: %s\n", terminal.Flat(text))
+	}
 }
 
 // printServices tells of each service what is online, and what has not run.
@@ -137,7 +158,11 @@ func printServices(w io.Writer, a api.AppStatus) {
 		if s.Maintenance != nil {
 			online += " (under maintenance)"
 		}
-		row := []string{"  " + s.Service, s.Version, online, fmt.Sprint(s.Alive), terminal.OrDash(strings.Join(s.NotRun, ", "))}
+		alive := fmt.Sprint(s.Alive)
+		if s.Holding > 0 {
+			alive += fmt.Sprintf(" of %d", s.Alive+s.Holding)
+		}
+		row := []string{"  " + s.Service, s.Version, online, alive, terminal.OrDash(strings.Join(s.NotRun, ", "))}
 		if changed {
 			row = append(row, terminal.OrDash(strings.Join(s.Changed, ", ")))
 		}
