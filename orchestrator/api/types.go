@@ -112,6 +112,7 @@ type BackwardRequest struct {
 	Rollout     string `json:"rollout,omitempty"`     // that is to be undone first, by its id, which makes repeating the request safe; empty: the last one
 	To          string `json:"to,omitempty"`          // version of the app; empty: the one before
 	SkipMissing bool   `json:"skipMissing,omitempty"` // leave as it is what scripts without a revert script have done
+	Force       bool   `json:"force,omitempty"`       // also where too few instances are alive of what gets production traffic again; else [CodeNotAlive]
 	By          string `json:"by,omitempty"`
 	Reason      string `json:"reason,omitempty"`
 }

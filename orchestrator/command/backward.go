@@ -26,7 +26,7 @@ func (c *returner) backward(ctx context.Context, q api.BackwardRequest) (api.Rol
 	}
 	q.By, q.Reason = rollout.Clip(q.By), rollout.Clip(q.Reason)
 	for {
-		r, err := c.turnRound(ctx, q)
+		r, err := c.turnRound(ctx, q, !q.Force)
 		if !errors.Is(err, rollout.ErrConflict) {
 			return c.viewOf(r), err
 		}
@@ -34,8 +34,9 @@ func (c *returner) backward(ctx context.Context, q api.BackwardRequest) (api.Rol
 }
 
 // turnRound records that the app's last rollout goes backward, if nothing happens to the
-// app meanwhile; else [rollout.ErrConflict].
-func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest) (journal.Record, error) {
+// app meanwhile; else [rollout.ErrConflict]. Careful, it does not where the versions before are
+// not alive.
+func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest, careful bool) (journal.Record, error) {
 	var none journal.Record
 	after, err := c.Recorder.AppNow(ctx, q.App)
 	if err != nil {
@@ -52,7 +53,7 @@ func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest) (journa
 		return none, refuse(api.CodeConflict, "golive status "+q.App+" tells what is online", "rollout %s is not the last one of %s: that is %s", q.Rollout, q.App, all[0].State.ID)
 	}
 	e := rollout.Event{Type: rollout.BackwardAsked, By: q.By, Reason: q.Reason, Backward: &rollout.Backward{
-		To: q.To, SkipMissing: q.SkipMissing, By: q.By, Reason: q.Reason,
+		To: q.To, SkipMissing: q.SkipMissing, Force: q.Force, By: q.By, Reason: q.Reason,
 	}}
 	var missing []string
 	for i, r := range all {
@@ -70,6 +71,11 @@ func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest) (journa
 	if len(missing) > 0 && !q.SkipMissing {
 		return none, refuse(api.CodeNoRevert, "start the setup service that has their revert scripts, or leave what they did as it is with --skip-missing",
 			"nobody listens to the revert of %s: nothing was changed", strings.Join(missing, ", "))
+	}
+	if careful {
+		if err := c.refuseDark(ctx, q.App, all); err != nil {
+			return none, err
+		}
 	}
 	e.Routes = make(map[string]uint64)
 	for _, service := range all[0].State.Release.Touches() {
@@ -185,8 +191,8 @@ func (c *returner) furtherBack(ctx context.Context, s rollout.State) error {
 		return nil
 	}
 	_, err = c.turnRound(ctx, api.BackwardRequest{
-		App: app, To: to, SkipMissing: s.Backward.SkipMissing, By: s.Backward.By, Reason: s.Backward.Reason,
-	})
+		App: app, To: to, SkipMissing: s.Backward.SkipMissing, Force: s.Backward.Force, By: s.Backward.By, Reason: s.Backward.Reason,
+	}, false) // that was looked at when it was asked for; who has died since is waited for
 	return err
 }
 

@@ -45,7 +45,11 @@ type Order struct {
 // back, the one that puts back what it has found. It names no rollout yet.
 func OrderFor(s rollout.State, step rollout.Step) Order {
 	if step.Backwards() || step.Kind == rollout.Maintenance {
-		return OrderBack(s, step)
+		order := OrderBack(s, step)
+		if s.AwaitsBefore(step) && order.Version != "" && order.RetryAfter == 0 {
+			order.Instances = 1
+		}
+		return order
 	}
 	order := Order{Service: step.Name, Version: step.Version, Keep: step.Move.Keep, Instances: step.Move.Instances}
 	if step.Move.Drain {

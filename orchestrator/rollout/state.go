@@ -230,6 +230,7 @@ type Pause struct {
 type Backward struct {
 	To          string `json:"to,omitempty"`          // the version of the app to go back to; empty: the one before
 	SkipMissing bool   `json:"skipMissing,omitempty"` // go on where a script has no revert script
+	Force       bool   `json:"force,omitempty"`       // move traffic back without waiting for instances that answer it
 	By          string `json:"by,omitempty"`          // who wants it
 	Reason      string `json:"reason,omitempty"`      // why
 }

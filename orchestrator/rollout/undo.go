@@ -84,6 +84,15 @@ func applyBackward(d *draft, e Event) error {
 	return nil
 }
 
+// AwaitsBefore reports whether a move of traffic that is undone waits until an instance of the
+// version before is there: where a rollout is taken backward, the newer version can go on
+// serving. Who aborts one, or forces it, does not wait, and nobody waits whose move could not
+// be finished.
+func (s State) AwaitsBefore(step Step) bool {
+	return s.Status == Reverting && s.Backward != nil && !s.Backward.Force &&
+		step.Kind == Traffic && step.Revert && step.Move.Instances > 0
+}
+
 // undo makes a step that has begun one that is to be undone. A move of traffic that has
 // failed has been led back already.
 func (s *Step) undo() {

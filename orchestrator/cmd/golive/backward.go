@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -9,23 +10,26 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 func backwardCommand(c *command) *cobra.Command {
 	var reason string
-	var skipMissing bool
+	var skipMissing, yes bool
 	cmd := &cobra.Command{
 		Use:   "backward APP [VERSION]",
 		Short: "Go back to a version that was live before, and undo scripts",
 		Long: `backward undoes, in reverse order, what the app's last rollout did: it runs the
 revert scripts of what has run, and puts the traffic back to the previous
 version. With VERSION it goes on, rollout by rollout, until that version is
-back. A script that has no revert script is named before anything changes.`,
+back. A script that has no revert script is named before anything changes, and
+so is a version that would get its traffic back and is not running: then backward
+asks first, and where nobody can be asked it refuses.`,
 		Example: `  golive backward todo-app --reason "the search finds too much"
   golive backward todo-app 0.0.1 --skip-missing`,
 		Args: arguments(1, 2, "an app and at most one version"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := api.BackwardRequest{App: args[0], SkipMissing: skipMissing, By: me(), Reason: reason}
+			q := api.BackwardRequest{App: args[0], SkipMissing: skipMissing, Force: yes, By: me(), Reason: reason}
 			if len(args) > 1 {
 				q.To = args[1]
 			}
@@ -34,6 +38,7 @@ back. A script that has no revert script is named before anything changes.`,
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
 	cmd.Flags().BoolVar(&skipMissing, "skip-missing", false, "leave as it is what scripts without a revert script have done")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, also where nobody of the version before is there to answer")
 	return cmd
 }
 
@@ -45,6 +50,14 @@ func runBackward(ctx context.Context, c *command, q api.BackwardRequest) error {
 	defer r.Close()
 	client := api.NewClient(r.Conn())
 	begun, err := client.Backward(ctx, q)
+	var refused *protocol.ServiceError
+	if errors.As(err, &refused) && refused.Code == api.CodeNotAlive && c.keys != nil {
+		if !askToGoOn(ctx, c, refused.Message) {
+			return &failure{code: refused.Code, exit: exitFailed, message: "not taken backward: nothing was changed", hint: refused.Hint}
+		}
+		q.Force = true
+		begun, err = client.Backward(ctx, q)
+	}
 	for err == nil {
 		if err = followTo(ctx, c, r, begun, rollout.Reverted); err != nil || q.To == "" {
 			return err
