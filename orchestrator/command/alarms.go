@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -74,6 +75,16 @@ func (c *base) busAlarms() []string {
 		return []string{trouble}
 	}
 	return nil
+}
+
+// explained is an error as it is answered: where storage does not answer, with what is known of
+// why.
+func (c *base) explained(err error) *protocol.ServiceError {
+	e := describe(err)
+	if trouble := c.Storage.Trouble(); trouble != "" && e.Code == api.CodeUnavailable {
+		e.Hint = trouble
+	}
+	return e
 }
 
 // newest gives the newest rollout of the app that a service belongs to; the zero state, if that

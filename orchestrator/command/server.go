@@ -141,7 +141,7 @@ func answer[In, Out any](ctx context.Context, c *Server, group *tasks.Group, f f
 		group.Do(func() {
 			out, err := result(ctx, c, q, f)
 			if err != nil {
-				out, err = json.Marshal(map[string]*protocol.ServiceError{"error": describe(err)})
+				out, err = json.Marshal(map[string]*protocol.ServiceError{"error": c.explained(err)})
 			}
 			if err == nil {
 				err = respond(q, out, c.Conn.MaxPayload())

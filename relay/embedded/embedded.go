@@ -4,10 +4,12 @@
 // Every write is synced to disk before it is acknowledged. A data folder belongs to
 // one server at a time: NATS itself does not notice a second one, so the package
 // keeps a lock of its own. The server listens on loopback unless told otherwise. A client that
-// is cut off is dropped within 10 seconds.
+// is cut off is dropped within 10 seconds. After a disk that was full, or another write that has
+// failed, it stores again by itself once it can.
 package embedded
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -77,6 +79,9 @@ type Server struct {
 	opts *server.Options
 	lock *flock.Flock
 	stop sync.Once
+
+	stopping chan struct{}
+	watching sync.WaitGroup // the storage
 }
 
 // Start returns once clients can connect and JetStream answers; in a cluster JetStream
@@ -101,7 +106,10 @@ func Start(c Config) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Server{ns: ns, opts: opts, lock: lock}, nil
+	s := &Server{ns: ns, opts: opts, lock: lock, stopping: make(chan struct{})}
+	kept := &storage{ns: ns, opts: opts, log: cmp.Or(c.Logger, zap.NewNop())}
+	s.watching.Go(func() { kept.watch(s.stopping) })
+	return s, nil
 }
 
 func options(c Config) (*server.Options, error) {
@@ -231,6 +239,8 @@ var _ nats.InProcessConnProvider = (*Server)(nil)
 func (s *Server) Stop() error {
 	var err error
 	s.stop.Do(func() {
+		close(s.stopping)
+		s.watching.Wait()
 		s.ns.Shutdown()
 		s.ns.WaitForShutdown()
 		if e := s.lock.Close(); e != nil {
