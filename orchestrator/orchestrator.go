@@ -18,7 +18,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -193,7 +192,7 @@ func (o *Orchestrator) buckets(ctx context.Context) (*setup.Claims, *records.Sto
 	if _, err = bus.Make(ctx, c.Conn, bus.FailedRecords, id, c.Replicas); err != nil {
 		return nil, nil, err
 	}
-	js, err := jetstream.New(c.Conn)
+	js, err := bus.NewJetStream(c.Conn)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -143,7 +144,7 @@ func (k *leaseKeeper) leaseValue() []byte {
 func (k *leaseKeeper) storeLease(ctx context.Context, value []byte, last time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
-	js, err := jetstream.New(k.relay.nc)
+	js, err := bus.NewJetStream(k.relay.nc)
 	if err != nil {
 		return err
 	}

@@ -293,7 +293,7 @@ func readRoute(entry jetstream.KeyValueEntry) (protocol.Route, error) {
 // routes opens the bucket. What it is like is looked at the first time alone, because that
 // takes a question more, and the route is read every two seconds.
 func (f *follower) routes(ctx context.Context) (jetstream.KeyValue, error) {
-	js, err := jetstream.New(f.relay.nc)
+	js, err := bus.NewJetStream(f.relay.nc)
 	if err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ type checkpoint struct {
 // it fails once a later attempt holds the key.
 type checkpoints struct {
 	nc       *nats.Conn
-	js       jetstream.JetStream
+	js       bus.JetStream
 	key      string
 	attempt  int
 	instance string

@@ -26,7 +26,7 @@ var (
 
 // claims are durable: an attempt is run by whoever creates its key.
 type claims struct {
-	js       jetstream.JetStream
+	js       bus.JetStream
 	instance string
 
 	mu sync.Mutex
@@ -34,7 +34,7 @@ type claims struct {
 }
 
 func newClaims(nc *nats.Conn, instance string) (*claims, error) {
-	js, err := jetstream.New(nc)
+	js, err := bus.NewJetStream(nc)
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ func (r *routes) forget() {
 }
 
 func (r *routes) read(ctx context.Context, service string) (route protocol.Route, err error) {
-	js, err := jetstream.New(r.nc)
+	js, err := bus.NewJetStream(r.nc)
 	if err != nil {
 		return route, err
 	}

@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -31,7 +31,7 @@ type Run struct {
 	checkpoints *checkpoints   // nil: none are kept
 	pace        *pace          // nil: nobody says how fast to work
 	script      *scriptContext // nil: it is never paused
-	js          jetstream.JetStream
+	js          bus.JetStream
 	sharing     *sharing // nil: nobody is to help
 
 	mu        sync.Mutex

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -181,7 +180,7 @@ func (a *Agent) open(ctx context.Context) error {
 		return fmt.Errorf("open the hosts' results: %w", err)
 	}
 	a.results = results{bucket: hosts}
-	js, err := jetstream.New(a.c.Conn)
+	js, err := bus.NewJetStream(a.c.Conn)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -40,7 +41,7 @@ type lease struct {
 	log     *zap.Logger
 	lasts   time.Duration
 	lapsed  func(cause error) // called when it is not held any more
-	js      jetstream.JetStream
+	js      bus.JetStream
 	entries jetstream.Stream // of all leases
 
 	// Of the one goroutine that renews.

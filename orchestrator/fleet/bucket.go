@@ -29,7 +29,7 @@ func makeBucket(ctx context.Context, nc *nats.Conn, b bus.Bucket, environment st
 	if err != nil {
 		return bucket{}, err
 	}
-	js, err := jetstream.New(nc)
+	js, err := bus.NewJetStream(nc)
 	if err != nil {
 		return bucket{}, err
 	}

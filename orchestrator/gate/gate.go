@@ -127,7 +127,7 @@ func open(ctx context.Context, c Config, find func() (routes jetstream.KeyValue,
 	case c.Patience < 0:
 		return nil, fmt.Errorf("the patience of a gate is %s, it must not be negative", c.Patience)
 	}
-	js, err := jetstream.New(c.Conn)
+	js, err := bus.NewJetStream(c.Conn)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,9 @@ func (g *Gate) entry(ctx context.Context, service string) (entry jetstream.KeyVa
 
 // Routes reads all routes, by service in the order of names.
 func (g *Gate) Routes(ctx context.Context) ([]Route, error) {
-	keys, err := g.kv.ListKeys(ctx)
+	listing, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	keys, err := g.kv.ListKeys(listing)
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
@@ -204,7 +206,7 @@ func (g *Gate) Routes(ctx context.Context) ([]Route, error) {
 	for k := range keys.Keys() {
 		names = append(names, k)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := listing.Err(); err != nil {
 		return nil, fmt.Errorf("list routes: %w", err) // the list ends early without telling
 	}
 	slices.Sort(names)

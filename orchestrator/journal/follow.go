@@ -66,7 +66,7 @@ func (j *Journal) FollowSubject(ctx context.Context, subject string, after uint6
 // own ordered consumer does not end with ctx while the bus is away.
 func (j *Journal) follow(ctx context.Context, subject string, after uint64, each func(Event) error) error {
 	messages, err := j.messages(ctx, subject, after+1)
-	if err != nil && ctx.Err() == nil {
+	if err != nil && !bus.Unanswered(err) && ctx.Err() == nil {
 		return fmt.Errorf("follow %s: %w", subject, err)
 	}
 	for ctx.Err() == nil {
@@ -84,8 +84,11 @@ func (j *Journal) follow(ctx context.Context, subject string, after uint64, each
 	return nil
 }
 
-// messages gives what matches subject from sequence first on.
+// messages gives what matches subject from sequence first on. Where nobody answers it gives up
+// soon: what was asked before the bus was lost is never answered.
 func (j *Journal) messages(ctx context.Context, subject string, first uint64) (jetstream.MessagesContext, error) {
+	ctx, cancel := context.WithTimeout(ctx, followPatience)
+	defer cancel()
 	consumer, err := j.states.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		FilterSubject: subject, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: first,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
@@ -118,7 +121,8 @@ func (j *Journal) hand(ctx context.Context, messages jetstream.MessagesContext, 
 // With the defaults, a consumer whose leader was killed stays silent for 30 s; with
 // these, as long as the election takes (measured).
 const (
-	pullHeartbeat = 500 * time.Millisecond
-	pullExpiry    = 3 * time.Second
-	followPause   = 250 * time.Millisecond // before a lost consumer is asked for again
+	pullHeartbeat  = 500 * time.Millisecond
+	pullExpiry     = 3 * time.Second
+	followPause    = 250 * time.Millisecond // before a lost consumer is asked for again
+	followPatience = 2 * time.Second        // for a consumer
 )

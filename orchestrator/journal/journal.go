@@ -31,7 +31,7 @@ import (
 // parts list the rollouts, remove old ones, and give out what is to be done.
 type Journal struct {
 	nc     *nats.Conn
-	js     jetstream.JetStream
+	js     publisher
 	states *states
 
 	list      // Page, Find
@@ -39,7 +39,12 @@ type Journal struct {
 	queue     // Work, Remind
 }
 
-func newJournal(nc *nats.Conn, js jetstream.JetStream, stream jetstream.Stream) *Journal {
+// publisher stores messages; it is a [bus.JetStream].
+type publisher interface {
+	PublishMsg(context.Context, *nats.Msg, ...jetstream.PublishOpt) (*jetstream.PubAck, error)
+}
+
+func newJournal(nc *nats.Conn, js publisher, stream jetstream.Stream) *Journal {
 	s := &states{reader: reader{stream}}
 	return &Journal{
 		nc: nc, js: js, states: s,

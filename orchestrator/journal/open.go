@@ -23,7 +23,7 @@ import (
 // changes it: [ErrNone] says that no orchestrator has made it yet, and [rollout.ErrUnknown]
 // that a newer version of golive has written it.
 func Open(ctx context.Context, nc *nats.Conn) (*Journal, error) {
-	return open(ctx, nc, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+	return open(ctx, nc, func(ctx context.Context, js bus.JetStream) (jetstream.Stream, error) {
 		stream, err := js.Stream(ctx, protocol.Stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil, ErrNone
@@ -42,7 +42,7 @@ var ErrNone = errors.New("the environment has no journal yet: it is made by goli
 // to 5) when it is missing, and where there is one that is not as this version of golive needs
 // it, or has fewer replicas than are asked for, changes it.
 func Make(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
-	return open(ctx, nc, func(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+	return open(ctx, nc, func(ctx context.Context, js bus.JetStream) (jetstream.Stream, error) {
 		stream, err := js.Stream(ctx, protocol.Stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			// Not CreateOrUpdate: called by several at once on a fresh cluster it times out.
@@ -116,8 +116,8 @@ const (
 	metaEnvironment = "golive-environment"
 )
 
-func open(ctx context.Context, nc *nats.Conn, find func(context.Context, jetstream.JetStream) (jetstream.Stream, error)) (*Journal, error) {
-	js, err := jetstream.New(nc)
+func open(ctx context.Context, nc *nats.Conn, find func(context.Context, bus.JetStream) (jetstream.Stream, error)) (*Journal, error) {
+	js, err := bus.NewJetStream(nc)
 	if err != nil {
 		return nil, err
 	}

@@ -16,18 +16,18 @@ import (
 // refusing is JetStream as a cluster is at times: it refuses a publish with "wrong last
 // sequence" where there is no conflict. A real one cannot be made to.
 type refusing struct {
-	jetstream.JetStream
+	publisher
 	left  int  // how often it refuses
 	store bool // it stores the message all the same, and the answer is lost
 }
 
 func (r *refusing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	if r.left == 0 {
-		return r.JetStream.PublishMsg(ctx, m, opts...)
+		return r.publisher.PublishMsg(ctx, m, opts...)
 	}
 	r.left--
 	if r.store {
-		if _, err := r.JetStream.PublishMsg(ctx, m, opts...); err != nil {
+		if _, err := r.publisher.PublishMsg(ctx, m, opts...); err != nil {
 			return nil, err
 		}
 	}
@@ -39,7 +39,7 @@ func TestRefusalWithoutConflictIsNoConflict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bus := &refusing{JetStream: j.js}
+	bus := &refusing{publisher: j.js}
 	j.js, j.queue.js = bus, bus
 	s := rollout.State{ID: "r1", Release: rollout.Release{App: "todo-app"}}
 	sequence := uint64(0)

@@ -16,7 +16,7 @@ import (
 
 // retention is the part of the journal that removes what is old.
 type retention struct {
-	js     jetstream.JetStream
+	js     publisher
 	states *states
 }
 

@@ -51,7 +51,7 @@ func (i Item) Record(ctx context.Context) (Record, error) {
 
 // queue is the part of the journal that gives out what is to be done.
 type queue struct {
-	js     jetstream.JetStream
+	js     publisher
 	states *states
 }
 

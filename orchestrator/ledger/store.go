@@ -56,7 +56,7 @@ func Make(ctx context.Context, nc *nats.Conn, environment string, replicas int) 
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(nc)
+	js, err := bus.NewJetStream(nc)
 	if err != nil {
 		return nil, err
 	}

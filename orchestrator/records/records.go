@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -25,7 +26,7 @@ type Store struct {
 }
 
 // Open opens the records in a bucket, which has to be there.
-func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Store, error) {
+func Open(ctx context.Context, js bus.JetStream, bucket string) (*Store, error) {
 	stream, err := js.Stream(ctx, "KV_"+bucket)
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)

@@ -49,7 +49,7 @@ var ErrNone = errors.New("there is none yet: it is made by golive serve, or goli
 // leader: the default of NATS, a read from any replica, can miss the reader's own write. It is
 // safe to call from many processes at once.
 func Open(ctx context.Context, nc *nats.Conn, b Bucket) (kv jetstream.KeyValue, err error) {
-	js, err := jetstream.New(nc)
+	js, err := NewJetStream(nc)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func Open(ctx context.Context, nc *nats.Conn, b Bucket) (kv jetstream.KeyValue, 
 }
 
 // Look is [Open] for those who ask again by themselves: it asks once.
-func Look(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstream.KeyValue, error) {
+func Look(ctx context.Context, js JetStream, b Bucket) (jetstream.KeyValue, error) {
 	there, err := b.find(ctx, js)
 	if err == nil {
 		err = b.readable(there)
@@ -83,7 +83,7 @@ func Look(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstream.KeyV
 const openFor = 30 * time.Second
 
 // find gives the configuration of the stream that keeps the bucket.
-func (b Bucket) find(ctx context.Context, js jetstream.JetStream) (jetstream.StreamConfig, error) {
+func (b Bucket) find(ctx context.Context, js JetStream) (jetstream.StreamConfig, error) {
 	stream, err := js.Stream(ctx, b.stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return jetstream.StreamConfig{}, ErrNone

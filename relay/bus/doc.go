@@ -16,4 +16,11 @@
 // needs an orchestrator in any case: without a route it gets no production traffic.
 //
 // Both refuse a bucket whose format is newer than they know.
+//
+// # How long the bus is waited for
+//
+// Whoever asks something of the bus has a patience of its own, whatever its caller's context
+// says: a question that was on its way when the bus was cut off is never answered, and has to be
+// asked again. So JetStream is asked by way of [JetStream] alone, and a leader that may be away
+// by [AskLeader]. A test of the command line's package keeps that.
 package bus

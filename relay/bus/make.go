@@ -28,7 +28,7 @@ func MakeRoutes(ctx context.Context, nc *nats.Conn, environment string, replicas
 // the journal has; a bucket of another one is refused. Empty, it is not known, and whatever
 // the bucket says remains.
 func Make(ctx context.Context, nc *nats.Conn, b Bucket, environment string, replicas int) (jetstream.KeyValue, error) {
-	js, err := jetstream.New(nc)
+	js, err := NewJetStream(nc)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func Make(ctx context.Context, nc *nats.Conn, b Bucket, environment string, repl
 
 // make has the bucket be there as it is needed. Where nobody answers, as happens when several
 // make it at once, and where somebody else has just made it, it looks again.
-func (b Bucket) make(ctx context.Context, js jetstream.JetStream, environment string, replicas int) error {
+func (b Bucket) make(ctx context.Context, js JetStream, environment string, replicas int) error {
 	for {
 		var there jetstream.StreamConfig
 		err := AskLeader(ctx, func(ctx context.Context) (err error) {
@@ -71,7 +71,7 @@ func (b Bucket) make(ctx context.Context, js jetstream.JetStream, environment st
 // as could follow their routes.
 const maxWatchers = 1_000_000
 
-func (b Bucket) create(ctx context.Context, js jetstream.JetStream, environment string, replicas int) error {
+func (b Bucket) create(ctx context.Context, js JetStream, environment string, replicas int) error {
 	ctx, cancel := context.WithTimeout(ctx, leaderTimeout)
 	defer cancel()
 	fresh := jetstream.StreamConfig{
@@ -84,7 +84,7 @@ func (b Bucket) create(ctx context.Context, js jetstream.JetStream, environment 
 }
 
 // update changes what is there into what is needed, and reports whether it is so then.
-func (b Bucket) update(ctx context.Context, js jetstream.JetStream, there jetstream.StreamConfig, environment string, replicas int) (bool, error) {
+func (b Bucket) update(ctx context.Context, js JetStream, there jetstream.StreamConfig, environment string, replicas int) (bool, error) {
 	if err := b.readable(there); err != nil {
 		return false, err
 	}

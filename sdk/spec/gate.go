@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -44,7 +43,7 @@ func moveTraffic(ctx context.Context, nc *nats.Conn, route protocol.Route, insta
 }
 
 func putRoute(ctx context.Context, nc *nats.Conn, route protocol.Route) (uint64, error) {
-	js, err := jetstream.New(nc)
+	js, err := bus.NewJetStream(nc)
 	if err != nil {
 		return 0, err
 	}

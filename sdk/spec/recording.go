@@ -70,7 +70,7 @@ func Listen(ctx context.Context, nc *nats.Conn, scripts ...protocol.Script) (*Re
 	if err := r.subscribe(); err != nil {
 		return nil, err
 	}
-	if err := nc.FlushWithContext(ctx); err != nil {
+	if err := flush(ctx, nc); err != nil {
 		r.unsubscribe()
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -115,7 +115,7 @@ func (r *Recording) Stop(ctx context.Context) error {
 	if r.subs == nil {
 		return nil
 	}
-	err := r.nc.FlushWithContext(ctx)
+	err := flush(ctx, r.nc)
 	if err != nil {
 		err = fmt.Errorf("stop recording: %w", err)
 	}
@@ -189,4 +189,11 @@ func recorded(script protocol.Script, m *nats.Msg) Message {
 		r.Reply = m.Reply
 	}
 	return r
+}
+
+// flush blocks until the server has got what was sent to it, at most for startTimeout.
+func flush(ctx context.Context, nc *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	return nc.FlushWithContext(ctx)
 }

@@ -258,9 +258,7 @@ func (c *conversation) acknowledge(m *nats.Msg, reason string) {
 
 // flush makes sure that the acknowledgement is on its way before the caller goes on.
 func (c *conversation) flush(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := c.nc.FlushWithContext(ctx); err != nil {
+	if err := flush(ctx, c.nc); err != nil {
 		return fmt.Errorf("acknowledge the answer of %s: %w", c.script, err)
 	}
 	return nil

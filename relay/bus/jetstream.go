@@ -1,0 +1,70 @@
+package bus
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// patience is how long one question to JetStream waits for its answer. One that was on its way
+// when the bus was lost, or when a leader died, is never answered.
+const patience = 5 * time.Second
+
+// JetStream asks JetStream. Each question, of the streams and the buckets that it gives too,
+// ends after five seconds, or with its context if that ends sooner; the error is
+// [context.DeadlineExceeded] then. The client of NATS bounds a question only where the context
+// has no deadline, so that one whose context ends in an hour waits for an hour. A bucket's
+// watcher lasts as long as its context. Make it with [NewJetStream]; it is safe for concurrent
+// use.
+type JetStream struct{ js jetstream.JetStream }
+
+// NewJetStream asks the JetStream of the account that nc is connected to. It blocks for nothing.
+func NewJetStream(nc *nats.Conn) (JetStream, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
+	return JetStream{js}, err
+}
+
+// Stream is [jetstream.StreamManager.Stream].
+func (j JetStream) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	return bounded(j.js.Stream(undated{ctx}, name))
+}
+
+// CreateStream is [jetstream.StreamManager.CreateStream].
+func (j JetStream) CreateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	return bounded(j.js.CreateStream(undated{ctx}, c))
+}
+
+// UpdateStream is [jetstream.StreamManager.UpdateStream].
+func (j JetStream) UpdateStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	return bounded(j.js.UpdateStream(undated{ctx}, c))
+}
+
+// KeyValue is [jetstream.KeyValueManager.KeyValue].
+func (j JetStream) KeyValue(ctx context.Context, bucket string) (jetstream.KeyValue, error) {
+	kv, err := j.js.KeyValue(undated{ctx}, bucket)
+	if err != nil {
+		return nil, err
+	}
+	return keyValue{kv}, nil
+}
+
+// PublishMsg is [jetstream.Publisher.PublishMsg].
+func (j JetStream) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	return j.js.PublishMsg(undated{ctx}, m, opts...)
+}
+
+// undated is a context that ends when the one in it does, and does not say beforehand when that
+// is: the client of NATS gives each question its own patience then.
+type undated struct{ context.Context }
+
+// Deadline says that there is none.
+func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+func bounded(s jetstream.Stream, err error) (jetstream.Stream, error) {
+	if err != nil {
+		return nil, err
+	}
+	return stream{s}, nil
+}
