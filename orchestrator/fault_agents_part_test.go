@@ -30,6 +30,7 @@ const (
 const (
 	kills    = "kills" // somebody kills an agent, or lets it sleep, as of now
 	sleeps   = "sleeps"
+	wakes    = "wakes"    // somebody wakes a process that is not an agent
 	approves = "approves" // a person is about to say yes, or no
 	rejects  = "rejects"
 )
@@ -229,6 +230,9 @@ const (
 	longStep = "long"
 )
 
+// severed is an app with all that can be cut off: people, hosts, scripts, traffic and callers.
+const severed = 998
+
 // workManifest is a version of an app as it was put on all hosts.
 func workManifest(folder string, n, version int) (*release.Manifest, error) {
 	self, err := os.Executable()
@@ -254,6 +258,16 @@ func workManifest(folder string, n, version int) (*release.Manifest, error) {
 	if n == lasting {
 		m.Steps = []release.Step{{Name: longStep, On: web, Retries: 3, Backoff: rollout.Duration(100 * time.Millisecond), Command: command(longStep)}, phase(protocol.Online)}
 		one.Migrations = nil
+		m.Services = []release.Service{one}
+		return m, nil
+	}
+	if n == severed {
+		one.Instances, one.Timeout = 1, rollout.Duration(5*time.Minute)
+		m.Steps = []release.Step{
+			ask("go"),
+			{Name: longStep, On: web, Command: command(longStep), Retries: 20, Backoff: rollout.Duration(100 * time.Millisecond)},
+			phase(protocol.Offline), {Traffic: rollout.Open}, check("smoke", nil), phase(protocol.Online),
+		}
 		m.Services = []release.Service{one}
 		return m, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,7 +33,7 @@ type cast struct {
 
 	mu     sync.Mutex
 	actors []*actor
-	orders map[string][]order // that hold, by the kind of whom they are for
+	orders map[string][]order // that hold, by the kind or the name of whom they are for
 	deaths map[string]int     // by kind and cause
 	odd    []string           // processes that ended by themselves
 }
@@ -52,6 +53,7 @@ type process struct {
 	stdin io.WriteCloser
 	log   string
 	ready chan struct{}
+	came  chan struct{} // it has come to where it is to wait
 	ended chan struct{}
 	heard sync.Mutex // orders are given one at a time
 }
@@ -115,9 +117,15 @@ func (c *cast) actor(p part) *actor {
 // connect gives a connection of the test's own, closed when it ends.
 func (c *cast) connect() *relay.Relay {
 	c.t.Helper()
+	return c.connectTo(c.url)
+}
+
+// connectTo is connect by way of another URL.
+func (c *cast) connectTo(url string) *relay.Relay {
+	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r, err := relay.Connect(ctx, relay.Config{URL: c.url, Name: "test"})
+	r, err := relay.Connect(ctx, relay.Config{URL: url, Name: "test"})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -142,7 +150,7 @@ func (a *actor) start(at view.Point, nth int) (*process, error) {
 		return nil, err
 	}
 	defer log.Close()
-	p := &process{Cmd: exec.Command(self), log: log.Name(), ready: make(chan struct{}), ended: make(chan struct{})}
+	p := &process{Cmd: exec.Command(self), log: log.Name(), ready: make(chan struct{}), came: make(chan struct{}, 10), ended: make(chan struct{})}
 	p.Env = append(os.Environ(), envPart+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	p.Stderr = log
 	if p.stdin, err = p.StdinPipe(); err != nil {
@@ -156,23 +164,31 @@ func (a *actor) start(at view.Point, nth int) (*process, error) {
 	if err := p.Start(); err != nil {
 		return nil, err
 	}
-	go func() {
-		defer close(p.ended)
-		if line, _ := bufio.NewReader(out).ReadString('\n'); line == "ready\n" {
-			close(p.ready)
-		}
-		_ = p.Wait() // the state tells
-	}()
+	go p.listen(out)
 	a.mu.Lock()
 	a.proc = p
 	a.mu.Unlock()
 	a.cast.mu.Lock()
-	hold := append([]order(nil), a.orders[a.Kind]...)
+	hold := slices.Concat(a.orders[a.Kind], a.orders[a.Name])
 	a.cast.mu.Unlock()
 	for _, o := range hold {
 		p.order(o)
 	}
 	return p, nil
+}
+
+// listen hears what a process says of itself, until it has ended.
+func (p *process) listen(out io.Reader) {
+	defer close(p.ended)
+	for in := bufio.NewScanner(out); in.Scan(); {
+		switch in.Text() {
+		case "ready":
+			close(p.ready)
+		case haltLine:
+			p.came <- struct{}{}
+		}
+	}
+	_ = p.Wait() // the state tells
 }
 
 func (p *process) order(o order) {
@@ -185,24 +201,24 @@ func (p *process) order(o order) {
 	_, _ = p.stdin.Write(append(line, '\n')) // it may be dead
 }
 
-// tell gives an order to all processes of a kind, and to those that will be.
-func (c *cast) tell(kind string, o order) {
+// tell gives an order to all processes of a kind, or of a name, and to those that will be.
+func (c *cast) tell(whom string, o order) {
 	c.mu.Lock()
 	if o.Down {
-		kept := c.orders[kind][:0]
-		for _, other := range c.orders[kind] {
+		kept := c.orders[whom][:0]
+		for _, other := range c.orders[whom] {
 			if other.key() != o.key() {
 				kept = append(kept, other)
 			}
 		}
-		c.orders[kind] = kept
+		c.orders[whom] = kept
 	} else {
-		c.orders[kind] = append(c.orders[kind], o)
+		c.orders[whom] = append(c.orders[whom], o)
 	}
 	actors := append([]*actor(nil), c.actors...)
 	c.mu.Unlock()
 	for _, a := range actors {
-		if a.Kind != kind {
+		if a.Kind != whom && a.Name != whom {
 			continue
 		}
 		a.mu.Lock()
@@ -281,21 +297,33 @@ func (a *actor) up() *process {
 // actions reads the record of all scripts. A last line that was cut off is none.
 func (c *cast) actions() []action {
 	c.t.Helper()
-	f, err := os.Open(c.record)
+	all, _, err := c.actionsFrom(0)
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return all
+}
+
+// actionsFrom reads the record from an offset, in bytes, on, and gives how far it has come.
+func (c *cast) actionsFrom(offset int64) (all []action, end int64, err error) {
+	f, err := os.Open(c.record)
+	if err != nil {
+		return nil, offset, err
+	}
 	defer f.Close()
-	var all []action
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return nil, offset, err
+	}
 	in := bufio.NewReader(f)
 	for {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
-			return all
+			return all, offset, nil
 		}
+		offset += int64(len(line))
 		var d action
 		if err := json.Unmarshal(line, &d); err != nil {
-			c.t.Fatalf("record: %q: %v", line, err)
+			return all, offset, fmt.Errorf("record: %q: %w", line, err)
 		}
 		all = append(all, d)
 	}

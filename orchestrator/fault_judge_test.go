@@ -54,7 +54,7 @@ type run struct {
 func (e evidence) findings() []string {
 	j := &judge{evidence: e, runs: make(map[run][]int)}
 	for i, d := range j.actions {
-		if d.script() {
+		if d.script() || d.What == works {
 			r := run{d.Rollout, d.Step, d.Attempt, d.Revert}
 			j.runs[r] = append(j.runs[r], i)
 		}
@@ -74,6 +74,7 @@ func (e evidence) findings() []string {
 		j.checkReverts(h)
 		j.checkWork(h)
 		j.checkPromise(h)
+		j.checkDark(h)
 		j.checkCompletion(h)
 		j.checkAmending(h)
 		j.checkLost(h)

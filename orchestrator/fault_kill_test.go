@@ -72,10 +72,18 @@ func (l *life) sleep(ctx context.Context, p *process, after time.Duration) {
 	}
 	_ = p.Process.Signal(syscall.SIGSTOP) // it may have ended
 	rest(ctx, d)
-	_ = p.Process.Signal(syscall.SIGCONT)
+	_ = l.wake(p) // a record that cannot be written fails the test elsewhere
 	l.cast.mu.Lock()
 	defer l.cast.mu.Unlock()
 	l.deaths[l.Kind+", asleep"]++
+}
+
+// wake wakes a process that was stopped, and writes that down first: what it does in the very
+// next moment it had decided on before.
+func (a *actor) wake(p *process) error {
+	err := a.jot(action{What: wakes, By: a.Name})
+	_ = p.Process.Signal(syscall.SIGCONT) // it may have ended
+	return err
 }
 
 // alive gives the life that the actor has; nil when it is dead.

@@ -62,6 +62,10 @@ type order struct {
 	App     bool   `json:"app,omitempty"`  // it is the setup script of an app
 	Down    bool   `json:"down,omitempty"` // it is no longer there; else it is from now on
 	Calm    bool   `json:"calm,omitempty"` // scripts fail no more, and are quick
+
+	Takes time.Duration `json:"takes,omitempty"` // so long do first attempts at offline scripts work from now on
+	At    view.Point    `json:"at,omitempty"`    // an orchestrator says when it comes there, and waits; empty: it goes on, and waits nowhere
+	Nth   int           `json:"nth,omitempty"`   // when it comes there for so many times
 }
 
 func (o order) key() string { return fmt.Sprint(o.Name, " ", o.Version, " ", o.App, " ", o.Calm) }
@@ -126,7 +130,7 @@ func (p part) play(ctx context.Context, orders <-chan order) error {
 	w := &workplace{part: p, record: record, relay: r, log: log}
 	switch p.Kind {
 	case anOrchestrator:
-		return w.orchestrate(ctx)
+		return w.orchestrate(ctx, orders)
 	case aSetup:
 		return w.obey(ctx, orders, w.serveSetup)
 	case aBare:
@@ -152,11 +156,13 @@ type workplace struct {
 	relay  *relay.Relay
 	log    *zap.Logger
 	calm   atomic.Bool
+	takes  atomic.Int64 // nanoseconds that a first attempt at an offline script works; 0: as it comes
 }
 
 // What a process writes down that it did.
 const (
 	began  = "began"
+	works  = "works" // the script is still at it
 	ended  = "ended"
 	broke  = "broke" // the script has failed, or was told to stop
 	cameTo = "point" // an orchestrator kills itself there
@@ -198,7 +204,7 @@ func (w *workplace) note(d action) error {
 	return w.record.Sync()
 }
 
-func (w *workplace) orchestrate(ctx context.Context) error {
+func (w *workplace) orchestrate(ctx context.Context, orders <-chan order) error {
 	nc := w.relay.Conn()
 	opening, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -219,9 +225,12 @@ func (w *workplace) orchestrate(ctx context.Context) error {
 		return err
 	}
 	var times atomic.Int64
+	var h halt
+	go h.obey(ctx, orders)
 	o, err := orchestrator.New(orchestrator.Config{
 		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Replicas: w.Replicas, Heartbeat: heartbeat, Resend: resend, Logger: w.log,
 		At: func(p view.Point) {
+			h.come(p)
 			if p != w.At || times.Add(1) != int64(w.Nth) {
 				return
 			}
@@ -259,6 +268,8 @@ func (w *workplace) obey(ctx context.Context, orders <-chan order, serve func(co
 		switch stop := stops[o.key()]; {
 		case o.Calm:
 			w.calm.Store(true)
+		case o.Takes > 0:
+			w.takes.Store(int64(o.Takes))
 		case o.Down && stop != nil:
 			stop()
 			delete(stops, o.key())
@@ -303,14 +314,12 @@ func (w *workplace) script(ctx context.Context, s protocol.StartMessage, resume 
 	if rand.N(10) == 0 && !w.calm.Load() {
 		takes = rand.N(1500 * time.Millisecond)
 	}
-	work := time.NewTimer(takes)
-	defer work.Stop()
-	var err error
-	select {
-	case <-work.C:
+	if long := time.Duration(w.takes.Load()); long > 0 && s.Attempt == 1 && s.Phase == protocol.Offline && !s.Revert {
+		takes = long
+	}
+	err := w.toil(ctx, d, takes)
+	if err == nil {
 		err = resume(ctx)
-	case <-ctx.Done():
-		err = ctx.Err()
 	}
 	if err == nil && !s.Revert {
 		d.Aside, err = deal(ctx)
@@ -326,6 +335,28 @@ func (w *workplace) script(ctx context.Context, s protocol.StartMessage, resume 
 		d.What = broke
 	}
 	return errors.Join(err, w.note(d))
+}
+
+// toil works for as long as a script takes, and writes down now and then that it does.
+func (w *workplace) toil(ctx context.Context, d action, takes time.Duration) error {
+	d.What = works
+	work, still := time.NewTimer(takes), time.NewTicker(200*time.Millisecond)
+	defer work.Stop()
+	defer still.Stop()
+	for {
+		select {
+		case <-work.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-still.C:
+			if ctx.Err() == nil {
+				if err := w.note(d); err != nil {
+					return err
+				}
+			}
+		}
+	}
 }
 
 // serveBare answers as somebody would who knows nothing but NATS.

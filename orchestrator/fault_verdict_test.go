@@ -297,6 +297,8 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		{"a version answers too early", func(x *tale) {
 			x.answers[0].Began = x.actions[x.action(began, a, "todo-search/offline", false)].At.UnixNano()
 		}, "before the offline scripts were done"},
+		{"an offline script works in the dark", func(x *tale) { x.lateWork(a, "todos/offline", works) }, "todos/offline (attempt 1, by setup-0) was at work"},
+		{"an offline script ends in the dark", func(x *tale) { x.lateWork(a, "todo-search/offline", ended) }, "todo-search/offline (attempt 1, by setup-0) was at work"},
 		{"no completion event", func(x *tale) { x.heard = x.heard[1:] }, "no completion event was heard"},
 		{"no completion event, long after the bus was away", func(x *tale) {
 			at := x.histories[a][0].State.Created

@@ -30,6 +30,7 @@ type watch struct {
 	heard   []heard            // completion events
 	away    []span             // when the observer heard nothing
 	routes  []gate.Route       // all revisions that were seen
+	look    func(gate.Route)   // called with each, if it is not nil
 	answers []answer           // of instances
 	calls   map[string]int     // by what came of them
 	asking  map[string]bool    // services that are asked all the time
@@ -134,8 +135,12 @@ func (w *watch) see(r journal.Record) {
 
 func (w *watch) route(r gate.Route) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.routes = append(w.routes, r)
+	look := w.look
+	w.mu.Unlock()
+	if look != nil {
+		look(r)
+	}
 }
 
 func (w *watch) lost() {
