@@ -202,7 +202,7 @@ func TestTryingRecordsAgainIsAborted(t *testing.T) {
 // putAside puts a record of a step aside, as a setup service does, and gives its key.
 func (e *environment) putAside(bucket jetstream.KeyValue, id, step, cursor string, record any) string {
 	e.t.Helper()
-	key := protocol.FailedRecordKey(id, step, false, "", cursor)
+	key := protocol.FailedRecordKey(id, step, false, "", "", cursor)
 	data, err := json.Marshal(record)
 	e.must(err)
 	value, err := json.Marshal(protocol.FailedRecord{Step: step, Cursor: cursor, Record: data, Error: "no room", Tries: 3, Attempt: 1, At: time.Now().UTC()})
@@ -334,8 +334,8 @@ func TestRecordsFitIntoAMessage(t *testing.T) {
 		_, err := js.Publish(t.Context(), protocol.KeySubject(protocol.FailedRecordsBucket, key), []byte(value))
 		e.must(err)
 	}
-	raw(protocol.FailedRecordKey(id, "app-service/offline", false, "", "broken"), `{"cursor": `)
-	raw(protocol.FailedRecordKey(id, "app-service/offline", false, "", "grows"), `{"cursor": "grows", "record": "`+strings.Repeat("<", 900<<10)+`"}`)
+	raw(protocol.FailedRecordKey(id, "app-service/offline", false, "", "", "broken"), `{"cursor": `)
+	raw(protocol.FailedRecordKey(id, "app-service/offline", false, "", "", "grows"), `{"cursor": "grows", "record": "`+strings.Repeat("<", 900<<10)+`"}`)
 	raw(id+".app-service.offline.do.$$", `{"cursor": "of a key that cannot be"}`)
 	raw(id+".stray", `{"cursor": "of no step"}`)
 	var broken int

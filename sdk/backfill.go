@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Defaults and limits of a [Backfill].
@@ -175,7 +177,7 @@ type backfillConfig struct {
 	count      func(context.Context, *Run) (int64, error)
 	total      func() int64
 	work       func(ctx context.Context, t partitionTask) error
-	again      func(failed *failedRecords, all []storedRecord) backfillConfig // deals with these records instead of the source's
+	again      func(failed *failedRecords, all []protocol.FailedRecord) backfillConfig // deals with these records instead of the source's
 }
 
 func (b Backfill[T]) config() backfillConfig {
@@ -186,7 +188,7 @@ func (b Backfill[T]) config() backfillConfig {
 		throttle: b.Throttle, before: b.Before, after: b.After,
 		partitions: b.Source.Partitions, count: b.Source.Count, total: b.Source.total,
 		work: func(ctx context.Context, t partitionTask) error { return newPartitionRun(&b, t).do(ctx) },
-		again: func(failed *failedRecords, all []storedRecord) backfillConfig {
+		again: func(failed *failedRecords, all []protocol.FailedRecord) backfillConfig {
 			b.Source = listed[T](failed, all)
 			return b.config()
 		},
@@ -210,8 +212,8 @@ func origin(run *Run) string {
 
 // listed is the source of records that were put aside. One that was kept without its record,
 // or as another type, stays where it is.
-func listed[T any](failed *failedRecords, all []storedRecord) Source[T] {
-	parts := make(map[string][]storedRecord)
+func listed[T any](failed *failedRecords, all []protocol.FailedRecord) Source[T] {
+	parts := make(map[string][]protocol.FailedRecord)
 	var names []string
 	for _, r := range all {
 		if parts[r.Partition] == nil {

@@ -15,12 +15,8 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// storedRecord is what stands in the bucket of failed records. It names the backfill where a
-// script has several.
-type storedRecord struct {
-	protocol.FailedRecord
-	Backfill string `json:"backfill,omitempty"`
-}
+// recordPlace is where a record stands in the source of a backfill.
+type recordPlace struct{ partition, cursor string }
 
 // failedRecords is where one instance puts aside the records that a backfill cannot deal
 // with. Started by hand, they are only counted.
@@ -32,38 +28,41 @@ type failedRecords struct {
 
 	mu    sync.Mutex
 	kv    jetstream.KeyValue
-	count int64             // records that are put aside, as far as this instance knows
-	known map[string]string // key by recordKey: what may be dealt with yet, when it comes again
+	count int64                  // records that are put aside, as far as this instance knows
+	known map[recordPlace]string // their keys: what may be dealt with yet, when it comes again
 }
 
 // errTooManyFailed ends a backfill.
 var errTooManyFailed = errors.New("too many records could not be dealt with")
 
 func newFailedRecords(run *Run, name string, most int64) *failedRecords {
-	f := &failedRecords{run: run, name: name, most: most, known: make(map[string]string)}
+	f := &failedRecords{run: run, name: name, most: most, known: make(map[recordPlace]string)}
 	if s := run.Start; s.Rollout != "" {
 		f.prefix = protocol.CheckpointKey(s.Rollout, s.Step, s.Revert)
 	}
 	return f
 }
 
-// list gives all that is put aside, without the records themselves, and remembers it.
-func (f *failedRecords) list(ctx context.Context) (all []storedRecord, err error) {
+// list gives all that is put aside, without the records themselves, and remembers it under the
+// keys that it has: those of another build may be others.
+func (f *failedRecords) list(ctx context.Context) ([]protocol.FailedRecord, error) {
 	if f.prefix == "" {
 		return nil, nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err = keepTrying(ctx, func(once context.Context) error {
-		all, err = f.read(ctx, once)
+	var all []protocol.FailedRecord
+	var keys []string
+	err := keepTrying(ctx, func(once context.Context) (err error) {
+		all, keys, err = f.read(ctx, once)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the records that are put aside: %w", err)
 	}
 	clear(f.known)
-	for _, r := range all {
-		f.known[recordKey(r.Partition, r.Cursor)] = f.key(r.Partition, r.Cursor)
+	for i, r := range all {
+		f.known[recordPlace{r.Partition, r.Cursor}] = keys[i]
 	}
 	f.count = int64(len(all))
 	return all, nil
@@ -75,16 +74,16 @@ var errBehind = errors.New("the replica that lists them is behind")
 
 // read may take as long as something comes: to begin, it has until once ends. What the list
 // lacks is missing only if the leader says so.
-func (f *failedRecords) read(ctx, once context.Context) (all []storedRecord, err error) {
+func (f *failedRecords) read(ctx, once context.Context) (all []protocol.FailedRecord, keys []string, err error) {
 	if err := f.open(once); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	begun := context.AfterFunc(once, cancel)
 	watch, err := f.kv.Watch(ctx, f.prefix+".*")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	begun()
 	defer func() { _ = watch.Stop() }()
@@ -95,26 +94,26 @@ func (f *failedRecords) read(ctx, once context.Context) (all []storedRecord, err
 		select {
 		case entry, more := <-watch.Updates():
 			if !more {
-				return nil, errors.New("the bus has stopped listing them")
+				return nil, nil, errors.New("the bus has stopped listing them")
 			}
 			if entry == nil { // these were all
-				return all, f.upTo(ctx, newest)
+				return all, keys, f.upTo(ctx, newest)
 			}
 			if newest = max(newest, entry.Revision()); entry.Operation() != jetstream.KeyValuePut {
 				continue
 			}
-			var r storedRecord
+			var r protocol.FailedRecord
 			if err := json.Unmarshal(entry.Value(), &r); err != nil {
-				return nil, Permanent(fmt.Errorf("key %s: %w", entry.Key(), err))
+				return nil, nil, Permanent(fmt.Errorf("key %s: %w", entry.Key(), err))
 			}
 			if r.Backfill == f.name {
 				r.Record = nil
-				all = append(all, r)
+				all, keys = append(all, r), append(keys, entry.Key())
 			}
 		case <-silent.C:
-			return nil, errors.New("the bus does not go on with the list")
+			return nil, nil, errors.New("the bus does not go on with the list")
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
 }
@@ -137,15 +136,19 @@ func (f *failedRecords) upTo(ctx context.Context, newest uint64) error {
 
 // record gives one of those that are put aside; nil: it is kept without the record, or is
 // not put aside any more.
-func (f *failedRecords) record(ctx context.Context, of storedRecord) (json.RawMessage, error) {
+func (f *failedRecords) record(ctx context.Context, of protocol.FailedRecord) (json.RawMessage, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var kept storedRecord
+	key, there := f.known[recordPlace{of.Partition, of.Cursor}]
+	if !there {
+		return nil, nil
+	}
+	var kept protocol.FailedRecord
 	err := keepTrying(ctx, func(ctx context.Context) error {
 		if err := f.open(ctx); err != nil {
 			return err
 		}
-		entry, err := f.kv.Get(ctx, f.key(of.Partition, of.Cursor))
+		entry, err := f.kv.Get(ctx, key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return nil
 		}
@@ -165,11 +168,15 @@ func (f *failedRecords) record(ctx context.Context, of storedRecord) (json.RawMe
 
 // put keeps a record until it is dealt with, and tells whether it was not there before.
 func (f *failedRecords) put(ctx context.Context, r protocol.FailedRecord) (fresh bool, err error) {
-	r.Step, r.Attempt, r.At = f.run.Start.Step, f.run.Start.Attempt, time.Now().UTC()
+	r.Step, r.Backfill, r.Attempt, r.At = f.run.Start.Step, f.name, f.run.Start.Attempt, time.Now().UTC()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key, at := f.key(r.Partition, r.Cursor), recordKey(r.Partition, r.Cursor)
-	if fresh = f.known[at] == ""; fresh && f.most > 0 && f.count >= f.most {
+	at := recordPlace{r.Partition, r.Cursor}
+	key, known := f.known[at]
+	if !known {
+		key = f.key(at)
+	}
+	if fresh = !known; fresh && f.most > 0 && f.count >= f.most {
 		return false, fmt.Errorf("%w: at most %d are put aside", errTooManyFailed, f.most)
 	}
 	if f.prefix != "" {
@@ -191,11 +198,11 @@ func (f *failedRecords) write(ctx context.Context, key string, r protocol.Failed
 	}
 	most := int(f.run.relay.Conn().MaxPayload()) - checkpointFrame
 	r.Error = clip(r.Error)
-	value := marshal(storedRecord{r, f.name})
+	value := marshal(r)
 	if len(value) > most {
 		r.Error = fmt.Sprintf("%s (kept without the record, which is %d bytes long: the bus takes at most %d)", r.Error, len(r.Record), most)
 		r.Record = nil
-		value = marshal(storedRecord{r, f.name})
+		value = marshal(r)
 	}
 	_, err := f.kv.Create(ctx, key, value)
 	if errors.Is(err, jetstream.ErrKeyExists) {
@@ -212,7 +219,7 @@ func (f *failedRecords) write(ctx context.Context, key string, r protocol.Failed
 func (f *failedRecords) drop(ctx context.Context, partition, cursor string) (was bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	at := recordKey(partition, cursor)
+	at := recordPlace{partition, cursor}
 	key, was := f.known[at]
 	if !was {
 		return false, nil
@@ -250,12 +257,7 @@ func (f *failedRecords) open(ctx context.Context) (err error) {
 }
 
 // key is the same for the same record of the same backfill of a step.
-func (f *failedRecords) key(partition, cursor string) string {
+func (f *failedRecords) key(at recordPlace) string {
 	s := f.run.Start
-	if f.name != "" {
-		partition = f.name + "\x00" + partition
-	}
-	return protocol.FailedRecordKey(s.Rollout, s.Step, s.Revert, partition, cursor)
+	return protocol.FailedRecordKey(s.Rollout, s.Step, s.Revert, f.name, at.partition, at.cursor)
 }
-
-func recordKey(partition, cursor string) string { return partition + "\x00" + cursor }

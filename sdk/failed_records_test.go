@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,7 +163,7 @@ func TestRecordsArePutAsideAndTriedAgain(t *testing.T) {
 		if r.Step != m.Step || r.Attempt != 1 || r.Error != "7 is refused" || string(r.Record) != "7" || r.Tries != 2 || r.Partition != "" || time.Since(r.At) > time.Minute {
 			t.Errorf("put aside %+v", r)
 		}
-		if _, err := s.failedRecordsBucket().Get(s.within(), protocol.FailedRecordKey(rollout, m.Step, false, "", "7")); err != nil {
+		if _, err := s.failedRecordsBucket().Get(s.within(), protocol.FailedRecordKey(rollout, m.Step, false, "", "", "7")); err != nil {
 			t.Error(err)
 		}
 
@@ -270,6 +272,88 @@ func TestSeveralBackfillsOfAScript(t *testing.T) {
 	if h := mustDone(t, s.attempt(m, script)); h.Items != 29 || h.PutAside != 1 { // nothing to do
 		t.Errorf("answered %s", h.msg.Data)
 	}
+}
+
+// lone is a source of one record in each of some partitions, by the partition's name.
+func lone(cursors map[string]string) sdk.Source[string] {
+	return sdk.Source[string]{
+		Partitions: func(context.Context, *sdk.Run) ([]string, error) { return slices.Sorted(maps.Keys(cursors)), nil },
+		Records: func(_ context.Context, _ *sdk.Run, partition, after string) iter.Seq2[sdk.Record[string], error] {
+			return func(yield func(sdk.Record[string], error) bool) {
+				if after == "" {
+					yield(sdk.Record[string]{Value: partition, Cursor: cursors[partition]}, nil)
+				}
+			}
+		},
+	}
+}
+
+// Records are apart however alike the texts are by which they are known: none takes the place of
+// another one, and each is dealt with in the end.
+func TestRecordsThatLookAlikeAreKeptApart(t *testing.T) {
+	s := newStage(t)
+	var refuse atomic.Bool
+	var mu sync.Mutex
+	var came []string
+	each := func(_ context.Context, run *sdk.Run, r sdk.Record[string]) error {
+		if refuse.Load() {
+			return errors.New("refused")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		came = append(came, r.Value+"|"+r.Cursor)
+		return nil
+	}
+	script := func(ctx context.Context, run *sdk.Run) error {
+		all := []sdk.Backfill[string]{
+			{Source: lone(map[string]string{"a": "b\x00c", "a\x00b": "c", "todos\x00a": "d"})},
+			{Name: "todos", Source: lone(map[string]string{"a": "d"})},
+		}
+		for _, b := range all {
+			b.Each, b.PutAside, b.Retries = each, true, -1
+			if err := b.Run(ctx, run); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	m := start(protocol.Online, 1)
+	refuse.Store(true)
+	if h := mustDone(t, s.attempt(m, script)); h.Items != 0 || h.PutAside != 4 {
+		t.Errorf("answered %s", h.msg.Data)
+	}
+	refuse.Store(false)
+	m.Attempt, m.FailedRecords = 2, true
+	if h := mustDone(t, s.attempt(m, script)); h.Items != 4 || h.PutAside != 0 {
+		t.Errorf("the second time answered %s", h.msg.Data)
+	}
+	slices.Sort(came)
+	if want := []string{"a\x00b|c", "a|b\x00c", "a|d", "todos\x00a|d"}; !slices.Equal(came, want) {
+		t.Errorf("%q came, want %q", came, want)
+	}
+}
+
+// What another build has put aside under a key of its own is dealt with all the same.
+func TestARecordUnderAnotherKeyIsDealtWith(t *testing.T) {
+	s, to := newStage(t), newPicky(map[int]int{7: -1})
+	m := start(protocol.Online, 1)
+	b := to.backfills()["each"](sdk.Backfill[int]{Source: numbers(10), Retries: -1, PutAside: true})
+	mustDone(t, s.attempt(m, b.Run))
+	bucket, now := s.failedRecordsBucket(), protocol.FailedRecordKey(rollout, m.Step, false, "", "", "7")
+	entry, err := bucket.Get(s.within(), now)
+	must(t, err)
+	_, err = bucket.Put(s.within(), key(m)+".0123456789abcdef", entry.Value())
+	must(t, err)
+	must(t, bucket.Purge(s.within(), now))
+	m.Attempt, m.FailedRecords = 2, true
+	if h := mustDone(t, s.attempt(m, b.Run)); h.Items != 0 || h.PutAside != 1 || len(s.failedRecords()) != 1 {
+		t.Errorf("answered %s", h.msg.Data)
+	}
+	to.bad[7], m.Attempt = 0, 3
+	if h := mustDone(t, s.attempt(m, b.Run)); h.Items != 1 || h.PutAside != 0 || len(s.failedRecords()) != 0 {
+		t.Errorf("at last answered %s, put aside %v", h.msg.Data, s.failedRecords())
+	}
+	to.mustHave(t, 10)
 }
 
 func TestByHandWhatFailsIsOnlyCounted(t *testing.T) {

@@ -554,14 +554,9 @@ func TestWhatAHelperHasPutAsideIsDealtWithByAnother(t *testing.T) {
 	must(t, json.Unmarshal(receive(t, invitations, "an invitation").Data, &i))
 	a := asker{m, protocol.AskSubject(s.Script(), i.Instance, i.Backfill)}
 	given := a.ask(protocol.ShareRequest{Instance: "a"})
-	data, err := json.Marshal(protocol.FailedRecord{Step: s.Step, Partition: given.Partition, Cursor: "1", Record: []byte("1"), Attempt: 1})
+	data, err := json.Marshal(protocol.FailedRecord{Step: s.Step, Backfill: "todos", Partition: given.Partition, Cursor: "1", Record: []byte("1"), Attempt: 1})
 	must(t, err)
-	var named map[string]any
-	must(t, json.Unmarshal(data, &named))
-	named["backfill"] = "todos"
-	data, err = json.Marshal(named)
-	must(t, err)
-	_, err = m.failedRecordsBucket().Put(m.within(), protocol.FailedRecordKey(rollout, s.Step, false, "todos\x00"+given.Partition, "1"), data)
+	_, err = m.failedRecordsBucket().Put(m.within(), protocol.FailedRecordKey(rollout, s.Step, false, "todos", given.Partition, "1"), data)
 	must(t, err)
 	a.ask(protocol.ShareRequest{Instance: "a", Grant: given.Grant, Leave: true})
 	close(goOn)

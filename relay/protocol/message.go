@@ -170,6 +170,7 @@ func possible(rate float64) float64 {
 // deal with and has put aside, to go on with the others.
 type FailedRecord struct {
 	Step      string          `json:"step"`
+	Backfill  string          `json:"backfill,omitempty"`  // of the script's; empty: it has one, without a name
 	Partition string          `json:"partition,omitempty"` // of the source; empty: it has none
 	Cursor    string          `json:"cursor"`              // of the record in the source
 	Record    json.RawMessage `json:"record"`

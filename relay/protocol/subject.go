@@ -87,12 +87,23 @@ func CheckpointKey(rollout, step string, revert bool) string {
 	return rollout + "." + strings.ReplaceAll(step, "/", ".") + "." + direction(revert)
 }
 
-// FailedRecordKey is the key under which a script puts aside a record that it could not
-// deal with, its [CheckpointKey] and a digest of partition and cursor: the same for the same
-// record, however often that happens.
-func FailedRecordKey(rollout, step string, revert bool, partition, cursor string) string {
-	sum := sha256.Sum256([]byte(partition + "\x00" + cursor))
+// FailedRecordKey is the key under which a backfill of a script puts aside a record that it
+// could not deal with, its [CheckpointKey] and a digest of the backfill's name, the partition
+// and the cursor: the same for the same record, however often that happens, and of no other
+// one. Either of the three may be empty, and may hold any bytes.
+func FailedRecordKey(rollout, step string, revert bool, backfill, partition, cursor string) string {
+	sum := sha256.Sum256(joined(backfill, partition, cursor))
 	return CheckpointKey(rollout, step, revert) + "." + hex.EncodeToString(sum[:16])
+}
+
+// joined writes texts behind each other, each behind its length in bytes, "1:a2:bc": another
+// text, or the same bytes cut in another place, is written otherwise.
+func joined(texts ...string) []byte {
+	var all []byte
+	for _, text := range texts {
+		all = append(append(strconv.AppendInt(all, int64(len(text)), 10), ':'), text...)
+	}
+	return all
 }
 
 // FailedRecordKeys matches the keys of all records that a rollout has put aside.

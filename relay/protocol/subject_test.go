@@ -1,6 +1,8 @@
 package protocol_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"testing"
 
 	"github.com/golive-dev/golive/relay/protocol"
@@ -61,6 +63,33 @@ func TestDifferentVersionsHaveDifferentAddresses(t *testing.T) {
 			t.Errorf("%s and %s are both written %s", v, other, encoded)
 		}
 		version[encoded] = v
+	}
+}
+
+// The parts of a key may be any text: whoever cuts the same bytes in another place means
+// another record.
+func TestDifferentRecordsHaveDifferentKeys(t *testing.T) {
+	parts := []string{"", "a", "b", "c", "a\x00b", "b\x00c", "\x00", "1:a", "a1:b", "1:", ":", "1", "0:", "a.b", "ä"}
+	record := make(map[string][3]string) // by key
+	for _, backfill := range parts {
+		for _, partition := range parts {
+			for _, cursor := range parts {
+				key := protocol.FailedRecordKey(rollout, "todo-search/offline", false, backfill, partition, cursor)
+				if other, taken := record[key]; taken {
+					t.Errorf("%q and %q have the same key", other, [3]string{backfill, partition, cursor})
+				}
+				record[key] = [3]string{backfill, partition, cursor}
+			}
+		}
+	}
+}
+
+// As the page says it: SHA-256 of "0:1:a4:4711".
+func TestTheKeyOfARecord(t *testing.T) {
+	sum := sha256.Sum256([]byte("0:1:a4:4711"))
+	want := rollout + ".todo-search.offline.revert." + hex.EncodeToString(sum[:16])
+	if got := protocol.FailedRecordKey(rollout, "todo-search/offline", true, "", "a", "4711"); got != want {
+		t.Errorf("it is %s, want %s", got, want)
 	}
 }
 
