@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -152,6 +153,69 @@ func TestAPartitionThatTheSourceNoLongerHas(t *testing.T) {
 	m.Attempt = 3
 	if h := mustDone(t, s.attempt(m, b.Run)); h.Items != n || to.mustHave(t, n) != 0 {
 		t.Errorf("answered %s, and some came again", h.msg.Data)
+	}
+}
+
+// estimated is a source that gives the numbers from 1 to n, and has counted others.
+func estimated(n int, counted int64) sdk.Source[int] {
+	source := numbers(n)
+	source.Count = func(context.Context, *sdk.Run) (int64, error) { return counted, nil }
+	return source
+}
+
+// A source that has given fewer records than it counted is told of, in the answer and in the
+// log; one that has given none fails the script. What comes of the checks is as ever.
+func TestASourceThatGivesFewerThanItCounted(t *testing.T) {
+	s := newStage(t)
+	lines := s.listen(protocol.LogSubject(rollout))
+	attempt := 0
+	run := func(b sdk.Backfill[int]) heard {
+		attempt++
+		m := start(protocol.Online, attempt)
+		b.Batch, b.Name = newTarget().take, "n"+strconv.Itoa(attempt)
+		return s.attempt(m, func(ctx context.Context, run *sdk.Run) error {
+			run.Progress(0, 0, "by night")
+			return b.Run(ctx, run)
+		})
+	}
+	h := mustDone(t, run(sdk.Backfill[int]{Source: estimated(7, 10)}))
+	said := "the source of n1 counted 10 records and gave 7"
+	want := []protocol.CheckResult{{Name: "every record of n1 came", Error: said}}
+	if h.Items != 7 || h.Note != "by night, "+said || !slices.Equal(h.Checks, want) {
+		t.Errorf("answered %s", h.msg.Data)
+	}
+	for line := receive(t, lines, "a line of the log"); !strings.Contains(string(line.Data), said); {
+		line = receive(t, lines, "what the log says of it")
+	}
+	mustFail(t, run(sdk.Backfill[int]{Source: estimated(0, 10)}), "backfill n2: the source of n2 counted 10 records and gave 0: leave its Count out")
+	mustFail(t, run(sdk.Backfill[int]{Source: estimated(0, 10), After: []sdk.Check{{Name: "equal", Do: func(context.Context, *sdk.Run) error {
+		return errors.New("2 and 0 are not equal")
+	}}}}), `backfill n3: check "equal": 2 and 0 are not equal`)
+	for counted, given := range map[int64]int{0: 0, 7: 7, 5: 7} { // it has grown meanwhile
+		if h := mustDone(t, run(sdk.Backfill[int]{Source: estimated(given, counted)})); h.Note != "by night" || h.Checks != nil {
+			t.Errorf("of %d, counted as %d: answered %s", given, counted, h.msg.Data)
+		}
+	}
+	uncounted := estimated(0, 0)
+	uncounted.Count = nil
+	mustDone(t, run(sdk.Backfill[int]{Source: uncounted}))
+}
+
+// All attempts count together: one that goes on where another was cut off misses nothing.
+func TestWhatEarlierAttemptsHaveDoneIsNotMissed(t *testing.T) {
+	s, to, down := newStage(t), newTarget(), true
+	b := sdk.Backfill[int]{Source: numbers(100), BatchSize: 60, InFlight: 1, Retries: -1}
+	b.Batch = func(ctx context.Context, run *sdk.Run, batch sdk.Batch[int]) error {
+		if down && to.seen() > 0 {
+			return errors.New("the target is down")
+		}
+		return to.take(ctx, run, batch)
+	}
+	m := start(protocol.Online, 1)
+	mustFail(t, s.attempt(m, b.Run), "the target is down")
+	down, m.Attempt = false, 2
+	if h := mustDone(t, s.attempt(m, b.Run)); h.Items != 100 || h.Note != "" || h.Checks != nil {
+		t.Errorf("answered %s", h.msg.Data)
 	}
 }
 

@@ -64,7 +64,37 @@ func (l *leader) lead(ctx context.Context) error {
 		}
 		return nil
 	}
-	return l.check(ctx, l.config.after)
+	missing := l.missing()
+	if err := l.check(ctx, l.config.after); err != nil {
+		return err
+	}
+	return missing
+}
+
+// missing says, in the log and in the answer, that the source has given fewer records than it
+// has counted, in all attempts together. It is an error if nothing came at all: that is seldom
+// what was meant, such as where a query compares a cursor with another type.
+func (l *leader) missing() error {
+	counted := l.reporter.total
+	if counted == 0 && l.config.total != nil {
+		counted = l.config.total()
+	}
+	came, _ := l.assignments.counts()
+	if l.again || came >= counted {
+		return nil
+	}
+	of := ""
+	if l.config.name != "" {
+		of = " of " + l.config.name
+	}
+	err := fmt.Errorf("the source%s counted %d records and gave %d", of, counted, came)
+	l.run.Log.Warn(err.Error())
+	l.run.checked("every record"+of+" came", err)
+	if came == 0 {
+		return fmt.Errorf("%w: leave its Count out if that is no more than a guess", err)
+	}
+	l.run.remark(err.Error())
+	return nil
 }
 
 // prepare finds out where to begin and what there is to do.

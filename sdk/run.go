@@ -39,6 +39,7 @@ type Run struct {
 	changes   int                         // of it
 	items     int64                       // that the answer tells
 	note      string                      // of the script itself
+	remarks   []string                    // of its backfills, that the answer tells behind the note
 	backfills map[string]backfillProgress // by name
 	checks    []protocol.CheckResult
 	begun     map[string]bool // backfills that are at work or done, by name
@@ -141,6 +142,13 @@ func (r *Run) checked(name string, err error) {
 	r.checks = append(r.checks, result)
 }
 
+// remark makes a text part of the answer's note.
+func (r *Run) remark(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.remarks = append(r.remarks, text)
+}
+
 // beginBackfill notes that a backfill is at work; false: another one of that name is, or
 // has been done.
 func (r *Run) beginBackfill(name string) bool {
@@ -174,6 +182,13 @@ func (r *Run) lastProgress() (protocol.ProgressMessage, int) {
 func (r *Run) addTo(a *protocol.Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a.Items, a.Note, a.PutAside = r.items, r.progress.Note, r.progress.PutAside
+	a.Items, a.PutAside = r.items, r.progress.PutAside
+	a.Note = r.progress.Note
+	for _, remark := range r.remarks {
+		if a.Note != "" {
+			a.Note += ", "
+		}
+		a.Note = clip(a.Note + remark)
+	}
 	a.Checks = slices.Clone(r.checks)
 }

@@ -18,8 +18,9 @@ type Source[T any] struct {
 	// lasts. An error ends it; it is taken up again behind the last record that it gave.
 	Records func(ctx context.Context, run *Run, partition, after string) iter.Seq2[Record[T], error]
 
-	// Count gives how many records there are in all partitions, from the beginning. nil: the
-	// total is not known.
+	// Count gives how many records there are in all partitions, from the beginning. When fewer
+	// have come in the end, of all attempts together, the answer says so, and the script fails
+	// if none has: leave Count out where it is no more than a guess. nil: the total is not known.
 	Count func(ctx context.Context, run *Run) (int64, error)
 
 	// Partitions gives the names of the parts of the source that can be worked on apart, in
