@@ -55,6 +55,9 @@ func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest, careful
 	e := rollout.Event{Type: rollout.BackwardAsked, By: q.By, Reason: q.Reason, Backward: &rollout.Backward{
 		To: q.To, SkipMissing: q.SkipMissing, Force: q.Force, By: q.By, Reason: q.Reason,
 	}}
+	if last := all[len(all)-1].State.ID; q.To == "" && len(all) > 1 {
+		e.Backward.Last = last
+	}
 	var missing []string
 	for i, r := range all {
 		without, err := c.withoutRevert(ctx, r.State)
@@ -103,9 +106,11 @@ func (c *returner) undone(ctx context.Context, q api.BackwardRequest) (_ journal
 }
 
 // toUndo lists the rollouts that have to be undone to get where q wants to, in the order of
-// doing so.
+// doing so. To undo one that is under way, or has failed, and has only repeated the one before
+// it so far, would change nothing: that one is undone, too.
 func (c *returner) toUndo(ctx context.Context, q api.BackwardRequest) ([]journal.Record, error) {
 	var all []journal.Record
+	found := false // the one that was asked for, where no version was
 	for _, r := range c.View.OfApp(q.App) {
 		switch {
 		case r.State.Status == rollout.Queued:
@@ -116,6 +121,7 @@ func (c *returner) toUndo(ctx context.Context, q api.BackwardRequest) ([]journal
 			return nil, refuse(api.CodeConflict, "golive show "+r.State.ID+" tells how far it is; if a revert has failed: golive retry "+r.State.ID, "rollout %s is %s already", r.State.ID, r.State.Status)
 		}
 		all = append(all, r)
+		found = found || r.State.Repeats == "" || !r.State.Idle()
 	}
 	book, err := c.Ledger.Book(ctx, q.App)
 	if err != nil {
@@ -126,7 +132,7 @@ func (c *returner) toUndo(ctx context.Context, q api.BackwardRequest) ([]journal
 		return nil, refuse(api.CodeNotFound, "golive history "+q.App+" lists what has been live", "version %q of %s was not live before", q.To, q.App)
 	}
 	for n := len(live) - 1; n >= 0; n-- {
-		if live[n].Version == q.To || q.To == "" && len(all) > 0 {
+		if live[n].Version == q.To || q.To == "" && found {
 			break
 		}
 		if n == 0 {
@@ -139,7 +145,7 @@ func (c *returner) toUndo(ctx context.Context, q api.BackwardRequest) ([]journal
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, r)
+		all, found = append(all, r), true
 	}
 	if len(all) == 0 {
 		return nil, refuse(api.CodeConflict, "golive status "+q.App+" tells what is online", "there is nothing to undo: %s is at version %q", q.App, q.To)
@@ -169,10 +175,11 @@ func (c *returner) withoutRevert(ctx context.Context, s rollout.State) ([]string
 // furtherBack goes on to the rollout before one that was undone, if the way leads there
 // and nothing else has been rolled out since.
 func (c *returner) furtherBack(ctx context.Context, s rollout.State) error {
-	if s.Backward == nil || s.Backward.To == "" {
+	way := s.Backward
+	if way == nil || way.To == "" && way.Last == "" {
 		return nil
 	}
-	app, to := s.Release.App, s.Backward.To
+	app := s.Release.App
 	if _, err := c.Recorder.AppNow(ctx, app); err != nil {
 		return err
 	}
@@ -187,11 +194,15 @@ func (c *returner) furtherBack(ctx context.Context, s rollout.State) error {
 	if err != nil {
 		return err
 	}
-	if live := book.Live(); len(live) == 0 || live[len(live)-1].Version == to || len(c.View.OfApp(app)) > 0 {
+	live := book.Live()
+	if len(live) == 0 || len(c.View.OfApp(app)) > 0 {
+		return nil
+	}
+	if last := live[len(live)-1]; last.Version == way.To || way.Last != "" && last.Rollout != way.Last {
 		return nil
 	}
 	_, err = c.turnRound(ctx, api.BackwardRequest{
-		App: app, To: to, SkipMissing: s.Backward.SkipMissing, Force: s.Backward.Force, By: s.Backward.By, Reason: s.Backward.Reason,
+		App: app, To: way.To, SkipMissing: way.SkipMissing, Force: way.Force, By: way.By, Reason: way.Reason,
 	}, false) // that was looked at when it was asked for; who has died since is waited for
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/tasks"
 	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -49,10 +50,22 @@ func (c *deployer) deploy(ctx context.Context, q api.DeployRequest) (api.Rollout
 	if err := checkPlanned(q); err != nil {
 		return api.RolloutView{}, err
 	}
+	return c.untilBegun(ctx, q)
+}
+
+// untilBegun looks again whenever somebody else has done something to the app meanwhile.
+func (c *deployer) untilBegun(ctx context.Context, q api.DeployRequest) (api.RolloutView, error) {
+	conflicts := 0
 	for known := true; ; known = false {
 		r, err := c.begin(ctx, q, known)
 		if errors.Is(err, rollout.ErrConflict) {
-			continue // somebody else has done something to the app: look again
+			tasks.Pause(ctx, min(time.Duration(conflicts)*conflictPause, maxConflictPause))
+			if conflicts++; ctx.Err() != nil {
+				return api.RolloutView{}, refuse(api.CodeConflict, "ask again", "others go on changing %s: nothing was begun", q.Release.App)
+			}
+			if err = c.checkID(ctx, q); err == nil {
+				continue
+			}
 		}
 		if known && err != nil {
 			continue // what is known here may be behind
@@ -62,6 +75,24 @@ func (c *deployer) deploy(ctx context.Context, q api.DeployRequest) (api.Rollout
 		}
 		return c.viewOf(r), nil
 	}
+}
+
+// Pauses before a plan is made anew, by the number of conflicts so far.
+const (
+	conflictPause    = 5 * time.Millisecond
+	maxConflictPause = 250 * time.Millisecond
+)
+
+// checkID refuses the id of a rollout of another app: the journal has it once.
+func (c *deployer) checkID(ctx context.Context, q api.DeployRequest) error {
+	r, err := c.Journal.LoadAny(ctx, q.Rollout)
+	if errors.Is(err, rollout.ErrNotFound) {
+		return nil
+	}
+	if app := r.State.Release.App; err == nil && app != q.Release.App {
+		return refuse(api.CodeConflict, "make a new UUID v7 for each rollout", "the id %s is that of a rollout of %s", q.Rollout, app)
+	}
+	return err
 }
 
 // begin begins a rollout, or puts it into the queue, on what is known here of its app or,
@@ -87,9 +118,14 @@ func (c *deployer) begin(ctx context.Context, q api.DeployRequest, known bool) (
 	if own, known, err := c.askedBefore(ctx, q); err != nil || known {
 		return own, err
 	}
-	if after > 0 && (!known || !journal.Fresh(q.Rollout, time.Now())) {
+	if fresh := journal.Fresh(q.Rollout, time.Now()); after > 0 && !known || !fresh {
 		if own, err := c.Journal.Load(ctx, app, q.Rollout); !errors.Is(err, rollout.ErrNotFound) {
 			return own, err
+		}
+		if !fresh { // else the server tells
+			if err := c.checkID(ctx, q); err != nil {
+				return journal.Record{}, err
+			}
 		}
 	}
 	if err := c.View.Readable(app); err != nil {
@@ -223,7 +259,8 @@ func (c *deployer) start(ctx context.Context, p planned, after uint64) (journal.
 		if r.State.ID == p.id {
 			continue
 		}
-		if _, err := c.supersede(ctx, r.State, p); err != nil {
+		reason := "rollout " + p.id + " of " + p.release.Version + " takes its place"
+		if err := c.supersede(ctx, r.State, p.id, p.by, reason); err != nil {
 			return journal.Record{}, err
 		}
 		return journal.Record{}, rollout.ErrConflict // the app has a newer event now
@@ -233,30 +270,46 @@ func (c *deployer) start(ctx context.Context, p planned, after uint64) (journal.
 		return journal.Record{}, err
 	}
 	state.AllowOlder, state.Event.Reason = p.allowOlder, p.reason
+	if state.Repeats, err = c.repeated(ctx, p.release); err != nil {
+		return journal.Record{}, err
+	}
 	return c.Recorder.Keep(ctx, state, after, p.store)
 }
 
-// supersede ends a failed rollout: it is sealed off from its routes first.
-func (c *deployer) supersede(ctx context.Context, s rollout.State, p planned) (uint64, error) {
+// repeated is the rollout by which the version of a release is live already; empty: another
+// version is, or none.
+func (c *deployer) repeated(ctx context.Context, r rollout.Release) (string, error) {
+	book, err := c.Ledger.Book(ctx, r.App)
+	if err != nil {
+		return "", err
+	}
+	if live := book.Live(); len(live) > 0 && live[len(live)-1].Version == r.Version {
+		return live[len(live)-1].Rollout, nil
+	}
+	return "", nil
+}
+
+// supersede ends a failed rollout, on behalf of another one: it is sealed off from its routes
+// first. [rollout.ErrConflict] says that it has not failed any more.
+func (c *base) supersede(ctx context.Context, s rollout.State, id, by, reason string) error {
 	for _, step := range toTake(s) {
-		if err := c.takeRoute(ctx, step, s, p.id); err != nil {
-			return 0, err
+		if err := c.takeRoute(ctx, step, s, id); err != nil {
+			return err
 		}
 	}
-	ended, err := c.Recorder.Change(ctx, s.Release.App, s.ID, func(rollout.State) (*rollout.Event, error) {
-		return &rollout.Event{Type: rollout.Replaced, At: time.Now().UTC(), By: p.by,
-			Reason: "rollout " + p.id + " of " + p.release.Version + " takes its place"}, nil
+	_, err := c.Recorder.Change(ctx, s.Release.App, s.ID, func(rollout.State) (*rollout.Event, error) {
+		return &rollout.Event{Type: rollout.Replaced, At: time.Now().UTC(), By: by, Reason: reason}, nil
 	})
 	if errors.Is(err, rollout.ErrStale) {
-		return 0, rollout.ErrConflict
+		return rollout.ErrConflict
 	}
-	return ended.Sequence, err
+	return err
 }
 
 // takeRoute takes the route of a step that has not been finished away from its rollout,
 // and leads traffic that was on its way back to where it came from. A service under
 // maintenance stays so: what has run offline is not undone.
-func (c *deployer) takeRoute(ctx context.Context, step rollout.Step, s rollout.State, by string) error {
+func (c *base) takeRoute(ctx context.Context, step rollout.Step, s rollout.State, by string) error {
 	if err := c.Gate.Seal(ctx, step.Name, by); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,7 @@ func (c *amender) askRecords(ctx context.Context, ref journal.Ref, q api.RetryRe
 	if s.Status == rollout.Amending && amends(s, q.Step) {
 		return r, nil
 	}
-	if err := c.mayAmend(s); err != nil {
+	if err := c.mayAmend(ctx, s, q.By); err != nil {
 		return none, err
 	}
 	if err := c.checkHeard(ctx, s, q.Step); err != nil {
@@ -78,9 +79,13 @@ func amends(s rollout.State, id string) bool {
 }
 
 // mayAmend refuses a rollout whose records cannot be tried again because of where it stands,
-// or because a newer one may have changed the data since.
-func (c *amender) mayAmend(s rollout.State) error {
-	switch newest := c.Ledger.Newest(s.Release.App); {
+// or because a newer one may have changed the data since. A failed one that has done nothing
+// gives way, which is [rollout.ErrConflict]: the app has a newer event then.
+func (c *amender) mayAmend(ctx context.Context, s rollout.State, by string) error {
+	switch {
+	case s.IsRepeat():
+		return refuse(api.CodeConflict, "golive retry "+s.Repeats+" --failed-records",
+			"rollout %s has run no script, it only repeated rollout %s", s.ID, s.Repeats)
 	case s.Status == rollout.Failed:
 		return refuse(api.CodeConflict, "golive retry "+s.ID+" tries its failed steps again",
 			"rollout %s has failed: records that were put aside are tried again once it is completed", s.ID)
@@ -93,9 +98,39 @@ func (c *amender) mayAmend(s rollout.State) error {
 	case s.Status != rollout.Completed:
 		return refuse(api.CodeConflict, "golive show "+s.ID+" tells how it stands",
 			"rollout %s is %s: only of a completed one can records be tried again", s.ID, s.Status)
-	case newest != s.ID:
-		return refuse(api.CodeConflict, "golive history "+s.Release.App+" lists what has been rolled out",
-			"rollout %s has begun after rollout %s: its scripts do not run any more", newest, s.ID)
+	}
+	return c.checkLast(ctx, s, by)
+}
+
+// checkLast refuses a completed rollout that another one has come after: one that has run or
+// moved something, has brought another version, or is under way.
+func (c *amender) checkLast(ctx context.Context, s rollout.State, by string) error {
+	if s.Idle() {
+		return nil // which has put nothing aside
+	}
+	app := s.Release.App
+	book, err := c.Ledger.Book(ctx, app)
+	if err != nil {
+		return err
+	}
+	newer := cmp.Or(book.LastChange(), c.Ledger.Newest(app))
+	if live := book.Live(); newer == s.ID && len(live) > 0 {
+		newer = live[len(live)-1].Rollout
+	}
+	if newer != s.ID {
+		return refuse(api.CodeConflict, "golive history "+app+" lists what has been rolled out",
+			"rollout %s has begun after rollout %s: its scripts do not run any more", newer, s.ID)
+	}
+	for _, r := range c.View.OfApp(app) {
+		switch {
+		case isQueued(r):
+		case givesWay(r):
+			err := c.supersede(ctx, r.State, s.ID, rollout.Clip(by), "it has done nothing, and the records of rollout "+s.ID+" are tried again")
+			return cmp.Or(err, rollout.ErrConflict)
+		default:
+			return refuse(api.CodeConflict, "golive watch "+r.State.ID+" tells when it has ended; ask again then",
+				"rollout %s of %s is %s: one app has one rollout at a time", r.State.ID, r.State.Release.Version, r.State.Status)
+		}
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (c *queries) status(ctx context.Context, q api.AppRequest) ([]api.AppStatus
 }
 
 func (c *queries) appStatus(ctx context.Context, app string) (api.AppStatus, error) {
-	newest := c.Ledger.Newest(app)
+	newest := c.Ledger.Newest(app) // of one that only repeated it, the one before
 	if newest == "" {
 		return api.AppStatus{}, rollout.ErrNotFound
 	}

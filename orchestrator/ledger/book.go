@@ -19,6 +19,7 @@ type Book struct {
 	versions list[AppVersion]
 	skips    []string
 	highest  string // of the versions that are not void
+	changed  string // the rollout that has run or moved something last
 }
 
 // Ran reports whether a script has run and counts as run.
@@ -35,7 +36,7 @@ func (b *Book) Ran(script protocol.Script) (rollout.Ran, bool) {
 func (b *Book) Entries() []Entry { return b.entries.all() }
 
 // Versions lists the completed rollouts, oldest first; those that were taken backward
-// later too.
+// later too. Those that have only repeated the one before them are none.
 func (b *Book) Versions() []AppVersion { return b.versions.all() }
 
 // Highest is the highest version of the app, as SemVer orders them, that was completed and
@@ -56,6 +57,10 @@ func (b *Book) Completed(version string) bool {
 // which releases named them.
 func (b *Book) Skips() []string { return slices.Clone(b.skips) }
 
+// LastChange is the rollout that has run or moved something last; empty: none has, or the book
+// was stored by a version that did not note it.
+func (b *Book) LastChange() string { return b.changed }
+
 // Sequence is that of the newest event of the app that the book has taken in; 0 for none.
 func (b *Book) Sequence() uint64 { return b.sequence }
 
@@ -67,6 +72,9 @@ func (b *Book) apply(s rollout.State, sequence uint64) *Book {
 	}
 	next := *b
 	next.sequence = sequence
+	if !s.Idle() {
+		next.changed = s.ID
+	}
 	switch s.Event.Type {
 	case rollout.Created, rollout.Enqueued:
 		next.mustNotSkip(s.Release.MustNotSkip)
@@ -156,8 +164,12 @@ func (b *Book) opened(s rollout.State, step rollout.Step) {
 		"taken offline by rollout "+s.ID)
 }
 
-// completed notes the version once: a completed rollout may have further events.
+// completed notes the version once: a completed rollout may have further events. One that has
+// only repeated another has brought none.
 func (b *Book) completed(s rollout.State) {
+	if s.IsRepeat() {
+		return
+	}
 	for v := range b.versions.backward() {
 		if v.Rollout == s.ID {
 			return

@@ -178,7 +178,8 @@ func (x *Index) Apps() []string {
 	return slices.Sorted(maps.Keys(x.env.Newest))
 }
 
-// Newest is the rollout of app that began last; empty when none has.
+// Newest is the rollout of app that began last; empty when none has. One that has only repeated
+// another counts until it has completed.
 func (x *Index) Newest(app string) string {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -55,7 +55,7 @@ type AppVersion struct {
 type Environment struct {
 	Sequence uint64            `json:"sequence"` // of the newest event it has taken in
 	Owners   map[string]string `json:"owners"`   // app by service
-	Newest   map[string]string `json:"newest"`   // by app: the rollout begun last; empty: none has begun
+	Newest   map[string]string `json:"newest"`   // by app: the rollout begun last that has not only repeated another; empty: none has begun
 	Open     map[string]uint64 `json:"open"`     // by rollout that is not final: the sequence that made it so
 }
 
@@ -72,6 +72,9 @@ func (e *Environment) apply(s rollout.State, sequence uint64) {
 	}
 	if s.Event.Type == rollout.Created {
 		e.Newest[app] = s.ID
+	}
+	if s.IsRepeat() && e.Newest[app] == s.ID {
+		e.Newest[app] = s.Repeats
 	}
 	if s.Event.Type == rollout.Created || s.Event.Type == rollout.Enqueued {
 		for _, service := range s.Release.Services {

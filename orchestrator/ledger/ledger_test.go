@@ -505,3 +505,48 @@ func TestAmendingCountsNothingAgainThatIsVoid(t *testing.T) {
 		t.Errorf("there are %d entries, want 5: %+v", len(entries), entries)
 	}
 }
+
+// again begins a rollout of a version whose scripts have all run and whose traffic is there, and
+// completes it.
+func (b *bench) again(id, version, repeats string) {
+	b.t.Helper()
+	s, err := rollout.Compile(id, "anna", noon, rollout.Release{
+		App: "todo-app", Version: version, Strategy: rollout.Parallel,
+		Services: []rollout.Service{{Name: "todos", Version: "1.0.0"}},
+	}, rollout.Facts{Ran: b.book("todo-app").Ran, Routes: map[string]rollout.Replace{"todos": {Revision: 3, Online: []string{"1.0.0"}}}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	s.Repeats = repeats
+	b.take(s)
+	s, err = s.Apply(rollout.Event{Type: opened, At: noon.Add(time.Minute), Step: "todos/traffic", Attempt: 1, Revision: 3})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.take(s)
+}
+
+func TestARolloutThatOnlyRepeatsIsNone(t *testing.T) {
+	b := newBench(t)
+	b.begin("r1", "todo-app", "todos", "1.0.0")
+	b.goOn("r1", done, done, opened, done, done)
+	live := func() (all []string) {
+		for _, v := range b.book("todo-app").Live() {
+			all = append(all, v.Rollout)
+		}
+		return all
+	}
+	b.again("r2", "1.0.0", "r1")
+	b.again("r3", "1.0.0", "r1")
+	if got := live(); !slices.Equal(got, []string{"r1"}) || b.Newest("todo-app") != "r1" || b.book("todo-app").LastChange() != "r1" {
+		t.Errorf("live are %v, the newest is %s, %s has changed something last", got, b.Newest("todo-app"), b.book("todo-app").LastChange())
+	}
+	b.again("r4", "1.1.0", "") // another version, of which nothing is left to do
+	if got := live(); !slices.Equal(got, []string{"r1", "r4"}) || b.Newest("todo-app") != "r4" || b.book("todo-app").LastChange() != "r1" {
+		t.Errorf("live are %v, the newest is %s, %s has changed something last", got, b.Newest("todo-app"), b.book("todo-app").LastChange())
+	}
+	b.begin("r5", "todo-app", "todos", "2.0.0")
+	if got := b.book("todo-app").LastChange(); got != "r5" || b.Newest("todo-app") != "r5" {
+		t.Errorf("%s has changed something last", got)
+	}
+}

@@ -39,6 +39,7 @@ type head struct {
 	Entries  []uint64 `json:"entries"`  // of each chunk: the event that changed it last
 	Versions []uint64 `json:"versions"`
 	Skips    []string `json:"skips,omitempty"`
+	Changed  string   `json:"changed,omitempty"` // the rollout that has run or moved something last
 }
 
 // Store keeps the ledger in JetStream, each value as compressed JSON. It is safe for
@@ -115,7 +116,7 @@ func (s *Store) loadBook(ctx context.Context, app string) (*Book, uint64, error)
 	if err != nil {
 		return nil, 0, err
 	}
-	b := &Book{app: app, sequence: h.Sequence, skips: h.Skips}
+	b := &Book{app: app, sequence: h.Sequence, skips: h.Skips, changed: h.Changed}
 	if b.entries, err = loadList[Entry](ctx, s, app, "entries", h.Entries); err != nil {
 		return nil, revision, err
 	}
@@ -151,7 +152,7 @@ func (s *Store) saveBook(ctx context.Context, b *Book) error {
 		if err != nil || stored.Sequence >= b.sequence {
 			return err
 		}
-		next := head{Sequence: b.sequence, Skips: b.skips}
+		next := head{Sequence: b.sequence, Skips: b.skips, Changed: b.changed}
 		if next.Entries, err = saveList(ctx, s, b.app, "entries", b.entries, stored.Entries); err != nil {
 			return err
 		}

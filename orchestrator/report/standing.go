@@ -22,7 +22,19 @@ func TellStatus(s rollout.State) string {
 	if s.Held() {
 		return "held"
 	}
+	if s.IsRepeat() {
+		return string(s.Status) + ", no change"
+	}
 	return string(s.Status)
+}
+
+// TellRepeat says of a rollout that has only repeated another one which that is; empty of any
+// other.
+func TellRepeat(s rollout.State) string {
+	if !s.IsRepeat() {
+		return ""
+	}
+	return fmt.Sprintf("nothing was left to run or to move: %s %s is live by rollout %s", s.Release.App, s.Release.Version, s.Repeats)
 }
 
 // ToSay are the commands that have a rollout go on that waits for a person, each on a line.

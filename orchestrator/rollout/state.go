@@ -207,6 +207,10 @@ type State struct {
 
 	AllowOlder bool `json:"allowOlder,omitempty"` // it may bring a version older than what has run
 
+	// Repeats is the rollout by which the version of the release was live already when this one
+	// began; empty: another version was live, or none. See [State.IsRepeat].
+	Repeats string `json:"repeats,omitempty"`
+
 	Until protocol.Phase `json:"until,omitempty"` // it runs to the end of this phase, and waits then; empty: to its own
 	Asked string         `json:"asked,omitempty"` // id of the request that has had it go further; empty: none
 
@@ -229,6 +233,7 @@ type Pause struct {
 // Backward says how far back an app shall go.
 type Backward struct {
 	To          string `json:"to,omitempty"`          // the version of the app to go back to; empty: the one before
+	Last        string `json:"last,omitempty"`        // the rollout that is undone after this one, which only repeats it; empty: as To says
 	SkipMissing bool   `json:"skipMissing,omitempty"` // go on where a script has no revert script
 	Force       bool   `json:"force,omitempty"`       // move traffic back without waiting for instances that answer it
 	By          string `json:"by,omitempty"`          // who wants it

@@ -59,7 +59,7 @@ func runBackward(ctx context.Context, c *command, q api.BackwardRequest) error {
 		begun, err = client.Backward(ctx, q)
 	}
 	for err == nil {
-		if err = followTo(ctx, c, r, begun, rollout.Reverted); err != nil || q.To == "" {
+		if err = followTo(ctx, c, r, begun, rollout.Reverted); err != nil || q.To == "" && !onlyRepeats(begun) {
 			return err
 		}
 		var further bool
@@ -70,8 +70,12 @@ func runBackward(ctx context.Context, c *command, q api.BackwardRequest) error {
 	return err
 }
 
-// nextBack gives the rollout that is undone after one on the way to a version; false when
-// there is none left.
+// onlyRepeats reports whether a rollout that is undone has only repeated the one before it, so
+// that this one is undone next.
+func onlyRepeats(r api.RolloutView) bool { return r.Backward != nil && r.Backward.Last != "" }
+
+// nextBack gives the rollout that is undone after one on the way to a version, or in its place;
+// false when there is none left.
 func nextBack(ctx context.Context, r *relay.Relay, undone string, q api.BackwardRequest) (api.RolloutView, bool, error) {
 	client := api.NewClient(r.Conn())
 	for before := undone; ; {
@@ -82,6 +86,7 @@ func nextBack(ctx context.Context, r *relay.Relay, undone string, q api.Backward
 		found := page.Rollouts[0]
 		before = found.ID
 		switch {
+		case found.IsRepeat(): // it is not undone
 		case found.Status == rollout.Completed && found.Release.Version == q.To:
 			return found, false, nil
 		case found.Status == rollout.Completed: // its turn is about to come

@@ -1,0 +1,31 @@
+package rollout
+
+import "slices"
+
+// Idle reports whether the rollout has run nothing and moved nothing: no script, command or
+// check has begun, and no move of traffic has changed a route. One that is under way may yet do
+// something. That people were asked changes nothing.
+func (s State) Idle() bool {
+	return !slices.ContainsFunc(s.Steps, func(step *Step) bool {
+		return step.Attempt > 0 && (step.works() || step.Move.Replaces != nil && step.changes())
+	})
+}
+
+// IsRepeat reports whether the rollout has completed and is none for those who want to go back:
+// it has brought the version that was live already, see [State.Repeats], and has run nothing,
+// moved nothing and asked nobody.
+func (s State) IsRepeat() bool {
+	asked := slices.ContainsFunc(s.Steps, func(step *Step) bool { return step.Kind == Approving && step.Attempt > 0 })
+	return s.Status == Completed && s.Repeats != "" && !asked && s.Idle()
+}
+
+// changes reports whether a move of traffic that has begun leaves the route otherwise than it
+// has found it. Of one that is done, the revision tells; of any other, what it was to do.
+func (s *Step) changes() bool {
+	if s.Status == StepDone {
+		return s.Move.Revision != s.Move.Replaces.Revision
+	}
+	online := s.Move.Replaces.Online
+	return s.Kind == Maintenance || s.Move.Drain || !slices.Contains(online, s.Version) ||
+		slices.ContainsFunc(online, func(v string) bool { return v != s.Version && !slices.Contains(s.Move.Keep, v) })
+}
