@@ -126,6 +126,27 @@ func TestRolloutIsNamedByAnyUniqueBeginning(t *testing.T) {
 	}
 }
 
+func TestAPageIsThatBeforeARolloutThatThereIs(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	one, other := e.deploy(recorded("one")), e.deploy(recorded("other"))
+	same := 0
+	for one[same] == other[same] {
+		same++
+	}
+	page, err := e.client.List(t.Context(), api.ListRequest{Before: other[:same+1]})
+	if e.must(err); len(page.Rollouts) != 1 || page.Rollouts[0].ID != one {
+		t.Errorf("before %s there are %v, want %s", other[:same+1], page.Rollouts, one)
+	}
+	for before, code := range map[string]string{"nonsense": api.CodeNotFound, one[:same]: api.CodeAmbiguous} {
+		for _, app := range []string{"", "one"} {
+			_, err := e.client.List(t.Context(), api.ListRequest{App: app, Before: before})
+			e.refused(err, code, before)
+		}
+	}
+}
+
 func TestNobodyAnswersWithoutAnOrchestrator(t *testing.T) {
 	e := newEnvironment(t)
 	if _, err := e.client.Version(t.Context()); !errors.Is(err, api.ErrNoOrchestrator) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -78,6 +79,32 @@ func TestDeployRepeatedFindsItsRollout(t *testing.T) {
 	if n := len(e.show(q.Rollout).Events); n != 1 {
 		t.Errorf("the journal holds %d events, want 1", n)
 	}
+}
+
+// An id is that of one rollout, whichever app it is of: a client that uses it for another one is
+// told at once, also when the first one was made long ago.
+func TestDeployWithAnIDOfAnotherAppIsRefused(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	old := "0199c6d2-1a2b-7000-8000-000000000001"
+	for _, id := range []string{newID(t), old} {
+		first := search()
+		first.App, first.Services[0].Name = "first-"+id[:8], "first-"+id[:8]
+		_, err := e.client.Deploy(t.Context(), api.DeployRequest{Rollout: id, Release: first})
+		e.must(err)
+		for range 2 { // the second time it is known, or is about to be
+			begun := time.Now()
+			_, err = e.client.Deploy(t.Context(), api.DeployRequest{Rollout: id, Release: search()})
+			e.refused(err, api.CodeConflict, "the id "+id+" is that of a rollout of "+first.App)
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("that was told after %s", took)
+			}
+		}
+	}
+	again := search()
+	again.Version = "0.0.3"
+	e.deploy(again) // the app is as free as before
 }
 
 func TestDeploysAtOnceBeginOneRollout(t *testing.T) {

@@ -159,7 +159,7 @@ type LedgerRequest struct {
 type ListRequest struct {
 	App    string `json:"app,omitempty"`    // empty: of all apps
 	Limit  int    `json:"limit,omitempty"`  // 1 to 100; 0: 20
-	Before string `json:"before,omitempty"` // a rollout's id: the page of those older than it
+	Before string `json:"before,omitempty"` // a rollout's id or any unique beginning of it: the page of those older than it
 }
 
 // RolloutView is a rollout as it stands: what the journal says, and what has been

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/google/uuid"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/ledger"
@@ -70,7 +72,11 @@ func (c *queries) list(ctx context.Context, q api.ListRequest) (api.RolloutList,
 	if err := protocol.ValidateName(q.App); q.App != "" && err != nil {
 		return api.RolloutList{}, refuse(api.CodeInvalid, "golive status lists the apps", "app: %v", err)
 	}
-	refs, more, err := c.Journal.Page(ctx, q.App, q.Before, q.Limit)
+	before, err := c.wholeID(ctx, q.Before)
+	if err != nil {
+		return api.RolloutList{}, err
+	}
+	refs, more, err := c.Journal.Page(ctx, q.App, before, q.Limit)
 	if err != nil {
 		return api.RolloutList{}, err
 	}
@@ -100,6 +106,16 @@ func (c *queries) list(ctx context.Context, q api.ListRequest) (api.RolloutList,
 		page.Next = page.Rollouts[n-1].ID
 	}
 	return page, nil
+}
+
+// wholeID is the id that begins so. A whole one need not be there any more: the rollout may have
+// been dropped since the page before was read.
+func (c *queries) wholeID(ctx context.Context, prefix string) (string, error) {
+	if id, err := uuid.Parse(prefix); prefix == "" || err == nil && id.String() == prefix {
+		return prefix, nil
+	}
+	ref, err := c.find(ctx, prefix)
+	return ref.ID, err
 }
 
 func (c *queries) routes(ctx context.Context, _ struct{}) ([]api.RouteStatus, error) {
