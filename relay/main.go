@@ -56,17 +56,18 @@ func serveMain(ctx context.Context, log *zap.Logger, prepare func(context.Contex
 }
 
 // UntilStopped is a context that ends with SIGINT, with SIGTERM, and, when
-// GOLIVE_SUPERVISED is 1 and standard input is a pipe, with the end of that. (A child
-// that inherits the variable from a supervised wrapper may have another input, which
-// says nothing about the parent.)
+// GOLIVE_SUPERVISED is 1 and the descriptor that GOLIVE_SUPERVISED_FD names, standard
+// input without it, is a pipe, with the end of that. (A child that inherits the variables
+// from a supervised wrapper may have another input, which says nothing about the parent.)
 func UntilStopped(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
-	if os.Getenv(bus.EnvSupervised) != "1" || !isPipe(os.Stdin) {
+	supervisor := bus.Supervisor()
+	if supervisor == nil || !isPipe(supervisor) {
 		return ctx, stop
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	go func() { // ends with the process: a read of standard input cannot be interrupted
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		_, _ = io.Copy(io.Discard, supervisor)
 		cancel()
 	}()
 	return ctx, func() { cancel(); stop() }

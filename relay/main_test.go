@@ -50,20 +50,34 @@ type program struct {
 // run starts a program that is killed when the test ends.
 func run(t *testing.T, bus *relaytest.Bus, role string, pipe bool, env ...string) *program {
 	t.Helper()
+	p := command(t, bus, role, env...)
+	if pipe {
+		var err error
+		p.stdin, err = p.StdinPipe()
+		must(t, err)
+	}
+	p.start(t)
+	return p
+}
+
+// command is a program that is not started yet.
+func command(t *testing.T, bus *relaytest.Bus, role string, env ...string) *program {
+	t.Helper()
 	self, err := os.Executable()
 	must(t, err)
 	p := &program{Cmd: exec.Command(self), stderr: new(bytes.Buffer), ended: make(chan error, 1)}
 	p.Env = append(os.Environ(), envRole+"="+role, relay.EnvURL+"="+bus.URL(), relay.EnvService+"=todos", relay.EnvVersion+"=0.0.1")
 	p.Env = append(p.Env, append(env, "GORACE=atexit_sleep_ms=0")...)
 	p.Cmd.Stderr = p.stderr
-	if pipe {
-		p.stdin, err = p.StdinPipe()
-		must(t, err)
-	}
+	return p
+}
+
+// start starts a program that is killed when the test ends.
+func (p *program) start(t *testing.T) {
+	t.Helper()
 	must(t, p.Start())
 	go func() { p.ended <- p.Wait() }()
 	t.Cleanup(func() { _ = p.Process.Kill() }) // it may have ended
-	return p
 }
 
 func (p *program) mustEndWith(t *testing.T, code int) {
@@ -100,6 +114,36 @@ func TestAProgramServesUntilItIsStopped(t *testing.T) {
 			if out := p.stderr.String(); strings.Contains(out, "bus lost") || strings.Contains(out, "error") {
 				t.Errorf("it complained when it was stopped:\n%s", out)
 			}
+		})
+	}
+}
+
+// A program that has nothing to read learns of its supervisor's end from another descriptor.
+func TestAProgramServesUntilItsSupervisorHasEnded(t *testing.T) {
+	server := relaytest.Start(t)
+	confirmed := listenToConfirmations(t, server.Connect(), "todos")
+	theirs, life, err := os.Pipe()
+	must(t, err)
+	p := command(t, server, "service", bus.EnvSupervised+"=1", bus.EnvSupervisedFD+"=3")
+	p.ExtraFiles = []*os.File{theirs}
+	p.start(t)
+	must(t, theirs.Close())
+	confirmed.await(0, protocol.StateOffline) // although its standard input is at its end
+	must(t, life.Close())
+	p.mustEndWith(t, 0)
+}
+
+// A descriptor that was not handed on says nothing, nor does one that is no pipe.
+func TestAProgramServesWithoutItsSupervisorsDescriptor(t *testing.T) {
+	for _, fd := range []string{"3", "1", "-1", "999", "x"} {
+		t.Run(fd, func(t *testing.T) {
+			server := relaytest.Start(t)
+			confirmed := listenToConfirmations(t, server.Connect(), "todos")
+			p := command(t, server, "service", bus.EnvSupervised+"=1", bus.EnvSupervisedFD+"="+fd)
+			p.start(t)
+			confirmed.await(0, protocol.StateOffline)
+			must(t, p.Process.Signal(syscall.SIGTERM))
+			p.mustEndWith(t, 0)
 		})
 	}
 }

@@ -108,7 +108,7 @@ func (s *setupService) stop() error {
 func (s Suite) startCommand(ctx context.Context, b *testBus, out io.Writer) (func() error, error) {
 	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
 	cmd.Dir = s.Dir
-	cmd.Env = append(cmd.Environ(), relay.EnvURL+"="+b.server.URL(), relay.EnvCredentials+"=", bus.EnvSupervised+"=1",
+	cmd.Env = append(cmd.Environ(), relay.EnvURL+"="+b.server.URL(), relay.EnvCredentials+"=", bus.EnvSupervised+"=1", bus.EnvSupervisedFD+"=0",
 		relay.EnvService+"="+s.Service, relay.EnvVersion+"="+s.Version)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that it can be ended with all it has started
