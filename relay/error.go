@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,6 +124,30 @@ func parseURLs(urls string) ([]*url.URL, error) {
 		all = append(all, u)
 	}
 	return all, nil
+}
+
+// checkURL refuses the URL of what is no NATS server, or cannot be one.
+func checkURL(u *url.URL) error {
+	if !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+		return fmt.Errorf("a URL that begins with %s:// is not that of a NATS server: write nats://HOST:PORT, or tls://, ws:// or wss://", u.Scheme)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("there is no port %s: write one from 1 to 65535", port)
+		}
+	}
+	return nil
+}
+
+// CheckURL reports what is wrong with one or more NATS URLs, joined by commas, so that no
+// server could ever be reached there; nil for those that can be tried. Passwords are not in the
+// error. [Connect] gives the same error at once.
+func CheckURL(urls string) error {
+	all, err := parseURLs(urls)
+	for _, u := range all {
+		err = cmp.Or(err, checkURL(u))
+	}
+	return err
 }
 
 // redact writes one or more URLs without user, password or token.

@@ -74,7 +74,7 @@ const refusalPoll = 100 * time.Millisecond
 
 // Connect blocks until the bus is reached, however long that takes, or until ctx
 // ends. The error tells at once when the server does not accept the credentials or is
-// older than [MinServer].
+// older than [MinServer], and when there can be none at the URL.
 func Connect(ctx context.Context, c Config) (*Relay, error) {
 	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamHeartbeat, clock: newClock()}
 	if r.log == nil {
@@ -103,6 +103,10 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 	r.nc = nc
 	if c.Context != "" {
 		url = strings.Join(nc.Servers(), ",")
+		if err := CheckURL(url); err != nil {
+			nc.Close()
+			return nil, fmt.Errorf("the bus of the nats context %q: %w", c.Context, err)
+		}
 	}
 	if err := r.awaitConnection(ctx, url, connected); err != nil {
 		nc.Close()
@@ -122,7 +126,7 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 // check finds what would keep a connection from ever coming about. NATS's own errors
 // repeat the URL, with its password.
 func check(c Config, urls string) error {
-	if _, err := parseURLs(urls); err != nil {
+	if err := CheckURL(urls); err != nil {
 		return err
 	}
 	if c.Credentials == "" {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/terminal"
+	"github.com/golive-dev/golive/relay"
 )
 
 // Version is golive's own; a release build sets it with -ldflags "-X main.Version=…".
@@ -130,6 +131,13 @@ func checkFlags(c *command, cmd *cobra.Command) error {
 	}
 	if c.context != "" && c.nats != "" {
 		return misused(cmd, "--context and --nats exclude each other: both say where the bus is")
+	}
+	if err := relay.CheckURL(c.nats); err != nil {
+		from := "--nats"
+		if !c.given["nats"] {
+			from = "GOLIVE_NATS_URL"
+		}
+		return misused(cmd, from+": "+err.Error())
 	}
 	return nil
 }
