@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	supervised "github.com/golive-dev/golive/relay/bus"
 )
 
 // toolCall is how a program was called that a step of a release names.
@@ -23,7 +25,7 @@ func playTool(name, word string) int {
 		return 4
 	}
 	go func() { // ends with the process
-		_, _ = io.Copy(io.Discard, os.Stdin) // it ends when the agent is gone
+		_, _ = io.Copy(io.Discard, supervised.Supervisor()) // it ends when the agent is gone
 		os.Exit(5)
 	}()
 	var o order

@@ -17,6 +17,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -126,7 +127,7 @@ func (p part) run() int {
 	}
 	if fate.frail {
 		go func() {
-			_, _ = os.Stdin.Read(make([]byte, 1)) // until there is no agent any more
+			_, _ = bus.Supervisor().Read(make([]byte, 1)) // until there is no agent any more
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}()
 	}

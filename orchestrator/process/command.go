@@ -15,8 +15,13 @@ import (
 )
 
 // EnvSupervised is the environment variable that is 1 in every program that this
-// package starts: its standard input ends when golive does.
+// package starts: the descriptor that [EnvSupervisedFD] names ends when golive does.
 const EnvSupervised = "GOLIVE_SUPERVISED"
+
+// EnvSupervisedFD is the environment variable that holds the number of a descriptor, a
+// pipe that ends when golive does: 0, which is standard input, or another one for a
+// [Command] with NoInput.
+const EnvSupervisedFD = "GOLIVE_SUPERVISED_FD"
 
 // DefaultGrace is how long a program that is stopped may take to end by itself,
 // if its command does not say otherwise.
@@ -30,12 +35,23 @@ type Command struct {
 	Dir  string   // the folder it runs in; empty means that of this process
 	Env  []string // added to this process's own environment, KEY=VALUE; wins over it
 
+	// NoInput puts standard input at its end, so that a program that asks is answered
+	// at once, by nobody, and does not wait for ever. Without it standard input is a
+	// pipe that says nothing and ends when golive does.
+	NoInput bool
+
 	// Output is called with each line of standard output and standard error, in the
 	// order in which they were written and without the newline; one call at a time
 	// for a process, from a goroutine of its own. A line longer than [MaxLine] comes
-	// in several. While a call lasts, no more is read and the program may have to
-	// wait; it must not wait for Done. nil discards the output.
+	// in several, and so does one behind whose beginning nothing came for a second,
+	// such as a question. While a call lasts, no more is read and the program may have
+	// to wait; it must not wait for Done. nil discards the output.
 	Output func(line string)
+
+	// Records is a folder, which is made, where a file stands as long as anything of the
+	// program may run, so that [Remains] finds what a golive that was killed has left;
+	// empty: none is written.
+	Records string
 
 	Grace time.Duration // from SIGTERM to SIGKILL in Stop; 0 means DefaultGrace
 }
@@ -48,8 +64,8 @@ func (c Command) name() string {
 	return c.Name
 }
 
-// prepare makes the command ready to run, with its output and standard input still
-// to be connected.
+// prepare makes the command ready to run, with its output and input still to be
+// connected.
 func (c Command) prepare() (*exec.Cmd, error) {
 	if len(c.Args) == 0 || c.Args[0] == "" {
 		return nil, errors.New("its command is empty: give a program and its arguments")
@@ -65,6 +81,17 @@ func (c Command) prepare() (*exec.Cmd, error) {
 		return nil, c.explain(cmd.Err)
 	}
 	return cmd, nil
+}
+
+// connect gives the program its standard input, and the pipe that ends when golive does.
+func (c Command) connect(cmd *exec.Cmd, life *os.File) {
+	if !c.NoInput {
+		cmd.Stdin = life
+		cmd.Env = append(cmd.Env, EnvSupervisedFD+"=0")
+		return
+	}
+	cmd.ExtraFiles = []*os.File{life} // behind standard input, output and error; no standard input is the null device
+	cmd.Env = append(cmd.Env, EnvSupervisedFD+"=3")
 }
 
 // checkDir says what is wrong with a folder; the system's own error would blame

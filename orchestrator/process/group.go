@@ -15,8 +15,9 @@ type group int
 
 // member is a process of a group.
 type member struct {
-	pid    int
-	zombie bool // it has ended, and only waits for its parent to take notice
+	identity
+	name   string // of the program
+	zombie bool   // it has ended, and only waits for its parent to take notice
 }
 
 // signal sends a signal to all of the group; that nobody is there is no error.
@@ -46,12 +47,6 @@ func (g group) dead() bool {
 }
 
 // alive lists those of the group that still run, as far as they can be seen.
-func (g group) alive() []int {
-	var pids []int
-	for _, m := range g.members() {
-		if !m.zombie {
-			pids = append(pids, m.pid)
-		}
-	}
-	return pids
+func (g group) alive() []member {
+	return slices.DeleteFunc(g.members(), func(m member) bool { return m.zombie })
 }

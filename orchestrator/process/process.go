@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -24,8 +26,9 @@ type Process struct {
 	grace time.Duration
 	cmd   *exec.Cmd
 	group group
-	stdin *os.File // never written to; its end tells the program that golive has died
-	out   *os.File // where the program's output is read
+	life  *os.File // never written to; its end tells the program that golive has died
+	out   *pipe    // where the program's output is read
+	kept  *record  // that the program runs; nil: nowhere
 
 	read   chan struct{} // closed when all output was handed over
 	exited chan struct{} // closed when the program has ended and the system has forgotten it
@@ -63,29 +66,36 @@ func start(c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	theirIn, stdin, err := os.Pipe()
+	theirLife, life, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	defer theirIn.Close()
+	defer theirLife.Close()
 	out, theirOut, err := os.Pipe()
 	if err != nil {
-		return nil, errors.Join(err, stdin.Close())
+		return nil, errors.Join(err, life.Close())
 	}
 	defer theirOut.Close()
 
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, theirOut
+	c.connect(cmd, theirLife)
+	cmd.Stdout, cmd.Stderr = theirOut, theirOut
 	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(c.explain(err), stdin.Close(), out.Close())
+		return nil, errors.Join(c.explain(err), life.Close(), out.Close())
 	}
-	return newProcess(c, cmd, stdin, out), nil
+	p := newProcess(c, cmd, life, out)
+	if p.kept, err = keep(c.Records, p.name, p.group); err != nil {
+		_ = p.group.signal(syscall.SIGKILL) // what could not be found again must not run
+		_ = cmd.Wait()
+		return nil, errors.Join(err, life.Close(), out.Close())
+	}
+	return p, nil
 }
 
 // newProcess is the process of a command that has just been started.
-func newProcess(c Command, cmd *exec.Cmd, stdin, out *os.File) *Process {
+func newProcess(c Command, cmd *exec.Cmd, life, out *os.File) *Process {
 	p := &Process{
 		name: c.name(), grace: c.Grace,
-		cmd: cmd, group: group(cmd.Process.Pid), stdin: stdin, out: out,
+		cmd: cmd, group: group(cmd.Process.Pid), life: life, out: &pipe{file: out},
 		read: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}),
 		stopping: newEvent(), hurry: newEvent(), stopped: newEvent(),
 	}
@@ -95,8 +105,25 @@ func newProcess(c Command, cmd *exec.Cmd, stdin, out *os.File) *Process {
 	return p
 }
 
+// Name is how the program is called in errors.
+func (p *Process) Name() string { return p.name }
+
 // Pid is the number of the program's own process, and of its group.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
+func (p *Process) Pid() int { return int(p.group) }
+
+// Rest names the programs that still run in the group, in alphabetical order, as far as
+// the system shows them. Behind Done it is what the program has left behind.
+func (p *Process) Rest() []string {
+	if p.gone.Load() || p.group.empty() {
+		return nil
+	}
+	var names []string
+	for _, m := range p.group.alive() {
+		names = append(names, m.name)
+	}
+	slices.Sort(names)
+	return names
+}
 
 // Done is closed when the program has ended and its output was handed over; Output
 // is not called afterwards. If processes that it has left behind hold its output
@@ -121,7 +148,9 @@ func (p *Process) supervise() {
 	if err := p.cmd.Wait(); !p.stopping.happened() {
 		p.err = exitError(p.name, p.cmd.ProcessState, err)
 	}
-	p.releaseIfEmpty()
+	if p.releaseIfEmpty(); !p.gone.Load() {
+		p.kept.update()
+	}
 	close(p.exited)
 	p.awaitOutput()
 	if exit := new(ExitError); errors.As(p.err, &exit) {
@@ -134,13 +163,13 @@ func (p *Process) supervise() {
 // readOutput hands over the output, until the last process that could write it has
 // ended or awaitOutput cuts it short.
 func (p *Process) readOutput(output func(string)) {
-	eachLine(&pipe{file: p.out}, func(line string) {
+	eachLine(p.out, func(line string) {
 		p.tail.add(line)
 		if output != nil {
 			output(line)
 		}
 	})
-	p.out.Close()
+	p.out.file.Close()
 	close(p.read)
 }
 
@@ -158,7 +187,7 @@ func (p *Process) awaitOutput() {
 		case <-time.After(outputGrace):
 		}
 	}
-	_ = p.out.SetReadDeadline(time.Now()) // cuts it off; an error means that it is closed, for all was read
+	p.out.cut()
 	<-p.read
 }
 
@@ -186,6 +215,11 @@ func (p *Process) releaseIfEmpty() {
 
 // release lets go of the group, of which nothing is left.
 func (p *Process) release() {
-	p.gone.Store(true)
-	p.stdin.Close()
+	if p.gone.Swap(true) {
+		return
+	}
+	p.kept.remove()
+	if p.life != nil {
+		p.life.Close()
+	}
 }

@@ -190,22 +190,82 @@ func TestWhatCannotBeStarted(t *testing.T) {
 
 func TestProgramNoticesThatGoliveWasKilled(t *testing.T) {
 	t.Parallel()
-	board := newSwitchboard(t)
-	golive := exec.Command(os.Args[0])
-	golive.Env = append(os.Environ(), envRole+"=golive", board.env())
+	for _, role := range []string{"watchful", "minded"} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			board := newSwitchboard(t)
+			golive, program := killedLater(t, board, role)
+			if program.isCut(time.Millisecond) {
+				t.Fatal("it ended while golive lived")
+			}
+			golive.kill(t)
+			if !program.isCut(patience) {
+				t.Error("it runs on without golive")
+			}
+		})
+	}
+}
+
+// another is a golive in a process of its own.
+type another struct{ *exec.Cmd }
+
+// killedLater starts a golive that runs a role as its program, and waits until both are there.
+func killedLater(t *testing.T, board *switchboard, role string, env ...string) (another, *call) {
+	t.Helper()
+	golive := another{exec.Command(os.Args[0])}
+	golive.Env = append(append(os.Environ(), envRole+"=golive", envProgram+"="+role, board.env()), env...)
 	if err := golive.Start(); err != nil {
 		t.Fatal(err)
 	}
-	program := board.await(t, "watchful", "golive")[0]
-	if program.isCut(time.Millisecond) {
-		t.Fatal("it ended while golive lived")
-	}
+	t.Cleanup(func() { _ = golive.Process.Kill() }) // it may have been killed
+	return golive, board.await(t, role, "golive")[0]
+}
 
-	if err := golive.Process.Kill(); err != nil {
+func (a another) kill(t *testing.T) {
+	t.Helper()
+	if err := a.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = golive.Wait() // it was killed
-	if !program.isCut(patience) {
-		t.Error("it runs on without golive")
+	_ = a.Wait() // it was killed
+}
+
+func TestAProgramThatReadsIsAtTheEndOfItsInput(t *testing.T) {
+	t.Parallel()
+	c := command("reader")
+	c.NoInput = true
+	lines, err := output(t, c)
+	if want := []string{"0 bytes"}; err != nil || !slices.Equal(lines, want) {
+		t.Errorf("got %q, error %v", lines, err)
+	}
+}
+
+func TestAQuestionIsShownWhileItWaits(t *testing.T) {
+	t.Parallel()
+	board := newSwitchboard(t)
+	lines := make(chan string, 10)
+	c := command("asker", board.env())
+	c.Output = func(line string) { lines <- line }
+	p := start(t, c)
+	asker := board.await(t, "asker")[0]
+	want := func(line string) {
+		t.Helper()
+		select {
+		case got := <-lines:
+			if got != line {
+				t.Fatalf("it shows %q, want %q", got, line)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%q is not shown", line)
+		}
+	}
+	want("Continue? ") // nobody has answered it
+	asker.say(t, "y")
+	want("y")
+	want("Continue? ")
+	asker.say(t, "") // what ends the line is no line of its own
+	want("it ends")
+	mustBeDone(t, p)
+	if err := p.Err(); err != nil {
+		t.Error(err)
 	}
 }

@@ -23,6 +23,9 @@ import (
 const (
 	envRole = "PROCESS_TEST_ROLE"
 	envLine = "PROCESS_TEST_LINE" // the address of a switchboard
+
+	envRecords = "PROCESS_TEST_RECORDS" // the folder that golive records its programs in; empty: it does not
+	envProgram = "PROCESS_TEST_PROGRAM" // the role of the program of golive
 )
 
 func TestMain(m *testing.M) {
@@ -46,6 +49,7 @@ var roles = map[string]func(){
 	"long-line":    longLine,
 	"unterminated": func() { fmt.Print("one\n\nthree") },
 	"environment":  environment,
+	"reader":       reader,
 
 	// which run until they are ended, or told to exit
 	"polite":   func() { phone("polite"); select {} },
@@ -54,8 +58,10 @@ var roles = map[string]func(){
 	"chatty":   func() { fmt.Println("stop me"); select {} },
 	"go-run":   func() { spawn("careful", nil); phone("go-run"); select {} },
 	"careful":  careful,
+	"asker":    asker,
 	"golive":   golive,
 	"watchful": func() { phone("watchful"); awaitEOF() },
+	"minded":   func() { phone("minded"); awaitSupervisor() },
 
 	// which leave a zombie in the group
 	"negligent":  func() { spawn("stepmother", &syscall.SysProcAttr{Setpgid: true}); phone("negligent"); select {} },
@@ -96,9 +102,30 @@ func careful() {
 	fmt.Println("finished", <-test.heard)
 }
 
+// reader reads all that it can get.
+func reader() {
+	in, err := io.ReadAll(os.Stdin)
+	must(err)
+	fmt.Printf("%d bytes\n", len(in))
+}
+
+// asker asks, and waits for two answers of the test, which it shows behind its questions.
+func asker() {
+	test := phone("asker")
+	for range 2 {
+		fmt.Print("Continue? ")
+		fmt.Print(<-test.heard, "\n")
+	}
+	fmt.Println("it ends")
+}
+
 // golive starts a program, as `golive up` does, and waits to be killed.
 func golive() {
-	p, err := process.Start(process.Command{Args: []string{os.Args[0]}, Env: []string{envRole + "=watchful"}})
+	c := process.Command{Name: "the program", Args: []string{os.Args[0]}, Env: []string{envRole + "=watchful"}, Records: os.Getenv(envRecords)}
+	if role := os.Getenv(envProgram); role != "" {
+		c.Env, c.NoInput = []string{envRole + "=" + role}, role == "minded"
+	}
+	p, err := process.Start(c)
 	must(err)
 	phone("golive")
 	<-p.Done()
@@ -139,6 +166,14 @@ func spawn(role string, attributes *syscall.SysProcAttr) {
 
 func awaitEOF() {
 	_, err := io.Copy(io.Discard, os.Stdin)
+	must(err)
+}
+
+// awaitSupervisor waits for the end of the descriptor that the environment names.
+func awaitSupervisor() {
+	fd, err := strconv.Atoi(os.Getenv(process.EnvSupervisedFD))
+	must(err)
+	_, err = io.Copy(io.Discard, os.NewFile(uintptr(fd), "supervisor"))
 	must(err)
 }
 

@@ -71,7 +71,11 @@ func (p *Process) end() error {
 	if err == nil {
 		err = errors.New("the system does not let go of it")
 	}
-	return fmt.Errorf("process group %d still runs after SIGKILL (processes %v): %w", p.group, p.group.alive(), err)
+	var pids []int
+	for _, m := range p.group.alive() {
+		pids = append(pids, m.Pid)
+	}
+	return fmt.Errorf("process group %d still runs after SIGKILL (processes %v): %w", p.group, pids, err)
 }
 
 // awaitDead waits until everything is dead, and says whether it is. It looks for

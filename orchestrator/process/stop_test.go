@@ -5,6 +5,8 @@ package process_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -96,9 +98,21 @@ func TestStopEndsWhatAProgramHasLeftBehind(t *testing.T) {
 	if stubborn.isCut(time.Millisecond) {
 		t.Fatal("it ended before it was stopped")
 	}
+	if left, want := p.Rest(), programName(); !slices.Equal(left, []string{want}) {
+		t.Errorf("left behind are %q, want %q", left, want)
+	}
 
 	stop(t, p)
 	mustBeGone(t, stubborn)
+	if left := p.Rest(); len(left) > 0 {
+		t.Errorf("after that %q are left", left)
+	}
+}
+
+// programName is how the system calls this program: it cuts names.
+func programName() string {
+	name := filepath.Base(os.Args[0])
+	return name[:min(len(name), 15)]
 }
 
 func TestStopAfterWhatWasLeftBehindHasEnded(t *testing.T) {

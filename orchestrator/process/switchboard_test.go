@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -133,4 +134,28 @@ func mustBeEmpty(t *testing.T, group int) {
 	if err := syscall.Kill(-group, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("the process group %d still exists: %v", group, err)
 	}
+}
+
+// poll looks again and again until it is so.
+func poll(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	deadline := time.After(patience)
+	for !is() {
+		select {
+		case <-look.C:
+		case <-deadline:
+			t.Fatal(what)
+		}
+	}
+}
+
+// awaitChange waits until the one record in a folder is another one.
+func awaitChange(t *testing.T, folder, before string) {
+	t.Helper()
+	poll(t, "the record stays as it was", func() bool {
+		files, err := filepath.Glob(filepath.Join(folder, "*"))
+		return err == nil && len(files) == 1 && files[0] != before
+	})
 }

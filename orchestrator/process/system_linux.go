@@ -32,10 +32,41 @@ func (g group) members() []member {
 			continue // it has ended meanwhile
 		}
 		if pgid, zombie, ok := parseStat(string(stat)); ok && pgid == int(g) {
-			all = append(all, member{pid: pid, zombie: zombie})
+			program, began := parseProgram(string(stat))
+			all = append(all, member{identity: identity{Pid: pid, Began: began}, name: program, zombie: zombie})
 		}
 	}
 	return all
+}
+
+// identify tells which process has a number now, as long as it runs or is a zombie.
+func identify(pid int) (member, bool) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return member{}, false
+	}
+	_, zombie, ok := parseStat(string(stat))
+	program, began := parseProgram(string(stat))
+	return member{identity: identity{Pid: pid, Began: began}, name: program, zombie: zombie}, ok
+}
+
+// thisMachine is since when the numbers of processes mean what they do, and where: a number
+// is given anew after a start of the system, and in a container.
+func thisMachine() machine {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // empty is as good as any other
+	space, _ := os.Readlink("/proc/self/ns/pid")
+	return machine{Boot: strings.TrimSpace(string(boot)), Space: space}
+}
+
+// parseProgram reads the name of a process's program from its /proc/<pid>/stat, and when it
+// began, in ticks since the start of the system.
+func parseProgram(stat string) (program, began string) {
+	before, rest, _ := cutLast(stat, ") ")
+	_, program, _ = strings.Cut(before, " (")
+	if fields := strings.Fields(rest); len(fields) > 19 {
+		began = fields[19]
+	}
+	return program, began
 }
 
 // parseStat reads the group and the state of a process from its /proc/<pid>/stat,

@@ -29,3 +29,18 @@ func TestParseStat(t *testing.T) {
 		})
 	}
 }
+
+func TestParseProgram(t *testing.T) {
+	t.Parallel()
+	const rest = " S 1 7 7 34816 77 4194304 1 2 3 4 5 6 7 8 20 0 9 0 "
+	for stat, want := range map[string][2]string{
+		"12 (todos)" + rest + "100 5 6":         {"todos", "100"},
+		"12 (a (b) c)" + rest + "4242 1":        {"a (b) c", "4242"},
+		"12 (todos) S 1 7 7 34816 77 4194304 1": {"todos", ""},
+		"":                                      {"", ""},
+	} {
+		if program, began := parseProgram(stat); program != want[0] || began != want[1] {
+			t.Errorf("%q: program %q, began %q", stat, program, began)
+		}
+	}
+}
