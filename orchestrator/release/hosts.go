@@ -78,16 +78,19 @@ func readNeed(v value) rollout.Need {
 		return rollout.Need{}
 	}
 	if number, ok := plain.node.(*ast.IntegerNode); ok {
-		if n, ok := number.Value.(uint64); ok && n >= 1 && n <= rollout.MaxHosts {
-			return rollout.Need{Hosts: int(n)}
+		n, ok := wholeOf(number)
+		if !ok || n < 1 || n > rollout.MaxHosts {
+			plain.wrongNumber(want)
+			return rollout.Need{}
 		}
+		return rollout.Need{Hosts: int(n)}
 	}
 	text, _ := textOf(plain.node)
 	digits, isShare := strings.CutSuffix(text, "%")
 	percent, err := strconv.ParseUint(digits, 10, 8)
 	switch {
 	case text == allHosts:
-	case isShare && err == nil && percent >= 1 && percent <= 100:
+	case isShare && err == nil && percent >= 1 && percent <= 100 && wholeNumber.MatchString(digits):
 		return rollout.Need{Percent: int(percent)}
 	default:
 		plain.wrong(want)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Load reads the manifest at path: a folder that holds a golive.yaml, or the file
@@ -101,7 +102,7 @@ func locate(path string) (string, error) {
 		return "", fmt.Errorf("look for a manifest: %w", err)
 	}
 	if !info.IsDir() {
-		return path, nil
+		return path, checkFile(path, info)
 	}
 	file := filepath.Join(path, FileName)
 	info, err = os.Stat(file)
@@ -113,7 +114,25 @@ func locate(path string) (string, error) {
 	case info.IsDir():
 		return "", fmt.Errorf("%s is a folder: the manifest is a file of that name", file)
 	}
-	return file, nil
+	return file, checkFile(file, info)
+}
+
+// checkFile refuses what is no file with a content of its own: a pipe or a device may keep
+// whoever reads it waiting for ever.
+func checkFile(path string, info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	what := "something else"
+	switch mode := info.Mode(); {
+	case mode&fs.ModeNamedPipe != 0:
+		what = "a pipe"
+	case mode&fs.ModeDevice != 0:
+		what = "a device"
+	case mode&fs.ModeSocket != 0:
+		what = "a socket"
+	}
+	return fmt.Errorf("%s is %s: the manifest is a plain file", path, what)
 }
 
 // noManifest says what to do about a folder without a manifest.
@@ -172,11 +191,18 @@ func environmentOf(name string) (string, bool) {
 
 // readFile reads one byte more than allowed at most: enough to refuse the file.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may have become a pipe
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err == nil {
+		err = checkFile(path, info)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return io.ReadAll(io.LimitReader(f, MaxSize+1))
 }
 

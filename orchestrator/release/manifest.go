@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -231,12 +229,7 @@ func readMustNotSkip(v value, m *Manifest) []string {
 		if protocol.ValidateVersion(m.Version) != nil {
 			return // which is reported where it stands
 		}
-		own, err := semver.StrictNewVersion(m.Version)
-		listed, listedErr := semver.StrictNewVersion(version)
-		switch {
-		case cmp.Or(err, listedErr) != nil:
-			incomparable(item, version, m.Version)
-		case listed.GreaterThan(own):
+		if rollout.CompareVersions(version, m.Version) > 0 {
 			item.report("remove it here: it belongs in the manifests from that version on",
 				"%s is newer than the app's version %s", quote(version), quote(m.Version))
 		}

@@ -3,8 +3,7 @@ package release
 import (
 	"cmp"
 
-	"github.com/Masterminds/semver/v3"
-
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -47,12 +46,7 @@ func readOlderVersion(v value, m *Manifest) string {
 		if cmp.Or(protocol.ValidateVersion(version), protocol.ValidateVersion(m.Version)) != nil {
 			return // which is reported where it stands
 		}
-		own, ownErr := semver.StrictNewVersion(m.Version)
-		older, err := semver.StrictNewVersion(version)
-		switch {
-		case cmp.Or(ownErr, err) != nil:
-			incomparable(v, version, m.Version)
-		case !older.LessThan(own):
+		if rollout.CompareVersions(version, m.Version) >= 0 {
 			v.report("give a version that comes before it", "%s is not older than the app's version %s", quote(version), quote(m.Version))
 		}
 	})

@@ -177,7 +177,11 @@ func readRate(v value) *float64 {
 		return nil
 	}
 	rate, ok := numberOf(plain.node)
-	if !ok || rate < 0 {
+	switch {
+	case ok && oddNumber.MatchString(plain.node.GetToken().Value):
+		plain.wrongNumber(want)
+		return nil
+	case !ok || rate < 0:
 		plain.wrong(want)
 		return nil
 	}

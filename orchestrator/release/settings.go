@@ -1,6 +1,7 @@
 package release
 
 import (
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strconv"
@@ -139,6 +140,10 @@ func inline(node ast.Node) string {
 			parts = append(parts, inline(item))
 		}
 		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	if number, ok := numberOf(node); ok { // it may be written in several ways
+		text, _ := json.Marshal(number) // it is finite
+		return string(text)
 	}
 	return node.GetToken().Value
 }

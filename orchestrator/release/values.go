@@ -2,7 +2,6 @@ package release
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -48,12 +47,38 @@ func readWhole(v value, least, most int) (int, bool) {
 		plain.wrong(want)
 		return 0, false
 	}
-	n, ok := number.Value.(uint64) // negative ones are int64
+	n, ok := wholeOf(number) // negative ones are none
 	if !ok || n < uint64(least) || n > uint64(most) {
-		plain.wrong(want)
+		plain.wrongNumber(want)
 		return 0, false
 	}
 	return int(n), true
+}
+
+// wholeOf is the number that a node holds, if it is written as whole numbers are: for one like
+// 010 YAML has two meanings, and for 0x10 few people have any.
+func wholeOf(n *ast.IntegerNode) (uint64, bool) {
+	if !wholeNumber.MatchString(n.GetToken().Value) {
+		return 0, false
+	}
+	whole, ok := n.Value.(uint64)
+	return whole, ok
+}
+
+var wholeNumber = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
+
+// oddNumber is a number that is written in a way that is easily misread: with a zero in front,
+// or to another base than ten.
+var oddNumber = regexp.MustCompile(`^[+-]?0[0-9_bBoOxX]`)
+
+// wrongNumber is wrong, with a hint for a number that is only written in another way.
+func (v value) wrongNumber(want string) {
+	text := v.node.GetToken().Value
+	if oddNumber.MatchString(text) || strings.ContainsAny(text, "_+") {
+		v.report("write it with the digits 0 to 9 alone, and without a zero in front", "expected %s, found %s", want, describe(v.node))
+		return
+	}
+	v.wrong(want)
 }
 
 // readTruth reads true or false.
@@ -142,12 +167,6 @@ func readVersions(v value, most int, check func(value, string)) []string {
 		}
 		v.later(func() { check(item, version) })
 	})
-}
-
-// incomparable reports a version whose place before or behind the app's nobody can tell.
-func incomparable(v value, version, own string) {
-	v.report("", "%s cannot be compared with the app's version %s: a number in one of them is larger than %d",
-		quote(version), quote(own), uint64(math.MaxUint64))
 }
 
 // readWords reads a list of words, none twice. It is nil only if the list is empty.
