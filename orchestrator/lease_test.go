@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -154,7 +155,7 @@ func TestTheNextRolloutWaitsForAScriptThatWasAborted(t *testing.T) {
 	e.worker(e.connect(), all, "the other", finished)
 	id := e.deploy(search(protocol.Offline))
 	e.await(id, "waiting for the script of the rollout before", func(s api.RolloutStory) bool {
-		return strings.Contains(s.Observations["todo-search/offline"].Waiting, "attempt 1 of todo-search 0.0.1 offline to stop, of rollout "+aborted)
+		return slices.Contains(s.Waits, "attempt 1 of todo-search 0.0.1 offline to stop, of rollout "+aborted)
 	})
 	e.awaitStatus(id, rollout.Completed)
 	all.mustBeApart(t)
@@ -201,7 +202,7 @@ func TestAnAttemptThatIsTooLateIsWaitedFor(t *testing.T) {
 	id := e.deploy(release)
 	e.awaitShift(&all, "deaf")
 	e.await(id, "waiting for the attempt before", func(s api.RolloutStory) bool {
-		return strings.Contains(s.Observations["todo-search/offline"].Waiting, "attempt 1 of todo-search 0.0.1 offline to stop")
+		return slices.Contains(s.Waits, "attempt 1 of todo-search 0.0.1 offline to stop")
 	})
 	close(goOn)
 	e.until("the next attempt has begun", func() bool { return len(all.of("deaf")) == 2 })

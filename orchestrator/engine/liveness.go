@@ -100,6 +100,9 @@ func (g *liveness) checkSilent(ctx context.Context, r journal.Record, step rollo
 // it. It is sent again to a setup service that says of itself that it claims attempts, and
 // that nobody has claimed it. Of any other the server tells whether it is still there.
 func (g *liveness) checkArrival(ctx context.Context, r journal.Record, step rollout.Step) {
+	if _, wanted := g.View.Wants(r.State.ID, step); !wanted {
+		return // it is held
+	}
 	if !g.View.Silent(r.State, step, g.Resend) || !g.scripts.lastSign(ctx, r.State, step).IsZero() || step.Cancelled {
 		return
 	}
@@ -108,7 +111,7 @@ func (g *liveness) checkArrival(ctx context.Context, r journal.Record, step roll
 		return
 	}
 	g.Log.Info("no sign of life since the start, sending it again", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
-	if err := g.scripts.resendStart(ctx, r, step); err != nil {
+	if _, err := g.scripts.publishStart(ctx, r.State, step); err != nil {
 		g.Log.Warn("start not sent again", zap.Error(err))
 	}
 }

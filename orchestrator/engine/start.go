@@ -32,9 +32,6 @@ func (g *scripts) sendStart(ctx context.Context, r journal.Record, step rollout.
 	if err := g.subscriptions.open(r); err != nil {
 		return fmt.Errorf("listen to the answers of %s: %w", step.ID, err)
 	}
-	if err := g.awaitBefore(ctx, r, step); err != nil {
-		return err
-	}
 	for {
 		changed, wanted := g.View.Wants(r.State.ID, step)
 		if !wanted || g.View.Of(r.State.ID, step.ID, step.Attempt).Sent {
@@ -66,18 +63,6 @@ func (g *scripts) awaitResend(ctx context.Context, id string, step rollout.Step,
 			return ctx.Err()
 		}
 	}
-}
-
-// resendStart sends the start of an attempt once more, unless its turn has not come yet.
-func (g *scripts) resendStart(ctx context.Context, r journal.Record, step rollout.Step) error {
-	for _, before := range r.State.Before(step) {
-		over, _, err := g.Setup.Over(ctx, before, g.lease())
-		if err != nil || !over {
-			return err
-		}
-	}
-	_, err := g.publishStart(ctx, r.State, step)
-	return err
 }
 
 // publishStart sends the start of an attempt once, and tells what has become of it.

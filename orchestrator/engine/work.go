@@ -113,7 +113,14 @@ func (g *Engine) work(ctx context.Context, r journal.Record, again bool) error {
 	if err := doing.Wait(); err != nil {
 		return err
 	}
-	return g.follows(ctx, r)
+	if err := g.follows(ctx, r); err != nil {
+		return err
+	}
+	stopping, waiting := errgroup.WithContext(ctx)
+	for _, a := range r.State.Stops() { // last: it may take long
+		stopping.Go(func() error { return g.scripts.awaitStopped(waiting, r, a) })
+	}
+	return stopping.Wait()
 }
 
 // act does what an event's item has to do about a step.
@@ -125,8 +132,6 @@ func (g *Engine) act(ctx context.Context, r journal.Record, act rollout.Act) err
 		return g.hosts.workOnHosts(ctx, r, act.Step)
 	case rollout.LeadTraffic:
 		return g.traffic.moveTraffic(ctx, r, act.Step)
-	case rollout.AwaitStopped:
-		return g.scripts.awaitLeft(ctx, r, act)
 	case rollout.AwaitCancelled:
 		return g.scripts.awaitCancelled(ctx, r, act.Step)
 	}

@@ -64,7 +64,8 @@ func (g *liveness) lookInto(ctx context.Context, r journal.Record, step rollout.
 		if step.Cancelled || !g.View.Of(r.State.ID, step.ID, step.Attempt).Sent {
 			return nil
 		}
-		return g.scripts.resendStart(ctx, r, step)
+		_, err := g.scripts.publishStart(ctx, r.State, step)
+		return err
 	case err != nil || claim.Instance == h.Instance || claim.Answer == nil:
 		return err
 	}

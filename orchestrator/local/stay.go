@@ -45,7 +45,7 @@ func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uin
 		return
 	}
 	err := u.Events(ctx, last.ID, sequence, func(v api.Followed) error {
-		if v.Event.Type == rollout.PaceAsked {
+		if v.Event.Type == rollout.PaceAsked || v.Event.Type == rollout.Stopped {
 			return nil
 		}
 		retried <- v.State

@@ -67,6 +67,8 @@ func tellPerson(e rollout.Event) string {
 		return what + " is paused"
 	case rollout.ResumeAsked:
 		return what + " goes on, resumed"
+	case rollout.Stopped:
+		return fmt.Sprintf("attempt %d of %s has stopped", e.Of.Number, e.Of.Script())
 	case rollout.PaceAsked:
 		return what + " " + TellPace(e.Pace)
 	case rollout.RecordsAsked:

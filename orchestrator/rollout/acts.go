@@ -1,6 +1,10 @@
 package rollout
 
-import "github.com/golive-dev/golive/relay/protocol"
+import (
+	"slices"
+
+	"github.com/golive-dev/golive/relay/protocol"
+)
 
 // ActKind is what is to be done about a step.
 type ActKind string
@@ -9,7 +13,6 @@ type ActKind string
 const (
 	SendStart      ActKind = "send-start"      // of its script
 	AwaitCancelled ActKind = "await-cancelled" // until its script, which was told to stop, has answered or is dead
-	AwaitStopped   ActKind = "await-stopped"   // until its script is not at work any more, although its attempt has ended without an answer
 	LeadTraffic    ActKind = "lead-traffic"    // to where the step says
 	AskAgents      ActKind = "ask-agents"      // to do its command or check; of one that was cancelled, until they have stopped
 	StopAgents     ActKind = "stop-agents"     // the step has ended without them
@@ -30,9 +33,6 @@ func (s State) Acts() []Act {
 	for _, step := range s.All() {
 		if leftToAgents(s, step) {
 			acts = append(acts, Act{step, StopAgents})
-		}
-		if leftToItself(s, step) {
-			acts = append(acts, Act{step, AwaitStopped})
 		}
 	}
 	for _, step := range s.Todo() {
@@ -66,6 +66,8 @@ func inCare(s State, step Step) bool {
 		return step.Cancelled
 	case ResumeAsked: // it may have been paused before its start was sent
 		return (step.Kind == Migration || step.Work != nil) && (e.Step == "" || e.Step == step.ID)
+	case Stopped: // it was begun, and has waited
+		return e.Of != nil && step.Kind == Migration && step.Name == e.Of.Name
 	}
 	return false
 }
@@ -77,16 +79,19 @@ func leftToAgents(s State, step Step) bool {
 		step.Error != nil && step.Error.Code == protocol.CodeCancelled
 }
 
-// leftToItself reports whether the state's own event has ended an attempt of a script without
-// its answer.
-func leftToItself(s State, step Step) bool {
-	left, e := step.Script.Unanswered, s.Event
-	if left == nil || e.Type == StepBroke && (e.Step != step.ID || e.Attempt != left.Attempt) {
-		return false
+// Stops lists the attempts that the work item of the event that led to this state has to see to
+// that they stop: they have ended without an answer. The item comes again until they have.
+func (s State) Stops() []AttemptID {
+	e := s.Event
+	switch e.Type {
+	case Created, RecordsAsked, BackwardAsked:
+		return s.AllUnanswered()
+	case AbortAsked:
+		return slices.DeleteFunc(s.AllUnanswered(), func(a AttemptID) bool { return a.Rollout != s.ID })
+	case StepBroke:
+		return slices.DeleteFunc(s.AllUnanswered(), func(a AttemptID) bool {
+			return a.Rollout != s.ID || a.Script().Step() != e.Step || a.Number != e.Attempt
+		})
 	}
-	return e.Type == StepBroke || e.Type == AbortAsked && step.Ended.Equal(e.At) && left.Attempt == step.Attempt
+	return nil
 }
-
-// Unanswered names the attempt of a step that has ended without an answer; false if there is
-// none.
-func (a Act) Unanswered(s State) (AttemptID, bool) { return s.unanswered(a.Step) }

@@ -32,6 +32,7 @@ func applyRecords(d *draft, e Event) error {
 		step.Tries.forget()
 		step.Paused = nil
 		step.begin(e.At)
+		d.hold(step, e.At)
 	}
 	if !begun {
 		return fmt.Errorf("%w: no records were put aside by %s", ErrStale, whose)
@@ -63,6 +64,7 @@ func abortAmending(d *draft, e Event) {
 			step.Cancelled, step.Paused = true, nil
 			d.hold(step, e.At)
 		case step.Status == StepRunning:
+			step.leave()
 			step.Ended, step.Error = e.At, &protocol.ScriptError{Code: protocol.CodeCancelled, Message: "it was aborted, and did not say that it has stopped"}
 			step.giveUp()
 		case step.Status == StepRetrying:

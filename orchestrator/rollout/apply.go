@@ -65,6 +65,8 @@ func apply(d *draft, e Event) error {
 		return applyReminded(d, e)
 	case FurtherAsked:
 		return applyFurther(d, e)
+	case Stopped:
+		return applyStopped(d, e)
 	}
 	return fmt.Errorf("rollout %s: unknown event %q", d.ID, e.Type)
 }
@@ -244,6 +246,7 @@ func applyRetried(d *draft, e Event) error {
 		step.Tries.forget()
 		step.Paused = nil
 		step.begin(e.At)
+		d.hold(step, e.At)
 	}
 	d.advance(e.At)
 	return nil

@@ -417,6 +417,10 @@ func (f *fleet) rest() {
 			f.apply(s.ID, rollout.Event{Type: rollout.ResumeAsked, By: "ada"})
 			continue
 		}
+		if left := n.state.AllUnanswered(); len(left) > 0 {
+			f.apply(n.state.ID, rollout.Event{Type: rollout.Stopped, Of: &left[0]})
+			continue
+		}
 		todo := n.state.Todo()
 		if f.apply(n.state.ID, rollout.Event{Type: rollout.ApprovedBy, Step: "go", By: "ada"}) {
 			f.said[n.state.ID+" go"] = true

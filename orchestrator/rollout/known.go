@@ -9,7 +9,7 @@ func (s State) Known() error {
 	switch s.Event.Type {
 	case Created, StepAnswered, StepBroke, Closed, Opened, TurnedBack, Retried, Replaced, Enqueued, StepDue, Restored,
 		AbortAsked, BackwardAsked, PauseAsked, ResumeAsked, MarkedRun, PaceAsked, RecordsAsked,
-		ApprovedBy, RejectedBy, ItemConfirmed, Reminded, FurtherAsked:
+		ApprovedBy, RejectedBy, ItemConfirmed, Reminded, FurtherAsked, Stopped:
 	default:
 		return fmt.Errorf("rollout %s: event %q is %w", s.ID, s.Event.Type, ErrUnknown)
 	}

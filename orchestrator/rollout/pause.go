@@ -5,8 +5,11 @@ import (
 	"time"
 )
 
-// holds reports whether a step must not go on, because it or the whole rollout is paused.
-func holds(s State, step Step) bool { return s.Paused != nil || step.Paused != nil }
+// holds reports whether a step must not go on: it or the whole rollout is paused, or it waits
+// for a script to stop.
+func holds(s State, step Step) bool {
+	return s.Paused != nil || step.Paused != nil || blocked(s, step)
+}
 
 // applyPause holds the rollout or, if the event names one, a step: nothing that is held
 // begins, scripts that run are told, and their clocks stand still. A move of traffic that

@@ -168,6 +168,11 @@ func drawFacts(t *rapid.T, r rollout.Release) rollout.Facts {
 	if rapid.IntRange(0, 5).Draw(t, "live") == 0 {
 		f.Live = &rollout.Ran{Rollout: "r0", At: time.Date(2026, 11, 19, 10, 0, 0, 0, time.UTC)}
 	}
+	for _, s := range r.Services {
+		if rapid.IntRange(0, 9).Draw(t, "left") == 0 {
+			f.Unanswered = append(f.Unanswered, rollout.AttemptID{Rollout: "r0", Name: s.Name, Version: "0.9.0", Phase: protocol.Offline, Number: 1})
+		}
+	}
 	return f
 }
 
@@ -242,7 +247,7 @@ func closure(r rollout.Release, name string) []string {
 // anything lets something happen: what is expected, a repetition, something stale, or
 // the passing of time.
 func (w *witness) anything() {
-	switch rapid.IntRange(0, 20).Draw(w.t, "what") {
+	switch rapid.IntRange(0, 22).Draw(w.t, "what") {
 	case 0, 1, 2, 3:
 		if todo := w.state.Todo(); len(todo) > 0 {
 			w.apply(w.outcome(rapid.SampledFrom(todo).Draw(w.t, "step"), rapid.IntRange(0, 2).Draw(w.t, "failed") == 0))
@@ -295,6 +300,13 @@ func (w *witness) anything() {
 	case 19:
 		w.apply(rollout.Event{Type: rollout.FurtherAsked, By: "ada", Until: rapid.SampledFrom(
 			[]protocol.Phase{"", protocol.Before, protocol.Offline, protocol.Online, protocol.Setup, "later"}).Draw(w.t, "further")})
+	case 21, 22:
+		if all := w.state.AllUnanswered(); len(all) > 0 {
+			of := rapid.SampledFrom(all).Draw(w.t, "stopped")
+			if w.apply(rollout.Event{Type: rollout.Stopped, Of: &of}) == slices.Contains(w.state.AllUnanswered(), of) {
+				w.t.Fatalf("%+v has stopped: %+v", of, w.state)
+			}
+		}
 	case 20:
 		if w.state.TurnsBack() && !w.apply(rollout.Event{Type: rollout.BackwardAsked}) {
 			w.t.Fatalf("it does not turn back: %+v", w.state)
@@ -506,6 +518,7 @@ func (w *witness) look(before rollout.State) {
 	}
 	w.lookAtStatus(finished)
 	w.lookAtEnd(finished)
+	w.lookAtUnanswered()
 	if before.Status == rollout.Amending || w.state.Status == rollout.Amending {
 		w.lookAtAmending(before)
 	}
@@ -523,6 +536,21 @@ func (w *witness) look(before rollout.State) {
 	}
 	if (w.state.What() == "amended") != (w.state.Status == rollout.Completed && w.state.Amended > 0) {
 		w.t.Fatalf("%s after it was amended %d times is called %s", w.state.Status, w.state.Amended, w.state.What())
+	}
+}
+
+// lookAtUnanswered: nothing that works on a service is to begin while a script of it may be at
+// work whose attempt has ended.
+func (w *witness) lookAtUnanswered() {
+	w.t.Helper()
+	for _, left := range w.state.AllUnanswered() {
+		for _, act := range w.state.Acts() {
+			back := slices.Contains([]rollout.Status{rollout.Aborting, rollout.Reverting, rollout.Failed}, w.state.Status)
+			moves := act.Kind == rollout.LeadTraffic && !back && act.Step.Started.Equal(w.state.Event.At)
+			if act.Step.Name == left.Name && (act.Kind == rollout.SendStart || moves) {
+				w.t.Fatalf("%s of %s while %+v may be at work: %+v", act.Kind, act.Step.ID, left, w.state)
+			}
+		}
 	}
 }
 
@@ -705,6 +733,9 @@ func (w *witness) end() {
 			if step.Paused != nil {
 				w.apply(rollout.Event{Type: rollout.ResumeAsked, Step: step.ID})
 			}
+		}
+		for _, of := range w.state.AllUnanswered() {
+			w.apply(rollout.Event{Type: rollout.Stopped, Of: &of})
 		}
 		w.forward()
 	}

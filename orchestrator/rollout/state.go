@@ -270,6 +270,8 @@ const (
 	Reminded      EventType = "reminded"  // nobody has answered within the deadline of an approval
 	FurtherAsked  EventType = "further"   // a person wants a later phase run, or all that are left
 
+	Stopped EventType = "stopped" // nobody is at work any more on an attempt that had ended without an answer
+
 	RecordsAsked EventType = "amending" // a person wants the records that were put aside tried again
 )
 
@@ -292,6 +294,7 @@ type Event struct {
 	Asked    string         `json:"asked,omitempty"`    // of FurtherAsked: id of the request, a repetition of which changes nothing
 	Backward *Backward      `json:"backward,omitempty"` // of BackwardAsked
 	Pace     *protocol.Pace `json:"pace,omitempty"`     // of PaceAsked
+	Of       *AttemptID     `json:"of,omitempty"`       // of Stopped: which attempt
 	Missing  []string       `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script
 
 	Routes map[string]uint64 `json:"routes,omitempty"` // of BackwardAsked: revisions of the services' routes
@@ -314,7 +317,7 @@ func (m Mark) Script() protocol.Script {
 // after it was amending, it is "amended".
 func (s State) What() string {
 	switch {
-	case s.Event.Type == PaceAsked: // also of a rollout that has failed, and goes on failed
+	case s.Event.Type == PaceAsked, s.Event.Type == Stopped: // also of a rollout that has failed, and goes on failed
 	case s.Status == Completed && s.Amended > 0:
 		return "amended"
 	case s.Status == Completed, s.Status == Failed, s.Status == Aborted, s.Status == Reverted:

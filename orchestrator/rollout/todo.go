@@ -38,6 +38,13 @@ func (s State) Waits() []string {
 	case s.Held():
 		all = append(all, fmt.Sprintf("somebody to deploy it further: phase %s was the last that it was to run", s.Until))
 	}
+	for _, left := range s.AllUnanswered() {
+		waits := fmt.Sprintf("attempt %d of %s to stop", left.Number, left.Script())
+		if left.Rollout != s.ID {
+			waits += ", of rollout " + left.Rollout
+		}
+		all = append(all, waits)
+	}
 	for _, step := range s.All() {
 		switch {
 		case step.Status == StepRunning && step.Kind == Approving:
@@ -106,7 +113,7 @@ type Outcome struct {
 // Announcements lists what the event that led to this state calls for.
 func (s State) Announcements() []Announcement {
 	all := append(answered(s), controls(s)...)
-	if s.Event.Type == PaceAsked {
+	if s.Event.Type == PaceAsked || s.Event.Type == Stopped {
 		return all // it ends nothing, and that a rollout has failed was announced when it did
 	}
 	outcome := Outcome{Rollout: s.ID, App: s.Release.App, Version: s.Release.Version, Final: s.Status.Final()}

@@ -134,6 +134,7 @@ type world struct {
 	ran     map[protocol.Script]rollout.Ran
 	routes  map[string]rollout.Replace
 	live    *rollout.Ran
+	left    []rollout.AttemptID
 	state   rollout.State
 }
 
@@ -171,6 +172,10 @@ func (w *world) run(words, more []string) (string, error) {
 	case "live":
 		w.live = &rollout.Ran{Rollout: "r0", At: w.now.Add(-24 * time.Hour)}
 		return "", none(args)
+	case "left":
+		return "", w.leave(args)
+	case "stopped":
+		return w.stopped(args)
 	case "deploy":
 		return w.deploy(args)
 	case "answer":
@@ -226,6 +231,28 @@ func none(args []string) error {
 		return errWords
 	}
 	return nil
+}
+
+// leave has a script of an earlier rollout end without an answer.
+func (w *world) leave(args []string) error {
+	if len(args) != 3 {
+		return errWords
+	}
+	w.left = append(w.left, rollout.AttemptID{Rollout: "r0", Name: args[0], Version: args[1], Phase: protocol.Phase(args[2]), Number: 1})
+	return nil
+}
+
+// stopped has the script of a step stop that has not answered.
+func (w *world) stopped(args []string) (string, error) {
+	if len(args) != 1 {
+		return "", errWords
+	}
+	for _, left := range w.state.AllUnanswered() {
+		if left.Script().Step() == args[0] {
+			return w.apply(rollout.Event{Type: rollout.Stopped, Of: &left})
+		}
+	}
+	return w.apply(rollout.Event{Type: rollout.Stopped, Of: &rollout.AttemptID{}})
 }
 
 func (w *world) describe(args, services []string) error {
@@ -354,7 +381,7 @@ func (w *world) deploy(args []string) (string, error) {
 	if len(args) > 0 {
 		return "", errWords
 	}
-	facts := rollout.Facts{Routes: w.routes, Live: w.live, Ran: func(s protocol.Script) (rollout.Ran, bool) {
+	facts := rollout.Facts{Routes: w.routes, Live: w.live, Unanswered: w.left, Ran: func(s protocol.Script) (rollout.Ran, bool) {
 		ran, yes := w.ran[s]
 		return ran, yes
 	}}
@@ -585,16 +612,15 @@ func (w *world) show(before rollout.State) string {
 			fmt.Fprintf(&out, "  now: stop the agents of %s #%d\n", act.Step.ID, act.Step.Attempt)
 			continue
 		}
-		if left, found := act.Unanswered(s); found && act.Kind == rollout.AwaitStopped {
-			fmt.Fprintf(&out, "  now: await that %s #%d stops\n", left.Script(), left.Number)
-			continue
-		}
 		fmt.Fprintf(&out, "  now: %s\n", describeTodo(s, act.Step))
 	}
 	for _, step := range s.Todo() { // in the care of the items of other events
 		if !slices.ContainsFunc(acts, func(a rollout.Act) bool { return a.Step.ID == step.ID }) {
 			fmt.Fprintf(&out, "  to do: %s\n", describeTodo(s, step))
 		}
+	}
+	for _, left := range s.Stops() {
+		fmt.Fprintf(&out, "  now: see that %s #%d stops\n", left.Script(), left.Number)
 	}
 	for _, what := range s.Waits() {
 		fmt.Fprintf(&out, "  waits for %s\n", what)

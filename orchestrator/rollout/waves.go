@@ -7,11 +7,12 @@ import (
 )
 
 // Waves gives the steps of a plan, as [Compile] has made it, in the order in which they can
-// run: those of one wave at the same time, when those of the waves before have finished.
+// run: those of one wave at the same time, when those of the waves before have finished, and
+// nobody is at work for a rollout before.
 // What is skipped is in none.
 func (s State) Waves() [][]Step {
 	plan, d := s.Steps, draft{s}
-	d.Steps, d.Until = slices.Clone(plan), ""
+	d.Steps, d.Until, d.Unanswered = slices.Clone(plan), "", nil
 	d.advance(d.Created)
 	var waves [][]Step
 	for running := d.Running(); len(running) > 0; running = d.Running() {
