@@ -107,7 +107,7 @@ Feature: scripts that work through many records
     When somebody starts the programs of the app shop
     Then the terminal shows, in this order:
       """
-      ✗ deployment-search-1.0.0-online-failed: lost: its worker is no longer on the bus, and another has come: attempt 2 at once
+      ✗ deployment-search-1.0.0-online-failed: lost: no sign of life, and its lease has run out: the worker is taken for dead: attempt 2 at once
       → deployment-search-1.0.0-online-start (attempt 2)
       search/online | goes on behind todo <number>
       ▶ search/online  running  [█…░…]  …%  <number> of 2000  …

@@ -66,9 +66,9 @@ Feature: the wire
       When I run "golive deploy shop"
       Then it ends with code 1
       When I start "golive retry ROLLOUT"
-      And the offline script of search 1.0.0 has begun again
       And I let the first run of the offline script of search 1.0.0 end
       Then the orchestrator logs "… warn answer changes nothing …"
+      And the offline script of search 1.0.0 has begun again
       And search does not answer
       When I let the offline script of search 1.0.0 end
       Then it ends with code 0

@@ -435,6 +435,7 @@ func TestCheckpointsOutlastTheLeaderOfTheirBucket(t *testing.T) {
 		return nil
 	}))
 	m := start(protocol.Online, 1)
+	m.Lease = protocol.Duration(protocol.LeaseFor) // longer than an election
 	heard := s.accept(m)
 	again := time.NewTicker(200 * time.Millisecond) // one server learns only in time who listens on another
 	defer again.Stop()

@@ -109,7 +109,7 @@ func (f *fleet) release() rollout.Release {
 // moment lets one thing happen.
 func (f *fleet) moment() {
 	f.now = f.now.Add(time.Millisecond)
-	switch rapid.IntRange(0, 12).Draw(f.t, "what") {
+	switch rapid.IntRange(0, 13).Draw(f.t, "what") {
 	case 0, 1, 2: // an orchestrator is given an item, which may have been given out before
 		if len(f.items) > 0 {
 			f.take(rapid.SampledFrom(f.items).Draw(f.t, "item"))
@@ -131,6 +131,18 @@ func (f *fleet) moment() {
 		f.deploy()
 	case 12:
 		f.amend()
+	case 13:
+		f.stop()
+	}
+}
+
+// stop has a script stop that has not answered.
+func (f *fleet) stop() {
+	for _, n := range f.newest {
+		if left := n.state.AllUnanswered(); len(left) > 0 && !n.state.Status.Final() {
+			f.apply(n.state.ID, rollout.Event{Type: rollout.Stopped, Of: &left[0]})
+			return
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ const (
 //
 // Of m, App and AppVersion, Phase, and, but for the app's own setup, Service and
 // Version are required. An empty Rollout and Step are made; Attempt is 1 and
-// Heartbeat 5 s where they are 0.
+// Heartbeat 5 s where they are 0, and Lease four times the heartbeat.
 //
 // When the script has answered that it failed, the error wraps a
 // *[protocol.ScriptError]. Any other error means that there was no answer and says
@@ -85,6 +85,9 @@ func complete(m *protocol.StartMessage) {
 	}
 	if m.Heartbeat == 0 {
 		m.Heartbeat = protocol.Duration(defaultHeartbeat)
+	}
+	if m.Lease == 0 {
+		m.Lease = protocol.LeaseBeats * m.Heartbeat
 	}
 }
 

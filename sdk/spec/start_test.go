@@ -237,7 +237,7 @@ func TestSignsOfLifeThatStop(t *testing.T) {
 	m := startMessage()
 	m.Heartbeat = protocol.Duration(time.Second)
 	_, err := spec.Start(deadline(t), b.Connect(), m)
-	mustSay(t, err, "todo-search 0.0.1 offline has sent no sign of life for 3s, though it has done 5 of 12: "+
+	mustSay(t, err, "todo-search 0.0.1 offline has sent no sign of life for 4s, though it has done 5 of 12: "+
 		"after its first progress message it must send one at least every 1s until it answers")
 }
 
