@@ -75,7 +75,7 @@ func TestStartSaysWhatTheProtocolSays(t *testing.T) {
 	mustMatch(t, "attempt", m.Header.Get(protocol.HeaderAttempt), `^1$`)
 	mustMatch(t, "reply subject", m.Reply, `^golive\.answer\.`+rollout+`\.2\.1\.do$`)
 	want := `{"rollout":"` + rollout + `","step":"todo-search/offline","attempt":1,"app":"todo-app","appVersion":"0.0.2",` +
-		`"service":"todo-search","version":"0.0.1","phase":"offline","revert":false,"heartbeat":"5s",` +
+		`"service":"todo-search","version":"0.0.1","phase":"offline","revert":false,"heartbeat":"5s","lease":"20s",` +
 		`"services":{"todo-search":"0.0.1","todos":"0.0.1"}}`
 	if string(m.Data) != want {
 		t.Errorf("got  %s\nwant %s", m.Data, want)
