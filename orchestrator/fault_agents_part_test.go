@@ -62,7 +62,7 @@ func (w *workplace) work(ctx context.Context) error {
 	opening, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	nc := w.relay.Conn()
-	j, err := journal.Make(opening, nc, 1)
+	j, err := journal.Make(opening, nc, max(1, w.Replicas))
 	if err != nil {
 		return err
 	}

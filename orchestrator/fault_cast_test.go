@@ -22,6 +22,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // cast is the processes of an environment.
@@ -100,6 +101,34 @@ func (c *cast) servers(n int) []*actor {
 	}
 	c.url = "nats://" + strings.Join(clients, ",nats://")
 	return all
+}
+
+// divide has the servers reach each other by cables, and gives what leads to and from each, by
+// its name. They listen for each other where nobody finds them by what they tell each other.
+func (c *cast) divide(servers []*actor) map[string][]wire {
+	wires := make(map[string][]wire)
+	where := make([]string, len(servers))
+	for i, s := range servers {
+		_, port, err := net.SplitHostPort(s.Cluster.Listen)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		where[i] = net.JoinHostPort("127.0.0.2", port)
+	}
+	for i, s := range servers {
+		s.Cluster.Listen, s.Cluster.Routes = where[i], nil
+		for k, other := range servers {
+			if i == k {
+				s.Cluster.Routes = append(s.Cluster.Routes, where[i])
+				continue
+			}
+			cable := relaytest.NewCable(c.t, where[k])
+			s.Cluster.Routes = append(s.Cluster.Routes, cable.Address())
+			wires[s.Name] = append(wires[s.Name], wire{cable, false})
+			wires[other.Name] = append(wires[other.Name], wire{cable, true})
+		}
+	}
+	return wires
 }
 
 func (c *cast) actor(p part) *actor {

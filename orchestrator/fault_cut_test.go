@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/view"
@@ -20,9 +22,9 @@ import (
 )
 
 var (
-	faultsCuts  = flag.Int("faults.cuts", 0, "how many cuts are drawn of all that there are; 0: a few short ones; -1: each of them")
-	faultsTrack = flag.Int("faults.tracks", 6, "in how many environments side by side, at most, and not more than -parallel")
-	faultsWho   = flag.String("faults.who", "", "draw only cuts of these parts, with commas between them; empty: of all")
+	faultsCuts   = flag.Int("faults.cuts", 0, "how many cuts are drawn of all that there are; 0: a few short ones; -1: each of them")
+	faultsTracks = flag.Int("faults.tracks", 6, "in how many environments side by side, at most, and not more than -parallel")
+	faultsWho    = flag.String("faults.who", "", "draw only cuts of these parts, with commas between them; empty: of all")
 )
 
 // Who is cut off.
@@ -35,6 +37,13 @@ const (
 	theCLI          = "cli"
 	theAgent        = "agent"
 	theBus          = "bus" // as a whole: each part is cut off
+)
+
+// Who else is, where three servers form the bus: one of them, from the others.
+const (
+	theLeader  = "leader"            // of the journal
+	theOldSide = "server of the old" // instance
+	theNewSide = "server of the new" // instance
 )
 
 // In which way. What is held up comes late, or is lost with its connection.
@@ -94,8 +103,8 @@ func moments() []string {
 }
 
 // drawCuts gives all cuts that there are, those of each part in turn, in the order of the seed.
-func drawCuts(rnd *rand.Rand, lasts ...time.Duration) (all []cut) {
-	parts := []string{theOrchestrator, theWorker, theOld, theNew, theCaller, theCLI, theAgent, theBus}
+func drawCuts(rnd *rand.Rand, parts []string, lasts ...time.Duration) (all []cut) {
+	parts = slices.Clone(parts)
 	if *faultsWho != "" {
 		parts = strings.Split(*faultsWho, ",")
 	}
@@ -173,6 +182,9 @@ type strike struct {
 func (s *scene) run(ctx context.Context, k cut) (aftermath, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.lasts+2*settleTime)
 	defer cancel()
+	if len(s.servers) > 1 {
+		s.lost() // whoever looks may be cut off, too
+	}
 	struck := make(chan strike, 1)
 	var once sync.Once
 	hit := func(by string) { // once, and at once
@@ -183,8 +195,11 @@ func (s *scene) run(ctx context.Context, k cut) (aftermath, error) {
 			struck <- strike{time.Now(), len(s.answers), heal}
 		})
 	}
-	s.prepare(k, hit)
+	if err := s.prepare(ctx, k); err != nil {
+		return aftermath{cut: k}, err
+	}
 	r := s.begin(ctx, k)
+	s.expectRoute(k, hit)
 	o := aftermath{cut: k, rollout: r.id}
 	seen, err := s.meet(ctx, k, r, hit, struck)
 	s.goOn(k)
@@ -192,9 +207,18 @@ func (s *scene) run(ctx context.Context, k cut) (aftermath, error) {
 	if err != nil {
 		return o, err
 	}
+	if seen == nil { // from now on it is too late
+		once.Do(func() { close(struck) })
+		if x, met := <-struck; met {
+			seen = &x
+		}
+	}
 	if o.missed = seen == nil; !o.missed {
 		rest(ctx, k.lasts)
 		seen.heal()
+	}
+	if len(s.servers) > 1 {
+		s.found()
 	}
 	healed := time.Now()
 	called := s.returns(ctx, healed)
@@ -229,8 +253,19 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// prepare has the moment come, and be seen.
-func (s *scene) prepare(k cut, hit func(by string)) {
+// prepare has the moment come.
+func (s *scene) prepare(ctx context.Context, k cut) error {
+	if k.who == theLeader {
+		js, err := jetstream.New(s.watch.bus)
+		if err != nil {
+			return err
+		}
+		leader, err := s.leader(ctx, js)
+		if err != nil {
+			return err
+		}
+		s.leads = leader.Name
+	}
 	takes := 10 * time.Millisecond
 	switch {
 	case k.at == whenOnHosts:
@@ -250,13 +285,18 @@ func (s *scene) prepare(k cut, hit func(by string)) {
 			a.alive().order(order{At: view.Point(k.at), Nth: k.nth})
 		}
 	}
+	return nil
+}
+
+// expectRoute has the moment be seen, if it is one of the route, at once.
+func (s *scene) expectRoute(k cut, hit func(by string)) {
 	if !k.onRoute() {
 		return
 	}
 	if k.lag {
-		s.cables[instancesOf(s.version+s.offset(k))].Delay(20 * time.Millisecond)
+		s.instance(k).Delay(20 * time.Millisecond)
 	}
-	before, after := fmt.Sprintf("1.0.%d", s.version), fmt.Sprintf("1.0.%d", s.version+1)
+	before, after := fmt.Sprintf("1.0.%d", s.version-1), fmt.Sprintf("1.0.%d", s.version)
 	s.lookAt(func(r gate.Route) {
 		old, now := r.State(before), r.State(after)
 		if k.at == whenStandby && now == protocol.StateStandby && old == protocol.StateOnline ||
@@ -268,12 +308,13 @@ func (s *scene) prepare(k cut, hit func(by string)) {
 	})
 }
 
-// offset is which version the instance is of that is cut off, counted from the newest.
-func (s *scene) offset(k cut) int {
-	if k.who == theNew {
-		return 1
+// instance is the cable of the instance that is cut off.
+func (s *scene) instance(k cut) wire {
+	version := s.version
+	if k.who == theOld {
+		version--
 	}
-	return 0
+	return s.wires[instancesOf(version)][0]
 }
 
 func (s *scene) lookAt(look func(gate.Route)) {
@@ -385,10 +426,16 @@ func (s *scene) victims(k cut, by string) []string {
 			return []string{s.servers[0].Name}
 		}
 		var all []string
-		for name := range s.cables {
+		for name := range s.wires {
 			all = append(all, name)
 		}
 		return all
+	case theLeader:
+		return []string{s.leads}
+	case theOldSide: // it is where the instances of that version are
+		return []string{s.servers[(s.version-1)%2].Name}
+	case theNewSide:
+		return []string{s.servers[s.version%2].Name}
 	}
 	return []string{k.who}
 }
@@ -396,6 +443,9 @@ func (s *scene) victims(k cut, by string) []string {
 // goOn has nobody wait any more for the cut.
 func (s *scene) goOn(k cut) {
 	s.lookAt(nil)
+	if k.lag {
+		s.instance(k).Delay(0)
+	}
 	for _, a := range s.orchestrators {
 		if p := a.alive(); p != nil {
 			p.order(order{})
@@ -446,16 +496,29 @@ const (
 func TestFaultsOfCuts(t *testing.T) {
 	t.Parallel()
 	relaytest.Long(t)
+	runCuts(t, 1, 4, []string{theOrchestrator, theWorker, theOld, theNew, theCaller, theCLI, theAgent, theBus})
+}
+
+// TestFaultsOfPartitions has one of three servers cut off from the others, or stand still: the
+// one that leads the journal, or one with an instance.
+func TestFaultsOfPartitions(t *testing.T) {
+	t.Parallel()
+	relaytest.Long(t)
+	runCuts(t, 3, 1, []string{theLeader, theOldSide, theNewSide})
+}
+
+// runCuts has cuts of parts drawn and done, a few short ones if no number is told.
+func runCuts(t *testing.T, servers, few int, parts []string) {
 	seed := drawSeed(t)
 	rnd := rand.New(rand.NewPCG(seed, 41))
 	var cuts []cut
 	if *faultsCuts == 0 {
-		cuts = drawCuts(rnd, 3*time.Second)[:4]
-	} else if cuts = drawCuts(rnd, 3*time.Second, 12*time.Second, 40*time.Second); *faultsCuts > 0 {
+		cuts = drawCuts(rnd, parts, 3*time.Second)[:few]
+	} else if cuts = drawCuts(rnd, parts, 3*time.Second, 12*time.Second, 40*time.Second); *faultsCuts > 0 {
 		cuts = cuts[:min(*faultsCuts, len(cuts))]
 	}
 	begun := time.Now()
-	tracks := min(*faultsTrack, (len(cuts)+1)/2)
+	tracks := min(*faultsTracks, (len(cuts)+1)/2)
 	all := make([][]aftermath, tracks)
 	t.Run("track", func(t *testing.T) {
 		for n := range tracks {
@@ -465,7 +528,7 @@ func TestFaultsOfCuts(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(n), func(t *testing.T) {
 				t.Parallel()
-				all[n] = cutTrack(t, seed+uint64(n), mine)
+				all[n] = cutTrack(t, servers, mine)
 			})
 		}
 	})
@@ -473,10 +536,10 @@ func TestFaultsOfCuts(t *testing.T) {
 }
 
 // cutTrack has cuts happen one after the other in one environment.
-func cutTrack(t *testing.T, seed uint64, cuts []cut) (all []aftermath) {
+func cutTrack(t *testing.T, servers int, cuts []cut) (all []aftermath) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(len(cuts)+1)*(40*time.Second+2*settleTime))
 	defer cancel()
-	s := newScene(ctx, t, seed, len(cuts)+1)
+	s := newScene(ctx, t, servers, len(cuts)+1)
 	for _, k := range cuts {
 		o, err := s.run(ctx, k)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -69,6 +70,52 @@ func (j *judge) justWoken(d action) bool {
 	return slices.ContainsFunc(j.actions, func(w action) bool {
 		return w.What == wakes && w.By == d.By && !d.At.Before(w.At) && d.At.Before(w.At.Add(wakeTime))
 	})
+}
+
+// checkOverlap: once the new version of a service has answered, no version of before does,
+// unless its traffic was put back meanwhile.
+func (j *judge) checkOverlap(h []journal.Record) {
+	last := h[len(h)-1].State
+	if !j.stays(h) {
+		return
+	}
+	for _, s := range last.Release.Services {
+		var first time.Time
+		for _, a := range j.answers {
+			if at := time.Unix(0, a.Began); a.service == s.Name && a.Version == s.Version && at.After(last.Created) && (first.IsZero() || at.Before(first)) {
+				first = at
+			}
+		}
+		for _, a := range j.answers {
+			at := time.Unix(0, a.Began)
+			if first.IsZero() || a.service != s.Name || !at.After(first) || !j.before(s.Name, a.Version, last) {
+				continue
+			}
+			j.find("rollout %s: %s %s answered %s after %s had", last.ID, s.Name, a.Version, at.Sub(first).Round(time.Millisecond), s.Version)
+			break
+		}
+	}
+}
+
+// stays reports whether a rollout was completed for good, and its traffic moved once.
+func (j *judge) stays(h []journal.Record) bool {
+	back := slices.ContainsFunc(h, func(r journal.Record) bool {
+		e := r.State.Event
+		step, _ := r.State.Step(e.Step)
+		return e.Type == rollout.TurnedBack || e.Type == rollout.BackwardAsked || e.Type == rollout.StepBroke && step.Kind == rollout.Traffic
+	})
+	return !back && slices.Contains([]rollout.Status{rollout.Completed, rollout.Amending}, h[len(h)-1].State.Status)
+}
+
+// before reports whether a version of a service is of a rollout that was there before another.
+func (j *judge) before(service, version string, than rollout.State) bool {
+	for _, h := range j.histories {
+		s := h[0].State
+		if s.Created.Before(than.Created) && slices.ContainsFunc(s.Release.Services, func(s rollout.Service) bool { return s.Name == service && s.Version == version }) {
+			return true
+		}
+	}
+	return false
 }
 
 // lateWork has a script of a rollout do something when all is over, and its version answers.

@@ -75,6 +75,7 @@ func (e evidence) findings() []string {
 		j.checkWork(h)
 		j.checkPromise(h)
 		j.checkDark(h)
+		j.checkOverlap(h)
 		j.checkCompletion(h)
 		j.checkAmending(h)
 		j.checkLost(h)

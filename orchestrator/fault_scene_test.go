@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -26,35 +24,48 @@ import (
 type scene struct {
 	*ensemble
 	service string
-	rnd     *rand.Rand
-	cables  map[string]*relaytest.Cable // by the name of the part
+	wires   map[string][]wire // by the name of the part
 	caller  *caller
 	follows *api.Client // of the one who follows rollouts, as the command line does
+	leads   string      // the server that led the journal before the newest cut
 	version int         // the newest
 }
 
-// newScene starts all parts, and brings the app's first version.
-func newScene(ctx context.Context, t *testing.T, seed uint64, versions int) *scene {
+// wire is a cable as a part sees it.
+type wire struct {
+	*relaytest.Cable
+	reverse bool // it leads from the others to the part
+}
+
+// newScene starts all parts, with so many servers, and brings the app's first version.
+func newScene(ctx context.Context, t *testing.T, servers int, versions int) *scene {
 	t.Helper()
 	c := newCast(t)
-	s := &scene{ensemble: &ensemble{servers: c.servers(1)}, service: workName(severed) + "-one", rnd: rand.New(rand.NewPCG(seed, 40)), cables: make(map[string]*relaytest.Cable)}
-	s.servers[0].up()
+	s := &scene{ensemble: &ensemble{servers: c.servers(servers)}, service: workName(severed) + "-one", wires: make(map[string][]wire)}
+	if servers > 1 {
+		s.wires = c.divide(s.servers)
+	}
+	for _, a := range s.servers {
+		a.up()
+	}
 	s.awaitBus(c)
-	s.driver = &driver{watch: startWatch(c, 1), did: make(map[string]int)}
+	s.driver = &driver{watch: startWatch(c, servers), did: make(map[string]int)}
 	for i := range 2 {
-		s.orchestrators = append(s.orchestrators, s.wire(part{Kind: anOrchestrator, Name: fmt.Sprint("orchestrator-", i), Replicas: 1}))
-		s.agents = append(s.agents, s.wire(part{Kind: anAgent, Name: fmt.Sprint("web-", i+1), Given: given{Labels: map[string]string{"role": "web"}, Apps: []int{severed}, Versions: versions}}))
-		s.others = append(s.others, s.wire(part{Kind: aSetup, Name: fmt.Sprint("setup-", i)}), s.wire(part{Kind: anInstance, Name: instancesOf(i)}))
+		g := given{Labels: map[string]string{"role": "web"}, Apps: []int{severed}, Versions: versions}
+		s.orchestrators = append(s.orchestrators, s.wire(i+1, part{Kind: anOrchestrator, Name: fmt.Sprint("orchestrator-", i), Replicas: servers}))
+		s.agents = append(s.agents, s.wire(i+2, part{Kind: anAgent, Name: fmt.Sprint("web-", i+1), Given: g, Replicas: servers}))
+		s.others = append(s.others, s.wire(i, part{Kind: aSetup, Name: fmt.Sprint("setup-", i)}), s.wire(i, part{Kind: anInstance, Name: instancesOf(i)}))
 	}
 	s.calm()
 	s.allow(true)
 	for _, a := range slices.Concat(s.orchestrators, s.agents, s.others) {
 		a.up()
 	}
-	s.client = api.NewClient(s.connectTo(s.lay(theCLI).URL()).Conn())
-	s.follows = api.NewClient(s.connectTo(s.cables[theCLI].URL()).Conn())
-	s.caller = s.call(s.connectTo(s.lay(theCaller).URL()))
-	s.ask(s.service)
+	cli := s.lay(2, theCLI).URL()
+	s.client = api.NewClient(s.connectTo(cli).Conn())
+	s.follows = api.NewClient(s.connectTo(cli).Conn())
+	s.caller = s.call(s.connectTo(s.lay(0, theCaller).URL()))
+	s.askSteadily(s.service)
 	if err := s.recover(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -69,14 +80,15 @@ func newScene(ctx context.Context, t *testing.T, seed uint64, versions int) *sce
 // instancesOf is the process that has the instances of every second version.
 func instancesOf(version int) string { return fmt.Sprint("instances-", version%2) }
 
-// lay gives a part its cable.
-func (s *scene) lay(name string) *relaytest.Cable {
-	s.cables[name] = relaytest.NewCable(s.t, strings.TrimPrefix(s.url, "nats://"))
-	return s.cables[name]
+// lay gives a part its cable, to the nth server.
+func (s *scene) lay(n int, name string) *relaytest.Cable {
+	cable := relaytest.NewCable(s.t, s.servers[n%len(s.servers)].URL)
+	s.wires[name] = []wire{{cable, false}}
+	return cable
 }
 
-func (s *scene) wire(p part) *actor {
-	p.URL = s.lay(p.Name).URL()
+func (s *scene) wire(n int, p part) *actor {
+	p.URL = s.lay(n, p.Name).URL()
 	return s.actor(p)
 }
 
@@ -116,6 +128,20 @@ func (s *scene) call(r *relay.Relay) *caller {
 		}
 	})
 	return &c
+}
+
+// askSteadily sends a production request to a service every so often, whatever has become of
+// those before, until the test ends.
+func (w *watch) askSteadily(service string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	w.t.Cleanup(cancel)
+	r := w.connect()
+	w.running.Go(func() {
+		defer cancel()
+		for ; ctx.Err() == nil; rest(ctx, 20*time.Millisecond) {
+			w.running.Go(func() { w.request(ctx, r, service) })
+		}
+	})
 }
 
 // answered reports whether a request was answered after a time.
@@ -240,27 +266,18 @@ func (s *scene) followOne(ctx context.Context, r *rolling) {
 	}
 }
 
-// sever cuts a part off, or stops it, and gives what heals it.
+// sever cuts parts off, or stops them, and gives what heals that.
 func (s *scene) sever(k cut, victims []string) (heal func()) {
 	var heals []func()
 	for _, name := range victims {
-		cable := s.cables[name]
-		switch k.way {
-		case waysBoth:
-			s.hold(k, cable)
-		case wayToBus:
-			s.hold(k, cable, relaytest.ToBus)
-		case wayFromBus:
-			s.hold(k, cable, relaytest.FromBus)
-		case wayClosed:
-			cable.Unplug()
-		case wayLate:
-			cable.Delay(lateness)
-		case wayStopped:
+		if k.way == wayStopped {
 			heals = append(heals, s.suspend(name))
 			continue
 		}
-		heals = append(heals, func() { cable.Delay(0); cable.Release() })
+		for _, w := range s.wires[name] {
+			w.sever(k)
+			heals = append(heals, func() { w.Delay(0); w.Release() })
+		}
 	}
 	return func() {
 		for _, heal := range heals {
@@ -269,11 +286,22 @@ func (s *scene) sever(k cut, victims []string) (heal func()) {
 	}
 }
 
-func (s *scene) hold(k cut, cable *relaytest.Cable, ways ...relaytest.Way) {
+func (w wire) sever(k cut) {
+	stop := w.Hold
 	if k.lossy {
-		cable.Drop(ways...)
-	} else {
-		cable.Hold(ways...)
+		stop = w.Drop
+	}
+	switch {
+	case k.way == wayClosed:
+		w.Unplug()
+	case k.way == wayLate:
+		w.Delay(lateness)
+	case k.way == waysBoth:
+		stop()
+	case (k.way == wayToBus) != w.reverse:
+		stop(relaytest.ToBus)
+	default:
+		stop(relaytest.FromBus)
 	}
 }
 

@@ -297,6 +297,10 @@ func TestFaultJudgeFindsWhatIsWrong(t *testing.T) {
 		{"a version answers too early", func(x *tale) {
 			x.answers[0].Began = x.actions[x.action(began, a, "todo-search/offline", false)].At.UnixNano()
 		}, "before the offline scripts were done"},
+		{"a version answers after the one behind it", func(x *tale) {
+			x.roll("1.0.2")
+			x.answers = append(x.answers, answer{"todos", told{a, x.later().UnixNano()}})
+		}, "rollout 1.0.2: todos 1.0.0 answered"},
 		{"an offline script works in the dark", func(x *tale) { x.lateWork(a, "todos/offline", works) }, "todos/offline (attempt 1, by setup-0) was at work"},
 		{"an offline script ends in the dark", func(x *tale) { x.lateWork(a, "todo-search/offline", ended) }, "todo-search/offline (attempt 1, by setup-0) was at work"},
 		{"no completion event", func(x *tale) { x.heard = x.heard[1:] }, "no completion event was heard"},
