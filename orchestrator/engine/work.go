@@ -172,11 +172,17 @@ func (g *Engine) follows(ctx context.Context, r journal.Record) error {
 	return nil
 }
 
-// due ends what is past its deadline. The timer is only a hint: the state decides.
+// due ends what is past its deadline. The timer is only a hint: the state decides, and the
+// leader's if what is known here is behind: the timer may be that of an event which has not
+// come here yet, and no other one goes off for that.
 func (g *Engine) due(ctx context.Context, app, id string) error {
-	for {
-		r, err := g.endLate(ctx, app, id)
-		if errors.Is(err, rollout.ErrStale) || errors.Is(err, rollout.ErrNotFound) {
+	for known := true; ; {
+		r, err := g.endLate(ctx, app, id, known)
+		if errors.Is(err, rollout.ErrStale) {
+			known = false
+			continue
+		}
+		if errors.Is(err, rollout.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -195,12 +201,14 @@ func (g *Engine) due(ctx context.Context, app, id string) error {
 	}
 }
 
-// endLate ends the first of a rollout's steps that are past their deadline, if there is one.
-func (g *Engine) endLate(ctx context.Context, app, id string) (journal.Record, error) {
-	r, known := g.View.Newest(id)
+// endLate ends the first of a rollout's steps that are past their deadline, if there is one, by
+// the newest state that is known here or else by the leader's.
+func (g *Engine) endLate(ctx context.Context, app, id string, known bool) (r journal.Record, err error) {
+	if known {
+		r, known = g.View.Newest(id)
+	}
 	late := r.State.Late(time.Now().UTC())
 	if !known || len(late) == 0 {
-		var err error
 		if r, err = g.Journal.Load(ctx, app, id); err != nil {
 			return r, err
 		}
