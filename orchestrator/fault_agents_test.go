@@ -41,14 +41,14 @@ func assembleAgents(t *testing.T, orchestrators, agents int, apps []int, version
 	m.servers[0].up()
 	m.awaitBus(c)
 	for i := range orchestrators {
-		m.orchestrators = append(m.orchestrators, c.actor(part{Kind: anOrchestrator, Name: fmt.Sprint("orchestrator-", i), Replicas: 1}))
+		m.orchestrators = append(m.orchestrators, c.wired(m.servers[0].URL, part{Kind: anOrchestrator, Name: fmt.Sprint("orchestrator-", i), Replicas: 1}))
 	}
 	for i := range agents {
 		g := given{Labels: map[string]string{"role": "web", "zone": "a"}, Apps: apps, Versions: versions}
 		if i == 0 {
 			delete(g.Labels, "zone")
 		}
-		m.agents = append(m.agents, c.actor(part{Kind: anAgent, Name: fmt.Sprint("web-", i+1), Given: g}))
+		m.agents = append(m.agents, c.wired(m.servers[0].URL, part{Kind: anAgent, Name: fmt.Sprint("web-", i+1), Given: g}))
 	}
 	for _, kind := range []string{aSetup, anInstance} {
 		m.others = append(m.others, c.actor(part{Kind: kind, Name: kind + "-0"}))
@@ -138,7 +138,7 @@ func (m *ensemble) livesOfAgents(seed uint64) []*life {
 		all = append(all, l)
 	}
 	for i, a := range m.agents[1:] {
-		l := &life{actor: a, rnd: rnd(10 + i), from: 2 * time.Second, to: 9 * time.Second, rest: 500 * time.Millisecond}
+		l := &life{actor: a, rnd: rnd(10 + i), from: 2 * time.Second, to: 9 * time.Second, rest: 500 * time.Millisecond, cut: true}
 		if *faultsFor > time.Minute {
 			l.away = protocol.AgentLease + 4*time.Second
 		}

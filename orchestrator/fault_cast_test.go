@@ -43,6 +43,7 @@ type cast struct {
 type actor struct {
 	*cast
 	part
+	wires []wire // by which it reaches the others; none: it cannot be cut off
 
 	mu   sync.Mutex
 	proc *process // the newest
@@ -140,6 +141,15 @@ func (c *cast) actor(p part) *actor {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.actors = append(c.actors, a)
+	return a
+}
+
+// wired is an actor with a cable of its own to the bus, of which that is the address.
+func (c *cast) wired(address string, p part) *actor {
+	cable := relaytest.NewCable(c.t, address)
+	p.URL = cable.URL()
+	a := c.actor(p)
+	a.wires = []wire{{cable, false}}
 	return a
 }
 

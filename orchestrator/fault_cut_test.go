@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +25,7 @@ import (
 var (
 	faultsCuts   = flag.Int("faults.cuts", 0, "how many cuts are drawn of all that there are; 0: a few short ones; -1: each of them")
 	faultsTracks = flag.Int("faults.tracks", 6, "in how many environments side by side, at most, and not more than -parallel")
-	faultsWho    = flag.String("faults.who", "", "draw only cuts of these parts, with commas between them; empty: of all")
+	faultsOnly   = flag.String("faults.only", "", "draw only cuts that match this expression, such as 'worker .* at offline'; empty: all")
 )
 
 // Who is cut off.
@@ -102,21 +103,30 @@ func moments() []string {
 	return all
 }
 
+// cutWays lists how somebody can be cut off whose process goes on.
+func cutWays() []string { return []string{waysBoth, wayToBus, wayFromBus, wayClosed, wayLate} }
+
+// cutTimes lists for how long: shorter than it takes to be taken for dead, longer, and longer
+// than a client of NATS takes to find out.
+func cutTimes() []time.Duration {
+	return []time.Duration{3 * time.Second, 12 * time.Second, 40 * time.Second}
+}
+
 // drawCuts gives all cuts that there are, those of each part in turn, in the order of the seed.
 func drawCuts(rnd *rand.Rand, parts []string, lasts ...time.Duration) (all []cut) {
 	parts = slices.Clone(parts)
-	if *faultsWho != "" {
-		parts = strings.Split(*faultsWho, ",")
-	}
+	only := regexp.MustCompile(*faultsOnly)
 	of := make(map[string][]cut)
 	for _, who := range parts {
-		for _, way := range []string{waysBoth, wayToBus, wayFromBus, wayClosed, wayLate, wayStopped} {
+		for _, way := range append(cutWays(), wayStopped) {
 			if way == wayStopped && (who == theCaller || who == theCLI) {
 				continue // it is in this process
 			}
 			for _, at := range moments() {
 				for _, d := range lasts {
-					of[who] = append(of[who], cut{who: who, way: way, at: at, lasts: d})
+					if k := (cut{who: who, way: way, at: at, lasts: d}); only.MatchString(k.String()) {
+						of[who] = append(of[who], k)
+					}
 				}
 			}
 		}
@@ -513,8 +523,9 @@ func runCuts(t *testing.T, servers, few int, parts []string) {
 	rnd := rand.New(rand.NewPCG(seed, 41))
 	var cuts []cut
 	if *faultsCuts == 0 {
-		cuts = drawCuts(rnd, parts, 3*time.Second)[:few]
-	} else if cuts = drawCuts(rnd, parts, 3*time.Second, 12*time.Second, 40*time.Second); *faultsCuts > 0 {
+		cuts = drawCuts(rnd, parts, cutTimes()[0])
+		cuts = cuts[:min(few, len(cuts))]
+	} else if cuts = drawCuts(rnd, parts, cutTimes()...); *faultsCuts > 0 {
 		cuts = cuts[:min(*faultsCuts, len(cuts))]
 	}
 	begun := time.Now()

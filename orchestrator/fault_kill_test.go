@@ -18,7 +18,8 @@ type life struct {
 	rest     time.Duration // at most, before its next life
 	away     time.Duration // before every sixth one, on average; 0: never longer than rest
 	points   []view.Point  // that it comes to its end at, in turn
-	sleeps   bool          // in every other life it is stopped for longer than it takes to be taken for dead
+	sleeps   bool          // in every other life it is stopped for longer than it takes to be taken for dead, or cut off
+	cut      bool          // in every other life it is cut off
 }
 
 // lives has an actor die until ctx ends, and leaves it alive.
@@ -49,7 +50,11 @@ func (l *life) lives(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if l.sleeps && n%2 == 1 {
+		switch {
+		case n%2 == 0:
+		case l.cut || l.sleeps && len(l.wires) > 0 && l.rnd.IntN(2) == 0:
+			l.cutOff(ctx, span/2)
+		case l.sleeps:
 			l.sleep(ctx, p, span/2)
 		}
 		l.end(ctx, p, at, span)
@@ -76,6 +81,24 @@ func (l *life) sleep(ctx context.Context, p *process, after time.Duration) {
 	l.cast.mu.Lock()
 	defer l.cast.mu.Unlock()
 	l.deaths[l.Kind+", asleep"]++
+}
+
+// cutOff cuts the actor off from the bus after a while, and heals that.
+func (l *life) cutOff(ctx context.Context, after time.Duration) {
+	k := cut{who: l.Kind, way: cutWays()[l.rnd.IntN(len(cutWays()))], lasts: 3 * time.Second, lossy: l.rnd.IntN(2) == 0}
+	if *faultsFor > time.Minute {
+		k.lasts = cutTimes()[min(l.rnd.IntN(3), l.rnd.IntN(3))] // the long ones seldom
+	}
+	rest(ctx, after)
+	if ctx.Err() != nil {
+		return
+	}
+	heal := k.sever(l.wires)
+	rest(ctx, k.lasts)
+	heal()
+	l.cast.mu.Lock()
+	defer l.cast.mu.Unlock()
+	l.deaths[l.Kind+", cut off"]++
 }
 
 // wake wakes a process that was stopped, and writes that down first: what it does in the very

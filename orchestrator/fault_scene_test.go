@@ -88,8 +88,9 @@ func (s *scene) lay(n int, name string) *relaytest.Cable {
 }
 
 func (s *scene) wire(n int, p part) *actor {
-	p.URL = s.lay(n, p.Name).URL()
-	return s.actor(p)
+	a := s.wired(s.servers[n%len(s.servers)].URL, p)
+	s.wires[p.Name] = a.wires
+	return a
 }
 
 // allow lets the programs of the long step end, or keeps them at work.
@@ -272,16 +273,26 @@ func (s *scene) sever(k cut, victims []string) (heal func()) {
 	for _, name := range victims {
 		if k.way == wayStopped {
 			heals = append(heals, s.suspend(name))
-			continue
-		}
-		for _, w := range s.wires[name] {
-			w.sever(k)
-			heals = append(heals, func() { w.Delay(0); w.Release() })
+		} else {
+			heals = append(heals, k.sever(s.wires[name]))
 		}
 	}
 	return func() {
 		for _, heal := range heals {
 			heal()
+		}
+	}
+}
+
+// sever cuts through all cables of a part, and gives what heals them.
+func (k cut) sever(wires []wire) (heal func()) {
+	for _, w := range wires {
+		w.sever(k)
+	}
+	return func() {
+		for _, w := range wires {
+			w.Delay(0)
+			w.Release()
 		}
 	}
 }

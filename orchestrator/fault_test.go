@@ -57,12 +57,16 @@ func assemble(t *testing.T, servers, orchestrators int) *ensemble {
 		s.up()
 	}
 	m.awaitBus(c)
+	add := c.actor
+	if servers == 1 {
+		add = func(p part) *actor { return c.wired(m.servers[0].URL, p) }
+	}
 	for i := range orchestrators {
-		m.orchestrators = append(m.orchestrators, c.actor(part{Kind: anOrchestrator, Name: fmt.Sprint("orchestrator-", i), Replicas: servers}))
+		m.orchestrators = append(m.orchestrators, add(part{Kind: anOrchestrator, Name: fmt.Sprint("orchestrator-", i), Replicas: servers}))
 	}
 	for _, kind := range []string{aSetup, aBare, anInstance} {
 		for i := range 2 {
-			m.others = append(m.others, c.actor(part{Kind: kind, Name: fmt.Sprint(kind, "-", i)}))
+			m.others = append(m.others, add(part{Kind: kind, Name: fmt.Sprint(kind, "-", i)}))
 		}
 	}
 	w := startWatch(c, servers)
