@@ -26,10 +26,10 @@ import (
 // and day: such as 400 services which are brought out twenty times each.
 const dayOfRollouts = 8640
 
-var soakRollouts = flag.Int("soak.rollouts", 240, fmt.Sprintf("how many rollouts one process does; %d are a day's", dayOfRollouts))
+var soakRollouts = flag.Int("soak.rollouts", 72, fmt.Sprintf("how many rollouts one process does; %d are a day's", dayOfRollouts))
 
 const (
-	soakApps = 8
+	soakApps = 12
 	soakKeep = 3 * time.Second // of journals
 )
 
@@ -68,7 +68,7 @@ const (
 
 // fate is what becomes of the newest version.
 func (a *soakApp) fate() int {
-	return map[int]int{3: soakFailsOnce, 5: soakFails, 7: soakUndone, 9: soakAborted}[a.version%10]
+	return map[int]int{2: soakFailsOnce, 3: soakFails, 4: soakUndone, 5: soakAborted}[a.version%6]
 }
 
 func (a *soakApp) script(fate int) sdk.Script {
