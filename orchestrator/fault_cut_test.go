@@ -499,7 +499,17 @@ const (
 	endTime  = 60 * time.Second // of rollouts
 	tellTime = 15 * time.Second // of whoever follows one
 	callTime = 15 * time.Second // of callers
+	gapTime  = 10 * time.Second // without an answer in production, beside the time for which who answers is cut off
 )
+
+// tooLong reports whether something has not gone on as soon as it has to.
+func (o aftermath) tooLong() bool {
+	gap := gapTime
+	if slices.Contains([]string{theOld, theNew, theBus, theLeader, theOldSide, theNewSide}, o.who) {
+		gap += o.lasts
+	}
+	return !o.missed && (o.ended > endTime || o.told > tellTime || o.called > callTime || o.gap > gap)
+}
 
 // TestFaultsOfCuts has one part after the other cut off from the bus, or stand still, at one
 // moment after the other of rollouts, and everybody come to rest again.
@@ -558,7 +568,7 @@ func cutTrack(t *testing.T, servers int, cuts []cut) (all []aftermath) {
 			break
 		}
 		t.Log(o)
-		if !o.missed && (o.ended > endTime || o.told > tellTime || o.called > callTime) {
+		if o.tooLong() {
 			t.Errorf("it takes too long: %s", o)
 		}
 		all = append(all, o)

@@ -88,7 +88,7 @@ func (j *judge) checkOverlap(h []journal.Record) {
 		}
 		for _, a := range j.answers {
 			at := time.Unix(0, a.Began)
-			if first.IsZero() || a.service != s.Name || !at.After(first) || !j.before(s.Name, a.Version, last) {
+			if first.IsZero() || a.service != s.Name || a.Version == s.Version || !at.After(first) || !j.before(s.Name, a.Version, last) {
 				continue
 			}
 			j.find("rollout %s: %s %s answered %s after %s had", last.ID, s.Name, a.Version, at.Sub(first).Round(time.Millisecond), s.Version)
