@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -251,6 +252,43 @@ func TestLoadSaysWhatIsMissing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, fs.ErrNotExist) != c.notExist {
 			t.Errorf("Load(%q): %v\nwant %s", c.path, err, c.want)
 		}
+	}
+}
+
+// A manifest that is no plain file could keep golive waiting for ever.
+func TestLoadRefusesWhatIsNoFile(t *testing.T) {
+	folder := t.TempDir()
+	fifo, beside := filepath.Join(folder, "golive.yaml"), filepath.Join(folder, "golive.staging.yaml")
+	for _, path := range []string{fifo, beside} {
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link.yaml")
+	if err := os.Symlink(fifo, link); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		folder:        fifo + " is a pipe: the manifest is a plain file",
+		fifo:          fifo + " is a pipe: the manifest is a plain file",
+		link:          link + " is a pipe: the manifest is a plain file",
+		"/dev/tty":    "/dev/tty is a device: the manifest is a plain file",
+		os.DevNull:    os.DevNull + " is a device: the manifest is a plain file",
+		"/dev/random": "/dev/random is a device: the manifest is a plain file",
+	} {
+		if _, err := release.Load(path); err == nil || err.Error() != want {
+			t.Errorf("Load(%q): %v\nwant %s", path, err, want)
+		}
+	}
+	if err := errors.Join(os.Remove(fifo), os.WriteFile(fifo, []byte(head), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := release.Load(folder); err != nil { // a pipe beside it is none of its environments
+		t.Error(err)
+	}
+	_, err := release.LoadFor(folder, "staging")
+	if err == nil {
+		t.Error("a pipe is an environment")
 	}
 }
 
