@@ -35,6 +35,7 @@ type Config struct {
 	Labels      map[string]string // that steps ask for
 	Version     string            // of golive, for people
 	Environment []string          // of its programs, KEY=VALUE, beside its own
+	Records     string            // folder that tells which of its programs run, for [process.Remains]; empty: none does
 	Logger      *zap.Logger       // nil means silence
 
 	// Output is called with each line that a program of a step prints, by several goroutines

@@ -2,9 +2,12 @@ package agent_test
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +41,7 @@ func TestCommand(t *testing.T) {
 	want := strings.Join([]string{
 		dir, "a b $HOME; forward",
 		"GOLIVE_APP=todo-app", "GOLIVE_APP_VERSION=2.0.0", "GOLIVE_ATTEMPT=1", "GOLIVE_DIRECTION=forward", "GOLIVE_ENVIRONMENT=production",
-		"GOLIVE_HOST=web-1", "GOLIVE_ROLLOUT=" + h.state.ID, "GOLIVE_STEP=migrate", "GOLIVE_SUPERVISED=1", "to stderr",
+		"GOLIVE_HOST=web-1", "GOLIVE_ROLLOUT=" + h.state.ID, "GOLIVE_STEP=migrate", "GOLIVE_SUPERVISED=1", "GOLIVE_SUPERVISED_FD=3", "to stderr",
 	}, "\n")
 	if got.Status != protocol.HostDone || got.Output != want || got.Cut || *got.Exit != 0 || got.Error != "" || got.Attempt != 1 ||
 		got.Started.IsZero() || got.Ended.IsZero() || got.Name != "web-1" {
@@ -80,6 +83,75 @@ func TestCommandsThatFail(t *testing.T) {
 	began := time.Now()
 	if got := h.do("rest", false); got.Status != protocol.HostDone || time.Since(began) > 20*time.Second {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Nobody is there to answer a command that asks, which it learns at once.
+func TestACommandThatAsksIsNotAnswered(t *testing.T) {
+	h := newHost(t,
+		release.Step{Name: "asks", Command: &release.Command{Shell: `printf "Continue? [y/N] "; read a || echo "nobody answers"`}},
+		release.Step{Name: "reads", Command: &release.Command{Shell: "cat"}},
+		release.Step{Name: "looks", Check: &release.Check{Shell: "cat"}},
+	)
+	h.record()
+	h.run(h.config())
+	if got := h.do("asks", false); got.Status != protocol.HostDone || got.Output != "Continue? [y/N] nobody answers" {
+		t.Errorf("%+v", got)
+	}
+	for _, step := range []string{"reads", "looks"} {
+		if got := h.do(step, false); got.Status != protocol.HostDone || got.Output != "" {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// A question of a command that has got something to wait for is shown while it waits.
+func TestAQuestionIsShown(t *testing.T) {
+	h := newHost(t, release.Step{Name: "asks", Command: &release.Command{Shell: `mkfifo line; printf "Continue? "; read a <line; echo "it is $a"`}})
+	h.record()
+	c := h.config()
+	lines := make(chan string, 10)
+	c.Output = func(_ string, _ int, line string) { lines <- line }
+	h.run(c)
+	if code := h.tell("run", h.order("asks")); code != "" {
+		t.Fatal("refused:", code)
+	}
+	if got := <-lines; got != "Continue? " {
+		t.Fatalf("it shows %q", got)
+	}
+	must(t, os.WriteFile(filepath.Join(h.manifest.Dir, "line"), []byte("y\n"), 0))
+	if got := h.await(h.key(1, false), ended); got.Status != protocol.HostDone || got.Output != "Continue? \nit is y" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// What a program leaves behind is stopped, and that is said.
+func TestWhatIsLeftBehindIsNoted(t *testing.T) {
+	const told = " stopped (sleep): start what is to go on with setsid or systemd-run"
+	h := newHost(t,
+		release.Step{Name: "one", Command: &release.Command{Shell: "sleep 600 & echo up"}},
+		release.Step{Name: "three", Command: &release.Command{Shell: "sleep 600 & sleep 600 & sleep 600 & exit 3"}},
+		release.Step{Name: "none", Command: &release.Command{Shell: "sleep 0 & wait"}},
+		release.Step{Name: "looks", Check: &release.Check{Shell: "sleep 600 &"}},
+		release.Step{Name: "daemon", Command: &release.Command{Shell: `setsid sh -c 'echo $$ >pid; exec sleep 600' >/dev/null & while ! test -s pid; do :; done`}},
+	)
+	h.record()
+	h.run(h.config())
+	for step, want := range map[string]string{
+		"one":    "1 process that it had left behind was" + told,
+		"three":  "3 processes that it had left behind were" + told,
+		"none":   "",
+		"looks":  "1 process that it had left behind was" + told,
+		"daemon": "",
+	} {
+		if got := h.do(step, false); got.Note != want || (got.Status == protocol.HostDone) != (step != "three") {
+			t.Errorf("%s: %+v, want note %q", step, got, want)
+		}
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(h.file("pid")))
+	must(t, err)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("a process that has gone to a session of its own was ended: %v", err)
 	}
 }
 

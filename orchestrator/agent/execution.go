@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type execution struct {
 	*job
 	output tail
 	exit   *int
+	left   []string // names of programs that were left behind, and stopped
 }
 
 // do gives the host's result, without the time of its end. When ctx ends, its cause says why
@@ -34,15 +36,31 @@ func (d *execution) do(ctx context.Context) protocol.Host {
 	}
 	h := d.host
 	h.Output, h.Cut = d.output.text()
-	h.Exit, h.Note, h.Status = d.exit, note, protocol.HostDone
+	h.Exit, h.Note, h.Status = d.exit, cmp.Or(note, tellLeft(d.left)), protocol.HostDone
 	if err != nil {
-		h.Status, h.Error, h.Code, h.Note = protocol.HostFailed, err.Error(), codeOf(err), ""
+		h.Status, h.Error, h.Code, h.Note = protocol.HostFailed, err.Error(), codeOf(err), tellLeft(d.left)
 		if len(h.Error) > maxError {
 			h.Error = strings.ToValidUTF8(h.Error[:maxError], "") + "…"
 		}
 	}
 	return h
 }
+
+// tellLeft is what is noted of programs that were left behind; empty when there were none.
+func tellLeft(programs []string) string {
+	if len(programs) == 0 {
+		return ""
+	}
+	names := slices.Compact(slices.Sorted(slices.Values(programs)))
+	if len(names) > mostNames {
+		names = append(names[:mostNames], "…")
+	}
+	stopped := count(len(programs), "process that it had left behind was", "processes that it had left behind were")
+	return stopped + " stopped (" + strings.Join(names, ", ") + "): start what is to go on with setsid or systemd-run"
+}
+
+// mostNames is how many programs a note names.
+const mostNames = 5
 
 // codeOf is why a job has failed, as a code.
 func codeOf(err error) string {
@@ -110,7 +128,7 @@ func (d *execution) program(ctx context.Context, args []string) (code int, err e
 		return 0, context.Cause(ctx)
 	}
 	p, err := process.Start(process.Command{
-		Name: d.step.Name, Args: args, Dir: d.manifest.Dir, Env: d.environ(),
+		Name: d.step.Name, Args: args, Dir: d.manifest.Dir, Env: d.environ(), NoInput: true, Records: d.agent.c.Records,
 		Output: func(line string) {
 			d.output.add(line)
 			if tell := d.agent.c.Output; tell != nil {
@@ -124,6 +142,7 @@ func (d *execution) program(ctx context.Context, args []string) (code int, err e
 	stopped := error(nil)
 	select {
 	case <-p.Done():
+		d.left = append(d.left, p.Rest()...)
 	case <-ctx.Done():
 		stopped = context.Cause(ctx)
 	}
