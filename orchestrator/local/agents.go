@@ -2,17 +2,21 @@ package local
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 
 	"github.com/golive-dev/golive/orchestrator/agent"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // agents is the agents of up: this machine plays every role that the steps of the manifest ask
@@ -52,7 +56,7 @@ func (u *upRun) startAgent(ctx, working context.Context, c *agents, labels map[s
 	a, err := agent.New(agent.Config{
 		Conn: r.Conn(), Journal: u.orchestrator.Journal, Releases: []*release.Manifest{u.app.manifest},
 		Name: name, Labels: labels, Version: u.Version, Logger: u.Logger, Output: u.Output,
-		Environment: append(u.app.bus.Environment(), "GOLIVE_DATA_DIR="+data),
+		Environment: append(u.app.bus.Environment(), "GOLIVE_DATA_DIR="+data), Records: u.records(),
 	})
 	if err != nil {
 		return err
@@ -93,17 +97,25 @@ func rolesOf(m *release.Manifest) []map[string]string {
 	return roles
 }
 
-// localName is what up calls the agent with these labels.
+// localName is what up calls the agent with these labels. Other labels have another name: one
+// that does not tell them in full, or not where each of them ends, has a digest of them at its
+// end.
 func localName(app string, labels map[string]string) string {
-	name := "local-" + app
+	name, all, exact := "local-"+app, "", true
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		name += "-" + key + "-" + labels[key]
-	}
-	name = strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
-			return r
+		for _, word := range []string{key, labels[key]} {
+			name += "-" + notInWord.ReplaceAllString(word, "-")
+			all += strconv.Itoa(len(word)) + ":" + word
+			exact = exact && !notInWord.MatchString(word)
 		}
-		return '-'
-	}, name)
-	return name[:min(len(name), 63)]
+	}
+	if exact && len(name) <= protocol.MaxAgentName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(all))
+	end := "-" + hex.EncodeToString(sum[:4])
+	return name[:min(len(name), protocol.MaxAgentName-len(end))] + end
 }
+
+// notInWord is what a word of a name cannot hold, and what stands between two words.
+var notInWord = regexp.MustCompile(`[^A-Za-z0-9_]`)

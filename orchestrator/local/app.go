@@ -23,6 +23,7 @@ type app struct {
 	manifest *release.Manifest
 	bus      Place
 	data     string // folder for the data of services
+	records  string // folder that tells which programs run
 	talk     *terminal.Talk
 
 	mu       sync.Mutex
@@ -45,8 +46,9 @@ type death struct {
 	err     error
 }
 
-func newApp(m *release.Manifest, bus Place, data string, t *terminal.Talk) *app {
-	a := &app{manifest: m, bus: bus, data: data, talk: t, died: make(chan death, 16)}
+func newApp(u Up, bus Place) *app {
+	m, t := u.Manifest, u.Talk
+	a := &app{manifest: m, bus: bus, data: filepath.Join(u.Data, "services"), records: u.records(), talk: t, died: make(chan death, 16)}
 	for _, service := range m.Services {
 		label := service.Name
 		if service.Setup != nil {
@@ -148,7 +150,7 @@ func unfinished(s rollout.State, owner string) bool {
 
 // start starts a program whose end is noticed.
 func (a *app) start(label, owner string, args []string, service, version string) (*program, error) {
-	started, err := a.launch(label, owner, args, service, version)
+	started, err := a.launch(label, owner, a.command(label, args), service, version)
 	if err != nil {
 		return nil, err
 	}
@@ -162,21 +164,27 @@ func (a *app) start(label, owner string, args []string, service, version string)
 	return started, nil
 }
 
-// launch starts a program, with more in its environment.
-func (a *app) launch(label, owner string, args []string, service, version string, more ...string) (*program, error) {
+// command is how a program is run.
+func (a *app) command(label string, args []string) process.Command {
+	return process.Command{
+		Name: label, Args: args, Dir: a.manifest.Dir, Records: a.records,
+		Output: func(line string) { a.talk.Output(label, line) },
+	}
+}
+
+// launch starts a program, with what it finds in its environment beside that of c.
+func (a *app) launch(label, owner string, c process.Command, service, version string) (*program, error) {
 	data := filepath.Join(a.data, strings.ReplaceAll(label, " ", "-"))
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder of %s: %w", label, err)
 	}
-	env := append(a.bus.Environment(),
+	c.Env = append(c.Env, a.bus.Environment()...)
+	c.Env = append(c.Env,
 		"GOLIVE_APP="+a.manifest.App, "GOLIVE_APP_VERSION="+a.manifest.Version,
 		relay.EnvService+"="+service, relay.EnvVersion+"="+version, "GOLIVE_DATA_DIR="+data,
 	)
-	a.talk.Say(terminal.Plain, "▸", "starting %s %s: %s", label, version, strings.Join(args, " "))
-	p, err := process.Start(process.Command{
-		Name: label, Args: args, Dir: a.manifest.Dir, Env: append(env, more...),
-		Output: func(line string) { a.talk.Output(label, line) },
-	})
+	a.talk.Say(terminal.Plain, "▸", "starting %s %s: %s", label, version, strings.Join(c.Args, " "))
+	p, err := process.Start(c)
 	if err != nil {
 		return nil, &report.Failure{Code: report.CodeFailed, Message: err.Error(),
 			Hint: "see how " + label + " is started in " + a.manifest.Path}

@@ -12,8 +12,10 @@ import (
 
 // seed runs the manifest's seed command to its end.
 func (u *upRun) seed(ctx context.Context) error {
-	p, err := u.app.launch(u.app.manifest.App+" seed", "", u.app.manifest.Seed, "", u.app.manifest.Version,
-		"GOLIVE_SEED="+strconv.Itoa(u.Seed))
+	label := u.app.manifest.App + " seed"
+	c := u.app.command(label, u.app.manifest.Seed)
+	c.Env, c.NoInput = []string{"GOLIVE_SEED=" + strconv.Itoa(u.Seed)}, true
+	p, err := u.app.launch(label, "", c, "", u.app.manifest.Version)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"errors"
-	"path/filepath"
 
 	"go.uber.org/zap"
 
@@ -69,10 +68,14 @@ type Following struct {
 
 // Run runs the app: its bus, its services and setup services, its agents and the rollout of its
 // version. It returns when ctx ends, when something has ended without which it cannot go on, or,
-// with Once, when the rollout has ended, and has then stopped all that it has started. What does
-// not stop by itself is killed when atOnce ends. An error that was given to Fail, or came from
+// with Once, when the rollout has ended, and has then stopped all that it has started. What an
+// earlier one on the same data has left that was killed is stopped first. What does not stop by
+// itself is killed when atOnce ends. An error that was given to Fail, or came from
 // Online, may be returned, too; a [report.Failure] says what to do next.
 func (u Up) Run(ctx, atOnce context.Context) (err error) {
+	if err := u.stopRemains(atOnce); err != nil {
+		return err
+	}
 	place, r, closeBus, err := u.openBus(ctx)
 	if err != nil {
 		return err
@@ -84,7 +87,7 @@ func (u Up) Run(ctx, atOnce context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	a := newApp(u.Manifest, place, filepath.Join(u.Data, "services"), u.Talk)
+	a := newApp(u, place)
 	run := &upRun{Up: u, app: a, orchestrator: o, relay: r, client: api.NewClient(r.Conn()), atOnce: atOnce}
 	err = run.run(ctx)
 	u.Talk.Say(terminal.Dim, "▪", "stopping what was started")
