@@ -162,7 +162,7 @@ func (p *Pulse) percent() (int, bool) {
 	if p.Total <= 0 {
 		return 0, false
 	}
-	return int(min(100*float64(p.Done)/float64(p.Total), 100)), true
+	return int(min(max(100*float64(p.Done)/float64(p.Total), 0), 100)), true
 }
 
 // counts says how much is done of how much; empty when nothing is known.

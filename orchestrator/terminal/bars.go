@@ -105,7 +105,7 @@ func (t table) line(b Bar, l Look) string {
 		gap := strings.Repeat(" ", t.bar+2+1+t.percent)
 		return paintIf(l.Color, b.Color, before) + "  " + gap + "  " + b.Numbers
 	}
-	full := t.bar * b.Percent / 100
+	full := t.bar * min(b.Percent, 100) / 100 // what is done may be more than was to be
 	drawn := "[" + strings.Repeat("█", full) + strings.Repeat("░", t.bar-full) + "]"
 	return paintIf(l.Color, b.Color, before+"  "+drawn) + fmt.Sprintf(" %3d%%  %s", b.Percent, b.Numbers)
 }

@@ -89,6 +89,13 @@ func (s *screen) draw(lines []string) {
 	s.drawn = lines
 }
 
+// forget takes what was drawn for text that stands above.
+func (s *screen) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drawn = nil
+}
+
 // ask puts a question at the bottom, instead of what is drawn there, and leaves the cursor
 // behind it. What is typed stands there only until something is written above.
 func (s *screen) ask(question string) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // Line is a line of what a command says while it works.
@@ -20,8 +21,9 @@ type Talk struct {
 	mu     sync.Mutex
 	w      io.Writer
 	color  bool
-	width  int     // of the names before lines of programs
-	bottom *screen // on which bars are drawn; nil: they are not
+	width  int         // of the names before lines of programs
+	bottom *screen     // on which bars are drawn; nil: they are not
+	plain  atomic.Bool // they are not any more
 }
 
 // Say says a sentence behind a glyph.
@@ -64,13 +66,24 @@ func (t *Talk) Widen(name string) {
 }
 
 // Draws reports whether bars are drawn.
-func (t *Talk) Draws() bool { return t.bottom != nil }
+func (t *Talk) Draws() bool { return t.bottom != nil && !t.plain.Load() }
 
 // Draw draws bars at the bottom of the terminal, in the place of those before.
 func (t *Talk) Draw(all []Bar) {
-	if t.bottom == nil {
+	if !t.Draws() {
 		return
 	}
 	width, height := t.bottom.look()
 	t.bottom.draw(Bars(all, Look{Width: width, Height: height, Color: t.color}))
+}
+
+// EndDrawing takes away what is drawn, as far as that can be done, and draws nothing more: for
+// when drawing has failed.
+func (t *Talk) EndDrawing() {
+	if t.bottom == nil || t.plain.Swap(true) {
+		return
+	}
+	defer t.bottom.forget()
+	defer func() { _ = recover() }() // what has failed may fail again
+	t.bottom.draw(nil)
 }

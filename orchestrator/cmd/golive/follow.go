@@ -280,6 +280,7 @@ func (f *follower) tick(done <-chan struct{}) {
 	defer tick.Stop()
 	logs := time.NewTicker(drawEvery / 10)
 	defer logs.Stop()
+	told := true
 	for n := 1; ; n++ {
 		select {
 		case <-done:
@@ -288,18 +289,22 @@ func (f *follower) tick(done <-chan struct{}) {
 			n--
 			f.showLogs()
 		case now := <-tick.C:
-			if f.story.Draws() {
-				f.story.Draw(report.Bars(f.all(), now))
+			if f.story.Draws() && !f.shows(func() { f.story.Draw(report.Bars(f.all(), now)) }) {
+				f.story.EndDrawing()
 			}
-			if n%int(time.Second/drawEvery) != 0 {
-				continue
+			if told && n%int(time.Second/drawEvery) == 0 {
+				told = f.shows(func() { f.tellLines(now) })
 			}
-			for _, p := range f.worthTelling(now) {
-				f.story.Tell(report.Running(&p, time.Now())...)
-			}
-			f.printProgress(now)
 		}
 	}
+}
+
+// tellLines says in lines what has run, or waited, for long enough.
+func (f *follower) tellLines(now time.Time) {
+	for _, p := range f.worthTelling(now) {
+		f.story.Tell(report.Running(&p, time.Now())...)
+	}
+	f.printProgress(now)
 }
 
 // all is what runs, in the order of its beginning.
