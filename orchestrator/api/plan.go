@@ -35,6 +35,7 @@ type PlanView struct {
 	GoesOn    string                   `json:"goesOn,omitempty"`   // the rollout that it goes on with, which has stopped at the end of a phase
 	Steps     []PlanStep               `json:"steps"`
 	Downtime  *PlannedDowntime         `json:"downtime,omitempty"` // nil: no service goes under maintenance
+	Before    *LiveBefore              `json:"before,omitempty"`   // the version has been live here with another manifest; nil: it has not
 	GivesWay  []string                 `json:"givesWay,omitempty"` // rollouts of the app that have failed, and end when this one begins
 	Problems  []*protocol.ServiceError `json:"problems,omitempty"` // because of which it cannot run now
 	DependsOn rollout.Basis            `json:"dependsOn"`
@@ -62,6 +63,14 @@ type PlanStep struct {
 	Drain    bool              `json:"drain,omitempty"`    // of traffic: no version is online afterwards
 
 	Last *LastRun `json:"last,omitempty"` // nil: it is not known, or has never run
+}
+
+// LiveBefore is the last rollout that has brought a version live with another manifest than the
+// one that is asked for.
+type LiveBefore struct {
+	Rollout string    `json:"rollout"`
+	At      time.Time `json:"at"` // when it had completed
+	Digest  string    `json:"digest"`
 }
 
 // LastRun says when a step was last done, and how long that took.

@@ -171,6 +171,7 @@ type RolloutView struct {
 	Outages      []rollout.Outage       `json:"outages,omitempty"`      // services that were, or are, under maintenance
 	Downtime     rollout.Duration       `json:"downtime,omitempty"`     // of the app, so far
 	Waits        []string               `json:"waits,omitempty"`        // what it waits for, beside the steps that run
+	Before       *LiveBefore            `json:"before,omitempty"`       // in the answer to a [DeployRequest] alone: as in [PlanView]
 }
 
 // RolloutStory is a rollout with everything that has happened to it, oldest first; where that

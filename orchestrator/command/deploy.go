@@ -73,7 +73,11 @@ func (c *deployer) untilBegun(ctx context.Context, q api.DeployRequest) (api.Rol
 		if err != nil {
 			return api.RolloutView{}, err
 		}
-		return c.viewOf(r), nil
+		v := c.viewOf(r)
+		if book, err := c.Ledger.Book(ctx, q.Release.App); err == nil { // else there is nothing to say
+			v.Before = liveBefore(book, q.Release, v.ID)
+		}
+		return v, nil
 	}
 }
 

@@ -48,6 +48,7 @@ func (c *planner) plan(ctx context.Context, q api.PlanRequest) (api.PlanView, er
 	if p.Steps, err = c.planSteps(ctx, s, g); err != nil {
 		return api.PlanView{}, err
 	}
+	p.Before = liveBefore(g.book, r, p.GoesOn)
 	p.Downtime = plannedDowntime(s, p.Steps)
 	for _, f := range failed {
 		p.GivesWay = append(p.GivesWay, f.State.ID)

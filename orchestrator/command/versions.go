@@ -37,6 +37,16 @@ func (c *planner) checkVersions(ctx context.Context, r rollout.Release, facts ro
 	return nil
 }
 
+// liveBefore tells whether the version of a release has been live here with another manifest,
+// beside what the rollout with an id has done.
+func liveBefore(book *ledger.Book, r rollout.Release, id string) *api.LiveBefore {
+	last, known := book.Brought(r.Version, id)
+	if !known || last.Digest == "" || r.Digest == "" || last.Digest == r.Digest {
+		return nil
+	}
+	return &api.LiveBefore{Rollout: last.Rollout, At: last.At, Digest: last.Digest}
+}
+
 // checkRequires refuses a release while the version that it requires has not completed here.
 func (c *planner) checkRequires(ctx context.Context, r rollout.Release) error {
 	if r.Requires == nil {

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -42,6 +40,17 @@ func (b *Book) Versions() []AppVersion { return b.versions.all() }
 // Highest is the highest version of the app, as SemVer orders them, that was completed and
 // not taken backward since; empty when there is none.
 func (b *Book) Highest() string { return b.highest }
+
+// Brought gives the last completed rollout of a version of the app, beside that with an id, also
+// if it was taken backward since; false when there is none.
+func (b *Book) Brought(version, besides string) (AppVersion, bool) {
+	for v := range b.versions.backward() {
+		if v.Version == version && v.Rollout != besides {
+			return v, true
+		}
+	}
+	return AppVersion{}, false
+}
 
 // Completed reports whether a version of the app was completed and not taken backward since.
 func (b *Book) Completed(version string) bool {
@@ -176,7 +185,7 @@ func (b *Book) completed(s rollout.State) {
 		}
 	}
 	b.versions = b.versions.add(AppVersion{
-		Version: s.Release.Version, Rollout: s.ID, At: s.Ended, Sequence: b.sequence,
+		Version: s.Release.Version, Digest: s.Release.Digest, Rollout: s.ID, At: s.Ended, Sequence: b.sequence,
 	}, b.sequence)
 	b.rise(s.Release.Version)
 }
@@ -188,12 +197,10 @@ func (b *Book) rise(version string) {
 	}
 }
 
-// Older reports whether a version comes before another, as SemVer orders them. Of numbers
-// that are too big to be compared none does.
+// Older reports whether a version comes before another, as SemVer orders them. What is no
+// version is not older, and nothing is older than that.
 func Older(version, than string) bool {
-	a, errA := semver.NewVersion(version)
-	b, errB := semver.NewVersion(than)
-	return errA == nil && errB == nil && a.LessThan(b)
+	return protocol.ValidateVersion(version) == nil && rollout.CompareVersions(version, than) < 0
 }
 
 // ended voids what a rollout ran in these phases that has come to another end than it

@@ -45,6 +45,7 @@ func (e Entry) Script() protocol.Script {
 // AppVersion says that a rollout of an app was completed.
 type AppVersion struct {
 	Version  string    `json:"version"`
+	Digest   string    `json:"digest,omitempty"` // of its manifest; empty: not known
 	Rollout  string    `json:"rollout"`
 	At       time.Time `json:"at"`             // when it was completed
 	Sequence uint64    `json:"sequence"`       // of the event in the journal that says so

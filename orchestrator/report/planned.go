@@ -53,6 +53,11 @@ func TellPlanned(s api.PlanStep) string {
 	return "move traffic from " + from + " to " + s.Version
 }
 
+// TellLiveBefore says that a version of an app has been live with another manifest.
+func TellLiveBefore(app, version string, b api.LiveBefore) string {
+	return fmt.Sprintf("%s %s has been live here with another manifest (rollout %s, %s)", app, version, b.Rollout, terminal.Ago(b.At))
+}
+
 // TellLast is how long a step took last, and when and where that was.
 func TellLast(r api.LastRun) string {
 	text := terminal.Took(time.Duration(r.Duration))

@@ -8,7 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -74,7 +76,7 @@ func runDeploy(ctx context.Context, c *command, dir string, o deployOptions) err
 	if err != nil {
 		return err
 	}
-	plan, dependsOn, err := heldTo(c, o.plan)
+	plan, dependsOn, err := heldTo(ctx, c, o.plan)
 	if err != nil {
 		return err
 	}
@@ -104,6 +106,9 @@ func rollOut(ctx context.Context, c *command, r *relay.Relay, q api.DeployReques
 	if err != nil {
 		tellPlanChanged(ctx, c, client, q, err)
 		return err
+	}
+	if begun.Before != nil {
+		f.story.Say(terminal.Yellow, "!", "%s", report.TellLiveBefore(q.Release.App, q.Release.Version, *begun.Before))
 	}
 	if begun.ID != q.Rollout { // it goes on with one that has stopped at the end of a phase
 		f.leave()

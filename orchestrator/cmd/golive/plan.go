@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -144,11 +145,11 @@ func reportProblems(c *command, p api.PlanView) error {
 
 // heldTo is the id of the plan that a deploy is held to and, where it was kept in a file,
 // what it depends on.
-func heldTo(c *command, plan string) (string, *rollout.Basis, error) {
+func heldTo(ctx context.Context, c *command, plan string) (string, *rollout.Basis, error) {
 	if plan == "" || rollout.IsPlanID(plan) {
 		return plan, nil, nil
 	}
-	data, err := os.ReadFile(c.absolute(plan))
+	data, err := readFile(ctx, c.absolute(plan))
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil, &failure{code: codeMisused, exit: exitMisused, hint: "golive plan tells the id, golive plan --out FILE keeps the plan",
 			message: fmt.Sprintf("plan %q is neither a file nor an id, which has %d to %d digits from 0 to f", plan, rollout.ShortPlan, rollout.LongPlan)}
@@ -161,6 +162,18 @@ func heldTo(c *command, plan string) (string, *rollout.Basis, error) {
 		return "", nil, &failure{code: codeMisused, exit: exitMisused, message: plan + " holds no plan", hint: "golive plan --out FILE keeps one"}
 	}
 	return p.ID, &p.DependsOn, nil
+}
+
+// readFile reads a file, or what a pipe of that name holds and gets, until ctx ends.
+func readFile(ctx context.Context, path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to is empty
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	defer context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Now()) })() // a plain file needs none
+	data, err := io.ReadAll(f)
+	return data, cmp.Or(ctx.Err(), err)
 }
 
 // tellPlanChanged shows the plan as it is now, when a deploy was refused because it was
@@ -191,6 +204,9 @@ func printPlan(w io.Writer, p api.PlanView) {
 	}
 	if slices.ContainsFunc(p.Steps, func(s api.PlanStep) bool { return s.Later }) {
 		fmt.Fprintf(w, "stops: at the end of phase %s\n", p.Phase)
+	}
+	if p.Before != nil {
+		fmt.Fprintf(w, "changed: %s\n", report.TellLiveBefore(p.App, p.Version, *p.Before))
 	}
 	for _, id := range p.GivesWay {
 		fmt.Fprintf(w, "gives way: rollout %s, which has failed\n", id)
