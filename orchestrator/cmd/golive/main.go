@@ -19,6 +19,11 @@ import (
 const gcPercent = 140
 
 func main() {
+	if isFirst() {
+		if code, err := beFirst(); err == nil {
+			os.Exit(code)
+		} // else golive itself is the first process, and what was left behind stays a zombie
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
