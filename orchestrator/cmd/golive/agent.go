@@ -98,6 +98,8 @@ func labelsOf(flags []string) (map[string]string, error) {
 }
 
 func runAgent(ctx context.Context, c *command, dirs []string, labels map[string]string, o agentOptions) error {
+	ctx, stop := untilUnread(ctx)
+	defer stop()
 	var releases []*release.Manifest
 	for _, dir := range dirs {
 		m, err := c.load(dir)

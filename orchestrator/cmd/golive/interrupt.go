@@ -7,20 +7,32 @@ import (
 	"syscall"
 )
 
-// untilInterrupted is a context that ends with the first SIGINT or SIGTERM; a second
-// one ends what is then still being stopped (see atOnce).
+// untilInterrupted is a context that ends with the first SIGINT, SIGTERM or, when the terminal
+// is closed, SIGHUP; a second SIGINT or SIGTERM ends what is then still being stopped (see
+// atOnce), and a third one this process, whatever it does. A SIGHUP that was ignored when the
+// process began, as nohup has it, stays so; a second one says nothing new: a shell and the
+// system may both send one.
 func untilInterrupted() (context.Context, context.CancelFunc) {
 	hard, kill := context.WithCancel(context.Background())
 	soft, cancel := context.WithCancel(context.WithValue(context.Background(), atOnceKey{}, hard))
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	interrupts, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
 	go func() { // ends with the process
-		<-signals
+		select {
+		case <-interrupts:
+		case <-hangups:
+			cancel()
+			<-interrupts
+		}
 		cancel()
-		<-signals
+		<-interrupts
 		kill()
+		signal.Stop(interrupts)
 	}()
-	return soft, func() { signal.Stop(signals); cancel(); kill() }
+	return soft, func() { signal.Stop(interrupts); signal.Stop(hangups); cancel(); kill() }
 }
 
 type atOnceKey struct{}
@@ -32,4 +44,11 @@ func atOnce(ctx context.Context) context.Context {
 		return hard
 	}
 	return context.WithoutCancel(ctx)
+}
+
+// untilUnread is a context that ends also when nobody reads any more what this process says,
+// such as a pipe to a program that has ended: it would end without having stopped what it has
+// started.
+func untilUnread(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, syscall.SIGPIPE)
 }

@@ -71,6 +71,8 @@ func runUp(ctx context.Context, c *command, dir string, o upOptions) error {
 		return &failure{code: codeMisused, exit: exitMisused, message: "--seed needs the key seed in " + c.short(m.Path) + ", which has none",
 			hint: "give there the command that makes data: seed: [go, run, ./seed]"}
 	}
+	ctx, stop := untilUnread(ctx)
+	defer stop()
 	t := &upTerminal{command: c, once: o.once, narrator: c.narrator()}
 	err = local.Up{
 		Manifest: m, Bus: c.named(m), Data: dataFolder(c, m, o.data), Listen: o.listen, Beacons: local.BeaconFolder(c.Getenv), Dir: c.Dir,
