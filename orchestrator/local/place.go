@@ -39,6 +39,9 @@ func (p Place) Connect(ctx context.Context, by string, log *zap.Logger) (*relay.
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: nobody answered within %s", err, connectTimeout)
 	}
+	if relay.CheckURL(p.URL) != nil {
+		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: "correct GOLIVE_NATS_URL, or nats in golive.yaml, or name another one with --nats URL"}
+	}
 	if err != nil {
 		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: "is a NATS server running there? name another one with --nats URL"}
 	}

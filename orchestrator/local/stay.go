@@ -51,7 +51,7 @@ func (u *upRun) awaitRetry(ctx context.Context, last rollout.State, sequence uin
 		retried <- v.State
 		return errEnough // whatever came first
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil && !errors.Is(err, errEnough) && ctx.Err() == nil {
 		u.Logger.Warn("a retry of the rollout would not be noticed", zap.Error(err))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -35,9 +36,17 @@ func readNATSURLs(v value) string {
 			v.report("name a file with creds, or a context of the nats command line", "a URL in a manifest cannot hold a password")
 		case err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Hostname() == "":
 			v.report(natsHint(part), "expected %s, found the text %s", want, quote(part))
+		case !isPort(u.Port()):
+			v.report("write one from 1 to 65535", "there is no port %s", u.Port())
 		}
 	}
 	return text
+}
+
+// isPort reports whether there is such a port; an empty one is that which NATS has by itself.
+func isPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 // userOf is the user in a URL, and whether there is a password with it.

@@ -132,12 +132,8 @@ func checkFlags(c *command, cmd *cobra.Command) error {
 	if c.context != "" && c.nats != "" {
 		return misused(cmd, "--context and --nats exclude each other: both say where the bus is")
 	}
-	if err := relay.CheckURL(c.nats); err != nil {
-		from := "--nats"
-		if !c.given["nats"] {
-			from = "GOLIVE_NATS_URL"
-		}
-		return misused(cmd, from+": "+err.Error())
+	if err := relay.CheckURL(c.nats); err != nil && c.given["nats"] { // from elsewhere, it is refused when it is needed
+		return misused(cmd, "--nats: "+err.Error())
 	}
 	return nil
 }
