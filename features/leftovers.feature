@@ -106,12 +106,42 @@ Feature: nothing is left behind
     Then golive and all that it has started are gone within 5 seconds
     And it ends with code 0
 
-  @bug
+  @long
   Scenario: after the window of the terminal was closed
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"
     When golive gets SIGHUP
+    And golive gets SIGHUP
     Then golive and all that it has started are gone within 5 seconds
+    And it ends with code 0
+    And the story tells "▪ stopping what was started"
+
+  Scenario: what a killed golive has left is stopped by the next one
+    When I start "golive up shop"
+    Then the answer holds "shop 1.0.0 is online"
+    And the child of a stubborn program of printer 1.0.0 runs
+    When golive gets SIGKILL
+    Then it is gone
+    And the stubborn program of printer 1.0.0 runs
+    When I start "golive up --once shop"
+    Then it ends with code 0
+    And the story tells "▪ stopping what an earlier golive up has left: …printer (process group <number>)…"
+    And all that golive has started is gone
+
+  Scenario: what a step has left behind is stopped, and that is said
+    Given the release of the app shop goes through these steps:
+      """
+      - {name: front-end, shell: "sleep 600 & echo it is up"}
+      - {phase: offline}
+      - {phase: online}
+      """
+    When I run "golive up --once shop"
+    Then it ends with code 0
+    And the story tells, in this order:
+      """
+      front-end | it is up
+      ✓ front-end is done on 1 host: 1 process that it had left behind was stopped (sleep): start what is to go on with setsid or systemd-run (<duration>)
+      """
 
   @long
   Scenario: after a rollout that was all there was to do

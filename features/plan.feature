@@ -123,6 +123,23 @@ Feature: what a deploy would do
     Then it ends with code 3
     And the answer holds "To do exactly this: golive deploy shop --plan … --allow-older"
 
+  Scenario: a version that has been live with another manifest
+    Given an environment with one orchestrator
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    And the release of the app shop goes through these steps:
+      """
+      - {phase: offline}
+      - {phase: online}
+      - {name: front-door, check: {message: search.version, contains: 1.0.0}}
+      """
+    And on the host one somebody starts "golive agent shop"
+    And all that the release of the app shop needs is there
+    When I run "golive plan shop"
+    Then the answer holds "changed: shop 1.0.0 has been live here with another manifest (rollout <id>, …)"
+    When I start "golive deploy shop"
+    Then the story tells "! shop 1.0.0 has been live here with another manifest (rollout <id>, …)"
+
   Scenario: while another rollout is under way
     Given an environment with one orchestrator
     And the offline script of search 1.0.0 takes until I say so

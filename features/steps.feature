@@ -337,6 +337,32 @@ Feature: an upgrade is more than its scripts
       ✓ front-door holds on 1 host (<duration>)
       """
 
+  Scenario: a command that asks is not answered, and what it asks is shown
+    Given the release of the app shop goes through these steps:
+      """
+      - {name: upgrade, shell: "printf 'Continue? [y/N] '; sleep 2; read answer || echo nobody answers"}
+      - {phase: online}
+      """
+    When I run "golive up --once shop"
+    Then it ends with code 0
+    And the story tells, in this order:
+      """
+      upgrade | Continue? [y/N]
+      upgrade | nobody answers
+      ✓ upgrade is done on 1 host (<duration>)
+      """
+
+  Scenario: roles that differ in a dot
+    Given the release of the app shop goes through these steps:
+      """
+      - {name: one, shell: "true", on: {role: web-1}}
+      - {name: two, shell: "true", on: {role: web.1}}
+      - {phase: online}
+      """
+    When I run "golive up --once shop"
+    Then it ends with code 0
+    And the story tells "✓ two is done on 1 host (<duration>)"
+
   Scenario: a step that cannot be understood
     Given the release of the app shop goes through these steps:
       """

@@ -58,7 +58,8 @@ func serveMain(ctx context.Context, log *zap.Logger, prepare func(context.Contex
 // UntilStopped is a context that ends with SIGINT, with SIGTERM, and, when
 // GOLIVE_SUPERVISED is 1 and the descriptor that GOLIVE_SUPERVISED_FD names, standard
 // input without it, is a pipe, with the end of that. (A child that inherits the variables
-// from a supervised wrapper may have another input, which says nothing about the parent.)
+// from a supervised wrapper may have another input, which says nothing about the parent. A
+// daemon that has left the session that GOLIVE_SUPERVISED_SESSION names is to stay.)
 func UntilStopped(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
 	supervisor := bus.Supervisor()

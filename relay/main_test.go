@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -124,12 +126,41 @@ func TestAProgramServesUntilItsSupervisorHasEnded(t *testing.T) {
 	confirmed := listenToConfirmations(t, server.Connect(), "todos")
 	theirs, life, err := os.Pipe()
 	must(t, err)
-	p := command(t, server, "service", bus.EnvSupervised+"=1", bus.EnvSupervisedFD+"=3")
-	p.ExtraFiles = []*os.File{theirs}
+	p := supervised(t, server, theirs)
 	p.start(t)
 	must(t, theirs.Close())
 	confirmed.await(0, protocol.StateOffline) // although its standard input is at its end
 	must(t, life.Close())
+	p.mustEndWith(t, 0)
+}
+
+// supervised is a service that reads of its supervisor's end from a pipe.
+func supervised(t *testing.T, server *relaytest.Bus, theirs *os.File) *program {
+	t.Helper()
+	session, err := unix.Getsid(0)
+	must(t, err)
+	p := command(t, server, "service", bus.EnvSupervised+"=1", bus.EnvSupervisedFD+"=3", fmt.Sprintf("%s=%d", bus.EnvSupervisedSession, session))
+	p.ExtraFiles = []*os.File{theirs}
+	return p
+}
+
+// A daemon, which a supervised program has started, serves on when that has ended.
+func TestADaemonIsNotSupervised(t *testing.T) {
+	server := relaytest.Start(t)
+	r := server.Connect()
+	confirmed := listenToConfirmations(t, r, "todos")
+	theirs, life, err := os.Pipe()
+	must(t, err)
+	p := supervised(t, server, theirs)
+	p.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	must(t, life.Close())
+	p.start(t)
+	must(t, theirs.Close())
+	confirmed.await(0, protocol.StateOffline)
+	if answer, err := ask(t, r, "todos.say", relay.ToVersion("0.0.1")); answer != "from a process" || err != nil {
+		t.Errorf("answer %q, error %v", answer, err)
+	}
+	must(t, p.Process.Signal(syscall.SIGTERM))
 	p.mustEndWith(t, 0)
 }
 

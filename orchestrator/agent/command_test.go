@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -34,6 +36,9 @@ func TestCommand(t *testing.T) {
 	}
 	h.run(c)
 	got := h.do("migrate", false)
+	sid, err := unix.Getsid(0)
+	must(t, err)
+	session := strconv.Itoa(sid)
 	dir, err := os.Readlink(h.manifest.Dir)
 	if err != nil {
 		dir = h.manifest.Dir
@@ -41,7 +46,7 @@ func TestCommand(t *testing.T) {
 	want := strings.Join([]string{
 		dir, "a b $HOME; forward",
 		"GOLIVE_APP=todo-app", "GOLIVE_APP_VERSION=2.0.0", "GOLIVE_ATTEMPT=1", "GOLIVE_DIRECTION=forward", "GOLIVE_ENVIRONMENT=production",
-		"GOLIVE_HOST=web-1", "GOLIVE_ROLLOUT=" + h.state.ID, "GOLIVE_STEP=migrate", "GOLIVE_SUPERVISED=1", "GOLIVE_SUPERVISED_FD=3", "to stderr",
+		"GOLIVE_HOST=web-1", "GOLIVE_ROLLOUT=" + h.state.ID, "GOLIVE_STEP=migrate", "GOLIVE_SUPERVISED=1", "GOLIVE_SUPERVISED_FD=3", "GOLIVE_SUPERVISED_SESSION=" + session, "to stderr",
 	}, "\n")
 	if got.Status != protocol.HostDone || got.Output != want || got.Cut || *got.Exit != 0 || got.Error != "" || got.Attempt != 1 ||
 		got.Started.IsZero() || got.Ended.IsZero() || got.Name != "web-1" {

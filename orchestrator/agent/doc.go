@@ -13,15 +13,19 @@
 // command that knows status is asked first: forward is left out if status exits with 0,
 // backward if it exits with anything else. Only an exit code that status has chosen itself
 // counts: when it cannot be started, is ended by a signal, or exits with 126 or 127 (a shell
-// has not found it), the step fails. What a program leaves behind in its process group is
-// stopped when it ends. In its environment are GOLIVE_ROLLOUT, GOLIVE_STEP, GOLIVE_ATTEMPT
+// has not found it), the step fails. Nobody is there to answer a program that asks: its
+// standard input is at its end. What a program leaves behind in its process group is stopped
+// when it ends, and the note of the host says so; a daemon that is to stay is started in a
+// session of its own (setsid), or by another process (systemd-run). Such a one is not stopped
+// by the step's timeout either. In its environment are GOLIVE_ROLLOUT, GOLIVE_STEP, GOLIVE_ATTEMPT
 // (from 1), GOLIVE_DIRECTION (forward or backward), GOLIVE_APP, GOLIVE_APP_VERSION,
 // GOLIVE_HOST (the agent's name) and GOLIVE_ENVIRONMENT, beside all that the agent itself has
 // in its own.
 //
 // A program must bear being run again: an attempt can be cut short at any moment, and the
 // next one runs all of it, on this host or another. When the agent is killed, its programs
-// are not; they find the end of their standard input (package process).
+// are not; they find the end of the descriptor that GOLIVE_SUPERVISED_FD names (package
+// process), which programs on the relay look at by themselves.
 //
 // # Checks
 //

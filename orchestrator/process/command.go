@@ -9,19 +9,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // EnvSupervised is the environment variable that is 1 in every program that this
-// package starts: the descriptor that [EnvSupervisedFD] names ends when golive does.
+// package starts: the descriptor that EnvSupervisedFD names ends when golive does.
 const EnvSupervised = "GOLIVE_SUPERVISED"
 
 // EnvSupervisedFD is the environment variable that holds the number of a descriptor, a
 // pipe that ends when golive does: 0, which is standard input, or another one for a
-// [Command] with NoInput.
-const EnvSupervisedFD = "GOLIVE_SUPERVISED_FD"
+// [Command] with NoInput. That one is handed on to whatever the program starts, also to a
+// daemon that is to stay: what is not in the session that EnvSupervisedSession names
+// leaves it alone.
+const (
+	EnvSupervisedFD      = "GOLIVE_SUPERVISED_FD"
+	EnvSupervisedSession = "GOLIVE_SUPERVISED_SESSION"
+)
 
 // DefaultGrace is how long a program that is stopped may take to end by itself,
 // if its command does not say otherwise.
@@ -91,7 +99,8 @@ func (c Command) connect(cmd *exec.Cmd, life *os.File) {
 		return
 	}
 	cmd.ExtraFiles = []*os.File{life} // behind standard input, output and error; no standard input is the null device
-	cmd.Env = append(cmd.Env, EnvSupervisedFD+"=3")
+	session, _ := unix.Getsid(0)      // of this process there is one
+	cmd.Env = append(cmd.Env, EnvSupervisedFD+"=3", EnvSupervisedSession+"="+strconv.Itoa(session))
 }
 
 // checkDir says what is wrong with a folder; the system's own error would blame

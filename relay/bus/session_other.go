@@ -1,0 +1,5 @@
+//go:build !unix
+
+package bus
+
+func session() int { return -1 }
