@@ -58,22 +58,12 @@ func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest, careful
 	if last := all[len(all)-1].State.ID; q.To == "" && len(all) > 1 {
 		e.Backward.Last = last
 	}
-	var missing []string
-	for i, r := range all {
-		without, err := c.withoutRevert(ctx, r.State)
-		if err != nil {
-			return none, err
-		}
-		if i == 0 {
-			e.Missing = without
-		}
-		for _, id := range without {
-			missing = append(missing, id+" of "+r.State.Release.Version)
-		}
+	without, err := c.missingReverts(ctx, q.App, all)
+	if err != nil {
+		return none, err
 	}
-	if len(missing) > 0 && !q.SkipMissing {
-		return none, refuse(api.CodeNoRevert, "start the setup service that has their revert scripts, or leave what they did as it is with --skip-missing",
-			"nobody listens to the revert of %s: nothing was changed", strings.Join(missing, ", "))
+	if e.Missing = without.stepsOf(all[0].State.ID); len(without.steps) > 0 && !q.SkipMissing {
+		return none, without.refuse()
 	}
 	if careful {
 		if err := c.refuseDark(ctx, q.App, all); err != nil {
@@ -153,23 +143,59 @@ func (c *returner) toUndo(ctx context.Context, q api.BackwardRequest) ([]journal
 	return all, nil
 }
 
-// withoutRevert lists the steps whose scripts have run in a rollout and cannot be undone,
-// because nobody listens.
-func (c *returner) withoutRevert(ctx context.Context, s rollout.State) ([]string, error) {
-	var missing []string
-	for _, step := range s.All() {
-		if step.Kind != rollout.Migration || step.Attempt == 0 {
-			continue
-		}
-		listened, err := c.Setup.Listened(ctx, step.ScriptID().Subject(protocol.RevertStart))
-		if err != nil {
-			return nil, err
-		}
-		if !listened {
-			missing = append(missing, step.ID)
+// missingReverts is the scripts that have run in some rollouts and cannot be undone, because
+// nobody listens to the starts of their reverts.
+type missingReverts struct {
+	steps []ranStep
+	late  []wanted // of them: those whose setup service is being started
+}
+
+// ranStep is a step whose script has run.
+type ranStep struct {
+	rollout rollout.State
+	step    rollout.Step
+}
+
+func (r ranStep) revert() wanted { return wanted{r.step.ScriptID(), true} }
+
+// missingReverts finds them. Whoever can start the setup services that are needed is asked to.
+func (c *returner) missingReverts(ctx context.Context, app string, all []journal.Record) (missingReverts, error) {
+	var ran []ranStep
+	var reverts []wanted
+	for _, r := range all {
+		for _, step := range r.State.All() {
+			if step.Kind == rollout.Migration && step.Attempt > 0 {
+				ran = append(ran, ranStep{r.State, step})
+				reverts = append(reverts, ran[len(ran)-1].revert())
+			}
 		}
 	}
-	return missing, nil
+	missing, late, err := c.unheard(ctx, app, reverts)
+	ran = slices.DeleteFunc(ran, func(r ranStep) bool { return !slices.Contains(missing, r.revert()) })
+	return missingReverts{ran, late}, err
+}
+
+// stepsOf lists the steps of a rollout among them.
+func (w missingReverts) stepsOf(id string) []string {
+	var all []string
+	for _, r := range w.steps {
+		if r.rollout.ID == id {
+			all = append(all, r.step.ID)
+		}
+	}
+	return all
+}
+
+// refuse names them all.
+func (w missingReverts) refuse() error {
+	var names []string
+	var missing []wanted
+	for _, r := range w.steps {
+		names = append(names, r.step.ID+" of "+r.rollout.Release.Version)
+		missing = append(missing, r.revert())
+	}
+	return refuseUnheard(api.CodeNoRevert, fmt.Sprintf("nobody listens to the revert of %s: nothing was changed", strings.Join(names, ", ")),
+		"start the setup service of "+services(missing)+", with its revert scripts, or leave what they did as it is with --skip-missing", missing, w.late)
 }
 
 // furtherBack goes on to the rollout before one that was undone, if the way leads there
@@ -210,7 +236,7 @@ func (c *returner) furtherBack(ctx context.Context, s rollout.State) error {
 // turnBack takes a rollout backward by itself, whose check has failed behind the gate. What
 // scripts without a revert script have done stays.
 func (c *returner) turnBack(ctx context.Context, r journal.Record) error {
-	missing, err := c.withoutRevert(ctx, r.State)
+	missing, err := c.missingReverts(ctx, r.State.Release.App, []journal.Record{r})
 	if err != nil {
 		return err
 	}
@@ -222,7 +248,7 @@ func (c *returner) turnBack(ctx context.Context, r journal.Record) error {
 	}
 	const by = "golive"
 	e := rollout.Event{
-		Type: rollout.BackwardAsked, By: by, Reason: why, Missing: missing, Routes: make(map[string]uint64),
+		Type: rollout.BackwardAsked, By: by, Reason: why, Missing: missing.stepsOf(r.State.ID), Routes: make(map[string]uint64),
 		Backward: &rollout.Backward{SkipMissing: true, By: by, Reason: why},
 	}
 	for _, service := range r.State.Release.Touches() {

@@ -138,18 +138,10 @@ func (c *amender) checkLast(ctx context.Context, s rollout.State, by string) err
 // checkHeard refuses to try records again if no script, that of a step or, if none is named,
 // any, has put some aside, or nobody listens to the start of one that has.
 func (c *amender) checkHeard(ctx context.Context, s rollout.State, id string) error {
-	var aside, unheard []rollout.Step
+	var aside []wanted
 	for _, step := range s.All() {
-		if step.Script.PutAside <= 0 || step.Status != rollout.StepDone || id != "" && id != step.ID {
-			continue
-		}
-		aside = append(aside, step)
-		listened, err := c.Setup.Listened(ctx, step.ScriptID().Subject(protocol.Start))
-		if err != nil {
-			return err
-		}
-		if !listened {
-			unheard = append(unheard, step)
+		if step.Script.PutAside > 0 && step.Status == rollout.StepDone && (id == "" || id == step.ID) {
+			aside = append(aside, wanted{script: step.ScriptID()})
 		}
 	}
 	if len(aside) == 0 {
@@ -159,15 +151,12 @@ func (c *amender) checkHeard(ctx context.Context, s rollout.State, id string) er
 		}
 		return refuse(api.CodeConflict, "golive show "+s.ID+" tells what its scripts have dealt with", "no records of %s are put aside", whose)
 	}
-	if len(unheard) > 0 {
-		starts := make([]string, len(unheard))
-		for i, step := range unheard {
-			starts[i] = step.ScriptID().Subject(protocol.Start)
-		}
-		return refuse(api.CodeConflict, "start the setup service of "+unheard[0].Name+" "+unheard[0].Version+", and ask again",
-			"nobody listens to %s: nothing was changed", strings.Join(starts, ", "))
+	missing, late, err := c.unheard(ctx, s.Release.App, aside)
+	if err != nil || len(missing) == 0 {
+		return err
 	}
-	return nil
+	return refuseUnheard(api.CodeConflict, fmt.Sprintf("nobody listens to %s: nothing was changed", strings.Join(starts(missing), ", ")),
+		"start the setup service of "+services(missing)+", and ask again", missing, late)
 }
 
 const (

@@ -16,6 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // app is the processes of an app on this machine.
@@ -25,6 +26,9 @@ type app struct {
 	data     string // folder for the data of services
 	records  string // folder that tells which programs run
 	talk     *terminal.Talk
+
+	starting sync.Mutex // held while setup services are started or stopped
+	stopped  bool       // none is started any more
 
 	mu       sync.Mutex
 	services []*program
@@ -37,7 +41,7 @@ type app struct {
 type program struct {
 	*process.Process
 	label string
-	owner string // of a setup service: the name in the ids of its steps; empty for a service
+	setup release.SetupService // that it is; without an owner it is none
 }
 
 // death is a program that has ended without being told to.
@@ -73,11 +77,12 @@ func (a *app) startServices() error {
 			if service.Run == nil {
 				break
 			}
-			label := service.Name
+			c := command{label: service.Name, folder: service.Name, args: service.Run, service: service.Name, version: service.Version}
 			if n > 0 {
-				label += "-" + strconv.Itoa(n+1)
+				number := strconv.Itoa(n + 1)
+				c.label, c.folder = c.label+"-"+number, c.folder+"."+number
 			}
-			p, err := a.start(label, "", service.Run, service.Name, service.Version)
+			p, err := a.start(c, release.SetupService{})
 			if err != nil {
 				return err
 			}
@@ -91,24 +96,28 @@ func (a *app) startServices() error {
 
 // startSetups starts the setup services that have something left to do in s.
 func (a *app) startSetups(s rollout.State) error {
-	for _, service := range a.manifest.Services {
-		if service.Setup != nil && unfinished(s, service.Name) {
-			if err := a.startSetup(service.Name, service.Setup, service.Name, service.Version); err != nil {
+	for _, setup := range a.manifest.SetupServices() {
+		if unfinished(s, setup) {
+			if err := a.startSetup(setup); err != nil {
 				return err
 			}
 		}
 	}
-	if a.manifest.Setup.Command != nil && unfinished(s, a.manifest.App) {
-		return a.startSetup(a.manifest.App, a.manifest.Setup.Command, "", a.manifest.Version)
-	}
 	return nil
 }
 
-func (a *app) startSetup(owner string, args []string, service, version string) error {
-	if a.hasSetup(owner) {
+// startSetup starts a setup service that does not run yet, unless all is being stopped.
+func (a *app) startSetup(s release.SetupService) error {
+	a.starting.Lock()
+	defer a.starting.Unlock()
+	if a.hasSetup(s) || a.stopped {
 		return nil
 	}
-	p, err := a.start(owner+" setup", owner, args, service, version)
+	c := command{label: s.Owner + " setup", folder: s.Owner + ".setup", args: s.Command, service: s.Service, version: s.Version}
+	if s.Service == "" { // a service may be called like its app
+		c.folder = s.Owner + ".app-setup"
+	}
+	p, err := a.start(c, s)
 	if err != nil {
 		return err
 	}
@@ -118,11 +127,23 @@ func (a *app) startSetup(owner string, args []string, service, version string) e
 	return nil
 }
 
-// hasSetup reports whether the setup service of owner runs already.
-func (a *app) hasSetup(owner string) bool {
+// hasSetup reports whether a setup service runs already.
+func (a *app) hasSetup(s release.SetupService) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.ContainsFunc(a.setups, func(p *program) bool { return p.owner == owner })
+	return slices.ContainsFunc(a.setups, func(p *program) bool {
+		return p.setup.Owner == s.Owner && p.setup.Service == s.Service && !p.ended()
+	})
+}
+
+// ended reports whether the program has.
+func (p *program) ended() bool {
+	select {
+	case <-p.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // lose forgets a program that has ended.
@@ -132,88 +153,86 @@ func (a *app) lose(p *program) {
 	a.setups = slices.DeleteFunc(a.setups, func(other *program) bool { return other == p })
 }
 
-// asideIn reports whether a script of owner has put records aside.
-func asideIn(s rollout.State, owner string) bool {
-	return slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool { return step.Name == owner && step.Script.PutAside > 0 })
-}
-
-// unfinished reports whether a script of owner has still to answer.
-func unfinished(s rollout.State, owner string) bool {
+// unfinished reports whether a script of a setup service has still to answer.
+func unfinished(s rollout.State, setup release.SetupService) bool {
 	for _, step := range s.All() {
-		if step.Kind == rollout.Migration && step.Name == owner &&
-			step.Status != rollout.StepDone && step.Status != rollout.StepSkipped {
+		theirs := step.Name == setup.Owner && (step.Script.Phase == protocol.Setup) == (setup.Service == "")
+		if step.Kind == rollout.Migration && theirs && step.Status != rollout.StepDone && step.Status != rollout.StepSkipped {
 			return true
 		}
 	}
 	return false
 }
 
+// command is how a program is started.
+type command struct {
+	label   string // in the terminal
+	folder  string // of its data, below that of the services; no other program has it
+	args    []string
+	service string
+	version string
+	more    []string // in its environment
+	noInput bool     // it has nothing to read
+}
+
 // start starts a program whose end is noticed.
-func (a *app) start(label, owner string, args []string, service, version string) (*program, error) {
-	started, err := a.launch(label, owner, a.command(label, args), service, version)
+func (a *app) start(c command, setup release.SetupService) (*program, error) {
+	launched, err := a.launch(c)
 	if err != nil {
 		return nil, err
 	}
+	launched.setup = setup
 	a.watching.Go(func() {
-		<-started.Done()
+		<-launched.Done()
 		select {
-		case a.died <- death{program: started, err: started.Err()}:
+		case a.died <- death{program: launched, err: launched.Err()}:
 		default: // one death is enough to end everything
 		}
 	})
-	return started, nil
+	return launched, nil
 }
 
-// command is how a program is run.
-func (a *app) command(label string, args []string) process.Command {
-	return process.Command{
-		Name: label, Args: args, Dir: a.manifest.Dir, Records: a.records,
-		Output: func(line string) { a.talk.Output(label, line) },
-	}
-}
-
-// launch starts a program, with what it finds in its environment beside that of c.
-func (a *app) launch(label, owner string, c process.Command, service, version string) (*program, error) {
-	data := filepath.Join(a.data, strings.ReplaceAll(label, " ", "-"))
+// launch starts a program.
+func (a *app) launch(c command) (*program, error) {
+	data := filepath.Join(a.data, c.folder)
 	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, fmt.Errorf("make data folder of %s: %w", label, err)
+		return nil, fmt.Errorf("make data folder of %s: %w", c.label, err)
 	}
-	c.Env = append(c.Env, a.bus.Environment()...)
-	c.Env = append(c.Env,
+	env := append(a.bus.Environment(),
 		"GOLIVE_APP="+a.manifest.App, "GOLIVE_APP_VERSION="+a.manifest.Version,
-		relay.EnvService+"="+service, relay.EnvVersion+"="+version, "GOLIVE_DATA_DIR="+data,
+		relay.EnvService+"="+c.service, relay.EnvVersion+"="+c.version, "GOLIVE_DATA_DIR="+data,
 	)
-	a.talk.Say(terminal.Plain, "▸", "starting %s %s: %s", label, version, strings.Join(c.Args, " "))
-	p, err := process.Start(c)
+	a.talk.Say(terminal.Plain, "▸", "starting %s %s: %s", c.label, c.version, strings.Join(c.args, " "))
+	p, err := process.Start(process.Command{
+		Name: c.label, Args: c.args, Dir: a.manifest.Dir, Env: append(env, c.more...),
+		Records: a.records, NoInput: c.noInput,
+		Output: func(line string) { a.talk.Output(c.label, line) },
+	})
 	if err != nil {
 		return nil, &report.Failure{Code: report.CodeFailed, Message: err.Error(),
-			Hint: "see how " + label + " is started in " + a.manifest.Path}
+			Hint: "see how " + c.label + " is started in " + a.manifest.Path}
 	}
-	return &program{Process: p, label: label, owner: owner}, nil
+	return &program{Process: p, label: c.label}, nil
 }
 
-// stopSetups stops the setup services, all at once, but those that are kept, and blocks
-// until they are gone.
-func (a *app) stopSetups(ctx context.Context, keep func(owner string) bool) error {
+// stopSetups stops the setup services, all at once, and blocks until they are gone. They are
+// started again when somebody wants something of them.
+func (a *app) stopSetups(ctx context.Context) error {
+	a.starting.Lock()
+	defer a.starting.Unlock()
 	a.mu.Lock()
-	var stopped, kept []*program
-	for _, p := range a.setups {
-		if keep(p.owner) {
-			kept = append(kept, p)
-		} else {
-			stopped = append(stopped, p)
-		}
-	}
-	a.setups = kept
+	stopped := a.setups
+	a.setups = nil
 	a.mu.Unlock()
 	return stopAll(ctx, stopped)
 }
 
-func none(string) bool { return false }
-
 // stop stops everything and blocks until it is gone.
 func (a *app) stop(ctx context.Context) error {
-	err := a.stopSetups(ctx, none)
+	a.starting.Lock()
+	a.stopped = true
+	a.starting.Unlock()
+	err := a.stopSetups(ctx)
 	a.mu.Lock()
 	programs := a.services
 	a.services = nil

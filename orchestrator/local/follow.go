@@ -25,6 +25,11 @@ func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	}
 	if len(page.Rollouts) > 0 {
 		found := page.Rollouts[0]
+		if found.IsRepeat() { // then it goes on with the one that is repeated, if anything
+			if story, err := u.client.Show(ctx, api.RolloutRequest{Rollout: found.Repeats}); err == nil {
+				found = story.RolloutView
+			}
+		}
 		same := found.Release.Version == want.Version && found.Release.Digest == want.Digest
 		switch {
 		case same && found.Status == rollout.Running && found.Until != "":
@@ -121,9 +126,9 @@ func (u *upRun) consider(ctx context.Context, d death, begun rollout.State) erro
 	if !u.app.running(d.program) {
 		return nil
 	}
-	if d.program.owner != "" {
+	if d.program.setup.Owner != "" {
 		story, err := u.client.Show(ctx, api.RolloutRequest{Rollout: begun.ID})
-		if err == nil && !unfinished(story.State, d.program.owner) {
+		if err == nil && !unfinished(story.State, d.program.setup) {
 			return nil
 		}
 	}

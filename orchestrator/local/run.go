@@ -2,19 +2,18 @@ package local
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
-	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // upRun is the part of up for which everything is in place.
@@ -61,18 +60,30 @@ func (u *upRun) run(ctx context.Context) error {
 	return u.rollOut(ctx, begun)
 }
 
-// rollOut follows the rollout and, where up stays, what people want of it after its end.
+// rollOut follows the rollout and, where up stays, what people want of it after its end. The
+// setup services run for as long as the rollout does: who wants something of them later has
+// them started again, see [upRun.hearWanted].
 func (u *upRun) rollOut(ctx context.Context, begun rollout.State) error {
+	stopHearing, err := u.hearWanted()
+	if err != nil {
+		return err
+	}
+	defer stopHearing()
 	for after := uint64(0); ; {
 		last, sequence, err := u.follow(ctx, begun, after)
-		if e := u.app.stopSetups(u.atOnce, u.keeps(ctx, last)); e != nil {
-			return e
+		if last.Backward == nil { // else the rollout before it may be undone, too
+			if e := u.app.stopSetups(u.atOnce); e != nil {
+				return e
+			}
 		}
 		if err != nil {
 			return interrupted(ctx, err, &last)
 		}
 		if err = nil; begun.Status != rollout.Amending {
 			err = u.conclude(ctx, last)
+		}
+		if last.IsRepeat() {
+			last, sequence = u.repeated(ctx, last, sequence)
 		}
 		if u.Once {
 			return err
@@ -85,7 +96,7 @@ func (u *upRun) rollOut(ctx context.Context, begun rollout.State) error {
 			return err
 		}
 		if retried.Status == rollout.Running { // the cause may have been mended in its program
-			if err := u.app.stopSetups(u.atOnce, none); err != nil {
+			if err := u.app.stopSetups(u.atOnce); err != nil {
 				return err
 			}
 		}
@@ -93,31 +104,18 @@ func (u *upRun) rollOut(ctx context.Context, begun rollout.State) error {
 	}
 }
 
-// keeps tells which setup services go on running when the rollout has ended: as long as up
-// stays, what they did can be undone, and the records that they have put aside tried again.
-func (u *upRun) keeps(ctx context.Context, last rollout.State) func(owner string) bool {
-	if u.Once || last.Status != rollout.Completed && last.Status != rollout.Failed {
-		return none
+// repeated gives the rollout that one has only repeated, and the sequence of its newest event:
+// what people want from now on, they want of that one. It tells of records that are put aside.
+func (u *upRun) repeated(ctx context.Context, last rollout.State, sequence uint64) (rollout.State, uint64) {
+	story, err := u.client.Show(ctx, api.RolloutRequest{Rollout: last.Repeats})
+	if err != nil {
+		u.Logger.Warn("what is asked of the rollout that this one repeats would not be noticed", zap.String("rollout", last.Repeats), zap.Error(err))
+		return last, sequence
 	}
-	return func(owner string) bool { return asideIn(last, owner) || u.canUndo(ctx, last, owner) }
-}
-
-// undoTimeout is how long a setup service is asked whether it can undo what it did.
-const undoTimeout = time.Second
-
-// canUndo reports whether a setup service says that it has a revert script for something
-// that it did.
-func (u *upRun) canUndo(ctx context.Context, s rollout.State, owner string) bool {
-	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
-	defer cancel()
-	return slices.ContainsFunc(s.Steps, func(step *rollout.Step) bool {
-		if step.Kind != rollout.Migration || step.Name != owner || step.Attempt == 0 {
-			return false
-		}
-		m, err := u.relay.Conn().RequestWithContext(ctx, protocol.AboutScriptSubject(step.ScriptID()), nil)
-		var info protocol.ScriptInfo
-		return err == nil && json.Unmarshal(m.Data, &info) == nil && info.Revert
-	})
+	if text := report.TellPutAside(story.State); text != "" {
+		u.Talk.Say(terminal.Yellow, "!", "%s", text)
+	}
+	return story.State, story.Sequence
 }
 
 // conclude says how the rollout has ended.

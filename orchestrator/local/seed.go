@@ -12,10 +12,10 @@ import (
 
 // seed runs the manifest's seed command to its end.
 func (u *upRun) seed(ctx context.Context) error {
-	label := u.app.manifest.App + " seed"
-	c := u.app.command(label, u.app.manifest.Seed)
-	c.Env, c.NoInput = []string{"GOLIVE_SEED=" + strconv.Itoa(u.Seed)}, true
-	p, err := u.app.launch(label, "", c, "", u.app.manifest.Version)
+	m := u.app.manifest
+	p, err := u.app.launch(command{
+		label: m.App + " seed", folder: m.App + ".seed", args: m.Seed, version: m.Version, more: []string{"GOLIVE_SEED=" + strconv.Itoa(u.Seed)}, noInput: true,
+	})
 	if err != nil {
 		return err
 	}

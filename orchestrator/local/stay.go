@@ -30,7 +30,7 @@ func (u *upRun) stay(ctx context.Context, last rollout.State, sequence uint64) (
 		case err := <-u.orchestrator.Ended:
 			return nil, fmt.Errorf("the orchestrator has ended: %w", err)
 		case d := <-u.app.died:
-			if u.app.running(d.program) && d.program.owner == "" {
+			if u.app.running(d.program) && d.program.setup.Owner == "" {
 				return nil, u.ruin(d)
 			}
 			u.app.lose(d.program) // nothing is left to do for a setup service but what may be asked for later

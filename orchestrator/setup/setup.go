@@ -75,6 +75,27 @@ func (c *Client) About(ctx context.Context, script protocol.Script) (protocol.Sc
 	return info, json.Unmarshal(m.Data, &info)
 }
 
+// wantTimeout is how long whoever can start setup services may take to say so.
+const wantTimeout = 2 * time.Second
+
+// Want asks whoever can start setup services of an app to start those that listen to these
+// starts, and gives the starts of which he says that they will be listened to; none where nobody
+// can, or answers within two seconds.
+func (c *Client) Want(ctx context.Context, app string, starts []string) ([]string, error) {
+	data, err := json.Marshal(protocol.Wanted{Starts: starts})
+	if err != nil {
+		return nil, fmt.Errorf("ask for setup services of %s: %w", app, err)
+	}
+	asking, cancel := context.WithTimeout(ctx, wantTimeout)
+	defer cancel()
+	var answer protocol.Starting
+	m, err := c.nc.RequestWithContext(asking, protocol.WantedSubject(app), data)
+	if err != nil || json.Unmarshal(m.Data, &answer) != nil {
+		return nil, ctx.Err()
+	}
+	return answer.Starts, nil
+}
+
 // SendPace tells the script of a running step how fast it may work, and blocks until the
 // server has taken that.
 func (c *Client) SendPace(ctx context.Context, s rollout.State, step rollout.Step) error {

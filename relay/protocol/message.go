@@ -166,6 +166,18 @@ func possible(rate float64) float64 {
 	return rate
 }
 
+// Wanted is the payload of a request on a [WantedSubject]: a person wants something done by
+// scripts to whose starts nobody listens.
+type Wanted struct {
+	Starts []string `json:"starts"` // their subjects
+}
+
+// Starting is the answer of somebody who can start setup services of an app: to which of the
+// starts those will listen that run already or are being started now.
+type Starting struct {
+	Starts []string `json:"starts"`
+}
+
 // FailedRecord is the value under a [FailedRecordKey]: a record that a script could not
 // deal with and has put aside, to go on with the others.
 type FailedRecord struct {
@@ -199,9 +211,10 @@ type Accepted struct {
 
 // ServiceError is the error in an answer of golive.api.
 type ServiceError struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
+	Code    string   `json:"code"`
+	Message string   `json:"message"`
+	Hint    string   `json:"hint,omitempty"`
+	Unheard []string `json:"unheard,omitempty"` // starts that nobody listens to, which is why
 }
 
 // Error is the message.

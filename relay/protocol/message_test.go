@@ -58,6 +58,15 @@ func TestPayloads(t *testing.T) {
 		{protocol.Accepted{Accepted: &no, Reason: "stale"}, `{"accepted":false,"reason":"stale"}`},
 		{protocol.ServiceError{Code: "invalid", Message: "no id", Hint: "make one"}, `{"code":"invalid","message":"no id","hint":"make one"}`},
 		{
+			protocol.ServiceError{Code: "no_revert", Message: "nobody listens", Unheard: []string{"deployment-todos-0.0.1-online-revert-start"}},
+			`{"code":"no_revert","message":"nobody listens","unheard":["deployment-todos-0.0.1-online-revert-start"]}`,
+		},
+		{
+			protocol.Wanted{Starts: []string{"deployment-todos-0.0.1-online-revert-start", "shop-1.0.0-setup-revert-start"}},
+			`{"starts":["deployment-todos-0.0.1-online-revert-start","shop-1.0.0-setup-revert-start"]}`,
+		},
+		{protocol.Starting{Starts: []string{}}, `{"starts":[]}`},
+		{
 			protocol.Route{Service: "todos", Rollout: rollout, Sequence: 7, Versions: []protocol.RouteVersion{{Version: "0.0.1", State: protocol.StateFenced}, {Version: "0.0.2", State: protocol.StateOnline}}},
 			`{"service":"todos","rollout":"` + rollout + `","sequence":7,"versions":[{"version":"0.0.1","state":"fenced"},{"version":"0.0.2","state":"online"}]}`,
 		},

@@ -119,6 +119,10 @@ func AboutScriptSubject(s Script) string {
 // see [Hello].
 const HelloSubject = "golive.hello"
 
+// WantedSubject is where an orchestrator asks for setup services of an app that somebody has to
+// start first; see [Wanted].
+func WantedSubject(app string) string { return "golive.wanted." + app }
+
 func direction(revert bool) string {
 	if revert {
 		return "revert"

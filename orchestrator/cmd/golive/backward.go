@@ -58,6 +58,9 @@ func runBackward(ctx context.Context, c *command, q api.BackwardRequest) error {
 		q.Force = true
 		begun, err = client.Backward(ctx, q)
 	}
+	if err != nil {
+		return c.withSetups(err)
+	}
 	for err == nil {
 		if err = followTo(ctx, c, r, begun, rollout.Reverted); err != nil || q.To == "" && !onlyRepeats(begun) {
 			return err

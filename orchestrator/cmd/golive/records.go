@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/report"
@@ -73,16 +74,21 @@ func printRecords(w io.Writer, q api.RecordsRequest, page api.RecordsPage) {
 		fmt.Fprintln(w, "No record is put aside.")
 		return
 	}
+	header := []string{"STEP", "CURSOR", "TRIES", "PUT ASIDE", "ERROR", "RECORD"}
+	parted := slices.ContainsFunc(page.Records, func(r protocol.FailedRecord) bool { return r.Partition != "" })
+	if parted {
+		header = slices.Insert(header, 1, "PARTITION")
+	}
 	var rows [][]string
 	for _, r := range page.Records {
-		cursor := r.Cursor
-		if r.Partition != "" {
-			cursor = r.Partition + " " + cursor
+		row := []string{r.Step, terminal.Fit(r.Cursor, clipRecord), fmt.Sprint(r.Tries), terminal.Ago(r.At),
+			terminal.Fit(r.Error, clipRecord), terminal.Fit(string(r.Record), clipRecord)}
+		if parted {
+			row = slices.Insert(row, 1, terminal.OrDash(terminal.Fit(r.Partition, clipRecord)))
 		}
-		rows = append(rows, []string{r.Step, terminal.Fit(cursor, clipRecord), fmt.Sprint(r.Tries), terminal.Ago(r.At),
-			terminal.Fit(r.Error, clipRecord), terminal.Fit(string(r.Record), clipRecord)})
+		rows = append(rows, row)
 	}
-	terminal.Columns(w, []string{"STEP", "CURSOR", "TRIES", "PUT ASIDE", "ERROR", "RECORD"}, rows)
+	terminal.Columns(w, header, rows)
 	also := ""
 	if q.Step != "" {
 		also = " --step " + q.Step
@@ -102,7 +108,7 @@ func retryRecords(ctx context.Context, c *command, q api.RetryRequest) error {
 	defer r.Close()
 	begun, err := api.NewClient(r.Conn()).Retry(ctx, q)
 	if err != nil {
-		return err
+		return c.withSetups(err)
 	}
 	last, err := followUntil(ctx, c.follower(r), begun, rollout.Completed)
 	if err != nil {
