@@ -27,7 +27,7 @@ Feature: scripts that work through many records
     Then it ends with code 0
     And the terminal shows, in this order:
       """
-      ← deployment-search-1.0.0-online-done (<duration>, 500 items, …/s on average)
+      ← deployment-search-1.0.0-online-done (<duration>, 500 items, …/s on average, the source counted 1204 records and gave 500)
       ✓ shop 1.0.0 is live: completed in <duration>
       shop 1.0.0 is live (rollout <id>)
       """
@@ -327,6 +327,69 @@ Feature: scripts that work through many records
       """
     When I press Ctrl-C
     Then it ends with code 0
+
+  Scenario: records that golive up has put aside before it was started anew
+    Given the online script of search 1.0.0 works through 12 records and puts aside 2 of them with "no such todo", then 0, then 0
+    And I have run "golive up --once shop"
+    And I have run "golive up --once shop"
+    When I start "golive up shop"
+    Then the answer holds "shop 1.0.0 is online"
+    And the story tells "! 2 records were put aside: golive show <id> --failed-records"
+    When I run "golive --nats BUS retry ROLLOUT-WITH-RECORDS --failed-records" beside it
+    Then the story tells, in this order:
+      """
+      ! 2 records were put aside: golive show <id> --failed-records
+      ▸ starting search setup 1.0.0: …
+      → deployment-search-1.0.0-online-start (attempt 2)
+      ✓ rollout <id>: no record is put aside any more
+      """
+    And no setup service runs
+    When I press Ctrl-C
+    Then it ends with code 0
+
+  Scenario: the release was deployed again since records were put aside
+    Given the online script of search 1.0.0 works through 12 records and puts aside 2 of them with "no such todo", then 0, then 0
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    And I have run "golive deploy shop"
+    When I run "golive retry ROLLOUT --failed-records"
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: rollout <id> has run no script, it only repeated rollout <id>
+      golive: hint: golive retry <id> --failed-records
+      """
+    When I run "golive status"
+    Then the answer holds "2 records were put aside: golive show <id> --failed-records"
+    When I run "golive retry ROLLOUT-WITH-RECORDS --failed-records"
+    Then it ends with code 0
+    And the answer is:
+      """
+      no record of rollout <id> is put aside any more
+      """
+
+  Scenario: a source that gives fewer records than it counted
+    Given the online script of search 1.0.0 works through 12 records, of which its source gives 7
+    And somebody starts the programs of the app shop
+    When I run "golive deploy shop"
+    Then it ends with code 0
+    And the story tells, in this order:
+      """
+      search/online | the source counted 12 records and gave 7
+      ← deployment-search-1.0.0-online-done (<duration>, 7 items…, the source counted 12 records and gave 7)
+      """
+    When I run "golive show ROLLOUT"
+    Then the answer holds "search/online every record came ✗ does not hold: the source counted 12 records and gave 7"
+
+  Scenario: a source that gives nothing of what it counted
+    Given the online script of search 1.0.0 works through 12 records, of which its source gives 0
+    And somebody starts the programs of the app shop
+    When I run "golive deploy shop"
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: step search/online: failed: backfill: the source counted 12 records and gave 0: leave its Count out if that is no more than a guess
+      """
 
   Scenario: data for trying it out
     Given version 1.0.0 of the app shop, with these services:

@@ -30,7 +30,7 @@ Feature: going backward
       ✓ search/traffic: search 1.0.0 is back (<duration>)
       → deployment-search-2.0.0-offline-revert-start (attempt 2)
       ← deployment-search-2.0.0-offline-reverted (<duration>)
-      ✗ shop 2.0.0 is undone: what was online before is online
+      ✓ shop 2.0.0 is undone: what was online before is online
       """
     And the answer is:
       """
@@ -82,7 +82,7 @@ Feature: going backward
     And I am told:
       """
       golive: error: nobody listens to the revert of search/offline of 2.0.0: nothing was changed
-      golive: hint: start the setup service that has their revert scripts, or leave what they did as it is with --skip-missing
+      golive: hint: start the setup service of search 2.0.0, with its revert scripts, or leave what they did as it is with --skip-missing
       """
     And these messages are observed, and no other:
       | message |
@@ -96,6 +96,63 @@ Feature: going backward
       | search 2.0.0 offline       | 1     |
       | search 2.0.0 online        | 1     |
       | search 2.0.0 online revert | 1     |
+
+  # The same release again, and again: none of that is what is undone.
+  Scenario: the release was deployed again since
+    Given version 2.0.0 of the app shop, with these services:
+      | service | version | scripts         | reverts         |
+      | search  | 2.0.0   | offline, online | offline, online |
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    And I have run "golive deploy shop"
+    When I run "golive show ROLLOUT"
+    Then the answer holds these lines:
+      """
+      shop 2.0.0, completed, no change, begun <ago> by …, took <duration>
+      nothing was left to run or to move: shop 2.0.0 is live by rollout <id>
+      """
+    When I run "golive deploy shop"
+    Then it ends with code 0
+    When I run "golive history shop"
+    Then the answer is:
+      """
+      ROLLOUT APP  VERSION STATUS               BEGUN TOOK       BY
+      <id>    shop 2.0.0   completed, no change <ago> <duration> …
+      <id>    shop 2.0.0   completed, no change <ago> <duration> …
+      <id>    shop 2.0.0   completed            <ago> <duration> …
+      <id>    shop 1.0.0   completed            <ago> <duration> …
+      """
+    When I run "golive backward shop"
+    Then it ends with code 0
+    And the story tells, in this order:
+      """
+      ← deployment-search-2.0.0-online-reverted (<duration>)
+      ✓ search/traffic: search 1.0.0 is back (<duration>)
+      ← deployment-search-2.0.0-offline-reverted (<duration>)
+      ✓ shop 2.0.0 is undone: what was online before is online
+      """
+    And search answers as version 1.0.0
+    When I run "golive status shop"
+    Then the answer holds "shop 2.0.0: rollout <id> reverted <ago>"
+
+  Scenario: the setup service that is needed does not run
+    Given version 2.0.0 of the app shop, with these services:
+      | service | version | scripts | reverts |
+      | search  | 2.0.0   | offline | offline |
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    And the setup service that runs the offline script of search 2.0.0 is killed with SIGKILL
+    When I run "golive --nats BUS backward shop" in the folder of the app shop
+    Then it ends with code 1
+    And I am told:
+      """
+      golive: error: nobody listens to the revert of search/offline of 2.0.0: nothing was changed
+      golive: hint: start the setup service of search 2.0.0, with its revert scripts, or leave what they did as it is with --skip-missing
+      golive: hint: in this folder: GOLIVE_NATS_URL=nats://127.0.0.1:<number> GOLIVE_SERVICE=search GOLIVE_VERSION=2.0.0 … setup offline 'offline revert'
+      """
+    When somebody starts the programs of the app shop
+    And I run "golive backward shop"
+    Then it ends with code 0
 
   Scenario: over two versions
     Given version 2.0.0 of the app shop, with these services:
@@ -114,10 +171,10 @@ Feature: going backward
       """
       ← deployment-search-3.0.0-online-reverted (<duration>)
       ✓ search/traffic: search 2.0.0 is back (<duration>)
-      ✗ shop 3.0.0 is undone: what was online before is online
+      ✓ shop 3.0.0 is undone: what was online before is online
       ✓ search/traffic: search 1.0.0 is back (<duration>)
       ← deployment-search-2.0.0-offline-reverted (<duration>)
-      ✗ shop 2.0.0 is undone: what was online before is online
+      ✓ shop 2.0.0 is undone: what was online before is online
       """
     And search answers as version 1.0.0
 
@@ -177,7 +234,7 @@ Feature: going backward
       ✗ deployment-search-2.0.0-offline-failed: cancelled: …cancelled by the orchestrator
       → deployment-search-2.0.0-offline-revert-start (attempt 2)
       ← deployment-search-2.0.0-offline-reverted (<duration>)
-      ✗ shop 2.0.0 is undone: what was online before is online
+      ✓ shop 2.0.0 is undone: what was online before is online
       """
     And the one that was started before ends with code 1
     And the offline script of search 2.0.0 is told to stop

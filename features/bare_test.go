@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,7 +32,7 @@ func playBareSetup(args []string) int {
 	way, phases := args[0], args[1:]
 	service, version := os.Getenv("GOLIVE_SERVICE"), os.Getenv("GOLIVE_VERSION")
 	for _, phase := range phases {
-		name := "deployment-" + service + "-" + version + "-" + phase
+		name := "deployment-" + service + "-" + version + "-" + strings.ReplaceAll(phase, " ", "-")
 		script := service + " " + version + " " + phase
 		_, err := nc.QueueSubscribe(name+"-start", name+"-start", func(start *nats.Msg) {
 			busy.Go(func() {
@@ -65,6 +66,8 @@ func answerBarely(nc *nats.Conn, way, name string, start *nats.Msg, o order) err
 		return start.Respond(asJSON(map[string]any{"done": failure == nil, "error": failure, "items": 7}))
 	case way == "replies text" && failure != nil:
 		return start.Respond([]byte(o.Text))
+	case way == "replies text" && strings.HasSuffix(name, "-revert"):
+		return start.Respond([]byte("dropped the index\n" + name + "ed\n"))
 	case way == "replies text":
 		return start.Respond([]byte("created the index\n" + name + "-done\n"))
 	case failure != nil:

@@ -35,6 +35,9 @@ func (s *scenario) scriptSteps(sc *godog.ScenarioContext) {
 	sc.Step(script+`works through (\d+) records, (\d+) a second$`, func(phase, name, version string, items int64, rate float64) {
 		s.order(name+" "+version+" "+phase, order{Items: items, Rate: rate})
 	})
+	sc.Step(script+`works through (\d+) records, of which its source gives (\d+)$`, func(phase, name, version string, counted, given int64) {
+		s.order(name+" "+version+" "+phase, order{Items: given, Total: counted})
+	})
 	sc.Step(script+`works through (\d+) of (\d+) records, (\d+) a second, and then takes until I say so$`, func(phase, name, version string, items, total int64, rate float64) {
 		s.order(name+" "+version+" "+phase, order{Items: items, Total: total, Rate: rate, Wait: true})
 	})

@@ -103,8 +103,9 @@ func (s *scenario) haveDone(ctx context.Context, line string) error {
 }
 
 // start types a line that begins with golive. In it ROLLOUT stands for the rollout that
-// was told of last, ROLLOUT-OF-1.0.0 for the one of that version, PLAN for the plan that was
-// told of last, and BUS for the address of the bus.
+// was told of last, ROLLOUT-OF-1.0.0 for the one of that version, ROLLOUT-WITH-RECORDS for the one
+// whose records are put aside, PLAN for the plan that was told of last, and BUS for the address of
+// the bus.
 func (s *scenario) start(ctx context.Context, line, folder string, more ...string) error {
 	line, err := s.fillIn(ctx, line)
 	if err != nil {
@@ -151,11 +152,15 @@ var (
 	uuid      = `[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`
 	rolloutOf = regexp.MustCompile(`ROLLOUT-OF-([0-9.]+)`)
 	rolloutID = regexp.MustCompile(`rollout (` + uuid + `)`)
+	withAside = regexp.MustCompile(`put aside: golive show (` + uuid + `)`)
 	planID    = regexp.MustCompile(`plan ([0-9a-f]{12}): `)
 	busURL    = regexp.MustCompile(`bus: (nats://\S+?),? `)
 )
 
 func (s *scenario) fillIn(ctx context.Context, line string) (string, error) {
+	if strings.Contains(line, "ROLLOUT-WITH-RECORDS") {
+		line = strings.ReplaceAll(line, "ROLLOUT-WITH-RECORDS", s.newest(withAside))
+	}
 	if strings.Contains(line, "ROLLOUT") && !rolloutOf.MatchString(line) {
 		id := s.newest(rolloutID)
 		if id == "" {

@@ -119,6 +119,63 @@ Feature: bringing an app live on this machine
     When I press Ctrl-C
     Then it ends with code 0
 
+  # Its version before takes no traffic over the relay: nobody has to be there for it.
+  Scenario Outline: it is undone after up was started anew, by a setup service that <is>
+    Given version 1.0.0 of the app shop, with these services:
+      | service | version | instances |
+      | search  | 1.0.0   | 0         |
+    And I have run "golive up --once shop"
+    And version 2.0.0 of the app shop, with these services:
+      | service | version | instances | scripts         | reverts         | its setup service |
+      | search  | 2.0.0   | 0         | offline, online | offline, online | <setup service>   |
+    And I have run "golive up --once shop"
+    When I start "golive up shop"
+    Then the answer holds "shop 2.0.0 is online"
+    And no setup service runs
+    When I run "golive --nats BUS backward shop" beside it
+    Then the story tells, in this order:
+      """
+      = every script has run in this environment: none is run again
+      ▸ starting search setup 2.0.0: …
+      * taken backward by …
+      → deployment-search-2.0.0-online-revert-start (attempt 2)
+      ← deployment-search-2.0.0-online-reverted (<duration>)
+      → deployment-search-2.0.0-offline-revert-start (attempt 2)
+      ← deployment-search-2.0.0-offline-reverted (<duration>)
+      ✓ shop 2.0.0 is undone: what was online before is online
+      ▪ the services stay up for you to look at: Ctrl-C stops them
+      """
+    And these scripts have run:
+      | script                      | times |
+      | search 2.0.0 offline        | 1     |
+      | search 2.0.0 online         | 1     |
+      | search 2.0.0 offline revert | 1     |
+      | search 2.0.0 online revert  | 1     |
+    When I press Ctrl-C
+    Then it ends with code 1
+
+    Examples:
+      | is                     | setup service      |
+      | is on the SDK          | a setup service    |
+      | knows nothing of ours  | bare, replies text |
+
+  Scenario: what cannot be undone is said at once
+    Given version 1.0.0 of the app shop, with these services:
+      | service | version | instances |
+      | search  | 1.0.0   | 0         |
+    And I have run "golive up --once shop"
+    And version 2.0.0 of the app shop, with these services:
+      | service | version | instances | scripts         | reverts |
+      | search  | 2.0.0   | 0         | offline, online | online  |
+    When I start "golive up shop"
+    Then the answer holds "shop 2.0.0 is online"
+    When I run "golive --nats BUS backward shop"
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: nobody listens to the revert of search/offline of 2.0.0: nothing was changed
+      """
+
   @long
   Scenario: what runs already is not started
     Given version 1.0.0 of the app shop, with these services:

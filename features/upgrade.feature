@@ -69,7 +69,7 @@ Feature: an upgrade with a maintenance page
       ✓ provision is undone on 1 host (<duration>)
       ✓ configure is undone on 1 host (<duration>)
       ✓ stop-front-ends is undone on 1 host (<duration>)
-      ✗ shop 2.0.0 is undone, downtime <duration>: what was online before is online
+      ✓ shop 2.0.0 is undone, downtime <duration>: what was online before is online
       """
     And a visitor of the shop sees "shop 1.0.0", answered with 200
     And the configuration of the shop is that of 1.0.0

@@ -10,6 +10,10 @@ import (
 // byItself is by whom a rollout was taken backward for which nobody has asked.
 const byItself = "golive"
 
+// WasAskedFor reports whether somebody has asked for a rollout to be taken backward: it does not
+// go by itself.
+func WasAskedFor(s rollout.State) bool { return s.Backward != nil && s.Backward.By != byItself }
+
 // Failed is what there is to say about a rollout that has ended otherwise than it was meant to.
 func Failed(s rollout.State) *Failure {
 	back := s.Status == rollout.Failed && s.Backward != nil

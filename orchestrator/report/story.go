@@ -210,7 +210,11 @@ func (l *lines) end(r rollout.State) {
 	case rollout.Aborted:
 		l.say(terminal.Yellow, "✗", "%s %s is aborted%s: %s", r.Release.App, r.Release.Version, withDowntime(r), AfterAbort(r))
 	case rollout.Reverted:
-		l.say(terminal.Yellow, "✗", "%s %s is undone%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
+		color, glyph := terminal.Green, "✓"
+		if !WasAskedFor(r) {
+			color, glyph = terminal.Yellow, "✗"
+		}
+		l.say(color, glyph, "%s %s is undone%s: what was online before is online", r.Release.App, r.Release.Version, withDowntime(r))
 	case rollout.Superseded:
 		l.say(terminal.Yellow, "✗", "rollout %s was superseded%s", r.ID, Because(r.Event))
 	}
