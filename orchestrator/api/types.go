@@ -199,7 +199,7 @@ type RolloutList struct {
 type AppStatus struct {
 	App      string          `json:"app"`
 	Version  string          `json:"version"` // of the newest rollout
-	Rollout  RolloutView     `json:"rollout"` // the newest
+	Rollout  RolloutView     `json:"rollout"` // the newest that has not only repeated another
 	Services []ServiceStatus `json:"services"`
 	Changed  bool            `json:"changed,omitempty"` // the app's own setup script has changed since it ran
 	Queued   []RolloutView   `json:"queued,omitempty"`  // rollouts that wait for this one

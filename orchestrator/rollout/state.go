@@ -62,7 +62,8 @@ const (
 )
 
 // Final reports whether a rollout has ended and waits for nobody. A completed one can
-// still be taken backward, or be amending, as long as no other rollout of its app has begun.
+// still be taken backward, or be amending, as long as no other rollout of its app has begun that
+// has done anything.
 func (s Status) Final() bool {
 	return s == Completed || s == Aborted || s == Reverted || s == Superseded || s == Marked
 }

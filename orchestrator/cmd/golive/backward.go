@@ -21,10 +21,11 @@ func backwardCommand(c *command) *cobra.Command {
 		Short: "Go back to a version that was live before, and undo scripts",
 		Long: `backward undoes, in reverse order, what the app's last rollout did: it runs the
 revert scripts of what has run, and puts the traffic back to the previous
-version. With VERSION it goes on, rollout by rollout, until that version is
-back. A script that has no revert script is named before anything changes, and
-so is a version that would get its traffic back and is not running: then backward
-asks first, and where nobody can be asked it refuses.`,
+version. A rollout that ran nothing and moved nothing, as of the same release
+once more, is gone over. With VERSION it goes on, rollout by rollout, until that
+version is back. A script that has no revert script is named before anything
+changes, and so is a version that would get its traffic back and is not running:
+then backward asks first, and where nobody can be asked it refuses.`,
 		Example: `  golive backward todo-app --reason "the search finds too much"
   golive backward todo-app 0.0.1 --skip-missing`,
 		Args: arguments(1, 2, "an app and at most one version"),

@@ -41,7 +41,8 @@ type failure struct {
 	message string
 	hint    string
 	exit    int
-	told    bool // it has been reported already
+	told    bool     // it has been reported already
+	unheard []string // starts that nobody listens to, which is why
 }
 
 func (f *failure) Error() string { return f.message }
@@ -69,7 +70,7 @@ func explain(err error) *failure {
 	case errors.As(err, &reported):
 		f.code, f.message, f.hint = reported.Code, reported.Message, reported.Hint
 	case errors.As(err, &refused):
-		f.code, f.hint = refused.Code, refused.Hint
+		f.code, f.hint, f.unheard = refused.Code, refused.Hint, refused.Unheard
 		f.message = strings.TrimPrefix(f.message, "stale: ") // which is said to programs
 	case errors.As(err, &manifest):
 		f.code, f.exit = codeManifest, exitMisused
@@ -105,7 +106,7 @@ func misused(cmd *cobra.Command, message string) error {
 // report prints a failure: as text on stderr, or as the answer.
 func (c *command) report(f *failure) {
 	if c.output == "json" || c.output == "yaml" || c.output == "jsonl" {
-		e := protocol.ServiceError{Code: f.code, Message: f.message, Hint: f.hint}
+		e := protocol.ServiceError{Code: f.code, Message: f.message, Hint: f.hint, Unheard: f.unheard}
 		if c.print(map[string]any{"error": e}, nil) == nil {
 			return
 		}
