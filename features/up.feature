@@ -145,6 +145,7 @@ Feature: bringing an app live on this machine
       ✓ shop 2.0.0 is undone: what was online before is online
       ▪ the services stay up for you to look at: Ctrl-C stops them
       """
+    And the story does not tell "golive: error: …"
     And these scripts have run:
       | script                      | times |
       | search 2.0.0 offline        | 1     |

@@ -123,6 +123,10 @@ func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 	if last.Status == rollout.Completed { // also if Ctrl-C has come just now
 		return u.tellOnline(context.WithoutCancel(ctx), last)
 	}
+	if !u.Once && last.Status == rollout.Reverted && report.WasAskedFor(last) {
+		u.sayStaying()
+		return fmt.Errorf("rollout %s: %w", last.ID, ErrUndone)
+	}
 	err := report.Failed(last)
 	if last.Status == rollout.Failed && last.Backward == nil {
 		retry := "golive retry " + last.ID
@@ -130,9 +134,13 @@ func (u *upRun) conclude(ctx context.Context, last rollout.State) error {
 	}
 	if !u.Once {
 		u.Fail(err)
-		u.Talk.Say(terminal.Plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
+		u.sayStaying()
 	}
 	return err
+}
+
+func (u *upRun) sayStaying() {
+	u.Talk.Say(terminal.Plain, "▪", "the services stay up for you to look at: Ctrl-C stops them")
 }
 
 // interrupted is what is left to say when a person has ended up before the rollout.

@@ -66,12 +66,16 @@ type Following struct {
 	Each         func(rollout.State) error // called with every state, after it was told; an error ends following
 }
 
+// ErrUndone says that the rollout was undone because somebody wanted that, as its story has told.
+var ErrUndone = errors.New("it was undone")
+
 // Run runs the app: its bus, its services and setup services, its agents and the rollout of its
 // version. It returns when ctx ends, when something has ended without which it cannot go on, or,
 // with Once, when the rollout has ended, and has then stopped all that it has started. What an
 // earlier one on the same data has left that was killed is stopped first. What does not stop by
-// itself is killed when atOnce ends. An error that was given to Fail, or came from
-// Online, may be returned, too; a [report.Failure] says what to do next.
+// itself is killed when atOnce ends. An error that was given to Fail, or came from Online, may be
+// returned, too; a [report.Failure] says what to do next, and [ErrUndone] that there is nothing to
+// say.
 func (u Up) Run(ctx, atOnce context.Context) (err error) {
 	if err := u.stopRemains(atOnce); err != nil {
 		return err

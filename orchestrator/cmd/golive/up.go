@@ -79,7 +79,7 @@ func runUp(ctx context.Context, c *command, dir string, o upOptions) error {
 		Once: o.once, AllowOlder: o.older, Seed: o.seed, By: me(), Version: Version, Talk: t.narrator.Talk, Logger: c.logger(),
 		Orchestrate: t.orchestrate, Follow: t.follow, Events: t.each, Output: t.narrator.stepOutput, Online: t.online, Fail: t.fail,
 	}.Run(ctx, atOnce(ctx))
-	if t.told != nil && errors.Is(err, t.told) {
+	if t.told != nil && errors.Is(err, t.told) || errors.Is(err, local.ErrUndone) {
 		return told(err)
 	}
 	return err
