@@ -32,7 +32,7 @@ type agents struct {
 func (u *upRun) startAgents(ctx context.Context) (*agents, error) {
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c := &agents{stop: stop}
-	data := filepath.Join(u.app.data, "steps")
+	data := filepath.Join(u.app.data, u.app.manifest.App+".steps")
 	for _, labels := range rolesOf(u.app.manifest) {
 		if err := os.MkdirAll(data, 0o700); err != nil {
 			c.end()
