@@ -53,7 +53,7 @@ func (d *dialer) addTo(o *nats.Options) error {
 			cancel()
 			return nil, err
 		}
-		return &cuttable{Conn: conn, forget: context.AfterFunc(ctx, func() { _ = conn.Close() }), cancel: cancel}, nil
+		return &cuttable{Conn: newGreeting(conn), forget: context.AfterFunc(ctx, func() { _ = conn.Close() }), cancel: cancel}, nil
 	})
 	return nil
 }
