@@ -48,6 +48,8 @@ type environment struct {
 
 	gatePatience time.Duration  // of orchestrators to be made; 0: the default
 	keep         time.Duration  // of orchestrators to be made
+	probe        time.Duration  // of orchestrators to be made; 0: the default
+	lease        time.Duration  // of services to be started; 0: the default
 	policy       rollout.Policy // of orchestrators to be made
 }
 
@@ -117,7 +119,7 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	f, err := fleet.Make(ctx, nc, "", 1)
 	e.must(err)
 	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Policy: e.policy, Logger: e.log,
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Probe: e.probe, Policy: e.policy, Logger: e.log,
 	})
 	e.must(err)
 	return o
@@ -136,7 +138,7 @@ func (e *environment) service(name, version string) (stop func()) {
 	e.t.Helper()
 	r := e.connect()
 	stop = e.run("service "+name, func(ctx context.Context) error {
-		return r.Serve(ctx, relay.Service{Name: name, Version: version, Handlers: map[string]relay.Handler{
+		return r.Serve(ctx, relay.Service{Name: name, Version: version, Lease: e.lease, Handlers: map[string]relay.Handler{
 			"version": func(context.Context, *relay.Message) (any, error) { return version, nil },
 		}})
 	})

@@ -81,7 +81,8 @@ type Moved struct {
 }
 
 // UnconfirmedError says that a step was not confirmed in time, or cannot be any more: the order
-// cannot be finished, and the route is left in the middle of it, where no request fails yet.
+// cannot be finished, and the route is left in the middle of it, where no request fails yet; if
+// it was there that everybody held requests, those who served before serve again.
 // An order for the version before leads it back.
 type UnconfirmedError struct {
 	Service   string
@@ -187,6 +188,7 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 		if err != nil {
 			return moved, err
 		}
+		before := found.Route
 		found = Route{Route: next, Revision: known, Since: time.Now().UTC()}
 		g.remember(found)
 		if err = g.confirmed(ctx, o, found, &moved); errors.Is(err, errOvertaken) {
@@ -195,8 +197,25 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 			continue
 		}
 		if err != nil {
+			g.relieve(ctx, err, before, found)
 			return moved, err
 		}
+	}
+}
+
+// relieve puts the states back that a route had before a step that was not confirmed, if that
+// step has everybody hold what comes: those who answered before do so again, at once. Nobody can
+// answer then who could not before, and nobody needs to confirm it. Where it does not succeed,
+// requests are held until an order leads the route back.
+func (g *Gate) relieve(ctx context.Context, failure error, before protocol.Route, unconfirmed Route) {
+	var stuck *UnconfirmedError
+	if !errors.As(failure, &stuck) || !holding(unconfirmed.Route) || len(before.Online()) == 0 || before.Maintenance != nil {
+		return
+	}
+	next := unconfirmed.Route
+	next.Versions = before.Versions
+	if revision, err := g.write(ctx, unconfirmed.Revision, next); err == nil {
+		g.remember(Route{Route: next, Revision: revision, Since: time.Now().UTC()})
 	}
 }
 
