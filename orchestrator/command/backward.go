@@ -66,7 +66,12 @@ func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest, careful
 		return none, without.refuse()
 	}
 	if careful {
-		if err := c.refuseDark(ctx, q.App, all); err != nil {
+		if err := c.refuseDark(ctx, all); err != nil {
+			return none, err
+		}
+	}
+	if !q.Force {
+		if e.Awaits, err = c.awaiting(ctx, all[0].State); err != nil {
 			return none, err
 		}
 	}
@@ -240,6 +245,10 @@ func (c *returner) turnBack(ctx context.Context, r journal.Record) error {
 	if err != nil {
 		return err
 	}
+	awaits, err := c.awaiting(ctx, r.State)
+	if err != nil {
+		return err
+	}
 	why := "a check has failed behind the gate"
 	for _, step := range r.State.FailedSteps() {
 		if step.Kind == rollout.Check {
@@ -248,7 +257,7 @@ func (c *returner) turnBack(ctx context.Context, r journal.Record) error {
 	}
 	const by = "golive"
 	e := rollout.Event{
-		Type: rollout.BackwardAsked, By: by, Reason: why, Missing: missing.stepsOf(r.State.ID), Routes: make(map[string]uint64),
+		Type: rollout.BackwardAsked, By: by, Reason: why, Missing: missing.stepsOf(r.State.ID), Awaits: awaits, Routes: make(map[string]uint64),
 		Backward: &rollout.Backward{SkipMissing: true, By: by, Reason: why},
 	}
 	for _, service := range r.State.Release.Touches() {

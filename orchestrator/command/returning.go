@@ -14,75 +14,86 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 )
 
+// returning is a version that gets production traffic again when a step is undone, and is
+// answered for by instances.
+type returning struct {
+	step    rollout.Step
+	version string
+	serves  bool // it is online now
+	alive   int  // instances
+	want    int  // that have to be alive where it takes traffic
+}
+
 // refuseDark refuses to undo rollouts where production traffic would come back to versions that
 // are not there: nobody would answer, though the newer ones are well.
-func (c *returner) refuseDark(ctx context.Context, app string, undo []journal.Record) error {
-	missing, err := c.notAlive(ctx, app, undo)
-	if err != nil || len(missing) == 0 {
-		return err
+func (c *returner) refuseDark(ctx context.Context, undo []journal.Record) error {
+	var missing []string
+	for _, r := range undo {
+		all, err := c.returnTo(ctx, r.State)
+		if err != nil {
+			return err
+		}
+		for _, v := range all {
+			text := fmt.Sprintf("%s %s (%d of %d instances are alive)", v.step.Name, v.version, v.alive, v.want)
+			if !v.serves && v.alive < v.want && !slices.Contains(missing, text) {
+				missing = append(missing, text)
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
 	}
 	return refuse(api.CodeNotAlive, "start what is missing first, or go back all the same with --yes",
 		"traffic would go back to %s: nothing was changed", strings.Join(missing, ", "))
 }
 
-// notAlive lists the versions that would get production traffic again if rollouts were undone,
-// and of which too few instances are alive for that.
-func (c *returner) notAlive(ctx context.Context, app string, undo []journal.Record) ([]string, error) {
-	book, err := c.Ledger.Book(ctx, app)
+// awaiting lists the steps whose traffic waits, on the way back, for an instance of the version
+// that gets it again.
+func (c *returner) awaiting(ctx context.Context, s rollout.State) ([]string, error) {
+	all, err := c.returnTo(ctx, s)
+	var steps []string
+	for _, v := range all {
+		steps = append(steps, v.step.ID)
+	}
+	return slices.Compact(steps), err
+}
+
+// returnTo lists the versions that get production traffic again when a rollout is undone.
+func (c *returner) returnTo(ctx context.Context, s rollout.State) ([]returning, error) {
+	book, err := c.Ledger.Book(ctx, s.Release.App)
 	if err != nil {
 		return nil, err
 	}
-	var missing []string
-	for _, r := range undo {
-		for _, step := range r.State.All() {
-			if !movesBack(step) {
-				continue
-			}
-			texts, err := c.notAliveFor(ctx, app, book, step)
+	var all []returning
+	for _, step := range s.All() {
+		if !movesBack(step) {
+			continue
+		}
+		route, err := c.Gate.Route(ctx, step.Name)
+		if err != nil {
+			return nil, err
+		}
+		instances, err := c.Gate.Instances(ctx, step.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, version := range step.Move.Replaces.Online {
+			want, err := c.needed(ctx, s.Release.App, book, step, version)
 			if err != nil {
 				return nil, err
 			}
-			for _, text := range texts {
-				if !slices.Contains(missing, text) {
-					missing = append(missing, text)
-				}
+			if want > 0 {
+				all = append(all, returning{step, version, slices.Contains(route.Online(), version), gate.AliveOf(instances, version), want})
 			}
 		}
 	}
-	return missing, nil
+	return all, nil
 }
 
 // movesBack reports whether a step has moved traffic that is moved back when it is undone.
 func movesBack(step rollout.Step) bool {
 	return step.Kind == rollout.Traffic && step.Attempt > 0 && step.Move.Replaces != nil &&
 		(step.Status == rollout.StepDone || step.Status == rollout.StepRunning)
-}
-
-// notAliveFor is notAlive for one step. What is online now keeps what it has.
-func (c *returner) notAliveFor(ctx context.Context, app string, book *ledger.Book, step rollout.Step) ([]string, error) {
-	route, err := c.Gate.Route(ctx, step.Name)
-	if err != nil {
-		return nil, err
-	}
-	back := slices.DeleteFunc(slices.Clone(step.Move.Replaces.Online), func(v string) bool { return slices.Contains(route.Online(), v) })
-	if len(back) == 0 {
-		return nil, nil
-	}
-	instances, err := c.Gate.Instances(ctx, step.Name)
-	if err != nil {
-		return nil, err
-	}
-	var missing []string
-	for _, version := range back {
-		want, err := c.needed(ctx, app, book, step, version)
-		if err != nil {
-			return nil, err
-		}
-		if alive := gate.AliveOf(instances, version); alive < want {
-			missing = append(missing, fmt.Sprintf("%s %s (%d of %d instances are alive)", step.Name, version, alive, want))
-		}
-	}
-	return missing, nil
 }
 
 // needed is how many instances of a version have to be alive where it takes traffic: as many as

@@ -46,7 +46,7 @@ type Order struct {
 func OrderFor(s rollout.State, step rollout.Step) Order {
 	if step.Backwards() || step.Kind == rollout.Maintenance {
 		order := OrderBack(s, step)
-		if s.AwaitsBefore(step) && order.Version != "" && order.RetryAfter == 0 {
+		if step.Move.Awaits && step.Revert && order.Version != "" && order.RetryAfter == 0 {
 			order.Instances = 1
 		}
 		return order

@@ -167,6 +167,7 @@ type RouteMove struct {
 	Revision  uint64    `json:"revision,omitempty"`   // of the route it wrote
 	Effective time.Time `json:"effective,omitzero"`   // when callers first saw it: an answer of the new version, or 503
 	Undone    time.Time `json:"undone,omitzero"`      // when callers first saw that it was undone
+	Awaits    bool      `json:"awaits,omitempty"`     // undone, it waits for an instance of what it puts back; what it has put online serves meanwhile
 	Back      bool      `json:"back,omitempty"`       // it could not be finished, and the route is being led back
 }
 
@@ -236,7 +237,7 @@ type Backward struct {
 	To          string `json:"to,omitempty"`          // the version of the app to go back to; empty: the one before
 	Last        string `json:"last,omitempty"`        // the rollout that is undone after this one, which only repeats it; empty: as To says
 	SkipMissing bool   `json:"skipMissing,omitempty"` // go on where a script has no revert script
-	Force       bool   `json:"force,omitempty"`       // move traffic back without waiting for instances that answer it
+	Force       bool   `json:"force,omitempty"`       // move traffic back also where nobody is there who answers it
 	By          string `json:"by,omitempty"`          // who wants it
 	Reason      string `json:"reason,omitempty"`      // why
 }
@@ -297,6 +298,7 @@ type Event struct {
 	Pace     *protocol.Pace `json:"pace,omitempty"`     // of PaceAsked
 	Of       *AttemptID     `json:"of,omitempty"`       // of Stopped: which attempt
 	Missing  []string       `json:"missing,omitempty"`  // of BackwardAsked: steps that have no revert script
+	Awaits   []string       `json:"awaits,omitempty"`   // of BackwardAsked: steps whose traffic goes back only to an instance that is there
 
 	Routes map[string]uint64 `json:"routes,omitempty"` // of BackwardAsked: revisions of the services' routes
 }

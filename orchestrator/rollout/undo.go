@@ -31,6 +31,7 @@ func applyAbort(d *draft, e Event) error {
 			step.withdraw(e.At, "the rollout was aborted")
 		case lifted(d.State, *step): // what served before serves: it is not put under maintenance once more
 		case !step.works():
+			step.Move.Awaits = false
 			step.undo()
 		case step.Status == StepRunning:
 			step.leave()
@@ -67,6 +68,7 @@ func applyBackward(d *draft, e Event) error {
 	for i := range d.Steps {
 		step := d.edit(i)
 		step.NoRevert = slices.Contains(e.Missing, step.ID)
+		step.Move.Awaits = slices.Contains(e.Awaits, step.ID)
 		if step.Kind == Approving && step.Status == StepRunning {
 			step.withdraw(e.At, "the rollout was taken backward")
 		}
@@ -82,15 +84,6 @@ func applyBackward(d *draft, e Event) error {
 	}
 	d.advance(e.At)
 	return nil
-}
-
-// AwaitsBefore reports whether a move of traffic that is undone waits until an instance of the
-// version before is there: where a rollout is taken backward, the newer version can go on
-// serving. Who aborts one, or forces it, does not wait, and nobody waits whose move could not
-// be finished.
-func (s State) AwaitsBefore(step Step) bool {
-	return s.Status == Reverting && s.Backward != nil && !s.Backward.Force &&
-		step.Kind == Traffic && step.Revert && step.Move.Instances > 0
 }
 
 // undo makes a step that has begun one that is to be undone. A move of traffic that has

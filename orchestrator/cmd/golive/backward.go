@@ -24,8 +24,8 @@ revert scripts of what has run, and puts the traffic back to the previous
 version. A rollout that ran nothing and moved nothing, as of the same release
 once more, is gone over. With VERSION it goes on, rollout by rollout, until that
 version is back. A script that has no revert script is named before anything
-changes, and so is a version that would get its traffic back and is not running:
-then backward asks first, and where nobody can be asked it refuses.`,
+changes, and so is a version that would get its traffic back and is not there:
+backward asks first then, and where nobody can be asked it refuses.`,
 		Example: `  golive backward todo-app --reason "the search finds too much"
   golive backward todo-app 0.0.1 --skip-missing`,
 		Args: arguments(1, 2, "an app and at most one version"),
