@@ -39,6 +39,12 @@ var (
 	errStopped      = &Error{Code: CodeFailed, Message: "the instance was stopped before it could begin"}
 )
 
+// errForwarded answers a request that says of itself what no instance does.
+var errForwarded = &Error{Code: CodeBadRequest, Message: protocol.HeaderForwarded + " is no revision of a route"}
+
+// maxRetryAfter is how long a service may say that it will be away, in seconds; more is not told.
+const maxRetryAfter = 366 * 24 * 60 * 60
+
 // errLapsed answers a request whose handler has run, but whose answer came too late.
 var errLapsed = &Error{Code: CodeFailed, Message: "the instance was cut off while it was at work, and another version has taken over"}
 
@@ -89,7 +95,7 @@ func errorOf(name string, m *nats.Msg) error {
 		Name: name, Code: cmp.Or(code, CodeFailed), Message: cmp.Or(message, noReason),
 		reason: m.Header.Get(protocol.HeaderReason),
 	}
-	if s, err := strconv.Atoi(m.Header.Get(protocol.HeaderRetryAfter)); err == nil {
+	if s, told := protocol.ParseNumber(m.Header.Get(protocol.HeaderRetryAfter)); told && s <= maxRetryAfter {
 		e.RetryAfter = time.Duration(s) * time.Second
 	}
 	return e

@@ -57,7 +57,11 @@ func newRequests(ctx context.Context, who *identity) *requests {
 // receive deals with a message at the private address: one that was forwarded there is a
 // production request, any other is answered whatever the route says.
 func (r *requests) receive(q request) {
-	if q.header.Get(protocol.HeaderForwarded) != "" {
+	if by := q.header[protocol.HeaderForwarded]; len(by) > 0 {
+		if _, ok := protocol.ParseNumber(by[0]); !ok {
+			r.respond(&q, nil, errForwarded)
+			return
+		}
 		r.produce(q)
 		return
 	}

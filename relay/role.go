@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/golive-dev/golive/relay/protocol"
@@ -60,8 +59,8 @@ func (r *role) about(q *request) verdict {
 	if r.verdict == answer || r.verdict == giveBack || q.header == nil {
 		return r.verdict
 	}
-	by, err := strconv.ParseUint(q.header.Get(protocol.HeaderForwarded), 10, 64)
-	if err == nil && (by > r.revision || by == r.revision && r.verdict == forward) {
+	by, forwarded := protocol.ParseNumber(q.header.Get(protocol.HeaderForwarded))
+	if forwarded && (by > r.revision || by == r.revision && r.verdict == forward) {
 		return hold
 	}
 	return r.verdict

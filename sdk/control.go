@@ -3,7 +3,6 @@ package sdk
 import (
 	"context"
 	"encoding/json"
-	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
@@ -45,18 +44,16 @@ func (w *worker) hearControls(ctx context.Context, said <-chan *nats.Msg, known 
 // about to begin.
 func (w *worker) control(c control, m *nats.Msg) {
 	var which protocol.ControlMessage
-	_ = json.Unmarshal(m.Data, &which) // what is missing is taken from the headers
-	if which.Rollout == "" {
-		which.Rollout = m.Header.Get(protocol.HeaderRollout)
+	rollout, attempt, err := protocol.About(m.Header, m.Data)
+	if err == nil && len(m.Data) > 0 {
+		err = json.Unmarshal(m.Data, &which)
 	}
-	if which.Attempt == 0 {
-		which.Attempt, _ = strconv.Atoi(m.Header.Get(protocol.HeaderAttempt))
-	}
-	about := zap.Int("attempt", which.Attempt)
-	if which.Rollout == "" || which.Attempt < 1 {
-		w.log.Warn("it names no attempt", zap.String("message", m.Subject), about)
+	about := zap.Int("attempt", attempt)
+	if err != nil || rollout == "" || attempt == 0 {
+		w.log.Warn("it names no attempt", zap.String("message", m.Subject), about, zap.Error(err))
 		return
 	}
+	which.Rollout, which.Attempt = rollout, attempt
 	if w.attempts.control(c, which) {
 		w.log.Info("told", zap.String("message", m.Subject), about)
 	} else {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -93,7 +94,7 @@ func (c *Client) ask(ctx context.Context, subject string, data []byte) ([]byte, 
 		return nil, err
 	}
 	var answer []byte
-	for next := 1; ; next++ {
+	for next := uint64(1); ; next++ {
 		var m *nats.Msg
 		select {
 		case m = <-parts:
@@ -107,11 +108,13 @@ func (c *Client) ask(ctx context.Context, subject string, data []byte) ([]byte, 
 		if part == "" {
 			return m.Data, nil
 		}
-		var number, of int
-		if _, err := fmt.Sscanf(part, "%d/%d", &number, &of); err != nil || number != next {
+		is, of, _ := strings.Cut(part, "/")
+		number, counted := protocol.ParseNumber(is)
+		last, limited := protocol.ParseNumber(of)
+		if !counted || !limited || number != next || last < number {
 			return nil, fmt.Errorf("part %q of the answer came as number %d", part, next)
 		}
-		if answer = append(answer, m.Data...); number == of {
+		if answer = append(answer, m.Data...); number == last {
 			return answer, nil
 		}
 	}

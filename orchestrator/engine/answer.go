@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,15 +29,21 @@ type answers struct {
 	Config
 	subscriptions *subscriptions
 	told          map[rollout.AttemptID]time.Time // scripts to stop, see tellOver
+	refused       *tally
 }
 
 // heardProgress takes in a sign of life.
 func (g *answers) heardProgress(script protocol.Script, m *nats.Msg) {
 	var p protocol.ProgressMessage
-	if len(m.Data) > 0 && json.Unmarshal(m.Data, &p) != nil {
+	id, attempt, err := protocol.About(m.Header, m.Data)
+	if err == nil && len(m.Data) > 0 {
+		err = json.Unmarshal(m.Data, &p)
+	}
+	if err != nil {
+		g.refused.note("sign of life counts for nothing", m.Subject, err)
 		return
 	}
-	p.Rollout, p.Attempt = about(m, p.Rollout, p.Attempt)
+	p.Rollout, p.Attempt = id, attempt
 	g.View.Progress(script.Step(), p)
 	g.tellOver(script, m.Subject, p)
 }
@@ -46,7 +51,7 @@ func (g *answers) heardProgress(script protocol.Script, m *nats.Msg) {
 // heardAnswer takes a named answer. Sent as a request, it is acknowledged once it is
 // durable; one that changes nothing is acknowledged as not accepted.
 func (g *answers) heardAnswer(script protocol.Script, verb protocol.Verb, m *nats.Msg) {
-	if m.Header.Get(protocol.HeaderSequence) != "" {
+	if _, told := protocol.ParseNumber(m.Header.Get(protocol.HeaderSequence)); told {
 		return // the completion event of the orchestrator itself has the same name
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
@@ -56,11 +61,11 @@ func (g *answers) heardAnswer(script protocol.Script, verb protocol.Verb, m *nat
 	case err == nil:
 		g.Recorder.At(view.AnswerSaved)
 		g.acknowledge(m, true, "")
-	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrNotFound):
-		g.Log.Warn("answer changes nothing", zap.String("message", m.Subject), zap.Error(err))
+	case refused(err):
+		g.refused.note("answer changes nothing", m.Subject, err)
 		g.acknowledge(m, false, err.Error())
 	default: // not acknowledged: it is sent again
-		g.Log.Error("answer not taken", zap.String("message", m.Subject), zap.Error(err))
+		g.refused.note("answer not taken", m.Subject, err)
 	}
 }
 
@@ -78,11 +83,18 @@ func (g *answers) acknowledge(m *nats.Msg, accepted bool, reason string) {
 }
 
 func (g *answers) takeNamed(ctx context.Context, script protocol.Script, verb protocol.Verb, m *nats.Msg) error {
+	id, attempt, err := protocol.About(m.Header, m.Data)
+	if err != nil {
+		return err
+	}
+	if sequence, there := m.Header[protocol.HeaderSequence]; there {
+		return &protocol.InvalidError{Kind: protocol.HeaderSequence, Value: strings.Join(sequence, ", "), Rule: "is no number from 1, and no answer has one"}
+	}
 	var answer protocol.Answer
 	if len(bytes.TrimSpace(m.Data)) > 0 && json.Unmarshal(m.Data, &answer) != nil {
 		answer = protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeFailed, Message: string(m.Data)}}
 	}
-	answer.Rollout, answer.Attempt = about(m, answer.Rollout, answer.Attempt)
+	answer.Rollout, answer.Attempt = id, attempt
 	if m.Header.Get(protocol.HeaderMessageID) == setup.MessageID(answer.Rollout, rollout.AnswerKey(m.Subject, answer.Attempt)) {
 		return nil // an orchestrator has told observers of it
 	}
@@ -96,7 +108,7 @@ func (g *answers) takeNamed(ctx context.Context, script protocol.Script, verb pr
 	}
 	if id, err := uuid.Parse(answer.Rollout); err == nil && id.String() == answer.Rollout {
 		for _, app := range g.subscriptions.apps(m.Subject) {
-			if err := g.settle(ctx, app, answer.Rollout, script, e); !errors.Is(err, rollout.ErrNotFound) {
+			if err := g.settle(ctx, app, answer.Rollout, script, 0, e); !errors.Is(err, rollout.ErrNotFound) {
 				return err
 			}
 		}
@@ -104,28 +116,17 @@ func (g *answers) takeNamed(ctx context.Context, script protocol.Script, verb pr
 	return fmt.Errorf("%w waits for it: %q", rollout.ErrNotFound, answer.Rollout)
 }
 
-// about gives the rollout and the attempt that a message is about: its headers say so,
-// or else its payload.
-func about(m *nats.Msg, rollout string, attempt int) (string, int) {
-	if id := m.Header.Get(protocol.HeaderRollout); id != "" {
-		rollout = id
-	}
-	if n, err := strconv.Atoi(m.Header.Get(protocol.HeaderAttempt)); err == nil {
-		attempt = n
-	}
-	return rollout, attempt
-}
-
-// settle makes an answer of a script durable. Without an attempt it is about the
-// first one.
-func (g *answers) settle(ctx context.Context, app, id string, script protocol.Script, e rollout.Event) error {
+// settle makes an answer of a script durable, whose step has the number if that is not 0: a new
+// plan may number steps anew. Without an attempt it is about the first one.
+func (g *answers) settle(ctx context.Context, app, id string, script protocol.Script, number int, e rollout.Event) error {
 	e.Step = script.Step()
 	var late *rollout.AttemptID // whose answer it is, when it has ended without one
-	_, err := g.Recorder.Change(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
+	err := g.Recorder.Take(ctx, app, id, func(s rollout.State) (*rollout.Event, error) {
 		step, known := s.Step(e.Step)
-		if !known || step.ScriptID() != script {
+		if !known || step.ScriptID() != script || number != 0 && step.Number != number {
 			return nil, fmt.Errorf("%w: rollout %s has no step for %s", rollout.ErrStale, id, script)
 		}
+		e := e
 		if e.Attempt == 0 && step.Attempt == 1 {
 			e.Attempt = 1
 		}
@@ -169,32 +170,53 @@ func repeated(step rollout.Step, e rollout.Event) bool {
 	return false
 }
 
-// reply takes a plain reply to a start, which the journal's stream has kept.
+// reply takes a plain reply to a start, which the journal's stream has kept. It may come before
+// what it is about is known here, so that nothing is refused before that is.
 func (g *answers) reply(ctx context.Context, i journal.Item) error {
 	id, number, attempt, revert, ok := protocol.ParseAnswerSubject(i.Subject)
 	if !ok || noAnswer(i) {
 		return nil
 	}
-	if err := g.Recorder.CatchUp(ctx); err != nil {
-		return err
+	e := rollout.Event{Type: rollout.StepAnswered, Attempt: attempt, Revert: revert}
+	err := g.takeReply(ctx, i, id, number, e)
+	if refused(err) {
+		if err := g.Recorder.CatchUpTogether(ctx); err != nil {
+			return err
+		}
+		err = g.takeReply(ctx, i, id, number, e)
 	}
-	found, open := g.View.Newest(id)
-	if !open || number < 1 || number > len(found.State.Steps) || found.State.Steps[number-1].Kind != rollout.Migration {
-		g.Log.Warn("reply changes nothing: no script of an open rollout waits for it", zap.String("subject", i.Subject))
-		return nil
-	}
-	step := found.State.Steps[number-1]
-	answer := readReply(i, step.ScriptID().Subject(protocol.DoneVerb(revert)))
-	e := rollout.Event{Type: rollout.StepAnswered, Attempt: attempt, Answer: rollout.Clipped(answer), Revert: revert}
-	if !answer.Done {
-		e.Type = rollout.StepBroke
-	}
-	err := g.settle(ctx, found.State.Release.App, id, step.ScriptID(), e)
-	if errors.Is(err, rollout.ErrStale) {
-		g.Log.Warn("reply changes nothing", zap.String("subject", i.Subject), zap.Error(err))
+	if refused(err) {
+		g.refused.note("reply changes nothing", i.Subject, err)
 		return nil
 	}
 	return err
+}
+
+func (g *answers) takeReply(ctx context.Context, i journal.Item, id string, number int, e rollout.Event) error {
+	found, open := g.View.Newest(id)
+	script, there := scriptOf(found.State, number)
+	if !open || !there {
+		return fmt.Errorf("%w: no script of an open rollout waits for it", rollout.ErrNotFound)
+	}
+	answer := readReply(i, script.Subject(protocol.DoneVerb(e.Revert)))
+	e.Answer = rollout.Clipped(answer)
+	if !answer.Done {
+		e.Type = rollout.StepBroke
+	}
+	return g.settle(ctx, found.State.Release.App, id, script, number, e)
+}
+
+// scriptOf is the script that the step with a number runs, if it runs one.
+func scriptOf(s rollout.State, number int) (protocol.Script, bool) {
+	if number < 1 || number > len(s.Steps) || s.Steps[number-1].Kind != rollout.Migration {
+		return protocol.Script{}, false
+	}
+	return s.Steps[number-1].ScriptID(), true
+}
+
+// refused reports whether an error says that an answer is not waited for.
+func refused(err error) bool {
+	return errors.Is(err, rollout.ErrStale) || errors.Is(err, rollout.ErrNotFound) || errors.As(err, new(*protocol.InvalidError))
 }
 
 // noAnswer reports whether a message on a reply subject is none of the script's: NATS
@@ -220,6 +242,9 @@ func noAnswer(i journal.Item) bool {
 // readReply is what a plain reply says. Done must be said in so many words.
 func readReply(i journal.Item, doneName string) protocol.Answer {
 	text := strings.TrimSpace(string(i.Data))
+	if _, _, err := protocol.About(i.Header, i.Data); err != nil {
+		return protocol.Answer{Error: &protocol.ScriptError{Code: protocol.CodeReply, Message: "a reply that cannot be read: its " + err.Error()}}
+	}
 	var answer protocol.Answer
 	isJSON := strings.HasPrefix(text, "{") && json.Unmarshal([]byte(text), &answer) == nil
 	failure := i.Header.Get(protocol.HeaderError)

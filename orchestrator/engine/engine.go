@@ -68,7 +68,7 @@ func New(c Config) *Engine {
 	started := &scripts{c, subs}
 	return &Engine{
 		Config: c, subscriptions: subs, scripts: started,
-		answers:  &answers{c, subs, make(map[rollout.AttemptID]time.Time)},
+		answers:  &answers{c, subs, make(map[rollout.AttemptID]time.Time), newTally(c.Log)},
 		liveness: &liveness{c, started},
 		hosts:    &hosts{c}, traffic: &traffic{c}, retention: &retention{c}, saver: &saver{Config: c},
 	}
@@ -78,6 +78,7 @@ func New(c Config) *Engine {
 // knows all that had happened to rollouts before. It may be called once.
 func (g *Engine) Run(ctx context.Context, ready func()) error {
 	g.subscriptions.run(g.answers.heardProgress, g.answers.heardAnswer)
+	defer g.answers.refused.close()
 	defer g.subscriptions.close()
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error { return g.Notices.Hear(ctx) })

@@ -95,9 +95,13 @@ func differences(there, wanted jetstream.StreamConfig) []string {
 
 // readable refuses a journal of a format that this version of golive does not know.
 func readable(there jetstream.StreamConfig) error {
-	format, err := strconv.Atoi(there.Metadata[metaFormat])
-	if err != nil {
+	text, told := there.Metadata[metaFormat]
+	if !told {
 		return nil
+	}
+	format, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("its format %q is no number: %w", text, rollout.ErrUnknown)
 	}
 	if err := rollout.KnownFormat(format); err != nil {
 		return fmt.Errorf("its %w: bring golive up to date, or use the one that has made it", err)

@@ -21,8 +21,9 @@ import (
 type Claims struct {
 	bucket jetstream.KeyValue
 
-	mu   sync.Mutex
-	seen map[rollout.AttemptID]sighting
+	mu      sync.Mutex
+	seen    map[rollout.AttemptID]sighting
+	stopped map[rollout.AttemptID]bool // that this was noted of in their claims
 }
 
 // sighting is a claim as it was found first.
@@ -37,7 +38,7 @@ const maxSightings = 10000
 
 // NewClaims gives the claims in a bucket.
 func NewClaims(bucket jetstream.KeyValue) *Claims {
-	return &Claims{bucket: bucket, seen: make(map[rollout.AttemptID]sighting)}
+	return &Claims{bucket: bucket, seen: make(map[rollout.AttemptID]sighting), stopped: make(map[rollout.AttemptID]bool)}
 }
 
 // Claim reads who has claimed an attempt; [jetstream.ErrKeyNotFound] when nobody has.
@@ -91,16 +92,30 @@ func (c *Claims) withhold(ctx context.Context, a rollout.AttemptID, revision uin
 }
 
 // Stopped notes in the claim of an attempt that its script has answered, though nobody waits for
-// the answer any more: it is not at work.
+// the answer any more: it is not at work. The first answer counts.
 func (c *Claims) Stopped(ctx context.Context, a rollout.AttemptID, answer *protocol.Answer) error {
+	c.mu.Lock()
+	noted := c.stopped[a]
+	c.mu.Unlock()
+	if noted {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	value, err := json.Marshal(protocol.Claim{Instance: protocol.Withheld, At: time.Now().UTC(), Answer: answer})
 	if err != nil {
 		return fmt.Errorf("write claim: %w", err)
 	}
-	_, err = c.bucket.Put(ctx, claimKey(a), value)
-	return err
+	if _, err = c.bucket.Put(ctx, claimKey(a), value); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.stopped) >= maxSightings {
+		clear(c.stopped)
+	}
+	c.stopped[a] = true
+	return nil
 }
 
 // Over finds out whether nobody is at work on an attempt, and nobody can begin it any more. It

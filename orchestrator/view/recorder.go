@@ -23,12 +23,15 @@ type Recorder struct {
 	log     *zap.Logger
 	at      func(Point)
 	turns   turns
+
+	catching *together // up with the journal, see Take
+	asking   *oneByOne // the leader, see Take
 }
 
 // NewRecorder makes a recorder that writes into a journal, takes what it has written into a
 // view, and calls at, if it is not nil, at the points of [Points].
 func NewRecorder(j *journal.Journal, v *View, log *zap.Logger, at func(Point)) *Recorder {
-	return &Recorder{journal: j, view: v, log: log, at: at}
+	return &Recorder{journal: j, view: v, log: log, at: at, catching: newTogether(), asking: newOneByOne()}
 }
 
 // At says that the engine has come to one of its points. The process may end there.

@@ -30,12 +30,12 @@ type View struct {
 
 // viewedApp is what is known here of an app.
 type viewedApp struct {
-	newest uint64              // sequence of its newest known event
-	open   map[string]*viewed  // by rollout
-	unread string              // a rollout of which an event cannot be read here; empty: none
-	ended  string              // the rollout that ended last, as far as is known here; empty: none
-	asked  string              // which request had that one go further; empty: none
-	left   []rollout.AttemptID // of that one: scripts that may be at work still
+	newest uint64             // sequence of its newest known event
+	open   map[string]*viewed // by rollout
+	unread string             // a rollout of which an event cannot be read here; empty: none
+	ended  string             // the rollout that ended last, as far as is known here; empty: none
+	asked  string             // which request had that one go further; empty: none
+	last   journal.Record     // the newest one of that rollout
 }
 
 type viewed struct {
@@ -133,7 +133,8 @@ func (x *View) set(r journal.Record) {
 	if r.State.Status.Final() {
 		delete(x.open, r.State.ID)
 		delete(app.open, r.State.ID)
-		app.ended, app.asked, app.left = r.State.ID, r.State.Asked, r.State.LeftBehind()
+		app.ended, app.asked = r.State.ID, r.State.Asked
+		app.last = r
 		if r.Sequence > x.followed {
 			x.ended[r.State.ID] = r.Sequence
 		}
@@ -186,7 +187,7 @@ func (x *View) LeftBehind(app, id string) (left []rollout.AttemptID, known bool)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if a := x.apps[app]; a != nil && a.ended == id {
-		return a.left, true
+		return a.last.State.LeftBehind(), true
 	}
 	return nil, false
 }

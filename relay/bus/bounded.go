@@ -94,6 +94,14 @@ func (s stream) PushConsumer(ctx context.Context, consumer string) (jetstream.Pu
 	return s.Stream.PushConsumer(undated{ctx}, consumer)
 }
 
+func (s stream) ListConsumers(ctx context.Context) jetstream.ConsumerInfoLister {
+	return s.Stream.ListConsumers(undated{ctx})
+}
+
+func (s stream) ConsumerNames(ctx context.Context) jetstream.ConsumerNameLister {
+	return s.Stream.ConsumerNames(undated{ctx})
+}
+
 // keyValue is a bucket of which every question has a patience of its own. A watcher that it
 // gives lasts as long as its context; to make it takes no longer than a question.
 type keyValue struct{ jetstream.KeyValue }

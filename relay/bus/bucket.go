@@ -96,7 +96,12 @@ func (b Bucket) find(ctx context.Context, js JetStream) (jetstream.StreamConfig,
 
 // readable refuses a bucket of a format that this version of golive does not know.
 func (b Bucket) readable(there jetstream.StreamConfig) error {
-	if format, err := strconv.Atoi(there.Metadata[metaFormat]); err == nil && format > b.Format {
+	text, told := there.Metadata[metaFormat]
+	format, err := strconv.Atoi(text)
+	if told && err != nil {
+		return fmt.Errorf("its format %q is no number: bring golive up to date", text)
+	}
+	if format > b.Format {
 		return fmt.Errorf("its format %d is of a newer version of golive, this one reads up to %d: bring golive up to date", format, b.Format)
 	}
 	return nil

@@ -13,9 +13,9 @@ const (
 	MaxTokens  = 4 // of a message of a service
 )
 
-// InvalidError says which rule of the protocol a name, version or message broke.
+// InvalidError says which rule of the protocol a name, version, message or number broke.
 type InvalidError struct {
-	Kind  string // "name", "version", "message" or "phase"
+	Kind  string // "name", "version", "message", "phase", "attempt" or "rollout"
 	Value string // what was given
 	Rule  string // the rule that it broke, as the end of a sentence: "must start with a letter"
 }

@@ -3,7 +3,6 @@ package spec
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -14,17 +13,12 @@ import (
 // claimed reads which run a named message is about. The reason says why it is not
 // about this one; it is empty when it is.
 func (c *conversation) claimed(m *nats.Msg) (a protocol.Answer, reason string) {
+	rollout, attempt, err := protocol.About(m.Header, m.Data)
+	if err != nil {
+		return a, "its " + err.Error()
+	}
 	_ = json.Unmarshal(m.Data, &a) // the headers may say it all
-	if rollout := m.Header.Get(protocol.HeaderRollout); rollout != "" {
-		a.Rollout = rollout
-	}
-	if attempt := m.Header.Get(protocol.HeaderAttempt); attempt != "" {
-		n, err := strconv.Atoi(attempt)
-		if err != nil {
-			return a, fmt.Sprintf("its attempt is %q, which is no number", attempt)
-		}
-		a.Attempt = n
-	}
+	a.Rollout, a.Attempt = rollout, attempt
 	switch {
 	case a.Rollout == "":
 		return a, "it names no rollout; copy the headers Golive-Rollout and Golive-Attempt from the start"

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -228,7 +227,7 @@ func (f *follower) hearProgress(step rollout.Step) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		r := f.running[step.ID]
-		if r == nil || !f.isOf(m, p, r.Attempt) {
+		if r == nil || !f.isOf(m, r.Attempt) {
 			return
 		}
 		r.Hear(p, time.Now())
@@ -241,15 +240,10 @@ func (f *follower) hearProgress(step rollout.Step) {
 
 // isOf reports whether a progress message is about an attempt of the rollout. It need not
 // say what it is about in its payload: headers will do, and who has none of either is shown as
-// the attempt that runs.
-func (f *follower) isOf(m *nats.Msg, p protocol.ProgressMessage, attempt int) bool {
-	if id := m.Header.Get(protocol.HeaderRollout); p.Rollout == "" {
-		p.Rollout = id
-	}
-	if number, err := strconv.Atoi(m.Header.Get(protocol.HeaderAttempt)); p.Attempt == 0 && err == nil {
-		p.Attempt = number
-	}
-	return (p.Rollout == "" || p.Rollout == f.id) && (p.Attempt == 0 || p.Attempt == attempt)
+// the attempt that runs. What says something that cannot be is about none.
+func (f *follower) isOf(m *nats.Msg, running int) bool {
+	rollout, attempt, err := protocol.About(m.Header, m.Data)
+	return err == nil && (rollout == "" || rollout == f.id) && (attempt == 0 || attempt == running)
 }
 
 func (f *follower) notice(m *nats.Msg) {
