@@ -45,7 +45,7 @@ func (w *worker) hearControls(ctx context.Context, said <-chan *nats.Msg, known 
 func (w *worker) control(c control, m *nats.Msg) {
 	var which protocol.ControlMessage
 	rollout, attempt, err := protocol.About(m.Header, m.Data)
-	if err == nil && len(m.Data) > 0 {
+	if err == nil && json.Valid(m.Data) { // the headers may say it all
 		err = json.Unmarshal(m.Data, &which)
 	}
 	about := zap.Int("attempt", attempt)

@@ -229,13 +229,16 @@ func (s *stage) cancel(m protocol.StartMessage, data string) {
 	s.tell(protocol.Cancel, m, data)
 }
 
-// tell publishes a cancel, pause or resume. It names the attempt in its headers.
+// tell publishes a cancel, pause or resume. It names the attempt in its headers, if it is given
+// one.
 func (s *stage) tell(verb protocol.Verb, m protocol.StartMessage, data string) {
 	s.t.Helper()
 	out := nats.NewMsg(m.Script().Subject(verb))
 	out.Data = []byte(data)
-	out.Header.Set(protocol.HeaderRollout, m.Rollout)
-	out.Header.Set(protocol.HeaderAttempt, strconv.Itoa(m.Attempt))
+	if m.Attempt != 0 {
+		out.Header.Set(protocol.HeaderRollout, m.Rollout)
+		out.Header.Set(protocol.HeaderAttempt, strconv.Itoa(m.Attempt))
+	}
 	must(s.t, s.nc.PublishMsg(out))
 	must(s.t, s.nc.Flush())
 }

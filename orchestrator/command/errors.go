@@ -7,6 +7,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -32,6 +33,9 @@ func describe(err error) *protocol.ServiceError {
 		return &protocol.ServiceError{Code: api.CodePhase, Message: err.Error(), Hint: phaseHint(phase)}
 	case errors.Is(err, rollout.ErrStale), errors.Is(err, rollout.ErrConflict):
 		return &protocol.ServiceError{Code: api.CodeConflict, Message: err.Error(), Hint: "golive show ROLLOUT tells how it stands"}
+	}
+	if errors.Is(err, bus.ErrFull) {
+		return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "then try again: what has been stored is safe, and what is under way goes on by itself"}
 	}
 	return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "is JetStream healthy? try again"}
 }

@@ -172,7 +172,7 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 		if newest.Sequence != after {
 			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, rollout.ErrConflict)
 		}
-		if try == maxTries {
+		if try == maxTries || errors.Is(err, bus.ErrFull) {
 			return 0, fmt.Errorf("append to rollout %s: %w", s.ID, err)
 		}
 		if err := pause(ctx, time.Duration(try)*20*time.Millisecond); err != nil {

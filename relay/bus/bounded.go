@@ -102,8 +102,9 @@ func (s stream) ConsumerNames(ctx context.Context) jetstream.ConsumerNameLister 
 	return s.Stream.ConsumerNames(undated{ctx})
 }
 
-// keyValue is a bucket of which every question has a patience of its own. A watcher that it
-// gives lasts as long as its context; to make it takes no longer than a question.
+// keyValue is a bucket of which every question has a patience of its own, and which says
+// [ErrFull] where there is no room. A watcher that it gives lasts as long as its context; to make
+// it takes no longer than a question.
 type keyValue struct{ jetstream.KeyValue }
 
 func (k keyValue) Get(ctx context.Context, key string) (jetstream.KeyValueEntry, error) {
@@ -115,27 +116,31 @@ func (k keyValue) GetRevision(ctx context.Context, key string, revision uint64) 
 }
 
 func (k keyValue) Put(ctx context.Context, key string, value []byte) (uint64, error) {
-	return k.KeyValue.Put(undated{ctx}, key, value)
+	revision, err := k.KeyValue.Put(undated{ctx}, key, value)
+	return revision, stored(err)
 }
 
 func (k keyValue) PutString(ctx context.Context, key string, value string) (uint64, error) {
-	return k.KeyValue.PutString(undated{ctx}, key, value)
+	revision, err := k.KeyValue.PutString(undated{ctx}, key, value)
+	return revision, stored(err)
 }
 
 func (k keyValue) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
-	return k.KeyValue.Create(undated{ctx}, key, value, opts...)
+	revision, err := k.KeyValue.Create(undated{ctx}, key, value, opts...)
+	return revision, stored(err)
 }
 
 func (k keyValue) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	return k.KeyValue.Update(undated{ctx}, key, value, revision)
+	revision, err := k.KeyValue.Update(undated{ctx}, key, value, revision)
+	return revision, stored(err)
 }
 
 func (k keyValue) Delete(ctx context.Context, key string, opts ...jetstream.KVDeleteOpt) error {
-	return k.KeyValue.Delete(undated{ctx}, key, opts...)
+	return stored(k.KeyValue.Delete(undated{ctx}, key, opts...))
 }
 
 func (k keyValue) Purge(ctx context.Context, key string, opts ...jetstream.KVDeleteOpt) error {
-	return k.KeyValue.Purge(undated{ctx}, key, opts...)
+	return stored(k.KeyValue.Purge(undated{ctx}, key, opts...))
 }
 
 func (k keyValue) Watch(ctx context.Context, keys string, opts ...jetstream.WatchOpt) (jetstream.KeyWatcher, error) {

@@ -50,9 +50,10 @@ func (j JetStream) KeyValue(ctx context.Context, bucket string) (jetstream.KeyVa
 	return keyValue{kv}, nil
 }
 
-// PublishMsg is [jetstream.Publisher.PublishMsg].
+// PublishMsg is [jetstream.Publisher.PublishMsg]; [ErrFull] says that there is no room.
 func (j JetStream) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	return j.js.PublishMsg(undated{ctx}, m, opts...)
+	ack, err := j.js.PublishMsg(undated{ctx}, m, opts...)
+	return ack, stored(err)
 }
 
 // undated is a context that ends when the one in it does, and does not say beforehand when that

@@ -40,5 +40,5 @@ func Unanswered(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrDisconnected) ||
-		errors.As(err, &api) && api.Code == 503
+		errors.As(err, &api) && api.Code == 503 && !errors.Is(err, ErrFull)
 }
