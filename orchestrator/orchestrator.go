@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -120,6 +121,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	running.Go(func() error { return o.watchBus(ctx) })
 	running.Go(func() error { return o.cfg.Gate.Run(ctx) })
 	running.Go(func() error { return parts.storage.Run(ctx) })
+	running.Go(func() error { return parts.clocks.Run(ctx) })
 	running.Go(func() error { return parts.engine.Run(ctx, func() { close(known) }) })
 	running.Go(func() error {
 		select {
@@ -138,6 +140,7 @@ type parts struct {
 	storage  *storage.Probe
 	commands *command.Server
 	engine   *engine.Engine
+	clocks   *view.Clocks
 }
 
 // parts opens what the parts need, and puts them together.
@@ -165,17 +168,22 @@ func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
 	}
 	seen := view.New()
 	index := ledger.NewIndex(environment, c.Ledger, c.Journal.Tail)
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	clocks := view.NewClocks(c.Conn, c.Journal, o.id, host, c.Logger)
 	recorder := view.NewRecorder(c.Journal, seen, c.Logger, c.At)
 	commands := command.New(command.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
-		Setup: services, Records: put, Storage: probe, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version,
+		Setup: services, Records: put, Storage: probe, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version, Clocks: clocks,
 	})
 	return parts{services, probe, commands, engine.New(engine.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
 		Notices: &view.Notices{Conn: c.Conn, View: seen, From: o.id, Log: c.Logger},
 		Setup:   services, Records: put, Commands: commands, Log: c.Logger,
 		Heartbeat: c.Heartbeat, Resend: c.Resend, Keep: c.Keep,
-	})}, nil
+	}), clocks}, nil
 }
 
 // buckets makes those that setup services keep things in.

@@ -38,6 +38,9 @@ func (a *attempt) read(data []byte) error {
 			return fmt.Errorf("its payload is not that of a start: %w", err)
 		}
 	}
+	if left := time.Duration(a.start.Left); left > 0 { // by this machine's clock, which may be another than the orchestrator's
+		a.start.Deadline = time.Now().Add(left)
+	}
 	if err := a.check(); err != nil || a.start.Rollout == "" {
 		return err
 	}
@@ -147,7 +150,7 @@ func (a *attempt) answerAtFirst(ctx context.Context, answer *protocol.Answer, he
 
 // claim repeats until the bus answers.
 func (a *attempt) claim(ctx context.Context) (answer *protocol.Answer, held *lease, err error) {
-	held = &lease{claims: a.worker.claims, key: a.key, lasts: leaseOf(a.start), clock: bus.NewClock()}
+	held = &lease{claims: a.worker.claims, key: a.key, lasts: leaseOf(a.start), clock: bus.NewInstants()}
 	taken := error(nil)
 	err = a.untilDone(ctx, "claim the attempt", func(ctx context.Context) error {
 		answer, err = held.acquire(ctx)

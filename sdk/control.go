@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
@@ -54,6 +55,9 @@ func (w *worker) control(c control, m *nats.Msg) {
 		return
 	}
 	which.Rollout, which.Attempt = rollout, attempt
+	if left := time.Duration(which.Left); left > 0 { // by this machine's clock
+		which.Deadline = time.Now().Add(left)
+	}
 	if w.attempts.control(c, which) {
 		w.log.Info("told", zap.String("message", m.Subject), about)
 	} else {

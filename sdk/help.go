@@ -112,7 +112,7 @@ func (w *worker) help(ctx context.Context, i protocol.Invitation, c backfillConf
 	a := &attempt{worker: w, start: i.Start}
 	h := &helper{
 		nc: w.nc, instance: w.instance, subject: protocol.AskSubject(i.Start.Script(), i.Instance, i.Backfill),
-		config: c, limiter: newLimiter(limits{held: "nothing is known yet"}), clock: bus.NewClock(),
+		config: c, limiter: newLimiter(limits{held: "nothing is known yet"}), clock: bus.NewInstants(),
 		run: &Run{
 			Start: i.Start, Log: a.logger(), relay: w.relay, routes: newRoutes(w.nc), js: w.claims.js,
 			publish: func(protocol.ProgressMessage) {},
@@ -138,7 +138,7 @@ type helper struct {
 	run      *Run
 	limiter  *limiter
 	known    []string // partitions of the source, as this instance sees it; nil: it was not asked
-	clock    bus.Clock
+	clock    bus.Instants
 	heard    bus.Instant // when the last request that was answered was sent
 }
 

@@ -29,7 +29,7 @@ type lease struct {
 	claims *claims
 	key    string
 	lasts  time.Duration
-	clock  bus.Clock
+	clock  bus.Instants
 	until  atomic.Pointer[bus.Instant] // when the script has to be told to stop
 
 	writing  sync.Mutex

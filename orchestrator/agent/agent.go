@@ -23,6 +23,7 @@ import (
 // Journal tells how a rollout stands, from the stream's leader; [*journal.Journal] does.
 type Journal interface {
 	Load(ctx context.Context, app, id string) (journal.Record, error)
+	Now(ctx context.Context) (time.Time, error) // by which deadlines are set
 }
 
 // Config says what an agent is, and what it may run.

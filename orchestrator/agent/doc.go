@@ -84,7 +84,7 @@
 //     do so can read the journal's answers to this agent. Use an account per environment.
 //
 //   - An order whose step is beyond its deadline is refused, and a program is stopped at the
-//     deadline, both by the host's clock: keep it in step with the orchestrators'.
+//     deadline, both by the clock of the bus, whatever the host's own says.
 //
 // # Permissions
 //

@@ -153,12 +153,31 @@ func (a *Agent) verify(ctx context.Context, o protocol.Order) (task, error) {
 		return task{}, refuse(protocol.CodeNotWanted, "step %s does not run at that attempt, in that direction", step.ID)
 	case step.Cancelled:
 		return task{}, refuse(protocol.CodeNotWanted, "step %s was cancelled", step.ID)
-	case !step.Deadline.IsZero() && !time.Now().Before(step.Deadline):
-		return task{}, refuse(protocol.CodeTimeout, "the time of step %s is over, by this host's clock", step.ID)
 	}
-	t := task{order: o, number: step.Number, deadline: step.Deadline, manifest: manifest, environment: state.Release.Environment}
+	deadline, err := a.deadlineOf(ctx, step)
+	if err != nil {
+		return task{}, err
+	}
+	t := task{order: o, number: step.Number, deadline: deadline, manifest: manifest, environment: state.Release.Environment}
 	t.step, err = a.permitted(manifest, step)
 	return t, err
+}
+
+// deadlineOf is the deadline of a step, by this host's clock, which may be another than the one
+// that it was set by; zero: it has none.
+func (a *Agent) deadlineOf(ctx context.Context, step rollout.Step) (time.Time, error) {
+	if step.Deadline.IsZero() {
+		return time.Time{}, nil
+	}
+	now, err := a.c.Journal.Now(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	left := step.Deadline.Sub(now)
+	if left <= 0 {
+		return time.Time{}, refuse(protocol.CodeTimeout, "the time of step %s is over", step.ID)
+	}
+	return time.Now().Add(left), nil
 }
 
 // manifest is the one that the agent was given for a release.

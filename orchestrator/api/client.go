@@ -11,13 +11,15 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Client speaks to the orchestrators of an environment over its bus. It is safe for
 // concurrent use.
 type Client struct {
-	nc *nats.Conn
+	nc    *nats.Conn
+	clock bus.Clock
 
 	once sync.Once
 	user string // of the bus; empty: it has none, or does not tell
@@ -90,6 +92,7 @@ func (c *Client) ask(ctx context.Context, subject string, data []byte) ([]byte, 
 				"the request has %d bytes, compressed, and a message may have %d here", size, most)
 		}
 	}
+	asked := c.clock.Own()
 	if err := c.nc.PublishMsg(q); err != nil {
 		return nil, err
 	}
@@ -104,6 +107,7 @@ func (c *Client) ask(ctx context.Context, subject string, data []byte) ([]byte, 
 		if len(m.Data) == 0 && m.Header.Get(protocol.HeaderStatus) == "503" {
 			return nil, nats.ErrNoResponders
 		}
+		c.heard(asked, m)
 		part := m.Header.Get(protocol.HeaderParts)
 		if part == "" {
 			return m.Data, nil

@@ -238,4 +238,6 @@ type VersionInfo struct {
 	// Skipped is how many messages the orchestrator that answers has met among the events of
 	// rollouts that are none.
 	Skipped uint64 `json:"skipped,omitempty"`
+
+	Clocks []ClockStatus `json:"clocks,omitempty"` // orchestrators whose clocks differ from the bus's
 }

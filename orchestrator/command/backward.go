@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -83,7 +82,7 @@ func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest, careful
 		}
 		e.Routes[service] = route.Revision
 	}
-	e.At = time.Now().UTC()
+	e.At = c.Recorder.Now()
 	next, err := all[0].State.Apply(e)
 	if err != nil {
 		return none, err
@@ -271,7 +270,7 @@ func (c *returner) turnBack(ctx context.Context, r journal.Record) error {
 		if !s.TurnsBack() {
 			return nil, nil // somebody was faster
 		}
-		e.At = time.Now().UTC()
+		e.At = c.Recorder.Now()
 		return &e, nil
 	})
 	if errors.Is(err, rollout.ErrStale) {

@@ -32,6 +32,7 @@ type Config struct {
 	Setup    *setup.Client
 	Records  *records.Store
 	Storage  *storage.Probe
+	Clocks   *view.Clocks
 	Log      *zap.Logger
 
 	Policy  rollout.Policy // of all rollouts here; what is stricter in a release's own counts, too, but for who may approve
@@ -44,12 +45,14 @@ type base struct{ Config }
 
 func (c *base) viewOf(r journal.Record) api.RolloutView {
 	v := api.RolloutView{State: r.State, Sequence: r.Sequence, Outages: r.State.Outages(), Waits: r.State.Waits()}
-	v.Downtime = rollout.Duration(r.State.Downtime(time.Now().UTC()).Round(time.Millisecond))
+	v.Downtime = rollout.Duration(r.State.Downtime(c.Recorder.Now()).Round(time.Millisecond))
 	for _, step := range r.State.Running() {
 		if v.Observations == nil {
 			v.Observations = make(map[string]api.Observation)
 		}
-		v.Observations[step.ID] = c.View.Of(r.State.ID, step.ID, step.Attempt).Observation
+		seen := c.View.Of(r.State.ID, step.ID, step.Attempt).Observation
+		seen.Beat = c.Journal.Clock().Of(seen.Beat)
+		v.Observations[step.ID] = seen
 	}
 	return v
 }

@@ -122,7 +122,7 @@ func (c *deployer) begin(ctx context.Context, q api.DeployRequest, known bool) (
 	if own, known, err := c.askedBefore(ctx, q); err != nil || known {
 		return own, err
 	}
-	if fresh := journal.Fresh(q.Rollout, time.Now()); after > 0 && !known || !fresh {
+	if fresh := journal.Fresh(q.Rollout, c.Recorder.Now()); after > 0 && !known || !fresh {
 		if own, err := c.Journal.Load(ctx, app, q.Rollout); !errors.Is(err, rollout.ErrNotFound) {
 			return own, err
 		}
@@ -222,7 +222,7 @@ func (c *deployer) further(ctx context.Context, q api.DeployRequest, r journal.R
 		if !goesFurther(s, q.Release) {
 			return nil, rollout.ErrConflict
 		}
-		return &rollout.Event{Type: rollout.FurtherAsked, At: time.Now().UTC(), Until: q.Phase, Asked: q.Rollout, By: q.By, Reason: q.Reason}, nil
+		return &rollout.Event{Type: rollout.FurtherAsked, At: c.Recorder.Now(), Until: q.Phase, Asked: q.Rollout, By: q.By, Reason: q.Reason}, nil
 	})
 	if errors.Is(err, rollout.ErrStale) {
 		err = refusedBy(r.State.ID, err)
@@ -269,7 +269,7 @@ func (c *deployer) start(ctx context.Context, p planned, after uint64) (journal.
 		}
 		return journal.Record{}, rollout.ErrConflict // the app has a newer event now
 	}
-	state, err := rollout.CompileUntil(p.id, p.by, time.Now().UTC(), p.release, p.facts, p.phase)
+	state, err := rollout.CompileUntil(p.id, p.by, c.Recorder.Now(), p.release, p.facts, p.phase)
 	if err != nil {
 		return journal.Record{}, err
 	}
@@ -302,7 +302,7 @@ func (c *base) supersede(ctx context.Context, s rollout.State, id, by, reason st
 		}
 	}
 	_, err := c.Recorder.Change(ctx, s.Release.App, s.ID, func(rollout.State) (*rollout.Event, error) {
-		return &rollout.Event{Type: rollout.Replaced, At: time.Now().UTC(), By: by, Reason: reason}, nil
+		return &rollout.Event{Type: rollout.Replaced, At: c.Recorder.Now(), By: by, Reason: reason}, nil
 	})
 	if errors.Is(err, rollout.ErrStale) {
 		return rollout.ErrConflict

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -139,7 +138,7 @@ func (c *interventions) intervene(ctx context.Context, id string, event func(rol
 	r, err := c.Recorder.Change(ctx, ref.App, ref.ID, func(s rollout.State) (*rollout.Event, error) {
 		e, err := event(s)
 		if e != nil {
-			e.At, e.By, e.Reason = time.Now().UTC(), rollout.Clip(e.By), rollout.Clip(e.Reason)
+			e.At, e.By, e.Reason = c.Recorder.Now(), rollout.Clip(e.By), rollout.Clip(e.Reason)
 		}
 		return e, err
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -40,7 +39,7 @@ func (c *interventions) mark(ctx context.Context, q api.MarkRequest) (api.Rollou
 				return api.RolloutView{}, refuse(api.CodeConflict, "golive abort "+r.State.ID+" stops it", "the script %s is running, in rollout %s", script, r.State.ID)
 			}
 		}
-		state, err := rollout.MarkRun(id.String(), rollout.Clip(q.By), rollout.Clip(q.Reason), time.Now().UTC(), app, script)
+		state, err := rollout.MarkRun(id.String(), rollout.Clip(q.By), rollout.Clip(q.Reason), c.Recorder.Now(), app, script)
 		if err != nil {
 			return api.RolloutView{}, err
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -72,13 +71,13 @@ func (c *planner) compiled(q api.PlanRequest, g planInputs, open []journal.Recor
 				s.Steps[i].Status, s.Steps[i].Skipped = rollout.StepSkipped, "done in rollout "+s.ID+", with which it goes on"
 			}
 		}
-		next, err := s.Apply(rollout.Event{Type: rollout.FurtherAsked, At: time.Now().UTC(), Until: q.Phase})
+		next, err := s.Apply(rollout.Event{Type: rollout.FurtherAsked, At: c.Recorder.Now(), Until: q.Phase})
 		if errors.Is(err, rollout.ErrStale) {
 			return s, nil // it has come that far
 		}
 		return next, err
 	}
-	s, err := rollout.CompileUntil("", "", time.Now().UTC(), q.Release, g.basis.Facts(), q.Phase)
+	s, err := rollout.CompileUntil("", "", c.Recorder.Now(), q.Release, g.basis.Facts(), q.Phase)
 	if err == nil {
 		err = c.Journal.Fits(s)
 	}

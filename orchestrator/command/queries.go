@@ -168,7 +168,7 @@ func (c *queries) ledger(ctx context.Context, q api.LedgerRequest) ([]ledger.Ent
 }
 
 func (c *queries) version(context.Context, struct{}) (api.VersionInfo, error) {
-	return api.VersionInfo{Version: c.Version, Server: c.Conn.ConnectedServerVersion(), Skipped: c.Journal.Skipped()}, nil
+	return api.VersionInfo{Version: c.Version, Server: c.Conn.ConnectedServerVersion(), Skipped: c.Journal.Skipped(), Clocks: c.Clocks.Differ()}, nil
 }
 
 // agents lists the agents that are alive.

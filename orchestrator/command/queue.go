@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -16,7 +15,7 @@ import (
 // enqueue records that a rollout waits for its turn, if after is still the sequence of the
 // app's newest event.
 func (c *deployer) enqueue(ctx context.Context, q api.DeployRequest, after uint64) (journal.Record, error) {
-	s, err := rollout.Enqueue(q.Rollout, q.By, q.Reason, time.Now().UTC(), q.Release)
+	s, err := rollout.Enqueue(q.Rollout, q.By, q.Reason, c.Recorder.Now(), q.Release)
 	if err != nil {
 		return journal.Record{}, err
 	}
@@ -49,7 +48,7 @@ func (c *deployer) giveWay(ctx context.Context, r journal.Record, q api.DeployRe
 		if s.Status.Final() || s.Status == rollout.Aborting || s.Status == rollout.Failed || s.Status == rollout.Amending && s.Stopping() {
 			return nil, nil
 		}
-		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: q.By,
+		return &rollout.Event{Type: rollout.AbortAsked, At: c.Recorder.Now(), By: q.By,
 			Reason: "rollout " + q.Rollout + " of " + q.Release.Version + " takes its place"}, nil
 	})
 	return err
@@ -110,7 +109,7 @@ func (c *deployer) beginNow(ctx context.Context, s rollout.State, failed []journ
 		if now.Status != rollout.Queued {
 			return nil, nil
 		}
-		return &rollout.Event{Type: rollout.AbortAsked, At: time.Now().UTC(), By: "golive", Reason: rollout.Clip(err.Error())}, nil
+		return &rollout.Event{Type: rollout.AbortAsked, At: c.Recorder.Now(), By: "golive", Reason: rollout.Clip(err.Error())}, nil
 	})
 	return err
 }

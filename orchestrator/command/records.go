@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/journal"
@@ -63,7 +62,7 @@ func (c *amender) askRecords(ctx context.Context, ref journal.Ref, q api.RetryRe
 	if err := c.checkHeard(ctx, s, q.Step); err != nil {
 		return none, err
 	}
-	next, err := s.Apply(rollout.Event{Type: rollout.RecordsAsked, At: time.Now().UTC(), Step: q.Step, By: rollout.Clip(q.By), Reason: rollout.Clip(q.Reason)})
+	next, err := s.Apply(rollout.Event{Type: rollout.RecordsAsked, At: c.Recorder.Now(), Step: q.Step, By: rollout.Clip(q.By), Reason: rollout.Clip(q.Reason)})
 	if err != nil {
 		return none, err
 	}

@@ -144,7 +144,7 @@ func answer[In, Out any](ctx context.Context, c *Server, group *tasks.Group, f f
 				out, err = json.Marshal(map[string]*protocol.ServiceError{"error": c.explained(err)})
 			}
 			if err == nil {
-				err = respond(q, out, c.Conn.MaxPayload())
+				err = c.respond(q, out)
 			}
 			if err != nil {
 				c.Log.Warn("answer of the API not sent", zap.String("endpoint", q.Subject()), zap.Error(err))
@@ -193,16 +193,22 @@ func result[In, Out any](ctx context.Context, c *Server, q micro.Request, f func
 	return data, err
 }
 
-// respond answers in as many messages as it takes, each of which says which part it is.
-func respond(q micro.Request, answer []byte, most int64) error {
-	size := int(most) - maxPartHeader
-	if len(answer) <= int(most) || size <= 0 {
+// respond answers in as many messages as it takes, each of which says which part it is. Each
+// tells the time of the bus, too, if there is room for that.
+func (c *Server) respond(q micro.Request, answer []byte) error {
+	most := int(c.Conn.MaxPayload())
+	size := most - maxPartHeader
+	now := c.Recorder.Now().Format(time.RFC3339Nano)
+	switch {
+	case len(answer) <= size:
+		return q.Respond(answer, micro.WithHeaders(micro.Headers{protocol.HeaderTime: {now}}))
+	case len(answer) <= most || size <= 0:
 		return q.Respond(answer)
 	}
 	parts := (len(answer) + size - 1) / size
 	for n := range parts {
 		part := answer[n*size : min((n+1)*size, len(answer))]
-		if err := q.Respond(part, micro.WithHeaders(micro.Headers{protocol.HeaderParts: {fmt.Sprintf("%d/%d", n+1, parts)}})); err != nil {
+		if err := q.Respond(part, micro.WithHeaders(micro.Headers{protocol.HeaderParts: {fmt.Sprintf("%d/%d", n+1, parts)}, protocol.HeaderTime: {now}})); err != nil {
 			return err
 		}
 	}

@@ -138,7 +138,7 @@ func (g *answers) settle(ctx context.Context, app, id string, script protocol.Sc
 		if repeated(step, e) {
 			return nil, nil
 		}
-		e.At = time.Now().UTC()
+		e.At = g.Recorder.Now()
 		return &e, nil
 	})
 	if late == nil || err != nil && !errors.Is(err, rollout.ErrStale) {

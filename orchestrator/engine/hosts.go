@@ -194,7 +194,7 @@ func (g *hosts) expire(ctx context.Context, s rollout.State, e *rollout.Event) e
 	}
 	hosts, err := g.Fleet.Do(ctx, fleet.Job{Rollout: s.ID, Release: s.Release, Step: step})
 	var failed *fleet.FailedError
-	e.At, e.Answer.Hosts = time.Now().UTC(), trimmed(hosts)
+	e.At, e.Answer.Hosts = g.Recorder.Now(), trimmed(hosts)
 	switch {
 	case errors.As(err, &failed):
 		e.Answer.Error = whyBroke(step, failed)

@@ -19,7 +19,7 @@ func (g *scripts) overtaken(r journal.Record) {
 	if e.Type != rollout.PaceAsked || step.Status != rollout.StepRunning {
 		return
 	}
-	if started := g.View.Of(r.State.ID, step.ID, step.Attempt).Started; started.IsZero() || e.At.After(started) {
+	if started := g.View.Of(r.State.ID, step.ID, step.Attempt).Started; started.IsZero() || e.At.After(g.Journal.Clock().Of(started)) {
 		return
 	}
 	if err := g.Setup.PublishPace(r.State, g.withPace(r.State.ID, step)); err != nil {

@@ -32,7 +32,7 @@ func (g *retention) retain(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if err := g.sweep(ctx, time.Now().Add(-g.Keep)); err != nil && ctx.Err() == nil {
+		if err := g.sweep(ctx, g.Recorder.Now().Add(-g.Keep)); err != nil && ctx.Err() == nil {
 			g.Log.Warn("old rollouts not dropped, trying again", zap.Error(err))
 		}
 	}

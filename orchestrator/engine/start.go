@@ -92,7 +92,9 @@ func (g *scripts) publishStart(ctx context.Context, s rollout.State, step rollou
 func (g *scripts) start(s rollout.State, step rollout.Step) (*nats.Msg, error) {
 	m := nats.NewMsg(step.ScriptID().Subject(protocol.StartVerb(step.Revert)))
 	m.Reply = protocol.AnswerSubject(s.ID, step.Number, step.Attempt, step.Revert)
-	data, err := json.Marshal(s.Start(step, g.Heartbeat))
+	message := s.Start(step, g.Heartbeat)
+	message.Left = protocol.Until(message.Deadline, g.Recorder.Now())
+	data, err := json.Marshal(message)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", m.Subject, err)
 	}

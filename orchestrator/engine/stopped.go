@@ -26,7 +26,7 @@ func (g *scripts) awaitStopped(ctx context.Context, r journal.Record, a rollout.
 		if s.Status.Final() || !slices.Contains(s.AllUnanswered(), a) {
 			return nil, nil
 		}
-		return &rollout.Event{Type: rollout.Stopped, At: time.Now().UTC(), Of: &a}, nil
+		return &rollout.Event{Type: rollout.Stopped, At: g.Recorder.Now(), Of: &a}, nil
 	})
 	if errors.Is(err, rollout.ErrNotFound) {
 		return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -84,7 +83,7 @@ func (g *traffic) recordMove(ctx context.Context, r journal.Record, step rollout
 	if err == nil {
 		e.Revision, e.Effective = moved.Revision, moved.At
 		if e.Effective.IsZero() { // nobody is there who could have answered
-			e.Effective = time.Now().UTC()
+			e.Effective = g.Recorder.Now()
 		}
 	}
 	return g.Recorder.Record(ctx, r, e)

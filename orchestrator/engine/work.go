@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
@@ -188,7 +187,7 @@ func (g *Engine) due(ctx context.Context, app, id string) error {
 		if err != nil {
 			return err
 		}
-		if len(r.State.Late(time.Now().UTC())) > 0 {
+		if len(r.State.Late(g.Recorder.Now())) > 0 {
 			continue
 		}
 		if at := r.State.Due(); !at.IsZero() { // it went off early, or another step is due later
@@ -207,12 +206,12 @@ func (g *Engine) endLate(ctx context.Context, app, id string, known bool) (r jou
 	if known {
 		r, known = g.View.Newest(id)
 	}
-	late := r.State.Late(time.Now().UTC())
+	late := r.State.Late(g.Recorder.Now())
 	if !known || len(late) == 0 {
 		if r, err = g.Journal.Load(ctx, app, id); err != nil {
 			return r, err
 		}
-		if late = r.State.Late(time.Now().UTC()); len(late) == 0 {
+		if late = r.State.Late(g.Recorder.Now()); len(late) == 0 {
 			return r, nil
 		}
 	}
@@ -236,6 +235,10 @@ func (g *Engine) endLate(ctx context.Context, app, id string, known bool) (r jou
 func (g *Engine) announce(r journal.Record) (told bool, err error) {
 	all := r.State.Announcements()
 	for _, a := range all {
+		if control, ok := a.Payload.(protocol.ControlMessage); ok {
+			control.Left = protocol.Until(control.Deadline, g.Recorder.Now())
+			a.Payload = control
+		}
 		data, err := json.Marshal(a.Payload)
 		if err != nil {
 			return false, fmt.Errorf("announce %s: %w", a.Subject, err)

@@ -33,6 +33,7 @@ type Journal struct {
 	nc     *nats.Conn
 	js     publisher
 	states *states
+	clock  *bus.Clock
 
 	list      // Page, Find
 	retention // Finished, Drop, DropReplies
@@ -47,7 +48,7 @@ type publisher interface {
 func newJournal(nc *nats.Conn, js publisher, stream jetstream.Stream) *Journal {
 	s := &states{reader: reader{stream}}
 	return &Journal{
-		nc: nc, js: js, states: s,
+		nc: nc, js: js, states: s, clock: new(bus.Clock),
 		list: list{reader: s.reader}, retention: retention{js: js, states: s}, queue: queue{js: js, states: s},
 	}
 }
@@ -281,7 +282,7 @@ func (j *Journal) Last(ctx context.Context) (uint64, error) {
 	asking, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	err := bus.AskLeader(asking, func(ctx context.Context) (err error) {
-		info, err = j.states.stream.Info(ctx)
+		info, err = j.info(ctx)
 		return err
 	})
 	if err != nil {

@@ -9,13 +9,18 @@ import (
 	"time"
 )
 
-// Ago is how a table tells a time.
+// Ago is how a table tells a time. One that is yet to come, by the clock that times are told by
+// (see [ClockAhead]), is of another clock, and told as that has it.
 func Ago(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	d := time.Since(t)
+	d := since(t)
 	switch {
+	case d < -2*time.Second:
+		return t.UTC().Format("2006-01-02 15:04:05Z")
+	case d < 0:
+		return "0s ago"
 	case d < time.Minute:
 		return fmt.Sprintf("%ds ago", int(d.Seconds()))
 	case d < time.Hour:

@@ -41,6 +41,9 @@ func (c *Recorder) At(p Point) {
 	}
 }
 
+// Now is the time by which events are dated: that of the bus, as far as is known.
+func (c *Recorder) Now() time.Time { return c.journal.Clock().Now() }
+
 // Change makes an event durable: it takes the newest state that is known here, applies what
 // event makes of it, and appends, again and again while somebody else is faster. What is
 // known here may be behind, so only the leader's word is good for anything but an append,
@@ -117,7 +120,7 @@ func withoutAnswer(e rollout.Event, why error) rollout.Event {
 // Record makes an event of our own durable; one that has become stale is dropped.
 func (c *Recorder) Record(ctx context.Context, r journal.Record, e rollout.Event) error {
 	_, err := c.Change(ctx, r.State.Release.App, r.State.ID, func(rollout.State) (*rollout.Event, error) {
-		e.At = time.Now().UTC()
+		e.At = c.Now()
 		return &e, nil
 	})
 	if errors.Is(err, rollout.ErrStale) {

@@ -17,7 +17,8 @@ type StartMessage struct {
 	Version       string            `json:"version,omitempty"` // absent in the app's own phase
 	Phase         Phase             `json:"phase"`
 	Revert        bool              `json:"revert"`
-	Deadline      time.Time         `json:"deadline,omitzero"`       // after it the answer is no longer waited for; zero: none
+	Deadline      time.Time         `json:"deadline,omitzero"`       // after it the answer is no longer waited for, by the bus's clock; zero: none
+	Left          Duration          `json:"left,omitempty"`          // until the deadline, when this was sent; 0: there is none, or it is not told
 	Heartbeat     Duration          `json:"heartbeat,omitempty"`     // how often a script that tells its progress has to; 0: not named
 	Lease         Duration          `json:"lease,omitempty"`         // for so long the script may go on without an answer of the bus, and then has to have stopped; 0: not named
 	Services      map[string]string `json:"services,omitempty"`      // the versions of the release's services, by name
@@ -73,7 +74,8 @@ type CheckResult struct {
 type ControlMessage struct {
 	Rollout  string    `json:"rollout"`
 	Attempt  int       `json:"attempt"`
-	Deadline time.Time `json:"deadline,omitzero"` // of resume: the new one; zero: none
+	Deadline time.Time `json:"deadline,omitzero"` // of resume: the new one, by the bus's clock; zero: none
+	Left     Duration  `json:"left,omitempty"`    // until the deadline, when this was sent; 0: there is none, or it is not told
 	Pace     *Pace     `json:"pace,omitempty"`    // of pace
 }
 

@@ -35,6 +35,22 @@ func TestPayloads(t *testing.T) {
 			protocol.StartMessage{Rollout: rollout, Step: "todo-app/setup", Attempt: 2, App: "todo-app", AppVersion: "0.0.2", Phase: protocol.Setup, Revert: true, Heartbeat: protocol.Duration(5 * time.Second)},
 			`{"rollout":"` + rollout + `","step":"todo-app/setup","attempt":2,"app":"todo-app","appVersion":"0.0.2","phase":"setup","revert":true,"heartbeat":"5s"}`,
 		},
+		{
+			protocol.StartMessage{
+				Rollout: rollout, Step: "todo-search/offline", Attempt: 1, App: "todo-app", AppVersion: "0.0.2", Service: "todo-search",
+				Version: "0.0.1", Phase: protocol.Offline, Deadline: moment, Left: protocol.Until(moment, moment.Add(-90*time.Second)),
+			},
+			`{"rollout":"` + rollout + `","step":"todo-search/offline","attempt":1,"app":"todo-app","appVersion":"0.0.2",` +
+				`"service":"todo-search","version":"0.0.1","phase":"offline","revert":false,"deadline":"2026-11-20T10:15:00Z","left":"1m30s"}`,
+		},
+		{
+			protocol.ControlMessage{Rollout: rollout, Attempt: 1, Deadline: moment, Left: protocol.Until(moment, moment.Add(time.Hour))},
+			`{"rollout":"` + rollout + `","attempt":1,"deadline":"2026-11-20T10:15:00Z","left":"1ms"}`,
+		},
+		{
+			protocol.ControlMessage{Rollout: rollout, Attempt: 1, Left: protocol.Until(time.Time{}, moment)},
+			`{"rollout":"` + rollout + `","attempt":1}`,
+		},
 		{protocol.Answer{}, `{}`},
 		{
 			protocol.Answer{Rollout: rollout, Attempt: 1, Done: true, Items: 1204, Note: "indexed", Digest: "sha256:00"},

@@ -140,7 +140,9 @@ func ask[Out any](ctx context.Context, c *command, dir string, f func(context.Co
 		return none, err
 	}
 	defer r.Close()
-	return f(ctx, api.NewClient(r.Conn()))
+	client := api.NewClient(r.Conn())
+	defer c.keepTime(client)
+	return f(ctx, client)
 }
 
 // logger writes to stderr with -v, and nothing but warnings without.

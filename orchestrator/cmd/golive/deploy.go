@@ -110,6 +110,7 @@ func rollOut(ctx context.Context, c *command, r *relay.Relay, q api.DeployReques
 	if begun.Before != nil {
 		f.story.Say(terminal.Yellow, "!", "%s", report.TellLiveBefore(q.Release.App, q.Release.Version, *begun.Before))
 	}
+	c.keepTime(client)
 	if begun.ID != q.Rollout { // it goes on with one that has stopped at the end of a phase
 		f.leave()
 		f = c.follower(r)

@@ -230,7 +230,7 @@ func (f *follower) hearProgress(step rollout.Step) {
 		if r == nil || !f.isOf(m, r.Attempt) {
 			return
 		}
-		r.Hear(p, time.Now())
+		r.Hear(p, terminal.Now())
 		f.story.tell(func(s *report.Story) []terminal.Line { s.Averaged(r.Step, r.Average); return nil })
 	})
 	if err == nil { // else the story has no progress, which is no reason to end it

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -61,7 +60,7 @@ func runHistory(ctx context.Context, c *command, q api.ListRequest) error {
 
 func lasted(r rollout.State) string {
 	if r.Ended.IsZero() {
-		return terminal.Took(time.Since(r.Created))
+		return terminal.Took(terminal.Now().Sub(r.Created))
 	}
 	return terminal.Took(r.Ended.Sub(r.Created))
 }

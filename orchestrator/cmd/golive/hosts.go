@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/terminal"
@@ -35,7 +34,7 @@ func rowOf(h protocol.Host) []string {
 	switch {
 	case h.Started.IsZero():
 	case h.Ended.IsZero():
-		lasted = terminal.Took(time.Since(h.Started))
+		lasted = terminal.Took(terminal.Now().Sub(h.Started))
 	default:
 		lasted = terminal.Took(h.Ended.Sub(h.Started))
 	}

@@ -101,7 +101,7 @@ func printOutages(w io.Writer, r api.RolloutView) {
 	}
 	fmt.Fprintf(w, "\ndowntime %s\n", tellDowntime(r))
 	for _, o := range r.Outages {
-		to, lasted := "now", time.Since(o.From)
+		to, lasted := "now", terminal.Now().Sub(o.From)
 		if !o.To.IsZero() {
 			to, lasted = clock(o.To), o.To.Sub(o.From)
 		}
@@ -123,7 +123,7 @@ func printSteps(w io.Writer, r api.RolloutStory) {
 		if seen, runs := r.Observations[step.ID]; runs && step.Status == rollout.StepRunning {
 			items = seen.Done
 			p := report.Sighted(r.State, step, seen)
-			text = p.Tell(time.Now())
+			text = p.Tell(terminal.Now())
 		}
 		if report.Asks(step) {
 			text = report.TellMissing(r.State, step)

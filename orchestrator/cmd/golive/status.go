@@ -47,11 +47,19 @@ they cannot renew their leases, or the bus stores nothing.`,
 }
 
 func runStatus(ctx context.Context, c *command, app string, check bool) error {
+	var clocks []string
 	all, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]api.AppStatus, error) {
-		return client.Status(ctx, api.AppRequest{App: app})
+		all, err := client.Status(ctx, api.AppRequest{App: app})
+		if err == nil {
+			clocks = clocksThatDiffer(ctx, client)
+		}
+		return all, err
 	})
 	if err != nil {
 		return err
+	}
+	for _, line := range clocks {
+		fmt.Fprintln(c.Err, line)
 	}
 	err = c.print(all, func(w io.Writer) {
 		if len(all) == 0 {
@@ -107,7 +115,7 @@ func printApp(w io.Writer, a api.AppStatus) {
 		}
 		seen := r.Observations[step.ID]
 		text, p := "", report.Sighted(r.State, step, seen)
-		if told := p.Tell(time.Now()); told != "" {
+		if told := p.Tell(terminal.Now()); told != "" {
 			text = ", " + told
 		} else if step.Kind == rollout.Migration && seen.Beat.IsZero() && step.Deadline.IsZero() {
 			text = ", waiting, no sign of life, no timeout"

@@ -49,6 +49,7 @@ func runWatch(ctx context.Context, c *command, args []string) error {
 	if err != nil {
 		return err
 	}
+	c.keepTime(client)
 	if found.Mark != nil {
 		return &failure{code: api.CodeConflict, exit: exitFailed,
 			message: found.ID + " is no rollout: it records that " + found.Mark.Script().String() + " has run"}
