@@ -121,8 +121,13 @@ func TestAQuestionIsShown(t *testing.T) {
 	if code := h.tell("run", h.order("asks")); code != "" {
 		t.Fatal("refused:", code)
 	}
-	if got := <-lines; got != "Continue? " {
-		t.Fatalf("it shows %q", got)
+	select {
+	case got := <-lines:
+		if got != "Continue? " {
+			t.Fatalf("it shows %q", got)
+		}
+	case <-time.After(patience):
+		t.Fatal("the question is not shown")
 	}
 	must(t, os.WriteFile(filepath.Join(h.manifest.Dir, "line"), []byte("y\n"), 0))
 	if got := h.await(h.key(1, false), ended); got.Status != protocol.HostDone || got.Output != "Continue? \nit is y" {
