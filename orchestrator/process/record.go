@@ -35,18 +35,19 @@ type record struct {
 	path string
 }
 
-// keep records that a program runs, in a file of its own; without a folder it does not, and
-// the record is nil. A golive that is killed before it has come to this leaves a program
-// that nobody knows of, but a moment later one that [Remains] finds.
+// keep records that a program runs, in a file of its own; without a folder it does not, nor
+// where the system does not show processes, and the record is nil. A golive that is killed
+// before it has come to this leaves a program that nobody knows of, but a moment later one
+// that [Remains] finds.
 func keep(folder, name string, g group) (*record, error) {
 	if folder == "" {
 		return nil, nil
 	}
-	leader, _ := identify(int(g)) // it is there, at least as a zombie: nobody has waited for it
 	golive, known := identify(os.Getpid())
 	if !known {
-		return nil, errors.New("record that it runs: the system does not show processes: is /proc mounted?")
+		return nil, nil
 	}
+	leader, _ := identify(int(g)) // it is there, at least as a zombie: nobody has waited for it
 	r := &record{Name: name, Group: g, Members: []identity{leader.identity}, Golive: golive.identity, Machine: thisMachine()}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("record that it runs: %w", err)
