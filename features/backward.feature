@@ -154,6 +154,50 @@ Feature: going backward
     And I run "golive backward shop"
     Then it ends with code 0
 
+  Scenario: nobody is there who would answer
+    Given version 2.0.0 of the app shop, with these services:
+      | service | version | scripts | reverts |
+      | search  | 2.0.0   | online  | online  |
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    And somebody stops the service of search 1.0.0
+    When I run "golive backward shop"
+    Then it ends with code 1
+    And I am told:
+      """
+      golive: error: traffic would go back to search 1.0.0 (0 of 1 instances are alive): nothing was changed
+      golive: hint: start what is missing first, or go back all the same with --yes
+      """
+    And search answers as version 2.0.0
+    And these scripts have run:
+      | script               | times |
+      | search 1.0.0 offline | 1     |
+      | search 2.0.0 online  | 1     |
+    When I run "golive backward shop --yes"
+    Then it ends with code 0
+    And search does not answer
+    When I run "golive status --check"
+    Then it ends with code 1
+    And the answer holds these lines:
+      """
+      SERVICE VERSION ONLINE ALIVE NOT RUN
+      search  2.0.0   1.0.0  0     online
+      ✗ alarm: no instance of search 1.0.0 is alive, which is online: nobody answers
+      """
+    And I am told:
+      """
+      golive: error: there is an alarm: production requests are not answered, or will not be for long
+      golive: hint: golive status tells why
+      """
+    When I run "golive routes --check"
+    Then it ends with code 1
+    And the answer is:
+      """
+      SERVICE VERSION STATE  CONFIRMED REVISION SINCE
+      search  1.0.0   online 0 of 0    <number> <ago>
+      ✗ alarm: no instance of search 1.0.0 is alive, which is online: nobody answers
+      """
+
   Scenario: over two versions
     Given version 2.0.0 of the app shop, with these services:
       | service | version | scripts | reverts |

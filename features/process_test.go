@@ -20,6 +20,7 @@ func (s *scenario) processSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^no setup service runs$`, s.noSetupService)
 	sc.Step(`^the (service|setup service) of (\S+) (\S+) runs out of memory$`, s.endProgram)
 	sc.Step(`^the (service|setup service) of (\S+) (\S+) hangs$`, s.signalProgram(syscall.SIGSTOP))
+	sc.Step(`^somebody stops the (service|setup service) of (\S+) (\S+)$`, s.stopProgram)
 	sc.Step(`^the (service) of (\S+) (\S+) wakes up$`, s.signalProgram(syscall.SIGCONT))
 	sc.Step(`^golive and all that it has started are gone within (\d+) seconds$`, s.allGone)
 	sc.Step(`^golive and all that it has started are gone at once$`, func(ctx context.Context) error {
@@ -70,6 +71,21 @@ func (s *scenario) endProgram(ctx context.Context, role, name, version string) e
 	}
 	_, err := fmt.Fprintln(p.line, "end")
 	return err
+}
+
+// stopProgram has a program stop as it is told to, and waits for its end.
+func (s *scenario) stopProgram(ctx context.Context, role, name, version string) error {
+	if err := s.signalProgram(syscall.SIGTERM)(ctx, role, name, version); err != nil {
+		return err
+	}
+	ctx, cancel := withPatience(ctx)
+	defer cancel()
+	return s.board.await(ctx, func() string {
+		if s.board.find(role, name, version) != nil {
+			return fmt.Sprintf("the %s of %s %s has not ended", role, name, version)
+		}
+		return ""
+	})
 }
 
 func (s *scenario) signalProgram(signal syscall.Signal) func(context.Context, string, string, string) error {

@@ -33,6 +33,7 @@ const (
 	codeNoBus    = report.CodeNoBus
 	codeGaveUp   = report.CodeGaveUp
 	codePerson   = "waits_for_person"
+	codeAlarm    = "alarm"
 )
 
 // failure is an error as a person sees it, and what golive ends with.

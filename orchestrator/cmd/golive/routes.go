@@ -19,30 +19,34 @@ import (
 )
 
 func routesCommand(c *command) *cobra.Command {
-	watch := false
+	var watch, check bool
 	cmd := &cobra.Command{
 		Use:   "routes",
 		Short: "Which versions of each service get production traffic",
 		Long: `routes tells which versions of each service get production traffic, and how many
-of their live instances have confirmed that. Where requests are not answered it
-says why, in lines that are marked as alarms, and ends with exit code 1, as
-status does.`,
+of their live instances have confirmed that. Lines that are marked as alarms say
+why production requests are not answered, as those of golive status do.`,
 		Example: `  golive routes
+  golive routes --check    exit code 1 at an alarm
   golive routes --watch
   golive routes -o json`,
 		Args: arguments(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if watch {
+			switch {
+			case watch && check:
+				return misused(cmd, "--watch has no end, and excludes --check")
+			case watch:
 				return watchRoutes(cmd.Context(), c)
 			}
-			return runRoutes(cmd.Context(), c)
+			return runRoutes(cmd.Context(), c, check)
 		},
 	}
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, and tell each change, until Ctrl-C")
+	cmd.Flags().BoolVar(&check, "check", false, "exit with 1 when there is an alarm")
 	return cmd
 }
 
-func runRoutes(ctx context.Context, c *command) error {
+func runRoutes(ctx context.Context, c *command, check bool) error {
 	all, err := ask(ctx, c, "", func(ctx context.Context, client *api.Client) ([]api.RouteStatus, error) {
 		return client.Routes(ctx)
 	})
@@ -50,8 +54,8 @@ func runRoutes(ctx context.Context, c *command) error {
 		return err
 	}
 	err = c.print(all, func(w io.Writer) { printRoutes(w, all) })
-	if err == nil && slices.ContainsFunc(all, func(r api.RouteStatus) bool { return len(r.Alarms) > 0 }) {
-		return alarmed()
+	if err == nil && check && slices.ContainsFunc(all, func(r api.RouteStatus) bool { return len(r.Alarms) > 0 }) {
+		return alarmed("routes")
 	}
 	return err
 }

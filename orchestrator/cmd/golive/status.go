@@ -22,13 +22,13 @@ func statusCommand(c *command) *cobra.Command {
 		Use:   "status [APP]",
 		Short: "What is online, what is rolling out, what has not run yet",
 		Long: `status tells what is online of each app, how many instances of that are alive,
-what is rolling out, and what has not run yet. Where production requests are
-not answered it says why, in lines that are marked as alarms, and ends with exit
-code 1: nobody is alive of what is online, instances hold requests because
-they cannot renew their leases, or the bus stores nothing.`,
+what is rolling out, and what has not run yet. Lines that are marked as alarms
+say why production requests are not answered: nobody is alive of what is online,
+instances hold requests because they cannot renew their leases, or the bus
+stores nothing.`,
 		Example: `  golive status
   golive status todo-app -o json
-  golive status --check    exit code 3 when something is left to do
+  golive status --check    exit code 1 at an alarm, 3 when something is left
   golive status --all      which version is in which environment`,
 		Args: arguments(0, 1, "at most one app"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,7 +41,7 @@ they cannot renew their leases, or the bus stores nothing.`,
 			return runStatus(cmd.Context(), c, strings.Join(args, ""), check)
 		},
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "exit with 3 when a rollout is not completed or a version not online")
+	cmd.Flags().BoolVar(&check, "check", false, "exit with 1 when there is an alarm, with 3 when a rollout is not completed or a version not online")
 	cmd.Flags().BoolVar(&everywhere, "all", false, "which version of this folder's app is in which environment of its manifest")
 	return cmd
 }
@@ -72,8 +72,8 @@ func runStatus(ctx context.Context, c *command, app string, check bool) error {
 			printApp(w, a)
 		}
 	})
-	if err == nil && slices.ContainsFunc(all, func(a api.AppStatus) bool { return len(a.Alarms) > 0 }) {
-		return alarmed()
+	if err == nil && check && slices.ContainsFunc(all, func(a api.AppStatus) bool { return len(a.Alarms) > 0 }) {
+		return alarmed("status")
 	}
 	if err == nil && check && pending(all) {
 		return &failure{code: "pending", exit: exitPending, message: "something is left to do", hint: "golive status tells what"}
@@ -81,10 +81,10 @@ func runStatus(ctx context.Context, c *command, app string, check bool) error {
 	return err
 }
 
-// alarmed is the failure of a command whose answer has told that production requests are not
-// answered, or are about not to be.
-func alarmed() error {
-	return told(&failure{code: "alarm", exit: exitFailed, message: "production requests are not answered"})
+// alarmed is the failure of a command that was to check whether there is an alarm.
+func alarmed(command string) error {
+	return &failure{code: codeAlarm, exit: exitFailed, message: "there is an alarm: production requests are not answered, or will not be for long",
+		hint: "golive " + command + " tells why"}
 }
 
 func pending(all []api.AppStatus) bool {
