@@ -154,13 +154,16 @@ func (p *Probe) why(ctx context.Context, failure error, lasts time.Duration) str
 	if errors.As(failure, &refused) {
 		return refusal(refused)
 	}
-	err := p.makeConsumer(ctx)
+	if lasts < p.Every { // it may be slow
+		return ""
+	}
+	err := p.update(ctx)
 	switch {
-	case errors.As(err, &refused) && refused.ErrorCode == errConsumerStore:
-		parts := strings.Split(refused.Description, ": ") // the last is the operating system's
-		return parts[len(parts)-1] + ": free space on the disk of the server"
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return "the bucket " + protocol.LeasesBucket + " is gone"
+	case errors.As(err, &refused) && refused.ErrorCode == errUpdate:
+		parts := strings.Split(refused.Description, ": ") // the last is the operating system's
+		return parts[len(parts)-1] + ": free space on the disk of the server"
 	case lasts < electionTakes:
 		return ""
 	case err == nil:
@@ -169,14 +172,24 @@ func (p *Probe) why(ctx context.Context, failure error, lasts time.Duration) str
 	return "writes get no answer (" + failure.Error() + "): look at the server's log"
 }
 
-// errConsumerStore is the code of JetStream for a consumer that could not be written to disk.
-const errConsumerStore = 10104
+// update has the server write down once more what the bucket of leases is like, as it is: unlike
+// a message that cannot be stored, that is answered with the reason.
+func (p *Probe) update(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	stream, err := p.js.Stream(ctx, "KV_"+protocol.LeasesBucket)
+	if err == nil {
+		_, err = p.js.UpdateStream(ctx, stream.CachedInfo().Config)
+	}
+	return err
+}
 
-// Codes of JetStream for what is full.
+// Codes of JetStream: what is full, and a configuration that could not be written.
 const (
 	errResources        = 10023 // of the servers of a cluster
 	errAccountResources = 10002 // of the account
 	errStorageResources = 10047 // of the server
+	errUpdate           = 10069
 )
 
 // refusal says why JetStream refuses a write.
@@ -188,21 +201,4 @@ func refusal(e *jetstream.APIError) string {
 		return "JetStream is full for this account (" + e.Description + "): raise its limits, or drop what is not needed"
 	}
 	return e.Description
-}
-
-// makeConsumer has the server write a small file beside the leases, and remove it again: unlike
-// a message that cannot be stored, one that cannot be written is answered with the reason.
-func (p *Probe) makeConsumer(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	name := "golive-probe-" + p.ID
-	stream := "KV_" + protocol.LeasesBucket
-	_, err := p.js.CreateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Name: name, Durable: name, AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: 2 * writeTimeout,
-		FilterSubject: protocol.KeySubject(protocol.LeasesBucket, p.key), DeliverPolicy: jetstream.DeliverNewPolicy,
-	})
-	if err == nil {
-		_ = p.js.DeleteConsumer(ctx, stream, name) // else it is forgotten soon
-	}
-	return err
 }
