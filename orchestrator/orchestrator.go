@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/kept"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/records"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -59,6 +61,7 @@ type Config struct {
 	Resend    time.Duration  // before a start that nobody listens to is sent again; 0: [DefaultResend]
 	Keep      time.Duration  // after its end the journal of a rollout, and what it has put aside, is dropped, not what the ledger has of it; 0: never
 	Probe     time.Duration  // how often it looks whether the bus stores what it is told; 0: [storage.DefaultEvery]
+	Compare   time.Duration  // how often it looks whether the stream and the buckets are those that it knows; 0: [kept.DefaultEvery]
 	Version   string         // of golive, as told by the API; empty: "0.0.0-dev"
 	Logger    *zap.Logger    // nil means silence
 
@@ -72,6 +75,7 @@ type Orchestrator struct {
 	id    string
 	cfg   Config
 	ready chan struct{}
+	once  sync.Once // closes ready
 }
 
 // New checks c and fills in its defaults. It starts nothing.
@@ -102,23 +106,48 @@ func (o *Orchestrator) Ready() <-chan struct{} { return o.ready }
 
 // Run works until ctx ends; it returns when all it started has ended. It may be
 // called once. What is under way when it ends is gone on with by another
-// orchestrator, or by the next one.
+// orchestrator, or by the next one. Where the bus was put back from a backup, it forgets what
+// it knows and begins anew. [kept.ErrGone] says that the journal was deleted.
 func (o *Orchestrator) Run(ctx context.Context) error {
-	if err := o.run(ctx); ctx.Err() == nil {
-		return err
+	watch := kept.New(kept.Config{
+		Conn: o.cfg.Conn, Journal: o.cfg.Journal, Buckets: buckets, Replicas: o.cfg.Replicas, Every: o.cfg.Compare, Log: o.cfg.Logger,
+	})
+	for {
+		err := o.run(ctx, watch)
+		if ctx.Err() != nil {
+			return nil // what failed then was told to end
+		}
+		if !errors.Is(err, kept.ErrBehind) {
+			return err
+		}
+		o.cfg.Journal.Forget()
+		o.cfg.Gate.Forget()
 	}
-	return nil // what failed then was told to end
 }
 
-func (o *Orchestrator) run(ctx context.Context) error {
-	parts, err := o.parts(ctx)
+func (o *Orchestrator) run(ctx context.Context, watch *kept.Watch) error {
+	parts, err := o.parts(ctx, watch)
 	if err != nil {
 		return err
 	}
 	defer parts.setup.Close()
+	if err := watch.Begin(ctx, o.known(parts)); err != nil {
+		return err
+	}
+	err = o.work(ctx, watch, parts)
+	if ctx.Err() == nil && errors.Is(err, kept.ErrBehind) {
+		o.stopLost(ctx, parts)
+	}
+	return err
+}
+
+// work runs the parts until ctx ends, or one of them does.
+func (o *Orchestrator) work(ctx context.Context, watch *kept.Watch, parts parts) error {
 	running, ctx := errgroup.WithContext(ctx)
 	known := make(chan struct{})
 	running.Go(func() error { return o.watchBus(ctx) })
+	running.Go(func() error { return watch.Run(ctx) })
+	running.Go(func() error { return o.settle(ctx) })
 	running.Go(func() error { return o.cfg.Gate.Run(ctx) })
 	running.Go(func() error { return parts.storage.Run(ctx) })
 	running.Go(func() error { return parts.clocks.Run(ctx) })
@@ -126,7 +155,7 @@ func (o *Orchestrator) run(ctx context.Context) error {
 	running.Go(func() error {
 		select {
 		case <-known:
-			return parts.commands.Serve(ctx, func() { close(o.ready) })
+			return parts.commands.Serve(ctx, func() { o.once.Do(func() { close(o.ready) }) })
 		case <-ctx.Done():
 			return nil
 		}
@@ -141,14 +170,20 @@ type parts struct {
 	commands *command.Server
 	engine   *engine.Engine
 	clocks   *view.Clocks
+	view     *view.View
+	ledger   *ledger.Index
 }
 
 // parts opens what the parts need, and puts them together.
-func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
+func (o *Orchestrator) parts(ctx context.Context, watch *kept.Watch) (parts, error) {
 	c := o.cfg
-	environment, err := c.Ledger.Load(ctx)
+	events := ledger.Events{Holds: o.holds, Dropped: o.dropped}
+	environment, ahead, err := c.Ledger.LoadFrom(ctx, events)
 	if err != nil {
 		return parts{}, err
+	}
+	if ahead {
+		c.Logger.Error("the ledger that is stored is ahead of the journal, which was put back from a backup: it is made anew from the journal")
 	}
 	claims, put, err := o.buckets(ctx)
 	if err != nil {
@@ -162,12 +197,12 @@ func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
 	if err != nil {
 		return parts{}, err
 	}
-	probe, err := storage.New(storage.Config{Conn: c.Conn, Version: c.Version, ID: o.id, Every: c.Probe, Log: c.Logger})
+	probe, err := storage.New(storage.Config{Conn: c.Conn, Version: c.Version, ID: o.id, Every: c.Probe, Log: c.Logger, Fails: watch.Suspect})
 	if err != nil {
 		return parts{}, err
 	}
 	seen := view.New()
-	index := ledger.NewIndex(environment, c.Ledger, c.Journal.Tail)
+	index := ledger.NewIndex(environment, c.Ledger, c.Journal.Tail).Against(events)
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -176,14 +211,14 @@ func (o *Orchestrator) parts(ctx context.Context) (parts, error) {
 	recorder := view.NewRecorder(c.Journal, seen, c.Logger, c.At)
 	commands := command.New(command.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
-		Setup: services, Records: put, Storage: probe, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version, Clocks: clocks,
+		Setup: services, Records: put, Storage: probe, Kept: watch, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version, Clocks: clocks,
 	})
 	return parts{services, probe, commands, engine.New(engine.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
 		Notices: &view.Notices{Conn: c.Conn, View: seen, From: o.id, Log: c.Logger},
 		Setup:   services, Records: put, Commands: commands, Log: c.Logger,
-		Heartbeat: c.Heartbeat, Resend: c.Resend, Keep: c.Keep,
-	}), clocks}, nil
+		Heartbeat: c.Heartbeat, Resend: c.Resend, Keep: c.Keep, Sure: watch.Sure,
+	}), clocks, seen, index}, nil
 }
 
 // buckets makes those that setup services keep things in.

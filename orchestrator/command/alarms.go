@@ -1,14 +1,17 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/kept"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -69,18 +72,48 @@ func moving(s rollout.State, service string) bool {
 	})
 }
 
-// busAlarms says what is wrong with the bus.
-func (c *base) busAlarms() []string {
-	if trouble := c.Storage.Trouble(); trouble != "" {
-		return []string{trouble}
+// beyond says that instances act on a route that the bus does not hold any more.
+func (c *base) beyond(ctx context.Context, service string, instances []gate.Instance) ([]string, error) {
+	if !slices.ContainsFunc(instances, func(i gate.Instance) bool { return i.Revision > 0 }) {
+		return nil, nil
 	}
-	return nil
+	now, beyond, err := c.Gate.Beyond(ctx, service, instances)
+	if err != nil || len(beyond) == 0 {
+		return nil, err
+	}
+	var who []string
+	for _, i := range beyond {
+		who = append(who, fmt.Sprintf("%s (%s, by revision %d)", i, cmp.Or(string(i.State), "offline"), i.Revision))
+	}
+	return []string{fmt.Sprintf("instances of %s act on a route that the bus does not hold, which has %s at revision %d: %s; start instances of what the route has online, or deploy the version that answers",
+		service, now, now.Revision, strings.Join(who, ", "))}, nil
 }
+
+// busAlarms says what is wrong with the bus, and what was found to be gone.
+func (c *base) busAlarms() []string {
+	all := c.Kept.Alarms()
+	if trouble := c.Storage.Trouble(); trouble != "" {
+		all = append(all, trouble)
+	}
+	return all
+}
+
+// explainFor is how long it may take to find out why something is not there.
+const explainFor = 4 * time.Second
 
 // explained is an error as it is answered: where storage does not answer, with what is known of
 // why.
 func (c *base) explained(err error) *protocol.ServiceError {
 	e := describe(err)
+	if kept.Suspicious(err) {
+		ctx, cancel := context.WithTimeout(context.Background(), explainFor)
+		defer cancel()
+		_ = c.Kept.Compare(ctx) // what it finds stands in the alarms
+		if all := c.Kept.Alarms(); len(all) > 0 {
+			e.Hint = strings.Join(all, "\n")
+		}
+		return e
+	}
 	if trouble := c.Storage.Trouble(); trouble != "" && e.Code == api.CodeUnavailable {
 		e.Hint = trouble
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/kept"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/records"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -33,6 +34,7 @@ type Config struct {
 	Records  *records.Store
 	Storage  *storage.Probe
 	Clocks   *view.Clocks
+	Kept     *kept.Watch
 	Log      *zap.Logger
 
 	Policy  rollout.Policy // of all rollouts here; what is stricter in a release's own counts, too, but for who may approve

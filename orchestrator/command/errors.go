@@ -37,7 +37,7 @@ func describe(err error) *protocol.ServiceError {
 	if errors.Is(err, bus.ErrFull) {
 		return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "then try again: what has been stored is safe, and what is under way goes on by itself"}
 	}
-	return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "is JetStream healthy? try again"}
+	return &protocol.ServiceError{Code: api.CodeUnavailable, Message: err.Error(), Hint: "the bus has not answered as it should: look at its servers, and try again"}
 }
 
 // refusedBy names the rollout in what helps where one does not take what a person wants.

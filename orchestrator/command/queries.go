@@ -134,9 +134,13 @@ func (c *queries) routes(ctx context.Context, _ struct{}) ([]api.RouteStatus, er
 		if err != nil {
 			return nil, err
 		}
+		beyond, err := c.beyond(ctx, r.Service, instances)
+		if err != nil {
+			return nil, err
+		}
 		all = append(all, api.RouteStatus{
 			Route: r, Instances: append([]gate.Instance{}, instances...),
-			Alarms: slices.Concat(bus, alarms(newest, r, instances)),
+			Alarms: slices.Concat(bus, alarms(newest, r, instances), beyond),
 		})
 	}
 	return all, nil

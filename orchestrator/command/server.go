@@ -163,6 +163,9 @@ type endpoint struct {
 func result[In, Out any](ctx context.Context, c *Server, q micro.Request, f func(context.Context, In) (Out, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, api.Timeout)
 	defer cancel()
+	if err := c.Kept.Sure(ctx); err != nil {
+		return nil, err
+	}
 	var in In
 	request, err := inflated(q)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,7 +31,13 @@ func (c *queries) status(ctx context.Context, q api.AppRequest) ([]api.AppStatus
 		all = append(all, one)
 	}
 	if q.App != "" && len(all) == 0 {
+		if told := c.busAlarms(); len(told) > 0 {
+			return nil, refuse(api.CodeUnavailable, strings.Join(told, "\n"), "no version of an app %q is known here, and something is wrong with what the bus holds", q.App)
+		}
 		return nil, refuse(api.CodeNotFound, "golive status lists the apps", "no version of an app %q has been rolled out here", q.App)
+	}
+	if told := c.busAlarms(); len(all) == 0 && len(told) > 0 {
+		return nil, refuse(api.CodeUnavailable, strings.Join(told, "\n"), "no app is known here, and something is wrong with what the bus holds")
 	}
 	return all, nil
 }
@@ -105,7 +112,8 @@ func (c *queries) serviceStatus(ctx context.Context, newest rollout.State, servi
 			s.Changed = append(s.Changed, string(phase))
 		}
 	}
-	return s, alarms(newest, route, instances), nil
+	beyond, err := c.beyond(ctx, service.Name, instances)
+	return s, append(alarms(newest, route, instances), beyond...), err
 }
 
 // changed reports whether the setup service that is running now tells another digest of a

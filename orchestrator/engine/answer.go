@@ -56,7 +56,10 @@ func (g *answers) heardAnswer(script protocol.Script, verb protocol.Verb, m *nat
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	err := g.takeNamed(ctx, script, verb, m)
+	err := g.Sure(ctx)
+	if err == nil {
+		err = g.takeNamed(ctx, script, verb, m)
+	}
 	switch {
 	case err == nil:
 		g.Recorder.At(view.AnswerSaved)

@@ -47,6 +47,10 @@ type Config struct {
 	Heartbeat time.Duration // how often a working script gives a sign of life, in whole seconds
 	Resend    time.Duration // before a start that nobody listens to is sent again
 	Keep      time.Duration // after its end a rollout is dropped from the journal; 0: never
+
+	// Sure blocks until the journal is known to be the one that was read, and fails if it is not:
+	// the bus may have been put back from a backup while it was away.
+	Sure func(context.Context) error
 }
 
 // Engine acts on what happens to rollouts. Make it with [New].
@@ -115,6 +119,9 @@ func (g *Engine) follow(ctx context.Context) error {
 	}
 	g.View.Followed(after)
 	return g.Journal.Follow(ctx, after, func(e journal.Event) error {
+		if err := g.Sure(ctx); err != nil {
+			return err
+		}
 		r, err := e.Record(ctx)
 		switch {
 		case err == nil:

@@ -49,7 +49,7 @@ func (g *saver) saveLedger(ctx context.Context) error {
 }
 
 func (g *saver) saveNow(ctx context.Context, save func(context.Context) error) {
-	if g.outdated.Load() {
+	if g.outdated.Load() || g.Sure(ctx) != nil { // what is here may be of another history
 		return
 	}
 	if err := save(ctx); err != nil {

@@ -40,6 +40,9 @@ func (g *retention) retain(ctx context.Context) error {
 
 // sweep drops what ended before a time.
 func (g *retention) sweep(ctx context.Context, before time.Time) error {
+	if err := g.Sure(ctx); err != nil {
+		return err
+	}
 	for after := uint64(0); ; {
 		old, err := g.Journal.Finished(ctx, before, after, sweepBatch)
 		if err != nil || len(old) == 0 {

@@ -30,6 +30,9 @@ func (g *Engine) handle(ctx context.Context, i journal.Item) error {
 }
 
 func (g *Engine) handleItem(ctx context.Context, i journal.Item) error {
+	if err := g.Sure(ctx); err != nil {
+		return err
+	}
 	if i.Event() {
 		return g.workOn(ctx, i)
 	}

@@ -35,6 +35,9 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 		if moved.At.IsZero() {
 			moved.At = p.acting
 		}
+		if g.beyond(o.Service, at.Revision) > 0 {
+			return errOvertaken
+		}
 		if p.ready() {
 			if told != "" {
 				o.Tell("")
@@ -56,9 +59,6 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 			}
 		}
 		if !g.await(ctx, o.Service, count+p.missing(), tick.C) {
-			if overtaken, err := overtaken(ctx, g, at, confirmed); overtaken && err == nil {
-				return errOvertaken
-			}
 			if found, err := v.list(ctx); err == nil { // else the bus is away: all are kept
 				holders = found
 			}
@@ -69,21 +69,10 @@ func (g *Gate) confirmed(ctx context.Context, o Order, at Route, moved *Moved) e
 	}
 }
 
-// errOvertaken says that another worker of the same rollout has led the route further, while
-// confirmations of a revision were waited for that nobody gives any more: this worker slept, or
-// did not hear them.
+// errOvertaken says that an instance acts on a later revision than the one whose confirmation
+// is waited for: another worker of the same rollout has led the route further, while this one
+// slept, or the route went back. The next look at the route tells which.
 var errOvertaken = errors.New("the route has been led further")
-
-// overtaken reports whether the route is beyond a revision, where an instance says that it is.
-func overtaken(ctx context.Context, g *Gate, at Route, confirmed map[string]confirmation) (bool, error) {
-	for _, c := range confirmed {
-		if c.Revision > at.Revision {
-			now, err := g.Route(ctx, at.Service)
-			return err == nil && now.Revision > at.Revision, err
-		}
-	}
-	return false, nil
-}
 
 // await blocks until so many confirmations of a service have come; false when the
 // tick came first, or ctx ended.

@@ -48,8 +48,8 @@ func (g *Gate) followUntil(ctx context.Context, changed <-chan nats.Status, know
 			if !open {
 				return nil
 			}
-			if entry == nil || entry.Revision() <= known[entry.Key()] {
-				continue // the end of what was there, or what we know
+			if entry == nil || entry.Revision() <= known[entry.Key()] || entry.Key() == filler {
+				continue // the end of what was there, what we know, or no route
 			}
 			known[entry.Key()] = entry.Revision()
 			if err := told(routeOf(entry)); err != nil {

@@ -57,9 +57,10 @@ type Config struct {
 type Gate struct {
 	patience time.Duration
 
-	nc   *nats.Conn
-	kv   jetstream.KeyValue // of the routes
-	held jetstream.Stream   // of the leases
+	nc      *nats.Conn
+	kv      jetstream.KeyValue // of the routes
+	written jetstream.Stream   // likewise
+	held    jetstream.Stream   // of the leases
 
 	mu      sync.Mutex
 	read    map[string]Route                   // by service: as it was read or written here last
@@ -139,9 +140,13 @@ func open(ctx context.Context, c Config, find func() (routes jetstream.KeyValue,
 	if err != nil {
 		return nil, fmt.Errorf("open the leases: %w", err)
 	}
+	written, err := js.Stream(ctx, "KV_"+protocol.RoutesBucket)
+	if err != nil {
+		return nil, fmt.Errorf("open the routes: %w", err)
+	}
 	return &Gate{
 		patience: cmp.Or(c.Patience, DefaultPatience),
-		nc:       c.Conn, kv: routes, held: held,
+		nc:       c.Conn, kv: routes, written: written, held: held,
 		read: make(map[string]Route), newest: make(map[string]map[string]confirmation), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
 	}, nil
 }
@@ -258,6 +263,8 @@ func (g *Gate) write(ctx context.Context, on uint64, r protocol.Route) (revision
 			return nil
 		case readErr == nil && entry.Revision() != on:
 			return fmt.Errorf("revision %d was replaced: %w", on, rollout.ErrConflict)
+		case errors.Is(readErr, jetstream.ErrKeyNotFound) && on != 0:
+			return fmt.Errorf("revision %d is not there any more: %w", on, rollout.ErrConflict)
 		case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
 			return fmt.Errorf("%w: %w", errAgain, err)
 		}

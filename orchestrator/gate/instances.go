@@ -51,14 +51,14 @@ const forgetAfter = time.Minute
 // some to forget.
 const keepAtLeast = 100
 
-// Run listens to the confirmations of all instances until ctx ends. Without it no step
-// of a cutover is ever confirmed.
+// Run listens to the confirmations of all instances, and follows the routes, until ctx ends.
+// Without it no step of a cutover is ever confirmed.
 func (g *Gate) Run(ctx context.Context) error {
 	sub, err := g.nc.Subscribe(protocol.AllConfirms, g.receive)
 	if err != nil {
 		return fmt.Errorf("listen to %s: %w", protocol.AllConfirms, err)
 	}
-	<-ctx.Done()
+	g.follow(ctx)
 	_ = sub.Unsubscribe() // the connection may be gone
 	return nil
 }

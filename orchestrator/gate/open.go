@@ -148,6 +148,15 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 			return moved, fmt.Errorf("move the traffic of %s to %q: the route is at revision %d of rollout %s, not at %d: %w",
 				o.Service, o.Version, found.Revision, found.Rollout, o.Replaces, rollout.ErrConflict)
 		}
+		if above := g.beyond(o.Service, found.Revision); above > 0 {
+			if guessed {
+				guessed = false
+				found, err = g.Route(ctx, o.Service)
+			} else {
+				found, known, err = g.gather(ctx, o, found, above, &moved)
+			}
+			continue
+		}
 		var alone bool
 		if alone, err = g.alone(ctx, o, found.Route); err != nil {
 			return moved, err

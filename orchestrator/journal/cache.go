@@ -45,5 +45,12 @@ func (c *cache) put(r Record) {
 	}
 }
 
+// forget empties the cache.
+func (c *cache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.records, c.order, c.steps = nil, nil, 0
+}
+
 // weight is what a record counts for; one without steps is not free.
 func weight(r Record) int { return len(r.State.Steps) + 16 }

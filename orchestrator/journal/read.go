@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/relay/bus"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // reader reads the messages of the journal's stream, as its leader has them. It is safe for
@@ -41,6 +42,21 @@ func (r reader) message(ctx context.Context, sequence uint64, opts ...jetstream.
 		return err
 	})
 	return m, err
+}
+
+// state asks the leader how far the stream reaches.
+func (r reader) state(ctx context.Context) (jetstream.StreamState, error) {
+	var info *jetstream.StreamInfo
+	asking, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	err := bus.AskLeader(asking, func(ctx context.Context) (err error) {
+		info, err = r.stream.Info(ctx)
+		return err
+	})
+	if err != nil {
+		return jetstream.StreamState{}, fmt.Errorf("find the end of stream %s: %w", protocol.Stream, err)
+	}
+	return info.State, nil
 }
 
 // last asks the leader for the sequence of the newest message that matches subject; 0

@@ -16,8 +16,9 @@ type Book struct {
 	entries  list[Entry]
 	versions list[AppVersion]
 	skips    []string
-	highest  string // of the versions that are not void
-	changed  string // the rollout that has run or moved something last
+	highest  string           // of the versions that are not void
+	changed  string           // the rollout that has run or moved something last
+	last     rollout.Position // the event at sequence; zero where an older version has stored the book
 }
 
 // Ran reports whether a script has run and counts as run.
@@ -80,7 +81,7 @@ func (b *Book) apply(s rollout.State, sequence uint64) *Book {
 		return b
 	}
 	next := *b
-	next.sequence = sequence
+	next.sequence, next.last = sequence, rollout.PositionOf(s, sequence)
 	if !s.Idle() {
 		next.changed = s.ID
 	}

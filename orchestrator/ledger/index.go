@@ -18,8 +18,9 @@ type Tail func(ctx context.Context, app string, after uint64, each func(rollout.
 // Index is the ledger in memory: the environment, and the books that have been asked for.
 // Make it with [NewIndex]. It is safe for concurrent use.
 type Index struct {
-	store *Store
-	tail  Tail
+	store  *Store
+	tail   Tail
+	events Events // zero: what is stored is believed
 
 	mu    sync.Mutex
 	env   Environment
@@ -46,6 +47,13 @@ type missed struct {
 // come from the store, and what has happened since they were saved from tail.
 func NewIndex(env Environment, store *Store, tail Tail) *Index {
 	return &Index{store: store, tail: tail, env: env.clone(), shelf: make(map[string]*slot)}
+}
+
+// Against has the index believe no stored book that is ahead of a journal with these events. It
+// is called before the index is used.
+func (x *Index) Against(events Events) *Index {
+	x.events = events
+	return x
 }
 
 func (e Environment) clone() Environment {
@@ -145,7 +153,7 @@ func (x *Index) load(ctx context.Context, app string, place *slot) (*Book, error
 // store, what was read after the older one may have a gap.
 func (x *Index) read(ctx context.Context, app string) (book *Book, saved uint64, err error) {
 	for {
-		book, revision, err := x.store.load(ctx, app)
+		book, revision, err := x.store.loadFrom(ctx, app, x.events)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -199,6 +207,23 @@ func (x *Index) Sequence() uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.env.Sequence
+}
+
+// Last is the newest event of a rollout that Apply has taken in, as far as it is known.
+func (x *Index) Last() rollout.Position {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.env.last()
+}
+
+// StoreAgain has the next [Index.Save] store all that is in memory: what was stored is gone.
+func (x *Index) StoreAgain() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.saved = -1
+	for _, place := range x.shelf {
+		place.saved = 0
+	}
 }
 
 // Changes is how many events the environment has taken in since it was saved last.

@@ -58,6 +58,7 @@ type Environment struct {
 	Owners   map[string]string `json:"owners"`   // app by service
 	Newest   map[string]string `json:"newest"`   // by app: the rollout begun last that has not only repeated another; empty: none has begun
 	Open     map[string]uint64 `json:"open"`     // by rollout that is not final: the sequence that made it so
+	Last     rollout.Position  `json:"last"`     // the newest event of a rollout that it has taken in; zero where an older version has stored it
 }
 
 // apply takes in the event at sequence, which is the next one of the journal. It changes
@@ -68,6 +69,7 @@ func (e *Environment) apply(s rollout.State, sequence uint64) {
 	if s.ID == "" {
 		return // somebody has published it by hand
 	}
+	e.Last = rollout.PositionOf(s, sequence)
 	if _, known := e.Newest[app]; !known {
 		e.Newest[app] = ""
 	}

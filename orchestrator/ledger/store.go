@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -40,6 +41,8 @@ type head struct {
 	Versions []uint64 `json:"versions"`
 	Skips    []string `json:"skips,omitempty"`
 	Changed  string   `json:"changed,omitempty"` // the rollout that has run or moved something last
+
+	Last rollout.Position `json:"last"` // the event at sequence; zero where an older version has stored it
 }
 
 // Store keeps the ledger in JetStream, each value as compressed JSON. It is safe for
@@ -116,7 +119,7 @@ func (s *Store) loadBook(ctx context.Context, app string) (*Book, uint64, error)
 	if err != nil {
 		return nil, 0, err
 	}
-	b := &Book{app: app, sequence: h.Sequence, skips: h.Skips, changed: h.Changed}
+	b := &Book{app: app, sequence: h.Sequence, skips: h.Skips, changed: h.Changed, last: h.Last}
 	if b.entries, err = loadList[Entry](ctx, s, app, "entries", h.Entries); err != nil {
 		return nil, revision, err
 	}
@@ -152,7 +155,7 @@ func (s *Store) saveBook(ctx context.Context, b *Book) error {
 		if err != nil || stored.Sequence >= b.sequence {
 			return err
 		}
-		next := head{Sequence: b.sequence, Skips: b.skips, Changed: b.changed}
+		next := head{Sequence: b.sequence, Skips: b.skips, Changed: b.changed, Last: b.last}
 		if next.Entries, err = saveList(ctx, s, b.app, "entries", b.entries, stored.Entries); err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ func alike(t *testing.T) *app {
 		m.Services[i].Name, m.Services[i].Version = name, "1.0.0"
 	}
 	m.Services[0].Instances = 2
-	a := newApp(m, Place{}, t.TempDir(), terminal.Streams{Err: io.Discard}.Talk(false))
+	a := newApp(Up{Manifest: m, Data: t.TempDir(), Talk: terminal.Streams{Err: io.Discard}.Talk(false)}, Place{})
 	t.Cleanup(func() {
 		if err := a.stop(t.Context()); err != nil {
 			t.Error(err)

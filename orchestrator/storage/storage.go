@@ -44,6 +44,7 @@ type Config struct {
 	ID      string        // of the orchestrator, one token of a subject; required
 	Every   time.Duration // how often it writes; 0: [DefaultEvery]
 	Log     *zap.Logger   // told when the bus stops storing, and when it stores again; nil: silence
+	Fails   func()        // called, if it is not nil, whenever a write was not taken
 }
 
 // Probe writes now and then. Make it with [New]; it is safe for concurrent use.
@@ -103,6 +104,9 @@ func (p *Probe) Run(ctx context.Context) error {
 		case p.Conn.IsConnected(): // else the bus is away: that is another story, and told by others
 			if since.IsZero() {
 				since = began
+			}
+			if p.Fails != nil {
+				p.Fails()
 			}
 			p.fails(since, p.why(ctx, err, time.Since(since)))
 		}

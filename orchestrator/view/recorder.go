@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -173,11 +174,15 @@ func (c *Recorder) CatchUp(ctx context.Context) error {
 }
 
 // AppNow gives the sequence of the app's newest event, once everything up to it is known
-// here; 0 when there is none.
+// here; 0 when there is none. [journal.ErrBehind] says that a later one is known here.
 func (c *Recorder) AppNow(ctx context.Context, app string) (uint64, error) {
+	known := c.view.NewestOf(app)
 	newest, err := c.journal.NewestOf(ctx, app)
 	if err != nil {
 		return 0, err
+	}
+	if known > newest {
+		return 0, fmt.Errorf("%w: event %d of app %s is known here, its newest is %d", journal.ErrBehind, known, app, newest)
 	}
 	return newest, c.view.Reach(ctx, newest)
 }

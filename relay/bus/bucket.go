@@ -115,3 +115,7 @@ const (
 	metaFormat      = "golive-format"
 	metaEnvironment = "golive-environment"
 )
+
+// Environment is the id of the environment that a stream or a bucket's stream belongs to; empty:
+// it does not say.
+func Environment(c jetstream.StreamConfig) string { return c.Metadata[metaEnvironment] }

@@ -15,7 +15,7 @@ const module = "github.com/golive-dev/golive/"
 func TestImports(t *testing.T) {
 	adapters := []string{"orchestrator/rollout", "relay", "relay/bus", "relay/protocol"}
 	commandMay := append(adapters, "orchestrator/api", "orchestrator/tasks", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate",
-		"orchestrator/fleet", "orchestrator/records", "orchestrator/setup", "orchestrator/storage", "orchestrator/view")
+		"orchestrator/fleet", "orchestrator/records", "orchestrator/setup", "orchestrator/storage", "orchestrator/kept", "orchestrator/view")
 	localMay := append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/gate", "orchestrator/agent", "orchestrator/process",
 		"orchestrator/release", "orchestrator/report", "orchestrator/terminal", "relay/embedded")
 	allowed := map[string][]string{
@@ -38,6 +38,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/tasks":      {},
 		"orchestrator/records":    adapters,
 		"orchestrator/storage":    adapters,
+		"orchestrator/kept":       append(adapters, "orchestrator/journal"),
 		"orchestrator/setup":      append(adapters, "orchestrator/tasks"),
 		"orchestrator/view":       append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/tasks"),
 		"orchestrator/command":    commandMay,

@@ -1,0 +1,435 @@
+// Package kept compares what golive keeps in JetStream with what is known here of it: the stream
+// of the journal and the buckets have to be there, to be those that were opened, and to reach as
+// far as they did. An operator may delete or purge one, or put the bus back from a backup while
+// orchestrators run; what they have in memory is of another history then.
+//
+// A [Watch] compares at the start, after each new connection to the bus, now and then, and
+// whenever somebody suspects that something is gone. It makes a bucket anew where that does no
+// harm, says what is lost, and ends where the journal is not that which was opened any more.
+package kept
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/bus"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// DefaultEvery is how often a watch that is not told another period compares.
+const DefaultEvery = time.Minute
+
+// Errors with which a watch ends.
+var (
+	// ErrBehind says that the journal does not hold what is known here: all of it has to be read
+	// anew. The watch may be run again then.
+	ErrBehind = errors.New("the journal is not the one that was read")
+	// ErrGone says that the journal was deleted, or is that of another environment.
+	ErrGone = errors.New("the journal is gone")
+)
+
+// Suspicious reports whether an error says that a stream or a bucket is not there, or is not what
+// it was: [Watch.Compare] finds out.
+func Suspicious(err error) bool {
+	for _, sign := range []error{
+		ErrBehind, ErrGone, journal.ErrBehind, jetstream.ErrStreamNotFound, jetstream.ErrBucketNotFound, jetstream.ErrNoStreamResponse,
+	} {
+		if errors.Is(err, sign) {
+			return true
+		}
+	}
+	return false
+}
+
+// Kept is a bucket, and what of it matters here.
+type Kept struct {
+	bus.Bucket
+	Lost  string // what is not known any more when it was deleted or purged; empty: nothing of value
+	Fills bool   // once something is in it, it is never empty again unless somebody purges it
+}
+
+// Config is how a watch works.
+type Config struct {
+	Conn     *nats.Conn       // required
+	Journal  *journal.Journal // required
+	Buckets  []Kept
+	Replicas int           // of a bucket that is made anew, at least; 0 means 1
+	Every    time.Duration // how often it compares; 0: [DefaultEvery]
+	Log      *zap.Logger   // nil: silence
+}
+
+// Known is what somebody has read of the journal, and what is to be done about a bucket.
+type Known struct {
+	Last   func() rollout.Position  // the newest event that is known here
+	Newest func() map[string]string // the newest rollout of each app, by app
+	// Lost is called when a bucket was made anew, was emptied, or was put back.
+	Lost func(ctx context.Context, bucket string)
+}
+
+// Watch compares. Make it with [New]; it is safe for concurrent use.
+type Watch struct {
+	Config
+	suspected chan struct{} // capacity 1
+
+	mu        sync.Mutex
+	known     Known
+	seen      map[string]seen // by stream
+	compared  uint64          // the connection that was compared on last, see connection
+	ended     error           // why it compares no more
+	further   chan struct{}   // closed and replaced with each comparison
+	alarms    map[string]string
+	comparing sync.Mutex
+}
+
+// seen is what a stream was like when it was looked at last.
+type seen struct {
+	created time.Time
+	last    uint64 // sequence
+	held    uint64 // messages
+}
+
+// New makes a watch. It starts nothing.
+func New(c Config) *Watch {
+	c.Every = cmp.Or(c.Every, DefaultEvery)
+	c.Replicas = max(c.Replicas, 1)
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	return &Watch{
+		Config: c, suspected: make(chan struct{}, 1), seen: make(map[string]seen),
+		further: make(chan struct{}), alarms: make(map[string]string),
+	}
+}
+
+// Alarms say, for people, what was found to be gone or changed since the process has begun, and
+// what to do.
+func (w *Watch) Alarms() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	for _, text := range w.alarms {
+		all = append(all, text)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// alarm says something once, in the log, and from then on to all who ask.
+func (w *Watch) alarm(about, text string) {
+	w.mu.Lock()
+	known := w.alarms[about] == text
+	w.alarms[about] = text
+	w.mu.Unlock()
+	if !known {
+		w.Log.Error(text)
+	}
+}
+
+// Suspect has the watch compare soon. It does not block.
+func (w *Watch) Suspect() {
+	select {
+	case w.suspected <- struct{}{}:
+	default:
+	}
+}
+
+// Compare compares at once, and returns when that is done; what is found stands in
+// [Watch.Alarms]. The error is that of the watch's end, or ctx's.
+func (w *Watch) Compare(ctx context.Context) error {
+	w.mu.Lock()
+	further := w.further
+	w.mu.Unlock()
+	w.Suspect()
+	select {
+	case <-further:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended
+}
+
+// Sure blocks until the journal has been compared on the connection that there is now: the bus
+// may have been put back while there was none. The error is that of the watch's end, or ctx's.
+func (w *Watch) Sure(ctx context.Context) error {
+	for {
+		w.mu.Lock()
+		ended, sure, further := w.ended, w.compared == w.connection() && w.Conn.IsConnected(), w.further
+		w.mu.Unlock()
+		if ended != nil || sure {
+			return ended
+		}
+		w.Suspect()
+		select {
+		case <-further:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// connection is the number of the connection to the bus, from 1.
+func (w *Watch) connection() uint64 { return w.Conn.Stats().Reconnects + 1 }
+
+// Begin takes what is known from now on, and compares with it. It is called before Run, each
+// time that the journal is read from the beginning.
+func (w *Watch) Begin(ctx context.Context, k Known) error {
+	w.mu.Lock()
+	w.known, w.ended, w.compared = k, nil, 0
+	w.mu.Unlock()
+	return w.compare(ctx)
+}
+
+// Run compares until ctx ends, which is no error; the errors are [ErrBehind] and [ErrGone].
+func (w *Watch) Run(ctx context.Context) error {
+	connected := w.Conn.StatusChanged(nats.CONNECTED)
+	defer w.Conn.RemoveStatusListener(connected)
+	tick := time.NewTicker(w.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-connected:
+		case <-tick.C:
+		case <-w.suspected:
+		case <-ctx.Done():
+			return nil
+		}
+		err := w.compare(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, ErrBehind) || errors.Is(err, ErrGone) {
+			return err
+		}
+		if err != nil && w.Conn.IsConnected() {
+			w.Log.Warn("what is kept could not be compared, trying again", zap.Error(err))
+			pause(ctx, lookAgain)
+			w.Suspect()
+		}
+	}
+}
+
+const (
+	answerFor = 20 * time.Second       // for an answer about one stream: longer than an election
+	lookAgain = 500 * time.Millisecond // before a stream that is not there is asked for again
+	looks     = 4                      // so often it has to be missing
+)
+
+// compare looks at the journal, and then at the buckets.
+func (w *Watch) compare(ctx context.Context) error {
+	w.comparing.Lock()
+	defer w.comparing.Unlock()
+	connection := w.connection()
+	js, err := bus.NewJetStream(w.Conn)
+	if err != nil {
+		return err
+	}
+	err = w.compareJournal(ctx, js)
+	for _, b := range w.Buckets {
+		if err == nil {
+			err = w.compareBucket(ctx, js, b)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if errors.Is(err, ErrBehind) || errors.Is(err, ErrGone) {
+		w.ended = err
+	}
+	if err == nil {
+		w.compared = connection
+	}
+	close(w.further)
+	w.further = make(chan struct{})
+	return err
+}
+
+// find looks for a stream; nil says that it is not there, and has not been for a while.
+func find(ctx context.Context, js bus.JetStream, name string) (info *jetstream.StreamInfo, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerFor)
+	defer cancel()
+	for look := 1; ; look++ {
+		err = bus.AskLeader(ctx, func(ctx context.Context) error {
+			s, err := js.Stream(ctx, name)
+			if err == nil {
+				info = s.CachedInfo()
+			}
+			return err
+		})
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			break
+		}
+		if look == looks {
+			return nil, nil
+		}
+		pause(ctx, lookAgain)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at stream %s: %w", name, err)
+	}
+	return info, nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// compareJournal finds out whether the journal is the one that was opened and read.
+func (w *Watch) compareJournal(ctx context.Context, js bus.JetStream) error {
+	info, err := find(ctx, js, protocol.Stream)
+	if err != nil {
+		return err
+	}
+	if info == nil {
+		return w.gone("stream " + protocol.Stream + ", the journal of all rollouts, was deleted: restore it from a backup and start the orchestrators again, or remove the buckets golive-… too, and begin with an empty environment")
+	}
+	if is, was := bus.Environment(info.Config), w.Journal.Environment(); is != was {
+		return w.gone(fmt.Sprintf("stream %s is the journal of environment %s now, that of environment %s was deleted: restore that one and start the orchestrators again, or remove the buckets golive-… of it, and start them", protocol.Stream, is, was))
+	}
+	w.mu.Lock()
+	known := w.known
+	w.mu.Unlock()
+	last := known.Last()
+	fate, err := w.Journal.FateOf(ctx, last)
+	if err != nil {
+		return err
+	}
+	switch fate {
+	case journal.Ahead, journal.Another:
+		return w.behind(ctx, info, last, known)
+	case journal.Missing:
+		empty, err := w.Journal.Empty(ctx)
+		if err != nil || !empty {
+			return err
+		}
+		return w.purged(ctx, last, known)
+	}
+	return nil
+}
+
+func (w *Watch) gone(text string) error {
+	w.alarm(protocol.Stream, text)
+	return fmt.Errorf("%w: %s", ErrGone, text)
+}
+
+// behind says what is gone with the events that the journal does not hold.
+func (w *Watch) behind(ctx context.Context, info *jetstream.StreamInfo, last rollout.Position, known Known) error {
+	text := fmt.Sprintf("the journal was put back: it ends with message %d, stored at %s, and message %d%s was known here; what happened between is gone%s. Scripts that have run meanwhile count as not run. Restore the data of the apps to the same time, and stop everything before you restore (README of cmd/golive, Restoring a backup)",
+		info.State.LastSeq, clock(info.State.LastTime), last.Sequence, at(last), w.missing(ctx, known))
+	w.alarm(protocol.Stream, text)
+	return fmt.Errorf("%w: %s", ErrBehind, text)
+}
+
+// purged says what is gone with a journal that has been emptied. What has run is known from the
+// ledger, which goes on; what is in memory of open rollouts does not.
+func (w *Watch) purged(ctx context.Context, last rollout.Position, known Known) error {
+	w.mu.Lock()
+	told := w.alarms[protocol.Stream] != ""
+	w.mu.Unlock()
+	if told {
+		return nil // it was read anew since
+	}
+	text := fmt.Sprintf("stream %s, the journal of all rollouts, was purged: all that had happened until message %d%s is gone%s. The ledger still knows which scripts have run. Restore the journal from a backup, or deploy what was under way again",
+		protocol.Stream, last.Sequence, at(last), w.missing(ctx, known))
+	w.alarm(protocol.Stream, text)
+	return fmt.Errorf("%w: %s", ErrBehind, text)
+}
+
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func at(p rollout.Position) string {
+	if p.At.IsZero() {
+		return ""
+	}
+	return " of " + clock(p.At)
+}
+
+const (
+	missingFor  = 5 * time.Second // for the names of what is gone
+	missingMost = 10
+)
+
+// missing names rollouts that are gone, if that can be found out soon.
+func (w *Watch) missing(ctx context.Context, known Known) string {
+	ctx, cancel := context.WithTimeout(ctx, missingFor)
+	defer cancel()
+	var gone []string
+	for app, id := range known.Newest() {
+		if id == "" {
+			continue
+		}
+		if _, err := w.Journal.Load(ctx, app, id); errors.Is(err, rollout.ErrNotFound) {
+			gone = append(gone, app+" "+id)
+		}
+		if ctx.Err() != nil || len(gone) == missingMost {
+			break
+		}
+	}
+	if len(gone) == 0 {
+		return ""
+	}
+	slices.Sort(gone)
+	return fmt.Sprintf(", with the rollouts %s", gone)
+}
+
+// compareBucket finds out whether a bucket is there and reaches as far as it did.
+func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) error {
+	name := "KV_" + b.Name
+	info, err := find(ctx, js, name)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	was, known := w.seen[name]
+	lost := w.known.Lost
+	w.mu.Unlock()
+	what := ""
+	switch {
+	case info == nil:
+		if _, err := bus.Make(ctx, w.Conn, b.Bucket, w.Journal.Environment(), w.Replicas); err != nil {
+			w.alarm(name, fmt.Sprintf("bucket %s was deleted, and cannot be made anew: %v", b.Name, err))
+			return err
+		}
+		if info, err = find(ctx, js, name); err != nil || info == nil {
+			return err
+		}
+		what = "was deleted, and has been made anew"
+	case !known:
+	case !info.Created.Equal(was.created):
+		what = "was deleted, and has been made anew"
+	case info.State.LastSeq < was.last:
+		what = "was put back from a backup"
+	case b.Fills && info.State.Msgs == 0 && was.held > 0 && info.State.FirstSeq > was.last:
+		what = "was purged"
+	}
+	w.mu.Lock()
+	w.seen[name] = seen{info.Created, info.State.LastSeq, info.State.Msgs}
+	w.mu.Unlock()
+	if what == "" {
+		return nil
+	}
+	text := fmt.Sprintf("bucket %s %s", b.Name, what)
+	if b.Lost != "" {
+		w.alarm(name, text+": "+b.Lost)
+	} else {
+		w.Log.Error(text + ": nothing is lost")
+	}
+	lost(ctx, b.Name)
+	return nil
+}

@@ -1,0 +1,231 @@
+package orchestrator_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
+	"github.com/golive-dev/golive/sdk"
+)
+
+// backedUp is a bus whose data can be kept and put back.
+type backedUp struct {
+	t      *testing.T
+	dir    string
+	listen string
+	server *embedded.Server
+}
+
+func startBackedUp(t *testing.T) *backedUp {
+	t.Helper()
+	b := &backedUp{t: t, dir: filepath.Join(t.TempDir(), "bus")}
+	b.start()
+	b.listen = strings.TrimPrefix(b.server.URL(), "nats://")
+	t.Cleanup(b.stop)
+	return b
+}
+
+func (b *backedUp) start() {
+	b.t.Helper()
+	s, err := embedded.Start(embedded.Config{Data: b.dir, Listen: b.listen, Unsynced: true})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.server = s
+}
+
+func (b *backedUp) stop() {
+	if err := b.server.Stop(); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// keep makes a backup.
+func (b *backedUp) keep() (backup string) {
+	b.t.Helper()
+	b.stop()
+	backup = filepath.Join(b.t.TempDir(), "backup")
+	if err := os.CopyFS(backup, os.DirFS(b.dir)); err != nil {
+		b.t.Fatal(err)
+	}
+	b.start()
+	return backup
+}
+
+// putBack has the bus go on from a backup.
+func (b *backedUp) putBack(backup string) {
+	b.t.Helper()
+	b.stop()
+	b.replace(backup)
+	b.start()
+}
+
+func (b *backedUp) replace(backup string) {
+	b.t.Helper()
+	if err := os.RemoveAll(b.dir); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.CopyFS(b.dir, os.DirFS(backup)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *backedUp) connect() *relay.Relay {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := relay.Connect(ctx, relay.Config{URL: b.server.URL(), Name: b.t.Name()})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(r.Close)
+	return r
+}
+
+// retried asks until somebody answers: the bus, or the orchestrator, was away.
+func retried[Out any](e *environment, what string, ask func(context.Context) (Out, error)) Out {
+	e.t.Helper()
+	var out Out
+	e.until(what, func() bool {
+		ctx, cancel := context.WithTimeout(e.t.Context(), patience)
+		defer cancel()
+		var err error
+		out, err = ask(ctx)
+		if err != nil {
+			e.t.Logf("%s: %v", what, err)
+		}
+		return err == nil
+	})
+	return out
+}
+
+func (e *environment) deployed(r rollout.Release) api.RolloutStory {
+	e.t.Helper()
+	id := newID(e.t)
+	retried(e, "a rollout begins", func(ctx context.Context) (api.RolloutView, error) {
+		return e.client.Deploy(ctx, api.DeployRequest{Rollout: id, Release: r, By: "test"})
+	})
+	return e.awaitStatus(id, rollout.Completed)
+}
+
+// process is orchestrate for one that takes its connection with it when it is stopped, as a process
+// does.
+func (e *environment) process() (stop func()) {
+	e.t.Helper()
+	r := e.connect()
+	o := e.orchestrator(r)
+	end := e.run("orchestrator", o.Run)
+	next(e, "readiness", o.Ready())
+	return func() { end(); r.Close() }
+}
+
+// errors gives what was logged as an error.
+func (e *environment) errors() string {
+	var all []string
+	for _, entry := range e.logs.FilterLevelExact(zap.ErrorLevel).All() {
+		all = append(all, entry.Message)
+	}
+	return strings.Join(all, "\n")
+}
+
+// alarmsOf gives what status tells to be wrong with an app.
+func (e *environment) alarmsOf(app string) string {
+	e.t.Helper()
+	all := retried(e, "status", func(ctx context.Context) ([]api.AppStatus, error) {
+		return e.client.Status(ctx, api.AppRequest{App: app})
+	})
+	return strings.Join(all[0].Alarms, "\n")
+}
+
+// counting is the setup service of the search release whose offline script counts its runs.
+func counting(version string, runs *atomic.Int64) sdk.SetupService {
+	return sdk.SetupService{Service: "todo-search", Version: version, Offline: func(context.Context, *sdk.Run) error {
+		runs.Add(1)
+		return nil
+	}}
+}
+
+func searchVersion(app, version string, phases ...protocol.Phase) rollout.Release {
+	r := search(phases...)
+	r.Version, r.Services[0].Version = app, version
+	return r
+}
+
+// TestWhatTheJournalDoesNotHoldAnyMoreIsRunAgain is about a bus that is put back from a backup
+// while orchestrators and instances run: nothing that is gone is believed.
+func TestWhatTheJournalDoesNotHoldAnyMoreIsRunAgain(t *testing.T) {
+	for name, restarted := range map[string]bool{"orchestrators go on": false, "orchestrators are started anew": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := startBackedUp(t)
+			e := environmentOn(t, b.connect)
+			stops := []func(){e.process(), e.process()}
+			var runs atomic.Int64
+			e.setup(counting("0.0.2", &runs))
+			e.service("todo-search", "0.0.1")
+			e.service("todo-search", "0.0.2")
+			e.deployed(searchVersion("0.0.1", "0.0.1"))
+			backup := b.keep()
+			gone := e.deployed(searchVersion("0.0.2", "0.0.2", protocol.Offline))
+			if n := runs.Load(); n != 1 {
+				t.Fatalf("the script ran %d times, want 1", n)
+			}
+			b.putBack(backup)
+			if restarted {
+				for i, stop := range stops {
+					stop()
+					stops[i] = e.process()
+				}
+			}
+			e.until("the journal is told to have been put back", func() bool {
+				return strings.Contains(e.errors(), "the journal was put back") || restarted
+			})
+			again := e.deployed(searchVersion("0.0.2", "0.0.2", protocol.Offline))
+			if step, _ := again.Step("todo-search/offline"); runs.Load() != 2 || step.Status != rollout.StepDone {
+				t.Errorf("the script ran %d times, and its step is %s, want 2 and done", runs.Load(), step.Status)
+			}
+			if !restarted {
+				if told := e.alarmsOf("todo-app"); !strings.Contains(told, "the journal was put back") || !strings.Contains(told, gone.ID) {
+					t.Errorf("status says %q, want that %s is gone", told, gone.ID)
+				}
+			}
+			list := retried(e, "history", func(ctx context.Context) (api.RolloutList, error) { return e.client.List(ctx, api.ListRequest{}) })
+			for _, v := range list.Rollouts {
+				if !v.Status.Final() {
+					t.Errorf("rollout %s is %s", v.ID, v.Status)
+				}
+			}
+			ledger, err := e.client.Ledger(t.Context(), api.LedgerRequest{App: "todo-app"})
+			e.must(err)
+			for _, entry := range ledger {
+				if entry.Rollout == gone.ID {
+					t.Errorf("the ledger still has %+v", entry)
+				}
+			}
+		})
+	}
+}
+
+// js asks JetStream as an operator does.
+func (e *environment) js() jetstream.JetStream {
+	e.t.Helper()
+	js, err := jetstream.New(e.connect().Conn())
+	e.must(err)
+	return js
+}
+
+var _ = relaytest.Long
+var _ = time.Second
