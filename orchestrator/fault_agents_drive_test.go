@@ -184,11 +184,15 @@ func (a *workApp) once(ctx context.Context) error {
 	return err
 }
 
+// hostsTime is settleTime where hosts come and go, too: each of them is waited for until its
+// lease has run out.
+const hostsTime = 4 * time.Minute
+
 // see does about a rollout what people do, until it has ended or is left to the next one.
 // When somebody intervenes, they do so in the middle.
 func (a *workApp) see(ctx context.Context, id string, intervene bool) (rollout.State, error) {
 	for ctx.Err() == nil {
-		waiting, cancel := context.WithTimeout(ctx, settleTime)
+		waiting, cancel := context.WithTimeout(ctx, hostsTime)
 		s, ok := a.await(waiting, id, a.needed)
 		cancel()
 		if !ok && ctx.Err() == nil {

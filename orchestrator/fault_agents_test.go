@@ -72,7 +72,7 @@ func TestFaultsOfAgents(t *testing.T) {
 	for _, o := range m.others {
 		o.up()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), lasts+settleTime+restTime)
+	ctx, cancel := context.WithTimeout(t.Context(), lasts+hostsTime+restTime)
 	defer cancel()
 	faults, stop := context.WithCancel(ctx)
 	defer stop()

@@ -81,6 +81,7 @@ type cut struct {
 	other bool // of two that do the same, it is the other one
 	lossy bool // what is held up is lost
 	lag   bool // an instance hears of the route a little later than we do
+	again bool // the rollout is aborted meanwhile, and its version brought again
 }
 
 func (k cut) String() string {
@@ -90,6 +91,9 @@ func (k cut) String() string {
 	}
 	if k.lag {
 		how += ", lagging"
+	}
+	if k.again {
+		how += ", brought again"
 	}
 	return fmt.Sprintf("%s (%s) at %s for %s", k.who, how, k.at, k.lasts)
 }
@@ -152,6 +156,7 @@ func (k cut) draw(rnd *rand.Rand) cut {
 	}
 	k.lossy = rnd.IntN(2) == 0 && slices.Contains([]string{waysBoth, wayToBus, wayFromBus}, k.way)
 	k.lag = rnd.IntN(2) == 0 && k.onRoute() && (k.who == theOld || k.who == theNew)
+	k.again = rnd.IntN(2) == 0 && k.at == whenOffline && k.who == theWorker
 	return k
 }
 
@@ -195,6 +200,31 @@ func (s *scene) run(ctx context.Context, k cut) (aftermath, error) {
 	if len(s.servers) > 1 {
 		s.lost() // whoever looks may be cut off, too
 	}
+	r, seen, err := s.strike(ctx, k)
+	if err != nil {
+		return aftermath{}, err
+	}
+	healed := time.Now()
+	if seen != nil {
+		healing := time.NewTimer(k.lasts)
+		defer healing.Stop()
+		if k.again {
+			r, err = s.bringAgain(ctx, r)
+		}
+		healed = <-healing.C
+		seen.heal()
+	}
+	if len(s.servers) > 1 {
+		s.found()
+	}
+	if err != nil {
+		return aftermath{}, err
+	}
+	return s.settle(ctx, k, r, seen, healed)
+}
+
+// strike begins a rollout and cuts the part off when the moment has come; nil when it does not.
+func (s *scene) strike(ctx context.Context, k cut) (*rolling, *strike, error) {
 	struck := make(chan strike, 1)
 	var once sync.Once
 	hit := func(by string) { // once, and at once
@@ -206,31 +236,25 @@ func (s *scene) run(ctx context.Context, k cut) (aftermath, error) {
 		})
 	}
 	if err := s.prepare(ctx, k); err != nil {
-		return aftermath{cut: k}, err
+		return nil, nil, err
 	}
 	r := s.begin(ctx, k)
 	s.expectRoute(k, hit)
-	o := aftermath{cut: k, rollout: r.id}
 	seen, err := s.meet(ctx, k, r, hit, struck)
 	s.goOn(k)
 	close(r.cut)
-	if err != nil {
-		return o, err
-	}
-	if seen == nil { // from now on it is too late
+	if err == nil && seen == nil { // from now on it is too late
 		once.Do(func() { close(struck) })
 		if x, met := <-struck; met {
 			seen = &x
 		}
 	}
-	if o.missed = seen == nil; !o.missed {
-		rest(ctx, k.lasts)
-		seen.heal()
-	}
-	if len(s.servers) > 1 {
-		s.found()
-	}
-	healed := time.Now()
+	return r, seen, err
+}
+
+// settle blocks until all that was cut off has gone on, and says how long that took.
+func (s *scene) settle(ctx context.Context, k cut, r *rolling, seen *strike, healed time.Time) (aftermath, error) {
+	o := aftermath{cut: k, rollout: r.id, missed: seen == nil}
 	called := s.returns(ctx, healed)
 	end := <-r.done
 	if end.err != nil {
@@ -254,6 +278,17 @@ func (s *scene) run(ctx context.Context, k cut) (aftermath, error) {
 		o.gap = s.gap(*seen, time.Now())
 	}
 	return o, nil
+}
+
+// bringAgain has a rollout aborted, and its version brought again.
+func (s *scene) bringAgain(ctx context.Context, r *rolling) (*rolling, error) {
+	rest(ctx, time.Second)
+	a := &app{driver: s.driver}
+	a.abort(ctx, r.id)
+	if end := <-r.done; end.err != nil || end.Status != rollout.Aborted {
+		return r, fmt.Errorf("rollout %s was aborted and is %s: %w", r.id, end.Status, end.err)
+	}
+	return s.roll(ctx, cut{}, r.release), nil
 }
 
 func latest(a, b time.Time) time.Time {

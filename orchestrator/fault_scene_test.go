@@ -154,8 +154,9 @@ func (c *caller) answered(after time.Time) bool {
 
 // rolling is a rollout on its way, and the people who see to it.
 type rolling struct {
-	id  string
-	cut chan struct{} // to be closed when the part is cut off that this one is about
+	id      string
+	release rollout.Release
+	cut     chan struct{} // to be closed when the part is cut off that this one is about
 	// done gives what the people have seen, when the rollout has ended; told the time at which
 	// the one who follows it has heard of that.
 	done chan result
@@ -173,7 +174,6 @@ type result struct {
 // begin brings the next version of the app, and its parts.
 func (s *scene) begin(ctx context.Context, k cut) *rolling {
 	s.version++
-	r := &rolling{id: newID(s.t), cut: make(chan struct{}), done: make(chan result, 1), told: make(chan time.Time, 1)}
 	m, err := workManifest(s.folder, severed, s.version)
 	if err != nil {
 		s.t.Fatal(err)
@@ -189,15 +189,21 @@ func (s *scene) begin(ctx context.Context, k cut) *rolling {
 	if err := s.expect(release.App, release.Version); err != nil {
 		s.t.Fatal(err)
 	}
-	s.running.Go(func() { r.done <- s.seeTo(ctx, r, k, release) })
+	return s.roll(ctx, k, release)
+}
+
+// roll begins a rollout of a release whose parts are there.
+func (s *scene) roll(ctx context.Context, k cut, release rollout.Release) *rolling {
+	r := &rolling{id: newID(s.t), release: release, cut: make(chan struct{}), done: make(chan result, 1), told: make(chan time.Time, 1)}
+	s.running.Go(func() { r.done <- s.seeTo(ctx, r, k) })
 	s.running.Go(func() { s.followOne(ctx, r) })
 	return r
 }
 
 // seeTo does what people do about a rollout: they begin it, say yes, and try again what has
 // failed.
-func (s *scene) seeTo(ctx context.Context, r *rolling, k cut, release rollout.Release) result {
-	q := api.DeployRequest{Rollout: r.id, Release: release, By: "test"}
+func (s *scene) seeTo(ctx context.Context, r *rolling, k cut) result {
+	q := api.DeployRequest{Rollout: r.id, Release: r.release, By: "test"}
 	err := s.command(ctx, "deploy", func(ctx context.Context) error { _, err := s.client.Deploy(ctx, q); return err })
 	if err != nil {
 		return result{err: err}
