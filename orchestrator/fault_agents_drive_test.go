@@ -196,7 +196,7 @@ func (a *workApp) see(ctx context.Context, id string, intervene bool) (rollout.S
 		s, ok := a.await(waiting, id, a.needed)
 		cancel()
 		if !ok && ctx.Err() == nil {
-			return s, hangs(s)
+			return s, hangs(s, hostsTime)
 		}
 		if ctx.Err() != nil || s.Status.Final() {
 			return s, nil

@@ -140,7 +140,7 @@ func (m *ensemble) dieAt(ctx context.Context, a *workApp, at view.Point, nth int
 	for {
 		s, ok := a.await(waiting, id, a.needed)
 		if !ok {
-			t.Fatal(hangs(s))
+			t.Fatal(hangs(s, settleTime))
 		}
 		step, asked := waitsForYes(s)
 		if !asked {

@@ -509,13 +509,13 @@ func (a *app) settled(ctx context.Context, id string) (rollout.State, error) {
 	if ok || ctx.Err() != nil {
 		return s, nil
 	}
-	return s, hangs(s)
+	return s, hangs(s, settleTime)
 }
 
 // hangs says of a rollout that does not end what it waits for.
-func hangs(s rollout.State) error {
+func hangs(s rollout.State, within time.Duration) error {
 	text, _ := json.MarshalIndent(s, "", " ")
-	return fmt.Errorf("rollout %s does not end within %s, it waits for %q: %s", s.ID, settleTime, s.Waits(), text)
+	return fmt.Errorf("rollout %s does not end within %s, it waits for %q: %s", s.ID, within, s.Waits(), text)
 }
 
 // finish does about a rollout that has failed what a person does.

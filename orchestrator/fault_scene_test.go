@@ -217,7 +217,7 @@ func (s *scene) seeTo(ctx context.Context, r *rolling, k cut) result {
 		step, asked := waitsForYes(state)
 		switch {
 		case !ok:
-			return result{State: state, err: hangs(state)}
+			return result{State: state, err: hangs(state, settleTime)}
 		case state.Status.Final():
 			return result{State: state, at: time.Now(), tries: tries}
 		case asked && k.at == whenAsked:
