@@ -92,7 +92,7 @@ func (c *returner) returnTo(ctx context.Context, s rollout.State) ([]returning, 
 
 // movesBack reports whether a step has moved traffic that is moved back when it is undone.
 func movesBack(step rollout.Step) bool {
-	return step.Kind == rollout.Traffic && step.Attempt > 0 && step.Move.Replaces != nil &&
+	return step.Kind == rollout.Traffic && step.Attempt > 0 && step.ChangesRoute() &&
 		(step.Status == rollout.StepDone || step.Status == rollout.StepRunning)
 }
 

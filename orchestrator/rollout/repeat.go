@@ -7,7 +7,7 @@ import "slices"
 // something. That people were asked changes nothing.
 func (s State) Idle() bool {
 	return !slices.ContainsFunc(s.Steps, func(step *Step) bool {
-		return step.Attempt > 0 && (step.works() || step.Move.Replaces != nil && step.changes())
+		return step.Attempt > 0 && (step.works() || step.ChangesRoute())
 	})
 }
 
@@ -19,9 +19,13 @@ func (s State) IsRepeat() bool {
 	return s.Status == Completed && s.Repeats != "" && !asked && s.Idle()
 }
 
-// changes reports whether a move of traffic that has begun leaves the route otherwise than it
-// has found it. Of one that is done, the revision tells; of any other, what it was to do.
-func (s *Step) changes() bool {
+// ChangesRoute reports whether a move of traffic that has begun leaves the route otherwise than
+// it has found it. Of one that is done, the revision tells; of any other, what it was to do. What is
+// no move of traffic changes no route.
+func (s Step) ChangesRoute() bool {
+	if s.Move.Replaces == nil {
+		return false
+	}
 	if s.Status == StepDone {
 		return s.Move.Revision != s.Move.Replaces.Revision
 	}
