@@ -35,7 +35,7 @@ func (b *Book) Ran(script protocol.Script) (rollout.Ran, bool) {
 func (b *Book) Entries() []Entry { return b.entries.all() }
 
 // Versions lists the completed rollouts, oldest first; those that were taken backward
-// later too. Those that have only repeated the one before them are none.
+// later too. Those that have only repeated the one before them are left out, or void.
 func (b *Book) Versions() []AppVersion { return b.versions.all() }
 
 // Highest is the highest version of the app, as SemVer orders them, that was completed and
@@ -175,20 +175,25 @@ func (b *Book) opened(s rollout.State, step rollout.Step) {
 }
 
 // completed notes the version once: a completed rollout may have further events. One that has
-// only repeated another has brought none.
+// only repeated another has brought none, and is noted for its manifest alone, if that is
+// another one.
 func (b *Book) completed(s rollout.State) {
-	if s.IsRepeat() {
-		return
-	}
 	for v := range b.versions.backward() {
 		if v.Rollout == s.ID {
 			return
 		}
 	}
-	b.versions = b.versions.add(AppVersion{
-		Version: s.Release.Version, Digest: s.Release.Digest, Rollout: s.ID, At: s.Ended, Sequence: b.sequence,
-	}, b.sequence)
-	b.rise(s.Release.Version)
+	v := AppVersion{Version: s.Release.Version, Digest: s.Release.Digest, Rollout: s.ID, At: s.Ended, Sequence: b.sequence}
+	if s.IsRepeat() {
+		if last, known := b.Brought(v.Version, v.Rollout); !known || last.Digest == v.Digest {
+			return
+		}
+		v.Void = "it only repeated rollout " + s.Repeats
+	}
+	b.versions = b.versions.add(v, b.sequence)
+	if v.Void == "" {
+		b.rise(v.Version)
+	}
 }
 
 // rise makes a version the highest, if it is.

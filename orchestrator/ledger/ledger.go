@@ -49,7 +49,7 @@ type AppVersion struct {
 	Rollout  string    `json:"rollout"`
 	At       time.Time `json:"at"`             // when it was completed
 	Sequence uint64    `json:"sequence"`       // of the event in the journal that says so
-	Void     string    `json:"void,omitempty"` // why it counts no more: it was taken backward; empty: it does
+	Void     string    `json:"void,omitempty"` // why it does not count: it was taken backward, or has only repeated another; empty: it does
 }
 
 // Environment is what of the ledger is known at all times.

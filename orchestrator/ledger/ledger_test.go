@@ -508,10 +508,10 @@ func TestAmendingCountsNothingAgainThatIsVoid(t *testing.T) {
 
 // again begins a rollout of a version whose scripts have all run and whose traffic is there, and
 // completes it.
-func (b *bench) again(id, version, repeats string) {
+func (b *bench) again(id, version, repeats, digest string) {
 	b.t.Helper()
 	s, err := rollout.Compile(id, "anna", noon, rollout.Release{
-		App: "todo-app", Version: version, Strategy: rollout.Parallel,
+		App: "todo-app", Version: version, Digest: digest, Strategy: rollout.Parallel,
 		Services: []rollout.Service{{Name: "todos", Version: "1.0.0"}},
 	}, rollout.Facts{Ran: b.book("todo-app").Ran, Routes: map[string]rollout.Replace{"todos": {Revision: 3, Online: []string{"1.0.0"}}}})
 	if err != nil {
@@ -536,12 +536,17 @@ func TestARolloutThatOnlyRepeatsIsNone(t *testing.T) {
 		}
 		return all
 	}
-	b.again("r2", "1.0.0", "r1")
-	b.again("r3", "1.0.0", "r1")
+	b.again("r2", "1.0.0", "r1", "")
+	b.again("r3", "1.0.0", "r1", "")
+	b.again("r3a", "1.0.0", "r1", "another manifest")
+	b.again("r3b", "1.0.0", "r1", "another manifest")
 	if got := live(); !slices.Equal(got, []string{"r1"}) || b.Newest("todo-app") != "r1" || b.book("todo-app").LastChange() != "r1" {
 		t.Errorf("live are %v, the newest is %s, %s has changed something last", got, b.Newest("todo-app"), b.book("todo-app").LastChange())
 	}
-	b.again("r4", "1.1.0", "") // another version, of which nothing is left to do
+	if last, known := b.book("todo-app").Brought("1.0.0", ""); !known || last.Rollout != "r3a" || last.Void == "" {
+		t.Errorf("of the other manifest the book says %+v", last)
+	}
+	b.again("r4", "1.1.0", "", "") // another version, of which nothing is left to do
 	if got := live(); !slices.Equal(got, []string{"r1", "r4"}) || b.Newest("todo-app") != "r4" || b.book("todo-app").LastChange() != "r1" {
 		t.Errorf("live are %v, the newest is %s, %s has changed something last", got, b.Newest("todo-app"), b.book("todo-app").LastChange())
 	}
