@@ -59,7 +59,7 @@ func (g *liveness) checkHeartbeats(ctx context.Context, r journal.Record, since 
 		if step.Kind != rollout.Migration {
 			continue
 		}
-		last := g.View.Of(r.State.ID, step.ID, step.Attempt).Beat
+		last := g.View.Of(r.State.ID, step.ID, step.Attempt).Heard
 		if last.IsZero() {
 			g.checkArrival(ctx, r, step)
 			continue

@@ -156,9 +156,7 @@ func (g *scripts) lost(s rollout.State, step rollout.Step, why string) rollout.E
 // it has promised more, which only orchestrators that are gone may have heard.
 func (g *scripts) lastSign(ctx context.Context, s rollout.State, step rollout.Step) time.Time {
 	if g.View.Of(s.ID, step.ID, step.Attempt).Beat.IsZero() && g.claimed(ctx, s, step) {
-		g.View.Note(s.ID, step.ID, step.Attempt, func(seen *view.Observed) {
-			seen.Beat, seen.Sent, seen.Waiting = time.Now().UTC(), true, ""
-		})
+		g.View.Note(s.ID, step.ID, step.Attempt, (*view.Observed).Alive)
 	}
 	return g.View.Of(s.ID, step.ID, step.Attempt).Beat
 }

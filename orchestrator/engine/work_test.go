@@ -44,7 +44,7 @@ func TestTimerThatComesBeforeTheNewsOfItsEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen.Track(journal.Record{State: s, Sequence: first}) // and of nothing that comes after it
-	late, err := s.Apply(s.Late(begun.Add(2 * time.Second))[0])
+	late, err := s.Apply(rollout.Event{Type: rollout.StepBroke, At: begun.Add(time.Second), Step: "todo-search/offline", Attempt: 1, Named: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,6 +129,8 @@ func (v *vigil) goOnAsking(ctx context.Context) {
 // askOne asks an instance whether it is there. No answer proves nothing: it may hang, and be
 // back before its lease has run out.
 func (v *vigil) askOne(ctx context.Context, h leaseholder) {
+	ctx, cancel := context.WithTimeout(ctx, relist)
+	defer cancel()
 	to := protocol.InstanceSubject(v.order.Service, v.order.Version, h.id)
 	_, err := v.gate.nc.RequestWithContext(ctx, to, nil)
 	if err != nil && !errors.Is(err, nats.ErrNoResponders) {

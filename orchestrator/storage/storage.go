@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -50,7 +51,7 @@ type Config struct {
 // Probe writes now and then. Make it with [New]; it is safe for concurrent use.
 type Probe struct {
 	Config
-	js      jetstream.JetStream
+	js      bus.JetStream
 	key     string
 	trouble atomic.Pointer[trouble]
 }
@@ -63,7 +64,7 @@ type trouble struct {
 
 // New makes a probe. It starts nothing.
 func New(c Config) (*Probe, error) {
-	js, err := jetstream.New(c.Conn)
+	js, err := bus.NewJetStream(c.Conn)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ type Observed struct {
 	api.Observation
 
 	Started time.Time // when its start was last sent from here
+	Heard   time.Time // when its last sign of life came, by the monotonic clock; zero: none has
 
 	// Server and Connection are who has got its start, see [api.Notice].
 	Server     string
@@ -78,6 +79,12 @@ func (x *View) Silent(s rollout.State, step rollout.Step, first time.Duration) (
 	return look
 }
 
+// Alive takes in a sign of life that comes now.
+func (s *Observed) Alive() {
+	s.Heard = time.Now()
+	s.Beat, s.Sent, s.Waiting = s.Heard.UTC(), true, ""
+}
+
 // progress takes in how far a script says to have come. Of one that does not say how fast it
 // is, that is found out.
 func (s *Observed) progress(p protocol.ProgressMessage) {
@@ -96,7 +103,7 @@ func (s *Observed) progress(p protocol.ProgressMessage) {
 func (x *View) Progress(step string, p protocol.ProgressMessage) {
 	p = p.Checked()
 	x.Note(p.Rollout, step, max(p.Attempt, 1), func(s *Observed) {
-		s.Beat, s.Sent, s.Waiting = time.Now().UTC(), true, ""
+		s.Alive()
 		if p.Done != nil {
 			s.progress(p)
 		}
