@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -40,7 +39,9 @@ func buildApart(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	dir, original := t.TempDir(), filepath.Join(runtime.GOROOT(), "src", "time", "time.go")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	must(err)
+	dir, original := t.TempDir(), filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
 	source, err := os.ReadFile(original)
 	must(err)
 	const reads = "\tsec, nsec, mono := runtimeNow()\n"

@@ -23,9 +23,8 @@ var ErrBusy = errors.New("too many answers are looked into at once")
 // of this, and not behind what does not.
 func (c *Recorder) Take(ctx context.Context, app, id string, event func(rollout.State) (*rollout.Event, error)) error {
 	s, known := c.view.Lately(app, id)
-	changes, err := leads(s, known, event)
-	if changes {
-		_, err = c.Change(ctx, app, id, event)
+	if changes, _ := leads(s, known, event); changes {
+		_, err := c.Change(ctx, app, id, event)
 		return err
 	}
 	if err := c.CatchUpTogether(ctx); err != nil {
@@ -34,7 +33,8 @@ func (c *Recorder) Take(ctx context.Context, app, id string, event func(rollout.
 	if s, known = c.view.Lately(app, id); !known {
 		return c.takeUnknown(ctx, app, id, event)
 	}
-	if changes, err = leads(s, known, event); !changes {
+	changes, err := leads(s, known, event)
+	if !changes {
 		return err
 	}
 	_, err = c.Change(ctx, app, id, event)
