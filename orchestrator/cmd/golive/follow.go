@@ -264,7 +264,11 @@ func (f *follower) startTicking() (stop func()) {
 	done := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() { f.tick(done) })
-	return func() { close(done); ticking.Wait(); f.story.Draw(nil) }
+	return func() {
+		close(done)
+		ticking.Wait()
+		f.shows(func() { f.story.Draw(nil) })
+	}
 }
 
 // tick says what still runs, and soon when something waits: in lines at the bottom of the
