@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/report"
@@ -27,17 +32,28 @@ func (p Place) Environment() []string {
 	return []string{relay.EnvURL + "=" + p.URL, relay.EnvCredentials + "=" + p.Creds, relay.EnvContext + "=" + p.Context}
 }
 
-// connectTimeout is how long a person waits for the bus.
-const connectTimeout = 5 * time.Second
+// How long a person waits for the bus: where nobody listens, and where somebody does, who may be
+// seconds away.
+const (
+	connectTimeout     = 5 * time.Second
+	longConnectTimeout = 15 * time.Second
+)
 
-// Connect reaches the bus for somebody, or says within five seconds, in a [report.Failure], why
-// not.
+// Connect reaches the bus for somebody, or says why not in a [report.Failure], within five seconds
+// where nobody listens, and fifteen else.
 func (p Place) Connect(ctx context.Context, by string, log *zap.Logger) (*relay.Relay, error) {
-	trying, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
+	began := time.Now()
+	trying, giveUp := context.WithTimeout(ctx, longConnectTimeout)
+	defer giveUp()
+	early := time.AfterFunc(connectTimeout, func() {
+		if p.deserted() {
+			giveUp()
+		}
+	})
+	defer early.Stop()
 	r, err := relay.Connect(trying, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Name: "golive " + by, Logger: log})
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: nobody answered within %s", err, connectTimeout)
+	if err != nil && trying.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: nobody answered within %s", err, time.Since(began).Round(time.Second))
 	}
 	if relay.CheckURL(p.URL) != nil {
 		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: "correct GOLIVE_NATS_URL, or nats in golive.yaml, or name another one with --nats URL"}
@@ -46,4 +62,28 @@ func (p Place) Connect(ctx context.Context, by string, log *zap.Logger) (*relay.
 		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: "is a NATS server running there? name another one with --nats URL"}
 	}
 	return r, nil
+}
+
+// deserted reports whether nobody listens at any of the addresses of the bus. Where they stand in
+// a context, it is not known.
+func (p Place) deserted() bool {
+	if p.URL == "" {
+		return false
+	}
+	for address := range strings.SplitSeq(p.URL, ",") {
+		if at := strings.LastIndexAny(address, "/@"); at >= 0 {
+			address = address[at+1:]
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			address = net.JoinHostPort(address, strconv.Itoa(nats.DefaultPort))
+		}
+		conn, err := net.DialTimeout("tcp", strings.TrimSpace(address), time.Second)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return false
+		}
+	}
+	return true
 }
