@@ -83,7 +83,7 @@ func (f *follower) followRoute(ctx context.Context) error {
 			return nil
 		case l := <-f.stored:
 			f.renew(ctx, l)
-			look = true
+			look, confirmed = true, protocol.Confirmation{} // that there is a lease again is told at once
 		case entry, open := <-watch.updates:
 			if !open {
 				watch.stop()
