@@ -87,11 +87,19 @@ func TestAnInstanceAnswersAtItsAddressForAsLongAsItIsThere(t *testing.T) {
 		if !c.Address {
 			t.Errorf("%+v tells of no address", c)
 		}
-		m, err := r.Conn().RequestWithContext(within(t, patience), protocol.InstanceSubject("todos", "0.0.1", c.instance), nil)
-		if err == nil && len(m.Data) > 0 || err != nil && !errors.Is(err, nats.ErrNoResponders) {
-			t.Errorf("at the address of %s: %v, %v", c.instance, m, err)
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+			m, err := r.Conn().Request(protocol.InstanceSubject("todos", "0.0.1", c.instance), nil, soon)
+			switch {
+			case err == nil && len(m.Data) == 0:
+				return true
+			case errors.Is(err, nats.ErrNoResponders):
+				return false
+			case !errors.Is(err, nats.ErrTimeout): // it came while the instance was leaving
+				t.Fatalf("at the address of %s: %v, %v", c.instance, m, err)
+			}
 		}
-		return err == nil
+		t.Fatalf("at the address of %s nobody answers, and nobody is told to be gone", c.instance)
+		return false
 	}
 	if !there(one) || !there(other) {
 		t.Error("an instance that is there does not answer")

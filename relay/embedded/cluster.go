@@ -19,6 +19,10 @@ type Cluster struct {
 	Routes []string // HOST:PORT of the routes of all servers, this one too: NATS takes their number for that of the servers; required
 }
 
+// routePingEvery is how often servers of a cluster ask each other whether they are there, as they
+// do by themselves: what is to be found soon is a client.
+const routePingEvery = 30 * time.Second
+
 func (c *Cluster) addTo(opts *server.Options) error {
 	switch {
 	case c.Name == "":
@@ -33,7 +37,7 @@ func (c *Cluster) addTo(opts *server.Options) error {
 		return err
 	}
 	opts.ServerName = c.Server
-	opts.Cluster = server.ClusterOpts{Name: c.Name, Host: host, Port: port}
+	opts.Cluster = server.ClusterOpts{Name: c.Name, Host: host, Port: port, PingInterval: routePingEvery}
 	for _, route := range c.Routes {
 		if _, _, err := routeAddress("route", route); err != nil {
 			return err
