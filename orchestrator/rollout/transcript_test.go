@@ -45,7 +45,7 @@ var update = flag.Bool("update", false, "write what came out into testdata/*.txt
 //	after DURATION                              time passes
 //	downtime                                    shows who was under maintenance for how long
 //	late +DURATION                              time passes, and what is late is told
-//	retry | supersede | abort | pause [STEP] | resume [STEP] | backward [missing=STEP,…]
+//	retry | supersede | abort | pause [STEP] | resume [STEP] | backward [missing=STEP,…] [awaits=STEP,…]
 //	pace STEP [rate=N] [inFlight=N] | records [STEP] | further [PHASE]
 //	                                            a person wants it
 //	approve STEP WHO [REASON] | reject STEP WHO [REASON] | confirm STEP ITEM WHO
@@ -428,12 +428,15 @@ func (w *world) hold(what rollout.EventType, args []string) (string, error) {
 
 func (w *world) backward(args []string) (string, error) {
 	e := rollout.Event{Type: rollout.BackwardAsked, By: "ada"}
-	if len(args) > 0 {
-		missing, found := strings.CutPrefix(args[0], "missing=")
-		if !found || len(args) > 1 {
+	for _, arg := range args {
+		switch key, steps, _ := strings.Cut(arg, "="); key {
+		case "missing":
+			e.Missing, e.Backward = strings.Split(steps, ","), &rollout.Backward{SkipMissing: true}
+		case "awaits":
+			e.Awaits = strings.Split(steps, ",")
+		default:
 			return "", errWords
 		}
-		e.Missing, e.Backward = strings.Split(missing, ","), &rollout.Backward{SkipMissing: true}
 	}
 	return w.apply(e)
 }
@@ -687,7 +690,11 @@ func describeTodo(s rollout.State, step rollout.Step) string {
 	case step.Work != nil:
 		return describeWork(step)
 	case step.Kind != rollout.Migration && step.Backwards():
-		return fmt.Sprintf("put %v of %s back", step.Move.Replaces.Online, step.Name) + retryAfter(s, step)
+		text := fmt.Sprintf("put %v of %s back", step.Move.Replaces.Online, step.Name) + retryAfter(s, step)
+		if step.Move.Awaits {
+			text += ", to an instance that is there"
+		}
+		return text
 	case step.Move.Lift:
 		return fmt.Sprintf("end the maintenance of %s, for %v", step.Name, step.Move.Replaces.Online) + retryAfter(s, step)
 	case step.Move.Drain:
