@@ -50,6 +50,7 @@ type environment struct {
 	keep         time.Duration  // of orchestrators to be made
 	probe        time.Duration  // of orchestrators to be made; 0: the default
 	lease        time.Duration  // of services to be started; 0: the default
+	compare      time.Duration  // of orchestrators to be made; 0: the default
 	policy       rollout.Policy // of orchestrators to be made
 }
 
@@ -119,7 +120,8 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	f, err := fleet.Make(ctx, nc, "", 1)
 	e.must(err)
 	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Probe: e.probe, Policy: e.policy, Logger: e.log,
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Probe: e.probe, Compare: e.compare,
+		Policy: e.policy, Logger: e.log,
 	})
 	e.must(err)
 	return o

@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,11 +14,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/kept"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
-	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -227,5 +229,141 @@ func (e *environment) js() jetstream.JetStream {
 	return js
 }
 
-var _ = relaytest.Long
-var _ = time.Second
+// stream is the name of the stream of a bucket.
+func stream(bucket string) string { return "KV_" + bucket }
+
+// TestAJournalThatIsDeletedEndsOrchestrators is about an operator who deletes the stream.
+func TestAJournalThatIsDeletedEndsOrchestrators(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.compare = time.Second
+	o := e.orchestrator(e.connect())
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { ended <- o.Run(ctx) }()
+	next(e, "readiness", o.Ready())
+	e.service("todo-search", "0.0.1")
+	e.deployed(searchVersion("0.0.1", "0.0.1"))
+	e.must(e.js().DeleteStream(t.Context(), protocol.Stream))
+	_, err := e.client.Status(t.Context(), api.AppRequest{})
+	var refusal *protocol.ServiceError
+	if !errors.As(err, &refusal) || !strings.Contains(refusal.Hint, "stream GOLIVE") || !strings.Contains(refusal.Hint, "restore it") {
+		t.Errorf("status says %v with the hint %q, want that the stream was deleted", err, refusal.Hint)
+	}
+	err = next(e, "the end of the orchestrator", ended)
+	if !errors.Is(err, kept.ErrGone) || !strings.Contains(err.Error(), "stream GOLIVE, the journal of all rollouts, was deleted") {
+		t.Errorf("it ended with %v, want that the stream was deleted", err)
+	}
+	// What is left of the environment is not given to another one.
+	asking, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	if _, err := journal.Make(asking, e.nc, 1); err == nil || !strings.Contains(err.Error(), "restore") {
+		t.Errorf("another journal: %v, want that it is refused", err)
+	}
+}
+
+// TestAJournalThatIsPurgedIsSaid is about an operator who empties the stream: what has run is
+// known from the ledger, and what is deployed then begins and ends.
+func TestAJournalThatIsPurgedIsSaid(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.compare = 200 * time.Millisecond
+	e.orchestrate()
+	var runs atomic.Int64
+	e.setup(counting("0.0.2", &runs))
+	e.service("todo-search", "0.0.2")
+	e.deployed(searchVersion("0.0.2", "0.0.2", protocol.Offline))
+	s, err := e.js().Stream(t.Context(), protocol.Stream)
+	e.must(err)
+	e.must(s.Purge(t.Context()))
+	e.until("it is told", func() bool {
+		return strings.Contains(e.errors(), "stream GOLIVE, the journal of all rollouts, was purged")
+	})
+	e.until("it is begun anew", func() bool {
+		_, err = e.client.Status(t.Context(), api.AppRequest{})
+		return !errors.Is(err, api.ErrNoOrchestrator)
+	})
+	e.refused(err, api.CodeUnavailable, "something is wrong")
+	e.deployed(searchVersion("0.0.3", "0.0.2", protocol.Offline))
+}
+
+// TestABucketThatIsGoneIsMadeAnew is about an operator who deletes buckets, one after the other.
+func TestABucketThatIsGoneIsMadeAnew(t *testing.T) {
+	for bucket, said := range map[string]string{
+		protocol.LeasesBucket: "nothing is lost", protocol.AgentsBucket: "nothing is lost",
+		protocol.RoutesBucket: "golive routes", protocol.LedgerBucket: "golive ledger",
+		protocol.CheckpointsBucket: "first record", protocol.FailedRecordsBucket: "put aside", protocol.HostsBucket: "agents",
+	} {
+		t.Run(bucket, func(t *testing.T) {
+			t.Parallel()
+			e := newEnvironment(t)
+			e.compare = 200 * time.Millisecond
+			e.orchestrate()
+			var runs atomic.Int64
+			e.setup(counting("0.0.2", &runs))
+			e.service("todo-search", "0.0.1")
+			e.service("todo-search", "0.0.2")
+			e.deployed(searchVersion("0.0.1", "0.0.1"))
+			e.must(e.js().DeleteStream(t.Context(), stream(bucket)))
+			e.until("it is told", func() bool {
+				return strings.Contains(e.errors(), "bucket "+bucket+" was deleted, and has been made anew")
+			})
+			if told := e.errors(); !strings.Contains(told, said) {
+				t.Errorf("it says %q, want %q", told, said)
+			}
+			if told := e.alarms("todo-app"); said != "nothing is lost" && !strings.Contains(told, bucket) {
+				t.Errorf("status says %q, want that %s was deleted", told, bucket)
+			}
+			e.answered("0.0.1")
+			e.deployed(searchVersion("0.0.2", "0.0.2", protocol.Offline))
+			e.answered("0.0.2")
+			e.deployed(searchVersion("0.0.3", "0.0.2", protocol.Offline)) // the ledger knows what has run
+			if n := runs.Load(); n != 1 {
+				t.Errorf("the script ran %d times, want 1", n)
+			}
+		})
+	}
+}
+
+// answered checks that production is answered by a version.
+func (e *environment) answered(version string) {
+	e.t.Helper()
+	asker := e.connect()
+	e.until("production is answered by "+version, func() bool {
+		var by string
+		ctx, cancel := context.WithTimeout(e.t.Context(), patience)
+		defer cancel()
+		err := asker.Request(ctx, "todo-search.version", nil, &by)
+		return err == nil && by == version
+	})
+}
+
+// TestPurgedBucketsDoNotStopRollouts is about an operator who empties buckets.
+func TestPurgedBucketsDoNotStopRollouts(t *testing.T) {
+	for _, bucket := range []string{protocol.RoutesBucket, protocol.LedgerBucket, protocol.LeasesBucket} {
+		t.Run(bucket, func(t *testing.T) {
+			t.Parallel()
+			e := newEnvironment(t)
+			e.compare = 200 * time.Millisecond
+			e.orchestrate()
+			var runs atomic.Int64
+			e.setup(counting("0.0.2", &runs))
+			e.service("todo-search", "0.0.1")
+			e.service("todo-search", "0.0.2")
+			e.deployed(searchVersion("0.0.1", "0.0.1"))
+			if bucket == protocol.LedgerBucket {
+				e.process()() // its end stores the ledger
+			}
+			s, err := e.js().Stream(t.Context(), stream(bucket))
+			e.must(err)
+			e.must(s.Purge(t.Context()))
+			if bucket == protocol.RoutesBucket {
+				e.until("it is told", func() bool { return strings.Contains(e.errors(), "bucket "+bucket+" was purged") })
+			}
+			e.answered("0.0.1")
+			e.deployed(searchVersion("0.0.2", "0.0.2", protocol.Offline))
+			e.answered("0.0.2")
+		})
+	}
+}

@@ -38,6 +38,9 @@ func Open(ctx context.Context, nc *nats.Conn) (*Journal, error) {
 // ErrNone says that the environment has no journal yet.
 var ErrNone = errors.New("the environment has no journal yet: it is made by golive serve, or golive up")
 
+// ErrNoJetStream says that nobody on the bus keeps streams for whoever asks.
+var ErrNoJetStream = errors.New("this bus has no JetStream, in which golive keeps everything: switch it on in the server (jetstream {}) and for the account, or name its domain with --js-domain")
+
 // Make is Open for an orchestrator. It makes the journal with the given number of replicas (1
 // to 5) when it is missing, and where there is one that is not as this version of golive needs
 // it, or has fewer replicas than are asked for, changes it.
@@ -45,6 +48,9 @@ func Make(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
 	return open(ctx, nc, func(ctx context.Context, js bus.JetStream) (jetstream.Stream, error) {
 		stream, err := js.Stream(ctx, protocol.Stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			if err := mayBegin(ctx, js); err != nil {
+				return nil, err
+			}
 			// Not CreateOrUpdate: called by several at once on a fresh cluster it times out.
 			stream, err = js.CreateStream(ctx, config(replicas))
 			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
@@ -71,6 +77,16 @@ func Make(ctx context.Context, nc *nats.Conn, replicas int) (*Journal, error) {
 		}
 		return stream, nil
 	})
+}
+
+// mayBegin refuses to make a journal where one is gone: its buckets are of another environment
+// than a new one would be.
+func mayBegin(ctx context.Context, js bus.JetStream) error {
+	bucket, environment, err := bus.LeftOf(ctx, js)
+	if err != nil || bucket == "" {
+		return err
+	}
+	return fmt.Errorf("there is none, though the bucket %s is that of environment %s: restore the stream from a backup (README of cmd/golive, Restoring a backup), or remove the buckets golive-… too, and begin with an empty environment", bucket, environment)
 }
 
 // differences says how a stream is not as it is wanted.
@@ -125,12 +141,19 @@ func open(ctx context.Context, nc *nats.Conn, find func(context.Context, bus.Jet
 	if err != nil {
 		return nil, err
 	}
+	nobody := 0 // how often in a row nobody was there to answer
 	for began := time.Now(); ; {
 		asking, cancel := context.WithTimeout(ctx, openTimeout)
 		stream, err := find(asking, js)
 		cancel()
 		if err == nil {
 			return newJournal(nc, js, stream), nil
+		}
+		if nobody++; !bus.NoJetStream(err) {
+			nobody = 0
+		}
+		if nobody == nobodyThere {
+			return nil, fmt.Errorf("%w (%w)", ErrNoJetStream, err)
 		}
 		if ctx.Err() != nil || !bus.Unanswered(err) || time.Since(began) > openFor {
 			return nil, fmt.Errorf("open stream %s: %w", protocol.Stream, err)
@@ -146,6 +169,8 @@ func open(ctx context.Context, nc *nats.Conn, find func(context.Context, bus.Jet
 const (
 	openTimeout = 2 * time.Second
 	openFor     = 30 * time.Second
+
+	nobodyThere = 6 // times, a pause apart: a server that has just started, or a link, may need a moment
 )
 
 func config(replicas int) jetstream.StreamConfig {

@@ -388,6 +388,8 @@ func (w *Watch) missing(ctx context.Context, known Known) string {
 	return fmt.Sprintf(", with the rollouts %s", gone)
 }
 
+const putBack = "was put back from a backup"
+
 // compareBucket finds out whether a bucket is there and reaches as far as it did.
 func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) error {
 	name := "KV_" + b.Name
@@ -410,13 +412,13 @@ func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) err
 			return err
 		}
 		what = "was deleted, and has been made anew"
+	case b.Fills && info.State.Msgs == 0 && info.State.LastSeq > 0 && (was.held > 0 || was.last != info.State.LastSeq):
+		what = "was purged"
 	case !known:
 	case !info.Created.Equal(was.created):
 		what = "was deleted, and has been made anew"
 	case info.State.LastSeq < was.last:
-		what = "was put back from a backup"
-	case b.Fills && info.State.Msgs == 0 && was.held > 0 && info.State.FirstSeq > was.last:
-		what = "was purged"
+		what = putBack
 	}
 	w.mu.Lock()
 	w.seen[name] = seen{info.Created, info.State.LastSeq, info.State.Msgs}
@@ -425,10 +427,13 @@ func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) err
 		return nil
 	}
 	text := fmt.Sprintf("bucket %s %s", b.Name, what)
-	if b.Lost != "" {
-		w.alarm(name, text+": "+b.Lost)
-	} else {
+	switch {
+	case what == putBack:
+		w.Log.Warn(text)
+	case b.Lost == "":
 		w.Log.Error(text + ": nothing is lost")
+	default:
+		w.alarm(name, text+": "+b.Lost)
 	}
 	lost(ctx, b.Name)
 	return nil

@@ -42,3 +42,17 @@ func Unanswered(err error) bool {
 		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrDisconnected) ||
 		errors.As(err, &api) && api.Code == 503 && !errors.Is(err, ErrFull)
 }
+
+// JetStream's codes for one that is not there.
+const (
+	codeNotEnabled        = 10076
+	codeNotEnabledAccount = 10039
+)
+
+// NoJetStream reports whether an error says that there is no JetStream for the account, as far
+// as is known at the moment: a link to servers that have it may be about to come up.
+func NoJetStream(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, nats.ErrNoResponders) ||
+		errors.As(err, &api) && (api.ErrorCode == codeNotEnabled || api.ErrorCode == codeNotEnabledAccount)
+}

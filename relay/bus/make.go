@@ -67,6 +67,24 @@ func (b Bucket) make(ctx context.Context, js JetStream, environment string, repl
 	}
 }
 
+// Buckets are all those of an environment.
+var Buckets = []Bucket{Routes, Leases, Ledger, Agents, Hosts, Claims, Checkpoints, FailedRecords}
+
+// LeftOf finds a bucket that says of which environment it is; empty names: there is none. Where
+// the journal of that is gone, another one must not take its buckets.
+func LeftOf(ctx context.Context, js JetStream) (bucket, environment string, err error) {
+	for _, b := range Buckets {
+		there, err := b.find(ctx, js)
+		if err != nil && !errors.Is(err, ErrNone) {
+			return "", "", err
+		}
+		if id := there.Metadata[metaEnvironment]; id != "" {
+			return b.Name, id, nil
+		}
+	}
+	return "", "", nil
+}
+
 // maxWatchers of one bucket. A server's own default is 1,000, which is as many instances
 // as could follow their routes.
 const maxWatchers = 1_000_000
