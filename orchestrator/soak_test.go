@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -189,6 +188,10 @@ type used struct {
 	stored     uint64 // bytes in the journal
 }
 
+func (u used) String() string {
+	return fmt.Sprintf("%d goroutines, %.1f MB of heap, %.1f kB in the journal", u.goroutines, float64(u.heap)/1e6, float64(u.stored)/1e3)
+}
+
 // TestManyRollouts does a day's worth of rollouts in one process, some of which fail, are
 // undone or aborted, and sees what is left of them: the bus, two orchestrators, setup services
 // and instances are all in it.
@@ -227,12 +230,12 @@ func TestManyRollouts(t *testing.T) {
 			t.Fatal(err)
 		}
 		all = append(all, e.rests(apps))
+		t.Logf("%6d rollouts after %s: %s", len(all)*each*soakApps, time.Since(begun).Round(time.Second), all[len(all)-1])
 	}
-	took := time.Since(begun)
 	for _, a := range apps {
 		a.stop()
 	}
-	e.judgeUse(all, each*soakApps, took)
+	e.judgeUse(all, each*soakApps)
 }
 
 // rests waits until the journal has dropped what has ended, and looks what is needed then.
@@ -263,13 +266,8 @@ func (e *environment) rests(apps []*soakApp) used {
 
 // judgeUse compares what was needed at the end with what was after the second round, when all
 // had been met once.
-func (e *environment) judgeUse(all []used, each int, took time.Duration) {
+func (e *environment) judgeUse(all []used, each int) {
 	e.t.Helper()
-	var b strings.Builder
-	for i, u := range all {
-		fmt.Fprintf(&b, "%6d rollouts: %4d goroutines, %6.1f MB of heap, %6.1f kB in the journal\n", (i+1)*each, u.goroutines, float64(u.heap)/1e6, float64(u.stored)/1e3)
-	}
-	e.t.Logf("%d rollouts in %s\n%s", len(all)*each, took.Round(time.Second), &b)
 	first, last := all[1], all[len(all)-1]
 	if d := last.goroutines - first.goroutines; d > soakGoroutines || -d > soakGoroutines {
 		e.t.Errorf("there are %d goroutines, and there were %d", last.goroutines, first.goroutines)
