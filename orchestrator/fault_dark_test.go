@@ -107,10 +107,10 @@ func (j *judge) stays(h []journal.Record) bool {
 	return !back && slices.Contains([]rollout.Status{rollout.Completed, rollout.Amending}, h[len(h)-1].State.Status)
 }
 
-// before reports whether a version of a service is of a rollout that was there before another.
+// before reports whether a version of a service is of a rollout that began before another.
 func (j *judge) before(service, version string, than rollout.State) bool {
 	for _, h := range j.histories {
-		s := h[0].State
+		s := h[len(h)-1].State // one that was queued has been created anew
 		if s.Created.Before(than.Created) && slices.ContainsFunc(s.Release.Services, func(s rollout.Service) bool { return s.Name == service && s.Version == version }) {
 			return true
 		}
