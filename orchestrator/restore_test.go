@@ -312,7 +312,7 @@ func TestABucketThatIsGoneIsMadeAnew(t *testing.T) {
 			if told := e.errors(); !strings.Contains(told, said) {
 				t.Errorf("it says %q, want %q", told, said)
 			}
-			if told := e.alarms("todo-app"); said != "nothing is lost" && !strings.Contains(told, bucket) {
+			if told := e.alarmsOf("todo-app"); said != "nothing is lost" && !strings.Contains(told, bucket) {
 				t.Errorf("status says %q, want that %s was deleted", told, bucket)
 			}
 			e.answered("0.0.1")
