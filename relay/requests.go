@@ -58,7 +58,7 @@ func newRequests(ctx context.Context, who *identity) *requests {
 // production request, any other is answered whatever the route says.
 func (r *requests) receive(q request) {
 	if by := q.header[protocol.HeaderForwarded]; len(by) > 0 {
-		if _, ok := protocol.ParseNumber(by[0]); !ok {
+		if _, ok := protocol.ParseNumber(by[0]); !ok && by[0] != "0" { // a service without a route has that revision
 			r.respond(&q, nil, errForwarded)
 			return
 		}
