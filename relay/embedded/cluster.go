@@ -64,7 +64,8 @@ func (s *Server) Kill() error { return errors.Join(s.cut(), s.Stop()) }
 // whose compression is to change. Clients go first, and again if they have come back: the
 // server's options are not safe to change while it deals with their requests.
 func (s *Server) cut() error {
-	if !s.ns.Running() {
+	ns := s.current()
+	if !ns.Running() {
 		return nil
 	}
 	if err := s.cutAllClients(); err != nil {
@@ -74,7 +75,7 @@ func (s *Server) cut() error {
 		opts := s.opts.Clone()
 		opts.Cluster.Compression.Mode = server.CompressionS2Fast
 		opts.Routes = nil // do not try again
-		if err := s.ns.ReloadOptions(opts); err != nil {
+		if err := ns.ReloadOptions(opts); err != nil {
 			return fmt.Errorf("cut routes: %w", err)
 		}
 	}
@@ -91,7 +92,7 @@ func (s *Server) cutAllClients() error {
 			return err
 		}
 		for range 20 {
-			if s.ns.NumClients() == 0 || time.Now().After(deadline) {
+			if s.current().NumClients() == 0 || time.Now().After(deadline) {
 				return nil
 			}
 			<-look.C
@@ -100,12 +101,13 @@ func (s *Server) cutAllClients() error {
 }
 
 func (s *Server) cutClients() error {
-	clients, err := s.ns.Connz(&server.ConnzOptions{Limit: server.DEFAULT_MAX_CONNECTIONS})
+	ns := s.current()
+	clients, err := ns.Connz(&server.ConnzOptions{Limit: server.DEFAULT_MAX_CONNECTIONS})
 	if err != nil {
 		return fmt.Errorf("cut clients: %w", err)
 	}
 	for _, client := range clients.Conns {
-		_ = s.ns.DisconnectClientByID(client.Cid) // it may have gone by itself
+		_ = ns.DisconnectClientByID(client.Cid) // it may have gone by itself
 	}
 	return nil
 }

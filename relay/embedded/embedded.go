@@ -5,7 +5,7 @@
 // one server at a time: NATS itself does not notice a second one, so the package
 // keeps a lock of its own. The server listens on loopback unless told otherwise. A client that
 // is cut off is dropped within 10 seconds. After a disk that was full, or another write that has
-// failed, it stores again by itself once it can.
+// failed, it is started anew once there is space: its clients lose it for a moment.
 package embedded
 
 import (
@@ -75,10 +75,13 @@ type User struct {
 
 // Server is a running server. It is safe for concurrent use.
 type Server struct {
-	ns   *server.Server
 	opts *server.Options
+	log  *zap.Logger
 	lock *flock.Flock
 	stop sync.Once
+
+	mu sync.Mutex
+	ns *server.Server // another one after it was started anew
 
 	stopping chan struct{}
 	watching sync.WaitGroup // the storage
@@ -102,14 +105,40 @@ func Start(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns, err := run(opts, c)
+	log := cmp.Or(c.Logger, zap.NewNop())
+	ns, err := run(opts.Clone(), log)
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	s := &Server{ns: ns, opts: opts, lock: lock, stopping: make(chan struct{})}
-	kept := &storage{ns: ns, opts: opts, log: cmp.Or(c.Logger, zap.NewNop())}
+	if at, ok := ns.Addr().(*net.TCPAddr); ok {
+		opts.Port = at.Port // also when it is started anew
+	}
+	s := &Server{ns: ns, opts: opts, log: log, lock: lock, stopping: make(chan struct{})}
+	kept := &storage{server: s, log: log}
 	s.watching.Go(func() { kept.watch(s.stopping) })
 	return s, nil
+}
+
+// current is the server as it runs now.
+func (s *Server) current() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ns
+}
+
+// startAgain ends the server, and starts it anew on what is on its disk.
+func (s *Server) startAgain() error {
+	old := s.current()
+	old.Shutdown()
+	old.WaitForShutdown()
+	ns, err := run(s.opts.Clone(), s.log)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ns = ns
+	return nil
 }
 
 func options(c Config) (*server.Options, error) {
@@ -188,15 +217,12 @@ func lockFolder(data string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-func run(opts *server.Options, c Config) (*server.Server, error) {
+func run(opts *server.Options, to *zap.Logger) (*server.Server, error) {
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded server: %w", err)
 	}
-	log := &logger{log: c.Logger, fatal: make(chan string, 1)}
-	if log.log == nil {
-		log.log = zap.NewNop()
-	}
+	log := &logger{log: to, fatal: make(chan string, 1)}
 	ns.SetLoggerV2(log, false, false, false)
 	ns.Start()
 	if failure := awaitReady(ns, log.fatal); failure != "" {
@@ -225,11 +251,11 @@ func awaitReady(ns *server.Server, fatal <-chan string) (failure string) {
 }
 
 // URL is where clients of other processes connect.
-func (s *Server) URL() string { return s.ns.ClientURL() }
+func (s *Server) URL() string { return s.current().ClientURL() }
 
 // InProcessConn makes a connection that does not use the network; it lets a Server
 // be the Server of a relay.Config.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProcessConn() }
 
 var _ nats.InProcessConnProvider = (*Server)(nil)
 
@@ -241,8 +267,9 @@ func (s *Server) Stop() error {
 	s.stop.Do(func() {
 		close(s.stopping)
 		s.watching.Wait()
-		s.ns.Shutdown()
-		s.ns.WaitForShutdown()
+		ns := s.current()
+		ns.Shutdown()
+		ns.WaitForShutdown()
 		if e := s.lock.Close(); e != nil {
 			err = fmt.Errorf("unlock data folder: %w", e)
 		}

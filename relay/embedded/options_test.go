@@ -8,7 +8,7 @@ func TestEveryWriteIsSyncedUnlessToldOtherwise(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if js := s.ns.JetStreamConfig(); js == nil || js.SyncAlways == unsynced {
+		if js := s.current().JetStreamConfig(); js == nil || js.SyncAlways == unsynced {
 			t.Errorf("Unsynced is %t, and the server runs with %+v", unsynced, js)
 		}
 		if err := s.Stop(); err != nil {

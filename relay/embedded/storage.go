@@ -11,20 +11,21 @@ import (
 	"go.uber.org/zap"
 )
 
-// After a write that has failed, as on a full disk, a stream takes nothing any more until
-// JetStream is started anew, also when there is space again.
+// After a write that has failed, as on a full disk, a stream takes nothing any more until the
+// server is started anew, also when there is space again. JetStream alone cannot be started anew
+// in a server that runs: from then on each request to its API is dealt with twice (seen with
+// 2.15.3), and lists come out empty now and then.
 const (
 	lookEvery  = time.Second // at whether a write has failed and, then, at whether there is space
-	roomNeeded = 4 << 20     // bytes that must be free before JetStream is started anew
+	roomNeeded = 4 << 20     // bytes that must be free before the server is started anew
 )
 
-// storage has JetStream store again, after it could not, as soon as that is possible. Clients
-// keep their connections meanwhile.
+// storage has a server store again, after it could not, as soon as that is possible: it starts it
+// anew, at the same address. Clients come back by themselves, as after any restart.
 type storage struct {
-	ns   *server.Server
-	opts *server.Options
-	log  *zap.Logger
-	told string // why it stores nothing, as it was last logged; empty: it does
+	server *Server
+	log    *zap.Logger
+	told   string // why it stores nothing, as it was last found; empty: it does
 }
 
 // watch looks after the storage until stop is closed.
@@ -47,29 +48,32 @@ func (s *storage) look() {
 		return
 	}
 	if s.told == "" {
-		s.log.Error("the bus stores nothing, and goes on once there is space", zap.String("folder", s.opts.StoreDir), zap.String("why", why))
+		s.log.Error("the bus stores nothing, and is started anew once there is space", zap.String("folder", s.folder()), zap.String("why", why))
 	}
 	s.told = why
 	if s.tryRoom() != nil {
 		return
 	}
-	if err := s.restart(); err != nil {
-		s.log.Error("JetStream cannot be started anew, trying again", zap.Error(err))
+	if err := s.server.startAgain(); err != nil {
+		s.log.Error("the bus cannot be started anew, trying again", zap.Error(err))
 		return
 	}
 	s.told = ""
-	s.log.Warn("the bus stores again")
+	s.log.Warn("the bus stores again: it was started anew")
 }
 
-// failure says why JetStream stores nothing any more; empty: it does.
+func (s *storage) folder() string { return s.server.opts.StoreDir }
+
+// failure says why the server stores nothing any more; empty: it does.
 func (s *storage) failure() string {
-	if !s.ns.Running() {
-		return "" // it is being stopped
-	}
-	if !s.ns.JetStreamEnabled() {
+	ns := s.server.current()
+	switch {
+	case !ns.Running():
+		return s.told // it was to be started anew
+	case !ns.JetStreamEnabled():
 		return "JetStream has ended itself"
 	}
-	for _, e := range s.ns.Healthz(&server.HealthzOptions{Details: true}).Errors {
+	for _, e := range ns.Healthz(&server.HealthzOptions{Details: true}).Errors {
 		if strings.Contains(e.Error, "write error") {
 			return e.Error
 		}
@@ -79,7 +83,7 @@ func (s *storage) failure() string {
 
 // tryRoom reports whether something can be written to the folder.
 func (s *storage) tryRoom() (err error) {
-	f, err := os.Create(filepath.Join(s.opts.StoreDir, "room"))
+	f, err := os.Create(filepath.Join(s.folder(), "room"))
 	if err != nil {
 		return err
 	}
@@ -88,16 +92,4 @@ func (s *storage) tryRoom() (err error) {
 		return err
 	}
 	return f.Sync()
-}
-
-// restart ends JetStream and starts it anew on what is on the disk.
-func (s *storage) restart() error {
-	if err := s.ns.ShutdownJetStream(); err != nil {
-		return err
-	}
-	return s.ns.EnableJetStream(&server.JetStreamConfig{
-		StoreDir: s.opts.StoreDir, SyncInterval: s.opts.SyncInterval, SyncAlways: s.opts.SyncAlways,
-		MaxMemory: s.opts.JetStreamMaxMemory, MaxStore: s.opts.JetStreamMaxStore, Domain: s.opts.JetStreamDomain,
-		Strict: !s.opts.NoJetStreamStrict,
-	})
 }
