@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,16 +17,32 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
+// Limits of hellos: each costs a question to the leader for each attempt that runs.
+const (
+	helloPause = 100 * time.Millisecond // in which a second one of a version is not looked into
+	maxHellos  = 1000                   // versions that this is remembered of
+)
+
 // hearHellos looks after the attempts of the scripts of each setup service that comes up:
 // it may have come in the place of one that has died.
 func (g *liveness) hearHellos(ctx context.Context) error {
 	var group tasks.Group
 	defer group.Dismiss()
+	heard := make(map[protocol.Hello]time.Time) // by name and version; one callback at a time
 	sub, err := g.Conn.Subscribe(protocol.HelloSubject, func(m *nats.Msg) {
 		var h protocol.Hello
-		if json.Unmarshal(m.Data, &h) == nil {
-			group.Do(func() { g.lookAfter(ctx, h) })
+		if json.Unmarshal(m.Data, &h) != nil {
+			return
 		}
+		of := protocol.Hello{Name: h.Name, Version: h.Version}
+		if time.Since(heard[of]) < helloPause {
+			return
+		}
+		if len(heard) >= maxHellos {
+			clear(heard)
+		}
+		heard[of] = time.Now()
+		group.Do(func() { g.lookAfter(ctx, h) })
 	})
 	if err != nil {
 		return fmt.Errorf("listen to %s: %w", protocol.HelloSubject, err)
