@@ -27,7 +27,7 @@ func (e *environment) starter() <-chan []string {
 		if err == nil {
 			asked <- q.Starts
 			var data []byte
-			if data, err = json.Marshal(protocol.Starting{Starts: q.Starts}); err == nil {
+			if data, err = json.Marshal(protocol.Starting(q)); err == nil {
 				err = m.Respond(data)
 			}
 		}
