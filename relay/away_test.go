@@ -30,12 +30,13 @@ func TestABusThatIsSecondsAwayIsReached(t *testing.T) {
 	if got, err := ask(t, c.relay, "todos.say", relay.ToVersion("0.0.1")); got != "here" || err != nil {
 		t.Errorf("from afar it is answered by %q, %v", got, err)
 	}
-	// A bus that is that far away finds its clients alive all the same.
+	// A bus that is far away finds its clients alive all the same.
+	cable.Delay(1500 * time.Millisecond)
 	lost := make(chan struct{}, 1)
 	c.relay.Conn().SetDisconnectErrHandler(func(*nats.Conn, error) { lost <- struct{}{} })
 	select {
 	case <-lost:
-		t.Error("the bus has dropped a client that is 2 s away")
+		t.Error("the bus has dropped a client that is far away")
 	case <-time.After(15 * time.Second):
 	}
 }
@@ -70,6 +71,9 @@ func TestTheReasonStandsInTheLineThatTheBusIsWaitedFor(t *testing.T) {
 	}
 }
 
+// silence is how long a relay waits for a server that says nothing.
+const silence = 10 * time.Second
+
 // silent listens, and says nothing to whoever comes.
 func silent(t *testing.T) (url string) {
 	t.Helper()
@@ -92,11 +96,11 @@ func TestWhoConnectsToASilentServerCanGiveUp(t *testing.T) {
 		if !errors.Is(c.err, context.DeadlineExceeded) || !strings.HasPrefix(c.err.Error(), "connect to "+url) {
 			t.Errorf("the error is %v", c.err)
 		}
-		if took := time.Since(began); took > patient+soon {
+		if took := time.Since(began); took > patient+silence/2 {
 			t.Errorf("it took %s to give up after %s", took, patient)
 		}
-		if told := logged.FilterMessage("waiting for the bus").Len() > 0; told != (patient > 500*time.Millisecond) {
-			t.Errorf("that the bus is waited for was told after %s: %t", patient, told)
+		if logged.FilterMessage("waiting for the bus").Len() == 0 && patient > 500*time.Millisecond {
+			t.Errorf("that the bus is waited for is not told within %s", patient)
 		}
 	}
 }
@@ -123,7 +127,7 @@ func TestClosingDoesNotWaitForASilentServer(t *testing.T) {
 		book.await("bus lost")
 		began := time.Now()
 		closed(r)
-		if took := time.Since(began); took > soon {
+		if took := time.Since(began); took > silence/2 {
 			t.Errorf("closing took %s", took)
 		}
 		cable.Release()
