@@ -42,7 +42,8 @@ type Order struct {
 }
 
 // OrderFor is the order that a traffic or maintenance step is there for or, of one that goes
-// back, the one that puts back what it has found. It names no rollout yet.
+// back, the one that puts back what it has found: where the step says so, once an instance of
+// that is there. It names no rollout yet.
 func OrderFor(s rollout.State, step rollout.Step) Order {
 	if step.Backwards() || step.Kind == rollout.Maintenance {
 		order := OrderBack(s, step)
@@ -126,8 +127,9 @@ func names(all []Instance) string {
 // [rollout.ErrConflict] says that somebody else has written the route since the order
 // was made, or that a later order of the same rollout has; [*UnconfirmedError] that a
 // step cannot be finished: instances that are alive do not confirm it within the gate's
-// patience, or, sooner, too few of the version are alive and nobody else answers. While too few instances of the version stand by, and as long
-// as that harms nobody, it waits for them without limit.
+// patience, or, sooner, too few of the version are alive and nobody else answers. While too few
+// instances of the version stand by, and as long as that harms nobody, it waits for them
+// without limit.
 func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 	if o.Tell == nil {
 		o.Tell = func(string) {}
