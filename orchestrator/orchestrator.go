@@ -110,7 +110,7 @@ func (o *Orchestrator) Ready() <-chan struct{} { return o.ready }
 // it knows and begins anew. [kept.ErrGone] says that the journal was deleted.
 func (o *Orchestrator) Run(ctx context.Context) error {
 	watch := kept.New(kept.Config{
-		Conn: o.cfg.Conn, Journal: o.cfg.Journal, Buckets: buckets, Replicas: o.cfg.Replicas, Every: o.cfg.Compare, Log: o.cfg.Logger,
+		Conn: o.cfg.Conn, ID: o.id, Journal: o.cfg.Journal, Buckets: buckets, Replicas: o.cfg.Replicas, Every: o.cfg.Compare, Log: o.cfg.Logger,
 	})
 	for {
 		err := o.run(ctx, watch)
@@ -137,6 +137,9 @@ func (o *Orchestrator) run(ctx context.Context, watch *kept.Watch) error {
 	err = o.work(ctx, watch, parts)
 	if ctx.Err() == nil && errors.Is(err, kept.ErrBehind) {
 		o.stopLost(ctx, parts)
+	}
+	if errors.Is(err, kept.ErrJoined) {
+		watch.Farewell(ctx)
 	}
 	return err
 }

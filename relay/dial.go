@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/synadia-io/orbit.go/natscontext"
 	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/relay/bus"
 )
 
 // connectTimeout bounds each attempt to reach a server, and its greeting: NATS's own, 2 s, is
@@ -27,6 +30,7 @@ const (
 // dialer makes the TCP connections of a relay. The client keeps everybody waiting who wants
 // something of it while it makes one; whoever cannot wait that long breaks it off.
 type dialer struct {
+	domain string      // of JetStream, which all find with the connection; empty: none
 	off    atomic.Bool // no connection is made any more
 	making atomic.Pointer[cancelable]
 }
@@ -42,7 +46,7 @@ func (d *dialer) addTo(o *nats.Options) error {
 			return inner.Dial(network, address)
 		}
 	}
-	o.CustomDialer = dialFunc(func(network, address string) (net.Conn, error) {
+	o.CustomDialer = dialing{d, func(network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithCancel(context.Background())
 		d.making.Store(&cancelable{cancel})
 		if d.off.Load() {
@@ -54,7 +58,7 @@ func (d *dialer) addTo(o *nats.Options) error {
 			return nil, err
 		}
 		return &cuttable{Conn: newGreeting(conn), forget: context.AfterFunc(ctx, func() { _ = conn.Close() }), cancel: cancel}, nil
-	})
+	}}
 	return nil
 }
 
@@ -66,9 +70,18 @@ func (d *dialer) breakOff() {
 	}
 }
 
-type dialFunc func(network, address string) (net.Conn, error)
+// dialing is a dialer as the client of NATS takes it.
+type dialing struct {
+	of   *dialer
+	dial func(network, address string) (net.Conn, error)
+}
 
-func (f dialFunc) Dial(network, address string) (net.Conn, error) { return f(network, address) }
+func (d dialing) Dial(network, address string) (net.Conn, error) { return d.dial(network, address) }
+
+// JetStreamDomain makes it a [bus.InDomain].
+func (d dialing) JetStreamDomain() string { return d.of.domain }
+
+var _ bus.InDomain = dialing{}
 
 // cuttable is a connection that a dialer can end.
 type cuttable struct {
@@ -95,10 +108,11 @@ func (r *Relay) dial(c Config, url string, connected chan<- struct{}) (*nats.Con
 		}
 		return nc, nil
 	}
-	nc, _, err := natscontext.Connect(c.Context, opts...)
+	nc, settings, err := natscontext.Connect(c.Context, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("the bus of the nats context %q: %w", c.Context, err)
 	}
+	r.dialer.domain = cmp.Or(c.Domain, settings.JSDomain)
 	return nc, nil
 }
 

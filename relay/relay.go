@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,7 @@ const (
 	EnvURL         = "GOLIVE_NATS_URL"
 	EnvCredentials = "GOLIVE_NATS_CREDS"
 	EnvContext     = "GOLIVE_NATS_CONTEXT"
+	EnvDomain      = "GOLIVE_JS_DOMAIN"
 	EnvService     = "GOLIVE_SERVICE"
 	EnvVersion     = "GOLIVE_VERSION"
 )
@@ -44,15 +46,16 @@ type Config struct {
 	Name           string                     // how the server lists the connection
 	Credentials    string                     // path of a NATS credentials file; empty: none
 	Context        string                     // name of a context of the nats command line, used in place of URL and Credentials; empty: none
+	Domain         string                     // of JetStream, where the environment is kept; empty: that of the context or, if it names none, the one that is near
 	Server         nats.InProcessConnProvider // a server in this process, used in place of URL
 	RequestTimeout time.Duration              // of a request whose context has no deadline; 0: [DefaultRequestTimeout]
 	Logger         *zap.Logger                // nil means silence
 }
 
-// FromEnvironment is the Config that GOLIVE_NATS_URL, GOLIVE_NATS_CREDS and
-// GOLIVE_NATS_CONTEXT describe; what they do not set is left at its default.
+// FromEnvironment is the Config that GOLIVE_NATS_URL, GOLIVE_NATS_CREDS, GOLIVE_NATS_CONTEXT and
+// GOLIVE_JS_DOMAIN describe; what they do not set is left at its default.
 func FromEnvironment() Config {
-	return Config{URL: os.Getenv(EnvURL), Credentials: os.Getenv(EnvCredentials), Context: os.Getenv(EnvContext)}
+	return Config{URL: os.Getenv(EnvURL), Credentials: os.Getenv(EnvCredentials), Context: os.Getenv(EnvContext), Domain: os.Getenv(EnvDomain)}
 }
 
 // Relay is a connection to the bus. It is safe for concurrent use.
@@ -90,10 +93,14 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 	if c.Context != "" {
 		c.URL, c.Credentials = "", ""
 	}
+	if c.Domain != "" && !domainName.MatchString(c.Domain) {
+		return nil, fmt.Errorf("connect to %s: the JetStream domain %q is no name: letters, digits, - and _", redact(url), c.Domain)
+	}
 	if err := check(c, url); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
 	connected := make(chan struct{}, 1)
+	r.dialer.domain = c.Domain
 	inTime := context.AfterFunc(ctx, r.dialer.breakOff)
 	defer inTime()
 	nc, err := r.dial(c, url, connected)
@@ -122,6 +129,10 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 	}
 	return r, nil
 }
+
+// domainName is what servers take for the name of a JetStream domain, and what fits into a
+// subject.
+var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // check finds what would keep a connection from ever coming about. NATS's own errors
 // repeat the URL, with its password.

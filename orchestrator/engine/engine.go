@@ -21,6 +21,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/fleet"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
+	"github.com/golive-dev/golive/orchestrator/kept"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/records"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -118,6 +119,10 @@ func (g *Engine) follow(ctx context.Context) error {
 		g.take(r)
 	}
 	g.View.Followed(after)
+	end, err := g.Journal.End(ctx)
+	if err != nil {
+		return err
+	}
 	return g.Journal.Follow(ctx, after, func(e journal.Event) error {
 		if err := g.Sure(ctx); err != nil {
 			return err
@@ -127,6 +132,8 @@ func (g *Engine) follow(ctx context.Context) error {
 		case err == nil:
 			g.take(r)
 		case e.Dropped():
+		case e.Foreign() != "" && e.Sequence > end.Sequence: // one of old is left out like any other
+			return kept.Joined(e.Foreign(), g.Journal.Environment())
 		case errors.Is(err, rollout.ErrNotFound):
 			g.Log.Warn("the journal holds a message that is no event, left out", zap.Uint64("sequence", e.Sequence))
 		case errors.Is(err, rollout.ErrUnknown):

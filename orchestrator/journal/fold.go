@@ -64,6 +64,15 @@ func (m raw) change() (rollout.Change, error) {
 	return c, nil
 }
 
+// foreign is the environment whose orchestrator has written the event, if it is another one than
+// this: a bus may have several, each with a journal of its own, on the same subjects.
+func (m raw) foreign(environment string) string {
+	if is := m.header.Get(protocol.HeaderEnvironment); is != environment && environment != "" {
+		return is
+	}
+	return ""
+}
+
 func (m raw) payload() ([]byte, error) {
 	if m.header.Get(headerEncoding) != gzipped {
 		return m.data, nil
@@ -93,8 +102,9 @@ func compressed(data []byte) ([]byte, string) {
 // states gives rollouts as the fold of their events. It is safe for concurrent use.
 type states struct {
 	reader
-	cache   cache
-	skipped skipped
+	environment string // whose events count
+	cache       cache
+	skipped     skipped
 }
 
 // fold gives the rollout after an event. Whoever reads a rollout's subject comes here with each
@@ -115,6 +125,9 @@ func (s *states) record(ctx context.Context, m raw) (Record, error) {
 		return r, nil
 	}
 	c, err := m.change()
+	if err == nil && m.foreign(s.environment) != "" {
+		err = errNoEvent // it is of a rollout that another journal has
+	}
 	if err != nil {
 		return Record{Sequence: m.sequence}, err
 	}

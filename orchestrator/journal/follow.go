@@ -23,6 +23,12 @@ type Event struct {
 // Dropped reports whether the message says that its rollout is being removed.
 func (e Event) Dropped() bool { return e.message.Headers().Get(headerDropped) != "" }
 
+// Foreign is the id of the environment that has written the event into this journal too, if it is
+// another one.
+func (e Event) Foreign() string {
+	return raw{header: e.message.Headers()}.foreign(e.states.environment)
+}
+
 // Record gives the rollout after the event. Where earlier events have to be read for that, and
 // the bus is away, it blocks until it is back, or ctx ends. [rollout.ErrNotFound] says that it
 // is none, because somebody else has published it or the rollout is gone, and

@@ -46,7 +46,7 @@ type publisher interface {
 }
 
 func newJournal(nc *nats.Conn, js publisher, stream jetstream.Stream) *Journal {
-	s := &states{reader: reader{stream}}
+	s := &states{reader: reader{stream}, environment: bus.Environment(stream.CachedInfo().Config)}
 	return &Journal{
 		nc: nc, js: js, states: s, clock: new(bus.Clock),
 		list: list{reader: s.reader}, retention: retention{js: js, states: s}, queue: queue{js: js, states: s},
@@ -134,7 +134,7 @@ func Fresh(id string, now time.Time) bool {
 // sequence" also where there is no conflict), so the leader is asked before anything is
 // concluded.
 func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, after uint64, filter, once string) (uint64, error) {
-	m, id, err := event(s, before)
+	m, id, err := event(s, before, j.Environment())
 	if err != nil {
 		return 0, err
 	}
@@ -185,7 +185,7 @@ func (j *Journal) publish(ctx context.Context, s rollout.State, before Record, a
 // Fits is [rollout.ErrTooLarge] if the first event of a rollout that begins in this state would
 // not fit into a message.
 func (j *Journal) Fits(s rollout.State) error {
-	m, _, err := event(s, Record{})
+	m, _, err := event(s, Record{}, j.Environment())
 	if err != nil {
 		return err
 	}
@@ -223,8 +223,8 @@ func (j *Journal) overwritten(ctx context.Context, subject string, event uint64,
 	return err == nil && r.Sequence == event
 }
 
-// event is the CloudEvent, in binary mode, of the event that led to s.
-func event(s rollout.State, before Record) (m *nats.Msg, id string, err error) {
+// event is the CloudEvent, in binary mode, of the event that led to s in an environment.
+func event(s rollout.State, before Record, environment string) (m *nats.Msg, id string, err error) {
 	unique, err := uuid.NewV7()
 	if err != nil {
 		return nil, "", err
@@ -240,6 +240,9 @@ func event(s rollout.State, before Record) (m *nats.Msg, id string, err error) {
 		m.Header.Set(headerEncoding, encoding)
 	}
 	m.Header.Set(headerID, id)
+	if environment != "" {
+		m.Header.Set(protocol.HeaderEnvironment, environment)
+	}
 	m.Header.Set("ce-specversion", "1.0")
 	m.Header.Set(headerType, typePrefix+s.What()+".v1")
 	m.Header.Set("ce-source", "/golive/apps/"+s.Release.App)

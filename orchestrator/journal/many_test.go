@@ -48,7 +48,7 @@ func many(t testing.TB, n, apps int) (j *journal.Journal, nc *nats.Conn, ids []s
 			if e == rollout.StepAnswered {
 				s.Status, s.Ended = rollout.Completed, at
 			}
-			m, _, err := journal.EventMessage(s, before)
+			m, _, err := journal.EventMessage(s, before, "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -127,7 +127,7 @@ func readable(there jetstream.StreamConfig) error {
 
 // Environment is the id that the environment got when its journal was made: a UUID.
 func (j *Journal) Environment() string {
-	return j.states.stream.CachedInfo().Config.Metadata[metaEnvironment]
+	return j.states.environment
 }
 
 // What the stream's metadata says.

@@ -35,6 +35,8 @@ var (
 	// ErrBehind says that the journal does not hold what is known here: all of it has to be read
 	// anew. The watch may be run again then.
 	ErrBehind = errors.New("the journal is not the one that was read")
+	// ErrJoined says that there is an orchestrator of another environment on the bus.
+	ErrJoined = errors.New("two environments are on one bus")
 	// ErrGone says that the journal was deleted, or is that of another environment.
 	ErrGone = errors.New("the journal is gone")
 )
@@ -62,6 +64,7 @@ type Kept struct {
 // Config is how a watch works.
 type Config struct {
 	Conn     *nats.Conn       // required
+	ID       string           // of the orchestrator
 	Journal  *journal.Journal // required
 	Buckets  []Kept
 	Replicas int           // of a bucket that is made anew, at least; 0 means 1
@@ -192,14 +195,27 @@ func (w *Watch) Begin(ctx context.Context, k Known) error {
 	return w.compare(ctx)
 }
 
-// Run compares until ctx ends, which is no error; the errors are [ErrBehind] and [ErrGone].
+// Run compares until ctx ends, which is no error; the errors are [ErrBehind], [ErrGone] and
+// [ErrJoined].
 func (w *Watch) Run(ctx context.Context) error {
 	connected := w.Conn.StatusChanged(nats.CONNECTED)
 	defer w.Conn.RemoveStatusListener(connected)
 	tick := time.NewTicker(w.Every)
 	defer tick.Stop()
+	hellos := make(chan *nats.Msg, maxHellos)
+	sub, err := w.Conn.ChanSubscribe(protocol.EnvironmentSubject, hellos)
+	if err != nil {
+		return fmt.Errorf("listen to other orchestrators: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
 	for {
+		w.sayHello()
 		select {
+		case m := <-hellos:
+			if err := w.meet(m); err != nil {
+				return err
+			}
+			continue
 		case <-connected:
 		case <-tick.C:
 		case <-w.suspected:

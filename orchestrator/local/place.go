@@ -22,6 +22,7 @@ type Place struct {
 	URL     string // of a server, or of several, joined by commas
 	Creds   string // file with the credentials; empty: none
 	Context string // of the nats command line; it says both
+	Domain  string // of JetStream; empty: that of the context, or the one that is near
 }
 
 // Known reports whether the place is known.
@@ -29,7 +30,7 @@ func (p Place) Known() bool { return p.URL != "" || p.Context != "" }
 
 // Environment is the place as programs find it in their environment.
 func (p Place) Environment() []string {
-	return []string{relay.EnvURL + "=" + p.URL, relay.EnvCredentials + "=" + p.Creds, relay.EnvContext + "=" + p.Context}
+	return []string{relay.EnvURL + "=" + p.URL, relay.EnvCredentials + "=" + p.Creds, relay.EnvContext + "=" + p.Context, relay.EnvDomain + "=" + p.Domain}
 }
 
 // How long a person waits for the bus: where nobody listens, and where somebody does, who may be
@@ -51,7 +52,7 @@ func (p Place) Connect(ctx context.Context, by string, log *zap.Logger) (*relay.
 		}
 	})
 	defer early.Stop()
-	r, err := relay.Connect(trying, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Name: "golive " + by, Logger: log})
+	r, err := relay.Connect(trying, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Domain: p.Domain, Name: "golive " + by, Logger: log})
 	if err != nil && trying.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%w: nobody answered within %s", err, time.Since(began).Round(time.Second))
 	}

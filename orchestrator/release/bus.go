@@ -18,6 +18,7 @@ func busFields(e *Environment) []field {
 		{key: "nats", read: func(v value) { e.NATS = readNATSURLs(v) }},
 		{key: "creds", read: func(v value) { e.Creds = readFileName(v, "a file of credentials like secrets/staging.creds") }},
 		{key: "context", read: func(v value) { e.Context = readNATSContext(v, e) }},
+		{key: "jsDomain", read: func(v value) { e.Domain = readDomain(v) }},
 	}
 }
 
@@ -72,6 +73,18 @@ func natsHint(text string) string {
 func readFileName(v value, want string) string {
 	name, ok := v.text(want)
 	if ok && (strings.TrimSpace(name) == "" || strings.ContainsFunc(name, unicode.IsControl)) {
+		v.report("", "expected %s, found the text %s", want, quote(name))
+	}
+	return name
+}
+
+var domainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+
+// readDomain reads the name of a JetStream domain.
+func readDomain(v value) string {
+	const want = "the name of a JetStream domain, like hub"
+	name, ok := v.text(want)
+	if ok && !domainName.MatchString(name) {
 		v.report("", "expected %s, found the text %s", want, quote(name))
 	}
 	return name

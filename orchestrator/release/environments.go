@@ -22,6 +22,7 @@ type Environment struct {
 	NATS      string         // URLs of the bus; empty: not said
 	Creds     string         // file of NATS credentials, relative to the manifest's folder unless absolute; empty: none
 	Context   string         // name of a NATS CLI context that says both; empty: none
+	Domain    string         // of JetStream; empty: not said
 	Approvals rollout.Policy // who may approve
 }
 

@@ -16,6 +16,7 @@ type environmentShape struct {
 	NATS     string                           `json:"nats,omitempty" jsonschema:"minLength=1" jsonschema_description:"URL of the bus, without a password; several with commas between."`
 	Creds    string                           `json:"creds,omitempty" jsonschema:"minLength=1" jsonschema_description:"File of NATS credentials, relative to the folder of the manifest."`
 	Context  string                           `json:"context,omitempty" jsonschema_description:"Name of a context of the nats command line, instead of nats and creds."`
+	Domain   string                           `json:"jsDomain,omitempty" jsonschema_description:"JetStream domain of the environment, where the bus has several."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
@@ -25,6 +26,9 @@ func (environmentShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	named(s, "services", MaxServices)
 	if context, ok := s.Properties.Get("context"); ok {
 		context.Pattern = contextName.String()
+	}
+	if domain, ok := s.Properties.Get("jsDomain"); ok {
+		domain.Pattern = domainName.String()
 	}
 	s.Not = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
 		{Required: []string{"context", "nats"}}, {Required: []string{"context", "creds"}},

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,12 +19,36 @@ const patience = 5 * time.Second
 // has no deadline, so that one whose context ends in an hour waits for an hour. A bucket's
 // watcher lasts as long as its context. Make it with [NewJetStream]; it is safe for concurrent
 // use.
-type JetStream struct{ js jetstream.JetStream }
+type JetStream struct {
+	js     jetstream.JetStream
+	prefix string // of the subjects of buckets in a domain; empty: none
+}
 
-// NewJetStream asks the JetStream of the account that nc is connected to. It blocks for nothing.
+// InDomain is a dialer of connections whose JetStream is that of a domain. A connection has no
+// other place for what is to be known of it wherever it is used.
+type InDomain interface {
+	nats.CustomDialer
+	JetStreamDomain() string // empty: the one that is near
+}
+
+// Domain is the JetStream domain of a connection; empty: none is named.
+func Domain(nc *nats.Conn) string {
+	if d, ok := nc.Opts.CustomDialer.(InDomain); ok {
+		return d.JetStreamDomain()
+	}
+	return ""
+}
+
+// NewJetStream asks the JetStream of the account that nc is connected to, in the domain of the
+// connection. It blocks for nothing.
 func NewJetStream(nc *nats.Conn) (JetStream, error) {
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
-	return JetStream{js}, err
+	domain := Domain(nc)
+	if domain == "" {
+		js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
+		return JetStream{js: js}, err
+	}
+	js, err := jetstream.NewWithDomain(nc, domain, jetstream.WithDefaultTimeout(patience))
+	return JetStream{js, "$JS." + domain + ".API."}, err
 }
 
 // Stream is [jetstream.StreamManager.Stream].
@@ -50,8 +75,12 @@ func (j JetStream) KeyValue(ctx context.Context, bucket string) (jetstream.KeyVa
 	return keyValue{kv}, nil
 }
 
-// PublishMsg is [jetstream.Publisher.PublishMsg]; [ErrFull] says that there is no room.
+// PublishMsg is [jetstream.Publisher.PublishMsg]; [ErrFull] says that there is no room. Servers
+// keep the subjects of buckets to their domain: what is for another one is published to its API.
 func (j JetStream) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if j.prefix != "" && strings.HasPrefix(m.Subject, "$KV.") {
+		m = &nats.Msg{Subject: j.prefix + m.Subject, Header: m.Header, Data: m.Data}
+	}
 	ack, err := j.js.PublishMsg(undated{ctx}, m, opts...)
 	return ack, stored(err)
 }

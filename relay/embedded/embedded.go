@@ -61,6 +61,8 @@ type Config struct {
 	MaxStore   int64       // bytes of JetStream on disk; 0: [DefaultMaxStore]
 	MaxPayload int32       // bytes of one message; 0: [DefaultMaxPayload]
 	Unsynced   bool        // leave syncing to the operating system: acknowledged writes can be lost with the power
+	Domain     string      // of its JetStream; empty: none
+	Leaf       *Leaf       // how it is joined with other servers, whose JetStream is not its own; nil: it is not
 	Cluster    *Cluster    // the servers it forms one bus with; nil: it is alone
 	Users      []User      // who may connect; nil: anyone, and everything is allowed
 	Logger     *zap.Logger // of the server's own messages; nil means silence
@@ -172,6 +174,10 @@ func options(c Config) (*server.Options, error) {
 	}
 	for _, u := range c.Users {
 		opts.Users = append(opts.Users, u.server())
+	}
+	opts.JetStreamDomain = c.Domain
+	if err := c.Leaf.addTo(opts); err != nil {
+		return nil, err
 	}
 	if c.Cluster == nil {
 		return opts, nil

@@ -4,12 +4,13 @@ import "time"
 
 // Headers of golive's messages.
 const (
-	HeaderRollout   = "Golive-Rollout"    // UUID v7 of the rollout
-	HeaderStep      = "Golive-Step"       // id of the step within the rollout
-	HeaderAttempt   = "Golive-Attempt"    // decimal, from 1
-	HeaderMessageID = "Golive-Message-Id" // a UUID, the same whenever the same message is sent again
-	HeaderSequence  = "Golive-Sequence"   // only from the orchestrator: the sequence of a fact in the journal
-	HeaderForwarded = "Golive-Forwarded"  // on a production request that one version forwarded to another: the revision of the route it did so under
+	HeaderRollout     = "Golive-Rollout"     // UUID v7 of the rollout
+	HeaderStep        = "Golive-Step"        // id of the step within the rollout
+	HeaderAttempt     = "Golive-Attempt"     // decimal, from 1
+	HeaderMessageID   = "Golive-Message-Id"  // a UUID, the same whenever the same message is sent again
+	HeaderEnvironment = "Golive-Environment" // of an event in the journal: the id of the environment whose orchestrator has written it
+	HeaderSequence    = "Golive-Sequence"    // only from the orchestrator: the sequence of a fact in the journal
+	HeaderForwarded   = "Golive-Forwarded"   // on a production request that one version forwarded to another: the revision of the route it did so under
 
 	HeaderStream    = "Golive-Stream"     // on a request: it is to be answered by a stream, within a window of so many bytes; on an answer: the sequence of its batch
 	HeaderStreamEnd = "Golive-Stream-End" // on the last message of a stream: one of [StreamDone], [StreamFailed] and [StreamLost]

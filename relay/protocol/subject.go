@@ -34,6 +34,10 @@ const (
 	AllNotices  = "golive.notice.>"
 )
 
+// EnvironmentSubject is where orchestrators tell each other of which environment they are. Not
+// durable.
+const EnvironmentSubject = "golive.environment"
+
 // RolloutSubject is where everything that happens to a rollout is published.
 func RolloutSubject(app, rollout string) string { return "golive.rollout." + app + "." + rollout }
 

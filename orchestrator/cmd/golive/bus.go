@@ -21,14 +21,14 @@ import (
 // named is the bus that the flags name, or else the environment that m was loaded for.
 func (c *command) named(m *release.Manifest) local.Place {
 	if c.nats != "" || c.context != "" {
-		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context}
+		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}
 	}
 	return c.within(m, m.Environment)
 }
 
 // within is the bus of an environment of a manifest.
 func (c *command) within(m *release.Manifest, e release.Environment) local.Place {
-	p := local.Place{URL: e.NATS, Creds: c.creds, Context: e.Context}
+	p := local.Place{URL: e.NATS, Creds: c.creds, Context: e.Context, Domain: cmp.Or(c.domain, e.Domain)}
 	if e.Creds != "" && p.Creds == "" {
 		p.Creds = e.Creds
 		if !filepath.IsAbs(p.Creds) {
@@ -42,7 +42,7 @@ func (c *command) within(m *release.Manifest, e release.Environment) local.Place
 // else the `golive up` that runs for that folder or was called in this one.
 func (c *command) address(dir string) (local.Place, error) {
 	if c.nats != "" || c.context != "" {
-		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context}, nil
+		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}, nil
 	}
 	if c.env != "" {
 		m, err := c.load(cmp.Or(dir, "."))
@@ -65,7 +65,7 @@ func (c *command) address(dir string) (local.Place, error) {
 			message: "no bus is named, and no golive up runs for this folder",
 			hint:    "name one with --nats URL, or start the app: golive up DIR"}
 	case 1:
-		return local.Place{URL: near[0].URL, Creds: c.creds}, nil
+		return local.Place{URL: near[0].URL, Creds: c.creds, Domain: c.domain}, nil
 	}
 	var all []string
 	for _, b := range near {
@@ -116,7 +116,7 @@ func (c *command) attach(ctx context.Context, p local.Place, name string, asJSON
 		level = zapcore.DebugLevel
 	}
 	log := c.loggerFrom(level, asJSON)
-	r, err := relay.Connect(ctx, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Name: name, Logger: log})
+	r, err := relay.Connect(ctx, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Domain: p.Domain, Name: name, Logger: log})
 	if err != nil && ctx.Err() != nil {
 		return nil, log, nil
 	}

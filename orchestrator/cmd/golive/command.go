@@ -17,6 +17,7 @@ type options struct {
 	nats    string
 	creds   string
 	context string // of the nats command line
+	domain  string // of JetStream
 	env     string // of the manifest
 	output  string
 	paint   string

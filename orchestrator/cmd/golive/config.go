@@ -94,6 +94,9 @@ func busSettings(c *command, m *release.Manifest, dir string) []setting {
 	if c.env != "" {
 		all = append(all, setting{Key: "env", Value: c.env, Source: by("env", "GOLIVE_ENV")})
 	}
+	if c.domain != "" {
+		all = append(all, setting{Key: "jsDomain", Value: c.domain, Source: by("js-domain", "GOLIVE_JS_DOMAIN")})
+	}
 	said := make(map[string]setting)
 	for _, s := range m.Settings() {
 		said[s.Key] = settingOf(c, s)

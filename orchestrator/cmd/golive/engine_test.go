@@ -68,6 +68,13 @@ func TestAnOrchestratorRefusesTheBucketsOfAnotherEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = newEngine(t.Context(), r, orchestrator.Config{Replicas: 1}, gate.Config{})
+	if err == nil || !strings.Contains(err.Error(), "there is none, though the bucket golive-routes is that of environment "+first.Environment()) {
+		t.Error("where the journal is gone, the error is", err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: protocol.Stream}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = newEngine(t.Context(), r, orchestrator.Config{Replicas: 1}, gate.Config{})
 	if err == nil || !strings.HasPrefix(err.Error(), "make bucket golive-ledger: it is of the environment "+first.Environment()+", and the journal of ") {
 		t.Error("the error is", err)
 	}

@@ -83,6 +83,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags.StringVar(&c.nats, "nats", "", "URL of the bus (environment: GOLIVE_NATS_URL)")
 	flags.StringVar(&c.creds, "creds", "", "NATS credentials file (environment: GOLIVE_NATS_CREDS)")
 	flags.StringVar(&c.context, "context", "", "context of the nats command line, in place of --nats and --creds (environment: GOLIVE_NATS_CONTEXT)")
+	flags.StringVar(&c.domain, "js-domain", "", "JetStream domain of the environment, where the bus has several (environment: GOLIVE_JS_DOMAIN)")
 	flags.StringVar(&c.env, "env", "", "environment of the manifest: where its bus is, and what is different there (environment: GOLIVE_ENV)")
 	flags.StringVarP(&c.output, "output", "o", "table", "how to answer: table, json, yaml or jsonl")
 	flags.StringVar(&c.paint, "color", "auto", "auto, always or never")
@@ -114,7 +115,7 @@ func checkFlags(c *command, cmd *cobra.Command) error {
 		return misused(cmd, fmt.Sprintf("unknown color %q: valid are auto, always, never", c.paint))
 	}
 	c.given = make(map[string]bool)
-	for _, flag := range []string{"nats", "creds", "context", "env"} {
+	for _, flag := range []string{"nats", "creds", "context", "env", "js-domain"} {
 		c.given[flag] = cmd.Flags().Changed(flag)
 	}
 	if c.nats == "" && c.context == "" {
@@ -125,6 +126,9 @@ func checkFlags(c *command, cmd *cobra.Command) error {
 	}
 	if c.context == "" && c.nats == "" {
 		c.context = c.Getenv("GOLIVE_NATS_CONTEXT")
+	}
+	if c.domain == "" {
+		c.domain = c.Getenv("GOLIVE_JS_DOMAIN")
 	}
 	if c.env == "" {
 		c.env = c.Getenv("GOLIVE_ENV")

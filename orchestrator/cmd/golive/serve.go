@@ -77,7 +77,7 @@ the bus is.`,
 
 // governs is where the bus of the environment is that is served, and its policy.
 func governs(c *command, dir string) (local.Place, rollout.Policy, error) {
-	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context}
+	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}
 	if dir == "" && c.env == "" {
 		if !p.Known() {
 			p.URL = nats.DefaultURL
