@@ -282,7 +282,7 @@ func TestAJournalThatIsPurgedIsSaid(t *testing.T) {
 	})
 	e.until("it is begun anew", func() bool {
 		_, err = e.client.Status(t.Context(), api.AppRequest{})
-		return !errors.Is(err, api.ErrNoOrchestrator)
+		return err != nil && strings.Contains(err.Error(), "something is wrong")
 	})
 	e.refused(err, api.CodeUnavailable, "something is wrong")
 	e.deployed(searchVersion("0.0.3", "0.0.2", protocol.Offline))

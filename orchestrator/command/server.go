@@ -138,7 +138,7 @@ func (c *Server) Serve(ctx context.Context, ready func()) error {
 func answer[In, Out any](ctx context.Context, c *Server, group *tasks.Group, f func(context.Context, In) (Out, error)) endpoint {
 	_, personal := any(new(In)).(api.Personal)
 	return endpoint{personal: personal, Handler: micro.HandlerFunc(func(q micro.Request) {
-		group.Do(func() {
+		taken := group.Do(func() {
 			out, err := result(ctx, c, q, f)
 			if err != nil {
 				out, err = json.Marshal(map[string]*protocol.ServiceError{"error": c.explained(err)})
@@ -150,6 +150,12 @@ func answer[In, Out any](ctx context.Context, c *Server, group *tasks.Group, f f
 				c.Log.Warn("answer of the API not sent", zap.String("endpoint", q.Subject()), zap.Error(err))
 			}
 		})
+		if !taken {
+			ending := &protocol.ServiceError{Code: api.CodeUnavailable, Message: "this orchestrator is ending, or begins anew", Hint: "ask again"}
+			if out, err := json.Marshal(map[string]*protocol.ServiceError{"error": ending}); err == nil {
+				_ = q.Respond(out) // whoever asks asks again
+			}
+		}
 	})}
 }
 

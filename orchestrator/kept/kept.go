@@ -151,8 +151,11 @@ func (w *Watch) Suspect() {
 // [Watch.Alarms]. The error is that of the watch's end, or ctx's.
 func (w *Watch) Compare(ctx context.Context) error {
 	w.mu.Lock()
-	further := w.further
+	ended, further := w.ended, w.further
 	w.mu.Unlock()
+	if ended != nil {
+		return ended
+	}
 	w.Suspect()
 	select {
 	case <-further:

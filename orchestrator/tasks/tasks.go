@@ -16,13 +16,15 @@ type Group struct {
 	busy      sync.WaitGroup
 }
 
-// Do starts a task, unless tasks are no more taken. It does not block.
-func (g *Group) Do(task func()) {
+// Do starts a task, and reports whether it has: not once the group was dismissed. It does not
+// block.
+func (g *Group) Do(task func()) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.dismissed {
 		g.busy.Go(task)
 	}
+	return !g.dismissed
 }
 
 // Dismiss takes no more tasks and waits for those under way.
