@@ -309,6 +309,9 @@ func TestABucketThatIsGoneIsMadeAnew(t *testing.T) {
 			e.until("it is told", func() bool {
 				return strings.Contains(e.errors(), "bucket "+bucket+" was deleted, and has been made anew")
 			})
+			if bucket == protocol.RoutesBucket {
+				e.routesWritten()
+			}
 			if told := e.errors(); !strings.Contains(told, said) {
 				t.Errorf("it says %q, want %q", told, said)
 			}
@@ -324,6 +327,12 @@ func TestABucketThatIsGoneIsMadeAnew(t *testing.T) {
 			}
 		})
 	}
+}
+
+// routesWritten blocks until a route was written again.
+func (e *environment) routesWritten() {
+	e.t.Helper()
+	e.until("the route is written again", func() bool { return e.logs.FilterMessage("route written again").Len() > 0 })
 }
 
 // answered checks that production is answered by a version.
@@ -360,6 +369,7 @@ func TestPurgedBucketsDoNotStopRollouts(t *testing.T) {
 			e.must(s.Purge(t.Context()))
 			if bucket == protocol.RoutesBucket {
 				e.until("it is told", func() bool { return strings.Contains(e.errors(), "bucket "+bucket+" was purged") })
+				e.routesWritten()
 			}
 			e.answered("0.0.1")
 			e.deployed(searchVersion("0.0.2", "0.0.2", protocol.Offline))
