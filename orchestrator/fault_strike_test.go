@@ -119,6 +119,7 @@ func (s *scene) bringAgain(ctx context.Context, r *rolling) (*rolling, error) {
 	if end := <-r.done; end.err != nil || end.Status != rollout.Aborted {
 		return r, fmt.Errorf("rollout %s was aborted and is %s: %w", r.id, end.Status, end.err)
 	}
+	s.take(10 * time.Millisecond) // so that it would answer while the script of before was still at work
 	return s.roll(ctx, cut{}, r.release), nil
 }
 
@@ -151,17 +152,22 @@ func (s *scene) prepare(ctx context.Context, k cut) error {
 	case k.at == whenOffline:
 		takes = time.Second
 	}
-	for _, a := range s.others {
-		if a.Kind == aSetup {
-			a.alive().order(order{Takes: takes})
-		}
-	}
+	s.take(takes)
 	if slices.Contains(view.Points(), view.Point(k.at)) {
 		for _, a := range s.orchestrators {
 			a.alive().order(order{At: view.Point(k.at), Nth: k.nth})
 		}
 	}
 	return nil
+}
+
+// take has first attempts at offline scripts take so long from now on.
+func (s *scene) take(takes time.Duration) {
+	for _, a := range s.others {
+		if a.Kind == aSetup {
+			a.alive().order(order{Takes: takes})
+		}
+	}
 }
 
 // expectRoute has the moment be seen, if it is one of the route, at once.
