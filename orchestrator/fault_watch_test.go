@@ -125,12 +125,26 @@ func (w *watch) followed() uint64 {
 }
 
 func (w *watch) see(r journal.Record) {
+	w.comeBack(r.State)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.newest[r.State.ID] = r
 	w.seen = append(w.seen, sight{r, time.Now()})
 	close(w.more)
 	w.more = make(chan struct{})
+}
+
+// comeBack has the instances run to which a rollout goes back, as people do who are told that
+// it waits for them: they may have been stopped meanwhile.
+func (w *watch) comeBack(s rollout.State) {
+	for _, step := range s.Running() {
+		if step.Kind != rollout.Traffic || !step.Revert || !step.Move.Awaits {
+			continue
+		}
+		for _, version := range step.Move.Replaces.Online {
+			w.tell(anInstance, order{Name: step.Name, Version: version})
+		}
+	}
 }
 
 func (w *watch) route(r gate.Route) {
