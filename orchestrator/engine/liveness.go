@@ -146,7 +146,7 @@ func (g *liveness) checkReceiver(ctx context.Context, r journal.Record, step rol
 	case seen.Gone.IsZero():
 		g.Log.Warn("who got the start has left the bus", zap.String("rollout", r.State.ID), zap.String("step", step.ID), zap.Int("attempt", step.Attempt))
 		gone(time.Now())
-		tell(fmt.Sprintf("an answer; its script has left the bus, and its attempt is over in %s", g.lease()))
+		tell(fmt.Sprintf("an answer; its script has left the bus, and %s after that its attempt is over", g.lease()))
 	case time.Since(seen.Gone) >= g.lease():
 		if err := g.Recorder.Record(ctx, r, g.scripts.lost(r.State, step, "its script has left the bus, and has not answered since")); err != nil {
 			g.Log.Warn("worker's death not recorded, trying again", zap.Error(err))

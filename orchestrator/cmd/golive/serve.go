@@ -67,7 +67,7 @@ the bus is.`,
 	cmd.Flags().IntVar(&o.replicas, "replicas", 1, "copies of what is kept, at least: 3 in a cluster")
 	cmd.Flags().StringVar(&o.logs, "log-format", "text", "text or json")
 	cmd.Flags().DurationVar(&o.beat, "heartbeat", orchestrator.DefaultHeartbeat,
-		"how often scripts give a sign of life; after three that are missing the worker is taken for dead")
+		"how often scripts give a sign of life; one that the bus does not answer for four times that has to have stopped, and is taken for dead")
 	cmd.Flags().DurationVar(&o.keep, "keep", 0,
 		"how long the history of a rollout is kept after its end, such as 2160h; 0: for ever.\nThe ledger of what has run is kept in any case")
 	cmd.Flags().DurationVar(&o.patience, "cutover-timeout", gate.DefaultPatience,
