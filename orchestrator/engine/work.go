@@ -30,7 +30,7 @@ func (g *Engine) handle(ctx context.Context, i journal.Item) error {
 }
 
 func (g *Engine) handleItem(ctx context.Context, i journal.Item) error {
-	if err := g.Sure(ctx); err != nil {
+	if err := g.sureSoon(ctx); err != nil {
 		return err
 	}
 	if i.Event() {
@@ -40,6 +40,16 @@ func (g *Engine) handleItem(ctx context.Context, i journal.Item) error {
 		return g.due(ctx, app, id)
 	}
 	return g.answers.reply(ctx, i)
+}
+
+// sureFor is how long an item is held until the journal was compared: another orchestrator may
+// be further.
+const sureFor = 2 * time.Second
+
+func (g *Engine) sureSoon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sureFor)
+	defer cancel()
+	return g.Sure(ctx)
 }
 
 // workOn does an event's item.
