@@ -124,7 +124,9 @@ func (a *app) bring(r rollout.Release) error {
 	if n := len(a.serving) - 6; n > 0 {
 		older := slices.DeleteFunc(a.serving[:n:n], func(r rollout.Release) bool {
 			s := r.Services[0]
-			unneeded := s.Instances == 0 || !a.onRoute(s.Name, s.Version)
+			unneeded := s.Instances == 0 || !a.onRoute(s.Name, s.Version) && !slices.ContainsFunc(a.open(), func(open rollout.State) bool {
+				return slices.Contains(awaited(open), order{Name: s.Name, Version: s.Version})
+			})
 			if unneeded {
 				a.tell(anInstance, order{Name: s.Name, Version: s.Version, Down: true})
 			}

@@ -137,14 +137,22 @@ func (w *watch) see(r journal.Record) {
 // comeBack has the instances run to which a rollout goes back, as people do who are told that
 // it waits for them: they may have been stopped meanwhile.
 func (w *watch) comeBack(s rollout.State) {
+	for _, o := range awaited(s) {
+		w.tell(anInstance, o)
+	}
+}
+
+// awaited lists the instances that a rollout waits for on its way back.
+func awaited(s rollout.State) (all []order) {
 	for _, step := range s.Running() {
 		if step.Kind != rollout.Traffic || !step.Revert || !step.Move.Awaits {
 			continue
 		}
 		for _, version := range step.Move.Replaces.Online {
-			w.tell(anInstance, order{Name: step.Name, Version: version})
+			all = append(all, order{Name: step.Name, Version: version})
 		}
 	}
+	return all
 }
 
 func (w *watch) route(r gate.Route) {
