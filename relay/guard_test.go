@@ -25,20 +25,20 @@ import (
 const guardPatience = 20 * time.Second
 
 // testClock is a clock that a test moves.
-type testClock struct{ at atomic.Pointer[instant] }
+type testClock struct{ at atomic.Pointer[bus.Instant] }
 
 func newTestClock() *testClock {
 	c := &testClock{}
-	c.at.Store(&instant{ticks: time.Hour, wall: 24 * time.Hour})
+	c.at.Store(&bus.Instant{Ticks: time.Hour, Wall: 24 * time.Hour})
 	return c
 }
 
-func (c *testClock) read() instant { return *c.at.Load() }
+func (c *testClock) read() bus.Instant { return *c.at.Load() }
 
 // pass has time pass by each of the two clocks.
 func (c *testClock) pass(ticks, wall time.Duration) {
 	now := c.read()
-	c.at.Store(&instant{now.ticks + ticks, now.wall + wall})
+	c.at.Store(&bus.Instant{Ticks: now.Ticks + ticks, Wall: now.Wall + wall})
 }
 
 // puppet is an instance of todos 0.0.1 that is moved by hand.
@@ -108,7 +108,7 @@ func (p *puppet) route(versions string) {
 // lease renews the instance's lease as followRoute does: it reads the route first.
 func (p *puppet) lease() {
 	p.t.Helper()
-	l := &lease{until: p.clock.read().add(DefaultLease)}
+	l := &lease{until: p.clock.read().Add(DefaultLease)}
 	if p.follower.renew(p.t.Context(), l); p.requests.traffic.leased.Load() != l {
 		p.t.Fatal("the lease was not taken")
 	}

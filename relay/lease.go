@@ -26,42 +26,21 @@ const leaseGuard = 20
 // leaseRetry is how soon a renewal that failed is tried again.
 const leaseRetry = 500 * time.Millisecond
 
-// instant is a moment by two clocks: the monotonic one, which nobody sets, and the one on
-// the wall, because the monotonic one stands still while the machine is suspended.
-type instant struct {
-	ticks time.Duration // by the monotonic clock, since it was first looked at
-	wall  time.Duration // by the clock on the wall, since 1970
-}
-
-func (t instant) add(d time.Duration) instant { return instant{t.ticks + d, t.wall + d} }
-
-// before reports whether both clocks say so.
-func (t instant) before(u instant) bool { return t.ticks < u.ticks && t.wall < u.wall }
-
-// newClock gives what reads both clocks.
-func newClock() func() instant {
-	first := time.Now()
-	return func() instant {
-		now := time.Now()
-		return instant{ticks: now.Sub(first), wall: time.Duration(now.UnixNano())}
-	}
-}
-
 // lease says until when the instance may answer production requests: counted from before
 // the lease was sent, so it runs out here before it does on the server. Leases that
 // follow each other without a gap belong to one term: only within it can the instance be
 // sure that no other version has taken over.
 type lease struct {
-	until instant
+	until bus.Instant
 	term  uint64 // from 1
 }
 
 // covers reports whether the lease has not run out; a nil one has.
-func (l *lease) covers(at instant) bool { return l != nil && at.before(l.until) }
+func (l *lease) covers(at bus.Instant) bool { return l != nil && at.Before(l.until) }
 
 // since is for how long a lease has run out, in tenths of a second and at least one; 0: it has
 // not. One that there never was has done so since a moment that is given.
-func (l *lease) since(began, now instant) time.Duration {
+func (l *lease) since(began, now bus.Instant) time.Duration {
 	if l.covers(now) {
 		return 0
 	}
@@ -69,7 +48,7 @@ func (l *lease) since(began, now instant) time.Duration {
 		began = l.until
 	}
 	const tenth = 100 * time.Millisecond
-	return max(tenth, max(now.ticks-began.ticks, now.wall-began.wall).Truncate(tenth))
+	return max(tenth, max(now.Ticks-began.Ticks, now.Wall-began.Wall).Truncate(tenth))
 }
 
 // number is that of the lease's term; a nil one has 0.
@@ -103,8 +82,8 @@ func (k *leaseKeeper) keepLease(ctx context.Context) {
 			rest(ctx, leaseRetry, nil)
 			continue
 		}
-		next := &lease{until: sent.add(k.service.Lease - k.service.Lease/leaseGuard)}
-		if last := k.traffic.leased.Load(); last.covers(k.relay.clock().add(k.service.Lease / 4)) {
+		next := &lease{until: sent.Add(k.service.Lease - k.service.Lease/leaseGuard)}
+		if last := k.traffic.leased.Load(); last.covers(k.relay.clock().Add(k.service.Lease / 4)) {
 			next.term = last.term
 			k.traffic.leased.Store(next)
 		} else {

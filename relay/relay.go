@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -64,7 +65,7 @@ type Relay struct {
 	log     *zap.Logger
 	timeout time.Duration
 	pulse   time.Duration // of streams
-	clock   func() instant
+	clock   bus.Instants
 
 	dialer dialer
 	lost   atomic.Bool           // the connection was there, and is not
@@ -79,7 +80,7 @@ const refusalPoll = 100 * time.Millisecond
 // ends. The error tells at once when the server does not accept the credentials or is
 // older than [MinServer], and when there can be none at the URL.
 func Connect(ctx context.Context, c Config) (*Relay, error) {
-	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamHeartbeat, clock: newClock()}
+	r := &Relay{log: c.Logger, timeout: c.RequestTimeout, pulse: protocol.StreamHeartbeat, clock: bus.NewInstants()}
 	if r.log == nil {
 		r.log = zap.NewNop()
 	}

@@ -135,7 +135,7 @@ func (r *requests) answer(q *request) {
 		data, failure = r.afterLapse(data, failure)
 	}
 	q.to.requests.Add(1)
-	q.to.working.Add(int64(ended.ticks - begun.ticks))
+	q.to.working.Add(int64(ended.Ticks - begun.Ticks))
 	if failure != nil {
 		q.to.failed.Add(1)
 	}

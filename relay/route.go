@@ -40,7 +40,7 @@ type follower struct {
 	requests *requests
 	traffic  *traffic // of the requests
 	stored   <-chan *lease
-	began    instant
+	began    bus.Instant
 
 	production []*nats.Subscription
 	lingering  *time.Timer // after which production is left

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
@@ -29,7 +30,7 @@ type traffic struct {
 }
 
 // mayAnswer reports whether the instance's lease has not run out at the time given.
-func (t *traffic) mayAnswer(at instant) bool {
+func (t *traffic) mayAnswer(at bus.Instant) bool {
 	if t.leased.Load().covers(at) {
 		return true
 	}
