@@ -102,17 +102,14 @@ func TestAFullDiskOfTheBusIsToldAndGotOver(t *testing.T) {
 		})
 	})
 	t.Logf("that nobody has a lease was told after %s", time.Since(full).Round(time.Millisecond))
-	held := make(chan string, 1)
-	go func() {
-		var got string
-		_ = e.r.Request(e.t.Context(), "todo-search.version", nil, &got) // an error shows in the answer
-		held <- got
-	}()
 	free()
 	freed := time.Now()
-	if got := next(e, "the answer to what was held", held); got != "1.0.0" {
-		t.Errorf("what was held is answered by %q", got)
-	}
+	e.until("production answers", func() bool { // the bus is started anew meanwhile: an answer may be lost
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var got string
+		return e.r.Request(ctx, "todo-search.version", nil, &got) == nil && got == "1.0.0"
+	})
 	t.Logf("production answered %s after there was space", time.Since(freed).Round(time.Millisecond))
 	e.until("no alarm is left", func() bool {
 		s := e.status()
