@@ -7,7 +7,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/kept"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
@@ -97,5 +99,19 @@ func TestOneEnvironmentOverALeafNode(t *testing.T) {
 	e.answered("0.0.2")
 	if story.Status != rollout.Completed {
 		t.Error("the rollout is", story.Status)
+	}
+}
+
+// TestABusWithoutJetStreamIsCalledSo is about a domain that there is not, which looks to whoever
+// asks like a bus without JetStream.
+func TestABusWithoutJetStreamIsCalledSo(t *testing.T) {
+	r := connectIn(t, leaf(t, "hub", nil), "nowhere")()
+	began := time.Now()
+	_, err := journal.Make(t.Context(), r.Conn(), 1)
+	if !errors.Is(err, journal.ErrNoJetStream) || !strings.Contains(err.Error(), "--js-domain") {
+		t.Errorf("the error is %v, want that there is no JetStream", err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %s to say so", took)
 	}
 }
