@@ -65,7 +65,9 @@ func newScene(ctx context.Context, t *testing.T, servers int, versions int) *sce
 	s.client = api.NewClient(s.connectTo(cli).Conn())
 	s.follows = api.NewClient(s.connectTo(cli).Conn())
 	s.caller = s.call(s.connectTo(s.lay(0, theCaller).URL()))
-	s.askSteadily(s.service)
+	for _, server := range s.servers { // an answer anywhere is one
+		s.askSteadily(s.service, "nats://"+server.URL)
+	}
 	if err := s.recover(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -131,12 +133,12 @@ func (s *scene) call(r *relay.Relay) *caller {
 	return &c
 }
 
-// askSteadily sends a production request to a service every so often, whatever has become of
-// those before, until the test ends.
-func (w *watch) askSteadily(service string) {
+// askSteadily sends a production request to a service by a server every so often, whatever has
+// become of those before, until the test ends.
+func (w *watch) askSteadily(service, url string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.t.Cleanup(cancel)
-	r := w.connect()
+	r := w.connectTo(url)
 	w.running.Go(func() {
 		defer cancel()
 		for ; ctx.Err() == nil; rest(ctx, 20*time.Millisecond) {
