@@ -35,6 +35,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/setup"
 	"github.com/golive-dev/golive/orchestrator/storage"
+	"github.com/golive-dev/golive/orchestrator/tasks"
 	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -112,12 +113,16 @@ func (o *Orchestrator) Run(ctx context.Context) error {
 	watch := kept.New(kept.Config{
 		Conn: o.cfg.Conn, ID: o.id, Journal: o.cfg.Journal, Buckets: buckets, Replicas: o.cfg.Replicas, Every: o.cfg.Compare, Log: o.cfg.Logger,
 	})
-	for {
+	for again := false; ; again = true {
 		err := o.run(ctx, watch)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil // what failed then was told to end
-		}
-		if !errors.Is(err, kept.ErrBehind) {
+		case errors.Is(err, kept.ErrBehind):
+		case again && err != nil && !errors.Is(err, kept.ErrGone) && !errors.Is(err, kept.ErrJoined):
+			o.cfg.Logger.Warn("not begun anew, trying again", zap.Error(err)) // the bus may be away again
+			tasks.Pause(ctx, time.Second)
+		default:
 			return err
 		}
 		o.cfg.Journal.Forget()
