@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +32,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && os.Args[1] == "-role" {
 		os.Exit(play(os.Args[2], os.Args[3:]))
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // else programs inherit that it is ignored, as under nohup
 	relaytest.Parallel(6)
 	os.Exit(runTests(m))
 }

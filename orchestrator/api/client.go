@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -125,11 +126,31 @@ func (c *Client) ask(ctx context.Context, subject string, data []byte) ([]byte, 
 }
 
 // Deploy asks for a rollout and returns once it is recorded. Repeating the request
-// finds the same rollout.
+// finds the same rollout; it is sent again while no answer comes, since whoever had taken it may
+// have died.
 func (c *Client) Deploy(ctx context.Context, q DeployRequest) (RolloutView, error) {
 	q.Needs = needsOf(q.Release)
-	return call[RolloutView](ctx, c, "deploy", q)
+	ctx, cancel := context.WithTimeout(ctx, Timeout+transferTime)
+	defer cancel()
+	for again := false; ; again = true {
+		try, end := context.WithTimeout(ctx, deployAgain)
+		begun, err := call[RolloutView](try, c, "deploy", q)
+		end()
+		lost := errors.Is(err, context.DeadlineExceeded) || again && errors.Is(err, ErrNoOrchestrator)
+		if !lost || ctx.Err() != nil {
+			return begun, err
+		}
+		select {
+		case <-time.After(deployPause):
+		case <-ctx.Done():
+		}
+	}
 }
+
+const (
+	deployAgain = 8 * time.Second        // without an answer, after which a deploy is sent again
+	deployPause = 250 * time.Millisecond // before it is, while nobody is there who could answer
+)
 
 // Plan tells what a deploy would do. It changes nothing.
 func (c *Client) Plan(ctx context.Context, q PlanRequest) (PlanView, error) {

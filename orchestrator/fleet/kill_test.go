@@ -10,9 +10,9 @@ import (
 	"github.com/golive-dev/golive/relay/relaytest"
 )
 
-// until makes a program that ends with its agent, as one does that looks at its standard
-// input, or when it is told to go.
-const until = "exec 3<&0; (cat <&3 >/dev/null; kill $$) & while ! test -e go; do sleep 0.02; done"
+// until makes a program that ends with its agent, as one does that looks at the descriptor that
+// tells of that, or when it is told to go.
+const until = "(cat <&3 >/dev/null; kill $$) & while ! test -e go; do sleep 0.02; done"
 
 // An agent that is killed is noticed when its lease has run out.
 func TestKilled(t *testing.T) {
