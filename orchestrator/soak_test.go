@@ -194,9 +194,8 @@ func (u used) String() string {
 
 // TestManyRollouts does a day's worth of rollouts in one process, some of which fail, are
 // undone or aborted, and sees what is left of them: the bus, two orchestrators, setup services
-// and instances are all in it.
+// and instances are all in it. It runs alone: what other tests need would be counted, too.
 func TestManyRollouts(t *testing.T) {
-	t.Parallel()
 	relaytest.Long(t)
 	e := newEnvironment(t)
 	e.log = zap.NewNop() // else all lines are kept
