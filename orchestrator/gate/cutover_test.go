@@ -49,6 +49,14 @@ func (b *bench) record() {
 	b.t.Helper()
 	routes, _, err := bus.MakeRoutes(b.t.Context(), b.nc, "", 1)
 	b.must(err)
+	js, err := jetstream.New(b.nc)
+	b.must(err)
+	stream, err := js.Stream(b.t.Context(), "KV_"+protocol.RoutesBucket)
+	b.must(err)
+	c := stream.CachedInfo().Config
+	c.MaxMsgsPerSubject = 64 // else one that is replaced at once may not be seen
+	_, err = js.UpdateStream(b.t.Context(), c)
+	b.must(err)
 	w, err := routes.Watch(b.t.Context(), "todos", jetstream.UpdatesOnly())
 	b.must(err)
 	b.routes = w.Updates()
