@@ -14,6 +14,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // leaf starts a server with a JetStream domain of its own, and gives what connects to it.
@@ -113,5 +114,19 @@ func TestABusWithoutJetStreamIsCalledSo(t *testing.T) {
 	}
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("it took %s to say so", took)
+	}
+}
+
+// Orchestrators that hear each other say hello now and then, and never because they have heard one.
+func TestAHelloIsNotAnsweredByHellos(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.orchestrate()
+	hellos := e.observe(protocol.EnvironmentSubject)
+	begun := time.Now()
+	e.until("a second is over", func() bool { return time.Since(begun) > time.Second })
+	if n := len(hellos.heard(protocol.EnvironmentSubject)); n > 10 {
+		t.Errorf("%d hellos were said in a second", n)
 	}
 }

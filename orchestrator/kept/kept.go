@@ -211,8 +211,8 @@ func (w *Watch) Run(ctx context.Context) error {
 		return fmt.Errorf("listen to other orchestrators: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
+	w.sayHello()
 	for {
-		w.sayHello()
 		select {
 		case m := <-hellos:
 			if err := w.meet(m); err != nil {
@@ -225,6 +225,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		w.sayHello() // never because of a hello, which would be answered without end
 		err := w.compare(ctx)
 		if ctx.Err() != nil {
 			return nil
