@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 )
 
 // tap leads the connection of an instance to the bus and reads along: so it is known
@@ -76,10 +78,10 @@ func (t *tap) accept() {
 // before it is passed on.
 func (t *tap) carry(to io.Writer, from io.Reader, messages []string, see func(request int)) {
 	r, w := bufio.NewReaderSize(from, 64<<10), bufio.NewWriterSize(to, 64<<10)
+	defer func() { _ = w.Flush() }() // what was seen is passed on, also when from ends within a message
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			_ = w.Flush()
 			return
 		}
 		f := strings.Fields(line)
@@ -106,6 +108,18 @@ func (t *tap) carry(to io.Writer, from io.Reader, messages []string, see func(re
 		if r.Buffered() == 0 {
 			_ = w.Flush()
 		}
+	}
+}
+
+// TestATapPassesOnWhatItHasSeen ends an instance within a message: what it has sent whole
+// before reaches the bus, or the judge would look for it in vain.
+func TestATapPassesOnWhatItHasSeen(t *testing.T) {
+	var passed bytes.Buffer
+	var seen []int
+	sent := "PUB todos.tell 2\r\n#1\r\nPUB todos.tell 2\r\n#2\r\n"
+	new(tap).carry(&passed, strings.NewReader(sent+"PUB todos.tell 2\r\n#"), []string{"PUB"}, func(n int) { seen = append(seen, n) })
+	if passed.String() != sent || !slices.Equal(seen, []int{1, 2}) {
+		t.Errorf("it has seen %d and passed on %q, want 1 and 2, and %q", seen, &passed, sent)
 	}
 }
 
