@@ -31,7 +31,7 @@ var buckets = []kept.Kept{
 // known is what the watch compares with.
 func (o *Orchestrator) known(p parts) kept.Known {
 	return kept.Known{
-		Last: p.ledger.Last,
+		Last: func() rollout.Position { return later(p.ledger.Last(), p.view.Last()) },
 		Newest: func() map[string]string {
 			all := make(map[string]string)
 			for _, app := range p.ledger.Apps() {
@@ -39,6 +39,7 @@ func (o *Orchestrator) known(p parts) kept.Known {
 			}
 			return all
 		},
+		Leased: p.storage.Last,
 		Lost: func(ctx context.Context, bucket string) {
 			switch bucket {
 			case protocol.LedgerBucket:
@@ -50,6 +51,14 @@ func (o *Orchestrator) known(p parts) kept.Known {
 			}
 		},
 	}
+}
+
+// later is the one of two positions that stands behind the other one.
+func later(a, b rollout.Position) rollout.Position {
+	if b.Sequence > a.Sequence {
+		return b
+	}
+	return a
 }
 
 // holds is of [ledger.Events].
@@ -85,10 +94,9 @@ func (o *Orchestrator) settle(ctx context.Context) error {
 }
 
 // stopLost has the scripts stop that are at work, as far as is known here, for what the journal
-// does not hold, and gives them the time of a lease for that: the same scripts may be started by
-// other rollouts soon.
+// does not hold, and gives all scripts the time of a lease to do so: the same ones may be started
+// by other rollouts soon. One that nobody here knows of finds that its claim is gone.
 func (o *Orchestrator) stopLost(ctx context.Context, p parts) {
-	stopping := false
 	for _, r := range p.view.All() {
 		o.cfg.Journal.Forget()
 		is, err := o.cfg.Journal.Load(ctx, r.State.Release.App, r.State.ID)
@@ -103,10 +111,7 @@ func (o *Orchestrator) stopLost(ctx context.Context, p parts) {
 			if err := p.setup.PublishCancel(r.State.Attempt(step)); err != nil {
 				o.cfg.Logger.Warn("script not told to stop", zap.String("step", step.ID), zap.Error(err))
 			}
-			stopping = true
 		}
 	}
-	if stopping {
-		tasks.Pause(ctx, protocol.LeaseBeats*o.cfg.Heartbeat)
-	}
+	tasks.Pause(ctx, protocol.LeaseBeats*o.cfg.Heartbeat)
 }

@@ -22,6 +22,7 @@ import (
 var (
 	errTaken    = errors.New("another instance has claimed the attempt")
 	errWithheld = fmt.Errorf("%w: an orchestrator has, and the attempt is over", errTaken)
+	errGone     = fmt.Errorf("%w, or the bus was put back from a backup: the claim is gone", errTaken)
 )
 
 // claims are durable: an attempt is run by whoever creates its key.
@@ -133,6 +134,8 @@ func (c *claims) renew(ctx context.Context, key string, revision uint64) (uint64
 		}
 		found, now, readErr := c.read(ctx, kv, key)
 		switch {
+		case errors.Is(readErr, jetstream.ErrKeyNotFound):
+			return 0, errGone
 		case readErr != nil:
 			return 0, errors.Join(err, readErr)
 		case found.Instance != c.instance:

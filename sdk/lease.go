@@ -108,7 +108,7 @@ func (l *lease) keepRenewing(ctx context.Context, script *scriptContext, log *za
 		cancel()
 		switch {
 		case errors.Is(err, errTaken):
-			log.Warn("the orchestrator has taken the attempt away", zap.String("claim", l.key))
+			log.Warn("the attempt was taken away", zap.String("claim", l.key), zap.Error(err))
 			script.end(errCancelled)
 			return
 		case err == nil:

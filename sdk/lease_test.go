@@ -137,5 +137,5 @@ func TestAScriptEndsWhenItsAttemptIsTakenAway(t *testing.T) {
 	_, err = kv.Put(s.within(), protocol.ClaimKey(m.Rollout, m.Step, m.Attempt, false), value)
 	must(t, err)
 	receive(t, ended, "the end of the script")
-	it.awaitLine("the orchestrator has taken the attempt away")
+	it.awaitLine("the attempt was taken away")
 }

@@ -23,6 +23,9 @@ import (
 // handle does one item of the queue.
 func (g *Engine) handle(ctx context.Context, i journal.Item) error {
 	err := g.handleItem(ctx, i)
+	if err == nil { // what is acknowledged is a place in the journal: another event may stand there by now
+		err = g.sureSoon(ctx)
+	}
 	g.Recorder.At(view.ItemDone)
 	if err != nil && ctx.Err() == nil {
 		g.Log.Warn("work interrupted, it comes again", zap.String("subject", i.Subject), zap.Error(err))

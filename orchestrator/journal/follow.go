@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -68,16 +70,18 @@ func (j *Journal) FollowSubject(ctx context.Context, subject string, after uint6
 	})
 }
 
-// follow reads from one consumer until that is lost, then from the next. The client's
-// own ordered consumer does not end with ctx while the bus is away.
+// follow reads from one consumer until that is lost or there is a new connection, then from the
+// next. The client's own ordered consumer does not end with ctx while the bus is away.
 func (j *Journal) follow(ctx context.Context, subject string, after uint64, each func(Event) error) error {
+	connected := j.nc.StatusChanged(nats.CONNECTED)
+	defer j.nc.RemoveStatusListener(connected)
 	messages, err := j.messages(ctx, subject, after+1)
 	if err != nil && !bus.Unanswered(err) && ctx.Err() == nil {
 		return fmt.Errorf("follow %s: %w", subject, err)
 	}
 	for ctx.Err() == nil {
 		if err == nil {
-			after, err = j.hand(ctx, messages, after, each)
+			after, err = j.hand(ctx, connected, messages, after, each)
 			messages.Stop()
 			if err != nil {
 				return err
@@ -105,9 +109,20 @@ func (j *Journal) messages(ctx context.Context, subject string, first uint64) (j
 	return consumer.Messages(jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
 }
 
-// hand gives each the events of one consumer until that is lost, and gives back the
-// sequence that it has come to. The error is that of each.
-func (j *Journal) hand(ctx context.Context, messages jetstream.MessagesContext, after uint64, each func(Event) error) (uint64, error) {
+// hand gives each the events of one consumer until that is lost or the bus is connected to anew,
+// and gives back the sequence that it has come to. The error is that of each.
+func (j *Journal) hand(ctx context.Context, connected <-chan nats.Status, messages jetstream.MessagesContext, after uint64, each func(Event) error) (uint64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() {
+		select {
+		case <-connected:
+			cancel() // a server that was started anew does not know the consumer, and may say so late
+		case <-ctx.Done():
+		}
+	})
 	for delivered := uint64(1); ; delivered++ {
 		m, err := messages.Next(jetstream.NextContext(ctx))
 		if err != nil {

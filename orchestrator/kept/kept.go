@@ -76,6 +76,9 @@ type Config struct {
 type Known struct {
 	Last   func() rollout.Position  // the newest event that is known here
 	Newest func() map[string]string // the newest rollout of each app, by app
+	// Leased is the highest sequence of a lease that was stored from here, and what that was when
+	// a later one got a lower sequence; 0 of both says that there was none.
+	Leased func() (last, back uint64)
 	// Lost is called when a bucket was made anew, was emptied, or was put back.
 	Lost func(ctx context.Context, bucket string)
 }
@@ -92,6 +95,7 @@ type Watch struct {
 	ended     error           // why it compares no more
 	further   chan struct{}   // closed and replaced with each comparison
 	alarms    map[string]string
+	others    map[string]told // by orchestrator
 	comparing sync.Mutex
 }
 
@@ -100,6 +104,7 @@ type seen struct {
 	created time.Time
 	last    uint64 // sequence
 	held    uint64 // messages
+	gone    uint64 // the highest sequence of a lease in the bucket that was there before
 }
 
 // New makes a watch. It starts nothing.
@@ -111,31 +116,7 @@ func New(c Config) *Watch {
 	}
 	return &Watch{
 		Config: c, suspected: make(chan struct{}, 1), seen: make(map[string]seen),
-		further: make(chan struct{}), alarms: make(map[string]string),
-	}
-}
-
-// Alarms say, for people, what was found to be gone or changed since the process has begun, and
-// what to do.
-func (w *Watch) Alarms() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var all []string
-	for _, text := range w.alarms {
-		all = append(all, text)
-	}
-	slices.Sort(all)
-	return all
-}
-
-// alarm says something once, in the log, and from then on to all who ask.
-func (w *Watch) alarm(about, text string) {
-	w.mu.Lock()
-	known := w.alarms[about] == text
-	w.alarms[about] = text
-	w.mu.Unlock()
-	if !known {
-		w.Log.Error(text)
+		further: make(chan struct{}), alarms: make(map[string]string), others: make(map[string]told),
 	}
 }
 
@@ -371,6 +352,20 @@ func (w *Watch) purged(ctx context.Context, last rollout.Position, known Known) 
 	return fmt.Errorf("%w: %s", ErrBehind, text)
 }
 
+// putBack says that the bus was put back, though the journal holds all that is known here of it:
+// leases are stored every few seconds, and one of this orchestrator is gone. Others may have done
+// what is not known here.
+func (w *Watch) putBack(ctx context.Context) error {
+	end, err := w.Journal.End(ctx)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("the bus was put back: its journal ends with message %d, stored at %s; what happened since is gone, of which this orchestrator knows nothing. Scripts that have run meanwhile count as not run. Restore the data of the apps to the same time, and stop everything before you restore (README of cmd/golive, Restoring a backup)",
+		end.Sequence, clock(end.At))
+	w.alarm(protocol.Stream, text)
+	return fmt.Errorf("%w: %s", ErrBehind, text)
+}
+
 func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func at(p rollout.Position) string {
@@ -420,6 +415,10 @@ func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) err
 	w.mu.Lock()
 	was, known := w.seen[name]
 	lost := w.known.Lost
+	leased, back := uint64(0), uint64(0)
+	if b.Name == protocol.LeasesBucket {
+		leased, back = w.known.Leased()
+	}
 	w.mu.Unlock()
 	what := ""
 	switch {
@@ -437,14 +436,21 @@ func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) err
 	case !known:
 	case !info.Created.Equal(was.created):
 		what = "was deleted, and has been made anew"
-	case info.State.LastSeq < was.last:
+	case info.State.LastSeq < was.last, info.State.LastSeq < leased && leased != was.gone, back > 0 && back != was.gone:
 		what = putBack
 	}
+	is := seen{info.Created, info.State.LastSeq, info.State.Msgs, was.gone}
+	if known && !info.Created.Equal(was.created) {
+		is.gone = leased
+	}
 	w.mu.Lock()
-	w.seen[name] = seen{info.Created, info.State.LastSeq, info.State.Msgs}
+	w.seen[name] = is
 	w.mu.Unlock()
 	if what == "" {
 		return nil
+	}
+	if what == putBack && b.Name == protocol.LeasesBucket {
+		return w.putBack(ctx)
 	}
 	text := fmt.Sprintf("bucket %s %s", b.Name, what)
 	switch {

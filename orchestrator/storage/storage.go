@@ -45,7 +45,7 @@ type Config struct {
 	ID      string        // of the orchestrator, one token of a subject; required
 	Every   time.Duration // how often it writes; 0: [DefaultEvery]
 	Log     *zap.Logger   // told when the bus stops storing, and when it stores again; nil: silence
-	Fails   func()        // called, if it is not nil, whenever a write was not taken
+	Fails   func()        // called, if it is not nil, whenever a write was not taken, or the bucket is another one than before
 }
 
 // Probe writes now and then. Make it with [New]; it is safe for concurrent use.
@@ -54,6 +54,8 @@ type Probe struct {
 	js      bus.JetStream
 	key     string
 	trouble atomic.Pointer[trouble]
+	last    atomic.Uint64
+	back    atomic.Uint64
 }
 
 // trouble is why the bus stores nothing, and since when.
@@ -128,10 +130,28 @@ func (p *Probe) write(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	_, err = p.js.PublishMsg(ctx, &nats.Msg{Subject: protocol.KeySubject(protocol.LeasesBucket, p.key), Data: value},
+	stored, err := p.js.PublishMsg(ctx, &nats.Msg{Subject: protocol.KeySubject(protocol.LeasesBucket, p.key), Data: value},
 		jetstream.WithMsgTTL(protocol.LeaseFor), jetstream.WithRetryAttempts(0))
+	if err == nil {
+		p.took(stored.Sequence)
+	}
 	return err
 }
+
+// took takes in which sequence the bus has given to a write.
+func (p *Probe) took(sequence uint64) {
+	last := p.last.Load()
+	if sequence > last {
+		p.last.Store(sequence)
+	} else if p.back.Swap(last) != last && p.Fails != nil {
+		p.Fails()
+	}
+}
+
+// Last is the highest sequence, in the bucket of leases, that the bus has given to a write; 0 says
+// that there was none. Back is what it was when the bus gave a lower one to a later write: the
+// bucket was put back from a backup, or made anew; 0 says that it never did.
+func (p *Probe) Last() (last, back uint64) { return p.last.Load(), p.back.Load() }
 
 // stores says that the bus stores again.
 func (p *Probe) stores() {

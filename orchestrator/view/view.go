@@ -26,6 +26,7 @@ type View struct {
 	further  chan struct{}      // closed and replaced when it is followed further
 	apps     map[string]*viewedApp
 	ended    map[string]uint64 // rollouts whose end the journal was not followed to yet: its sequence
+	last     rollout.Position  // of the newest event that was taken in
 }
 
 // viewedApp is what is known here of an app.
@@ -112,7 +113,18 @@ func (x *View) Meet(r journal.Record) {
 	}
 }
 
+// Last is the newest event that was taken in here, also where the journal was not followed to it
+// yet.
+func (x *View) Last() rollout.Position {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.last
+}
+
 func (x *View) set(r journal.Record) {
+	if r.Sequence > x.last.Sequence {
+		x.last = rollout.PositionOf(r.State, r.Sequence)
+	}
 	name := r.State.Release.App
 	if x.apps[name] == nil {
 		x.apps[name] = &viewedApp{open: make(map[string]*viewed)}
