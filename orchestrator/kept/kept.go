@@ -408,18 +408,18 @@ const putBack = "was put back from a backup"
 // compareBucket finds out whether a bucket is there and reaches as far as it did.
 func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) error {
 	name := "KV_" + b.Name
-	info, err := find(ctx, js, name)
-	if err != nil {
-		return err
-	}
 	w.mu.Lock()
 	was, known := w.seen[name]
 	lost := w.known.Lost
-	leased, back := uint64(0), uint64(0)
+	leased, back := uint64(0), uint64(0) // before the bucket is looked at: more are stored meanwhile
 	if b.Name == protocol.LeasesBucket {
 		leased, back = w.known.Leased()
 	}
 	w.mu.Unlock()
+	info, err := find(ctx, js, name)
+	if err != nil {
+		return err
+	}
 	what := ""
 	switch {
 	case info == nil:
@@ -440,10 +440,10 @@ func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) err
 		what = putBack
 	}
 	is := seen{info.Created, info.State.LastSeq, info.State.Msgs, was.gone}
-	if known && !info.Created.Equal(was.created) {
-		is.gone = leased
-	}
 	w.mu.Lock()
+	if known && !info.Created.Equal(was.created) && b.Name == protocol.LeasesBucket {
+		is.gone, _ = w.known.Leased()
+	}
 	w.seen[name] = is
 	w.mu.Unlock()
 	if what == "" {
