@@ -41,6 +41,38 @@ func TestABusThatIsSecondsAwayIsReached(t *testing.T) {
 	}
 }
 
+// An instance that is more than a second away from the bus takes part in production: its lease is
+// stored and its route is read in the time that answers take. (2 s away, it serves after 40 s.)
+func TestAnInstanceThatIsFarAwayServes(t *testing.T) {
+	t.Parallel()
+	relaytest.Long(t)
+	b := relaytest.Start(t)
+	near := b.Connect()
+	listenToConfirmations(t, near, "todos")
+	route(t, near, "todos", "0.0.1 online")
+	cable := b.Cable()
+	_, log := newLogbook(t)
+	far, err := relay.Connect(within(t, patience), relay.Config{URL: cable.URL(), Logger: log})
+	must(t, err)
+	t.Cleanup(far.Close)
+	cable.Delay(1200 * time.Millisecond)
+	serve(t, far, says("todos", "0.0.1", "far"))
+	began, tries := time.Now(), time.NewTicker(100*time.Millisecond)
+	defer tries.Stop()
+	for deadline := time.After(3 * patience); ; {
+		got, err := ask(t, near, "todos.say")
+		if err == nil && got == "far" {
+			break
+		}
+		select {
+		case <-tries.C:
+		case <-deadline:
+			t.Fatalf("from afar it is answered by %q, %v", got, err)
+		}
+	}
+	t.Logf("it served after %s", time.Since(began))
+}
+
 // Who waits for the bus is told why.
 func TestTheReasonStandsInTheLineThatTheBusIsWaitedFor(t *testing.T) {
 	t.Parallel()

@@ -16,7 +16,8 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// leaseTimeout bounds one renewal: its acknowledgement may be lost with the server.
+// leaseTimeout bounds one renewal, where the bus is near: its acknowledgement may be lost with
+// the server.
 const leaseTimeout = 2 * time.Second
 
 // leaseGuard is the part of a lease that an instance leaves unused, a twentieth: for clocks
@@ -63,7 +64,7 @@ func (l *lease) number() uint64 {
 type leaseKeeper struct {
 	*identity
 	traffic *traffic
-	stored  chan<- *lease // those that the follower takes
+	stored  chan *lease // the newest that the follower has not taken; capacity 1
 }
 
 // keepLease stores the instance's lease until ctx ends. One that comes well before the
@@ -73,7 +74,7 @@ func (k *leaseKeeper) keepLease(ctx context.Context) {
 	value := k.leaseValue()
 	for told := false; ctx.Err() == nil; {
 		sent := k.relay.clock()
-		err := k.storeLease(ctx, value, k.service.Lease)
+		err := k.patience.ask(ctx, leaseTimeout, 1, func(ctx context.Context) error { return k.storeLease(ctx, value, k.service.Lease) })
 		if err != nil && !told && ctx.Err() == nil && !k.relay.nc.IsClosed() {
 			k.log.Warn("lease not stored, without one no production request is answered", zap.Error(err))
 		}
@@ -88,11 +89,12 @@ func (k *leaseKeeper) keepLease(ctx context.Context) {
 			k.traffic.leased.Store(next)
 		} else {
 			select {
-			case k.stored <- next:
-			case <-ctx.Done():
+			case <-k.stored: // the follower is slow where the bus is far away: that one may be over
+			default:
 			}
+			k.stored <- next
 		}
-		rest(ctx, k.service.Lease/4, k.traffic.lapsed)
+		rest(ctx, k.service.Lease/4-(k.relay.clock().Ticks-sent.Ticks), k.traffic.lapsed)
 	}
 }
 
@@ -121,8 +123,6 @@ func (k *leaseKeeper) leaseValue() []byte {
 
 // storeLease publishes the lease to its key's subject: the KV client cannot renew one.
 func (k *leaseKeeper) storeLease(ctx context.Context, value []byte, last time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
-	defer cancel()
 	js, err := bus.NewJetStream(k.relay.nc)
 	if err != nil {
 		return err

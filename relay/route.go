@@ -28,8 +28,8 @@ const rereadEvery = protocol.ConfirmEvery
 // alone, and tells the caller that nobody listens if that has gone.
 const linger = 200 * time.Millisecond
 
-// routeTimeout bounds one reading of the route, and one attempt to watch it: an answer may
-// be lost with the server.
+// routeTimeout bounds a question about the route, where the bus is near: an answer may be lost
+// with the server.
 const routeTimeout = time.Second
 
 // follower has an instance play the role that its route gives, and be subscribed to its
@@ -43,9 +43,9 @@ type follower struct {
 	began    bus.Instant
 
 	production []*nats.Subscription
-	lingering  *time.Timer // after which production is left
-	unread     bool        // the route could not be read
-	opened     bool        // the bucket of routes has been found to be one that can be read
+	lingering  *time.Timer        // after which production is left
+	unread     bool               // the route could not be read
+	bucket     jetstream.KeyValue // of routes, which has been found to be one that can be read; nil: not yet
 
 	leaving atomic.Int64  // production subscriptions that are being left
 	drained chan struct{} // capacity 1: told when one has been left
@@ -258,8 +258,6 @@ func (f *follower) tellUnread(ctx context.Context, err error) {
 // route reads the service's route from the leader of the bucket. No bucket and no
 // key are both the zero route at revision 0.
 func (f *follower) route(ctx context.Context) (protocol.Route, uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, routeTimeout)
-	defer cancel()
 	kv, err := f.routes(ctx)
 	if errors.Is(err, bus.ErrNone) || errors.Is(err, jetstream.ErrBucketNotFound) {
 		return protocol.Route{}, 0, nil
@@ -267,11 +265,16 @@ func (f *follower) route(ctx context.Context) (protocol.Route, uint64, error) {
 	if err != nil {
 		return protocol.Route{}, 0, err
 	}
-	entry, err := kv.Get(ctx, f.service.Name)
+	var entry jetstream.KeyValueEntry
+	err = f.patience.ask(ctx, routeTimeout, 1, func(ctx context.Context) (err error) {
+		entry, err = kv.Get(ctx, f.service.Name)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return protocol.Route{}, 0, nil
 	}
 	if err != nil {
+		f.bucket = nil // it may be gone, or another one by now
 		return protocol.Route{}, 0, err
 	}
 	route, err := readRoute(entry)
@@ -290,21 +293,21 @@ func readRoute(entry jetstream.KeyValueEntry) (protocol.Route, error) {
 	return route, nil
 }
 
-// routes opens the bucket. What it is like is looked at the first time alone, because that
-// takes a question more, and the route is read every two seconds.
+// routes opens the bucket, once: that takes a question more, and the route is read every two
+// seconds.
 func (f *follower) routes(ctx context.Context) (jetstream.KeyValue, error) {
+	if f.bucket != nil {
+		return f.bucket, nil
+	}
 	js, err := bus.NewJetStream(f.relay.nc)
 	if err != nil {
 		return nil, err
 	}
-	if f.opened {
-		kv, err := js.KeyValue(ctx, protocol.RoutesBucket)
-		f.opened = !errors.Is(err, jetstream.ErrBucketNotFound) // the next one may be another
-		return kv, err
-	}
-	kv, err := bus.Look(ctx, js, bus.Routes)
-	f.opened = err == nil
-	return kv, err
+	err = f.patience.ask(ctx, routeTimeout, 2, func(ctx context.Context) (err error) {
+		f.bucket, err = bus.Look(ctx, js, bus.Routes)
+		return err
+	})
+	return f.bucket, err
 }
 
 // routeWatch tells that a route has changed. The zero value tells nothing.
@@ -324,12 +327,12 @@ func (w *routeWatch) stop() {
 // the bucket is not there yet, or does not answer in time.
 func (f *follower) watch(ctx context.Context) routeWatch {
 	ctx, cancel := context.WithCancel(ctx)
-	tooLong := time.AfterFunc(routeTimeout, cancel)
 	kv, err := f.routes(ctx)
 	if err != nil {
 		cancel()
 		return routeWatch{}
 	}
+	tooLong := time.AfterFunc(f.patience.bound(routeTimeout), cancel)
 	w, err := kv.Watch(ctx, f.service.Name, jetstream.UpdatesOnly())
 	if err != nil || !tooLong.Stop() {
 		cancel()

@@ -161,15 +161,18 @@ type identity struct {
 	service Service
 	id      string
 	log     *zap.Logger
+
+	patience *patience
 }
 
 func newInstance(ctx context.Context, r *Relay, s Service) *instance {
 	who := &identity{
 		relay: r, service: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""),
-		log: r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
+		log:      r.log.With(zap.String("service", s.Name), zap.String("version", s.Version)),
+		patience: new(patience),
 	}
 	q := newRequests(ctx, who)
-	stored := make(chan *lease)
+	stored := make(chan *lease, 1)
 	return &instance{
 		identity: who,
 		requests: q,
@@ -251,15 +254,14 @@ func endpointsOf(s Service) map[string]*endpoint {
 	return named
 }
 
-// flush blocks until the server has got what was sent to it, at most for flushTimeout.
+// flush blocks until the server has got what was sent to it, at most for flushTimeout where the bus
+// is near.
 // On a closed relay there is nothing to flush.
 func (i *identity) flush(ctx context.Context) error {
 	if i.relay.nc.IsClosed() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
-	defer cancel()
-	return i.relay.nc.FlushWithContext(ctx)
+	return i.patience.ask(ctx, flushTimeout, 1, i.relay.nc.FlushWithContext)
 }
 
 // respond answers a message; an answer that cannot be sent is answered as an error.

@@ -133,8 +133,11 @@ func TestAnInstanceThatIsCutOffIsSentNothingAfterTenSeconds(t *testing.T) {
 	var lost int
 	var last time.Time // that a request was lost
 	for time.Since(cut) < 15*time.Second {
-		sent := time.Now()
-		if _, err := caller.Request("todos.say", nil, 50*time.Millisecond); err != nil {
+		sent, wait := time.Now(), 50*time.Millisecond
+		if sent.Sub(cut) > 12*time.Second {
+			wait = patience // none may be lost any more, and the machine may be busy
+		}
+		if _, err := caller.Request("todos.say", nil, wait); err != nil {
 			lost, last = lost+1, sent
 		}
 	}
