@@ -22,10 +22,7 @@ import (
 // patience is how long a step waits for something that should happen at once.
 const patience = 40 * time.Second
 
-var (
-	update = flag.Bool("update", false, "rewrite testdata")
-	bugs   = flag.Bool("bugs", false, "run also the scenarios that are known to fail, which have the tag @bug")
-)
+var update = flag.Bool("update", false, "rewrite testdata")
 
 // TestMain lets the test binary be the programs of the apps under test as well.
 func TestMain(m *testing.M) {
@@ -93,9 +90,6 @@ func TestFeatures(t *testing.T) {
 func runFeature(t *testing.T, path string) {
 	t.Helper()
 	var without []string
-	if !*bugs {
-		without = append(without, "~@bug")
-	}
 	if testing.Short() {
 		without = append(without, "~@long")
 	}

@@ -34,7 +34,6 @@ Feature: nothing is left behind
       golive: hint: run golive up again: it goes on where it was
       """
 
-  @bug
   Scenario: after Ctrl-C, when services and setup services are stubborn
     Given version 1.0.0 of the app shop, with these services:
       | service | version | scripts | instances | its program                | its setup service          |

@@ -227,19 +227,16 @@ func (a *app) stopSetups(ctx context.Context) error {
 	return stopAll(ctx, stopped)
 }
 
-// stop stops everything and blocks until it is gone.
+// stop stops everything, all at once, and blocks until it is gone.
 func (a *app) stop(ctx context.Context) error {
 	a.starting.Lock()
+	defer a.starting.Unlock()
 	a.stopped = true
-	a.starting.Unlock()
-	err := a.stopSetups(ctx)
 	a.mu.Lock()
-	programs := a.services
-	a.services = nil
+	programs := slices.Concat(a.setups, a.services)
+	a.setups, a.services = nil, nil
 	a.mu.Unlock()
-	if e := stopAll(ctx, programs); err == nil {
-		err = e
-	}
+	err := stopAll(ctx, programs)
 	a.watching.Wait()
 	return err
 }

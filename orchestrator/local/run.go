@@ -71,7 +71,7 @@ func (u *upRun) rollOut(ctx context.Context, begun rollout.State) error {
 	defer stopHearing()
 	for after := uint64(0); ; {
 		last, sequence, err := u.follow(ctx, begun, after)
-		if last.Backward == nil { // else the rollout before it may be undone, too
+		if last.Backward == nil && ctx.Err() == nil { // else the rollout before it may be undone, too, or all is stopped
 			if e := u.app.stopSetups(u.atOnce); e != nil {
 				return e
 			}
