@@ -14,12 +14,12 @@ import (
 // Follow calls told with the route of each service as it is now and with each revision
 // that is written, until ctx ends, which is no error, or told gives one. After a loss of
 // the bus it goes on with the newest; revisions between may be left out. It blocks.
-func (g *Gate) Follow(ctx context.Context, told func(Route) error) error {
-	changed := g.nc.StatusChanged(nats.CONNECTED)
-	defer g.nc.RemoveStatusListener(changed)
+func (s *routes) Follow(ctx context.Context, told func(Route) error) error {
+	changed := s.nc.StatusChanged(nats.CONNECTED)
+	defer s.nc.RemoveStatusListener(changed)
 	known := make(map[string]uint64)
 	for ctx.Err() == nil {
-		if err := g.followUntil(ctx, changed, known, told); err != nil {
+		if err := s.followUntil(ctx, changed, known, told); err != nil {
 			return err
 		}
 	}
@@ -28,10 +28,10 @@ func (g *Gate) Follow(ctx context.Context, told func(Route) error) error {
 
 // followUntil follows until the connection is a new one, after which a watcher made on
 // the one before may be blind.
-func (g *Gate) followUntil(ctx context.Context, changed <-chan nats.Status, known map[string]uint64, told func(Route) error) error {
+func (s *routes) followUntil(ctx context.Context, changed <-chan nats.Status, known map[string]uint64, told func(Route) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w, err := g.kv.WatchAll(ctx)
+	w, err := s.kv.WatchAll(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil

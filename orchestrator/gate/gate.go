@@ -20,18 +20,13 @@ package gate
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -56,51 +51,11 @@ type Config struct {
 // Gate is safe for concurrent use. Make it with [Make] or [Open].
 type Gate struct {
 	patience time.Duration
+	nc       *nats.Conn
 
-	nc      *nats.Conn
-	kv      jetstream.KeyValue // of the routes
-	written jetstream.Stream   // likewise
-	held    jetstream.Stream   // of the leases
-
-	mu      sync.Mutex
-	read    map[string]Route                   // by service: as it was read or written here last
-	newest  map[string]map[string]confirmation // by service and instance
-	kept    map[string]int                     // by service: how many were left when some were forgotten
-	counted map[string]int                     // by service: confirmations
-	changed chan struct{}                      // closed and replaced with every confirmation
+	*routes    // Route, Routes, Follow, Seal, WriteAgain, Forget
+	*instances // Instances
 }
-
-// confirmation is the newest confirmation of an instance.
-type confirmation struct {
-	protocol.Confirmation
-	at time.Time
-}
-
-// Route is the entry of a service at a revision; revision 0 is a service without one.
-type Route struct {
-	protocol.Route
-	Revision uint64    `json:"revision"`
-	Since    time.Time `json:"since"` // when this revision was written
-}
-
-// String writes the route for people.
-func (r Route) String() string {
-	var all []string
-	for _, v := range r.Versions {
-		all = append(all, v.Version+" "+string(v.State))
-	}
-	if r.Maintenance != nil {
-		all = append(all, "under maintenance")
-	}
-	if len(all) == 0 {
-		return "no version"
-	}
-	return strings.Join(all, ", ")
-}
-
-// Settled reports whether no traffic is on its way: every version that is listed is
-// online, or the service is under maintenance.
-func (r Route) Settled() bool { return len(r.Online()) == len(r.Versions) || r.Maintenance != nil }
 
 // Make is [Open] for an orchestrator: it makes or changes the buckets as [bus.Make] does.
 func Make(ctx context.Context, c Config) (*Gate, error) {
@@ -132,7 +87,7 @@ func open(ctx context.Context, c Config, find func() (routes jetstream.KeyValue,
 	if err != nil {
 		return nil, err
 	}
-	routes, err := find()
+	kv, err := find()
 	if err != nil {
 		return nil, err
 	}
@@ -145,133 +100,8 @@ func open(ctx context.Context, c Config, find func() (routes jetstream.KeyValue,
 		return nil, fmt.Errorf("open the routes: %w", err)
 	}
 	return &Gate{
-		patience: cmp.Or(c.Patience, DefaultPatience),
-		nc:       c.Conn, kv: routes, written: written, held: held,
-		read: make(map[string]Route), newest: make(map[string]map[string]confirmation), kept: make(map[string]int), counted: make(map[string]int), changed: make(chan struct{}),
+		patience: cmp.Or(c.Patience, DefaultPatience), nc: c.Conn,
+		routes:    &routes{nc: c.Conn, kv: kv, written: written, read: make(map[string]Route)},
+		instances: newInstances(held),
 	}, nil
-}
-
-// Route reads the route of a service from the bucket's leader.
-func (g *Gate) Route(ctx context.Context, service string) (Route, error) {
-	entry, err := g.entry(ctx, service)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return none(service), nil
-	}
-	if err != nil {
-		return Route{}, fmt.Errorf("read route of %s: %w", service, err)
-	}
-	r := Route{Revision: entry.Revision(), Since: entry.Created().UTC()}
-	if err := json.Unmarshal(entry.Value(), &r.Route); err != nil {
-		return Route{}, fmt.Errorf("read route of %s at revision %d: %w", service, entry.Revision(), err)
-	}
-	g.remember(r)
-	return r, nil
-}
-
-func none(service string) Route { return Route{Route: protocol.Route{Service: service}} }
-
-func (g *Gate) remember(r Route) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if r.Revision > g.read[r.Service].Revision {
-		g.read[r.Service] = r
-	}
-}
-
-// at is what the route of a service was at a revision, which never changes, if that is
-// known here.
-func (g *Gate) at(service string, revision uint64) (Route, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	r, known := g.read[service]
-	if !known {
-		return none(service), revision == 0
-	}
-	return r, r.Revision == revision
-}
-
-// entry is what the bucket's leader has of a service.
-func (g *Gate) entry(ctx context.Context, service string) (entry jetstream.KeyValueEntry, err error) {
-	err = ask(ctx, func(ctx context.Context) error {
-		entry, err = g.kv.Get(ctx, service)
-		return err
-	})
-	return entry, err
-}
-
-// Routes reads all routes, by service in the order of names.
-func (g *Gate) Routes(ctx context.Context) ([]Route, error) {
-	listing, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	keys, err := g.kv.ListKeys(listing)
-	if err != nil {
-		return nil, fmt.Errorf("list routes: %w", err)
-	}
-	var names []string
-	for k := range keys.Keys() {
-		names = append(names, k)
-	}
-	if err := listing.Err(); err != nil {
-		return nil, fmt.Errorf("list routes: %w", err) // the list ends early without telling
-	}
-	slices.Sort(names)
-	routes := make([]Route, 0, len(names))
-	for _, name := range names {
-		r, err := g.Route(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		routes = append(routes, r)
-	}
-	return routes, nil
-}
-
-// Seal writes the route as it is once more on behalf of a rollout, so that whoever
-// still wants to write on the revision before fails.
-func (g *Gate) Seal(ctx context.Context, service, by string) error {
-	for {
-		found, err := g.Route(ctx, service)
-		if err != nil {
-			return err
-		}
-		found.Rollout = by
-		if found.Versions == nil {
-			found.Versions = []protocol.RouteVersion{} // not null on the wire
-		}
-		if _, err := g.write(ctx, found.Revision, found.Route); !errors.Is(err, rollout.ErrConflict) {
-			return err
-		}
-	}
-}
-
-// write stores a route on top of a revision. Where the answer is not clear it looks
-// whether the writing is there, and writes again if not: on its revision it can be stored
-// once at most.
-func (g *Gate) write(ctx context.Context, on uint64, r protocol.Route) (revision uint64, err error) {
-	value, err := json.Marshal(r)
-	if err != nil {
-		return 0, fmt.Errorf("write route of %s: %w", r.Service, err)
-	}
-	err = ask(ctx, func(asking context.Context) error {
-		if revision, err = g.kv.Update(asking, r.Service, value, on); err == nil {
-			return nil
-		}
-		entry, readErr := g.entry(ctx, r.Service)
-		switch {
-		case readErr == nil && entry.Revision() > on && string(entry.Value()) == string(value):
-			revision = entry.Revision()
-			return nil
-		case readErr == nil && entry.Revision() != on:
-			return fmt.Errorf("revision %d was replaced: %w", on, rollout.ErrConflict)
-		case errors.Is(readErr, jetstream.ErrKeyNotFound) && on != 0:
-			return fmt.Errorf("revision %d is not there any more: %w", on, rollout.ErrConflict)
-		case errors.Is(err, jetstream.ErrKeyRevisionMismatch):
-			return fmt.Errorf("%w: %w", errAgain, err)
-		}
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("write route of %s: %w", r.Service, err)
-	}
-	return revision, nil
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,6 +52,30 @@ const forgetAfter = time.Minute
 // some to forget.
 const keepAtLeast = 100
 
+// instances are those that have told of themselves, and the leases. It is safe for concurrent use.
+type instances struct {
+	held jetstream.Stream // of the leases
+
+	mu      sync.Mutex
+	newest  map[string]map[string]confirmation // by service and instance
+	kept    map[string]int                     // by service: how many were left when some were forgotten
+	counted map[string]int                     // by service: confirmations
+	changed chan struct{}                      // closed and replaced with every confirmation
+}
+
+func newInstances(leases jetstream.Stream) *instances {
+	return &instances{
+		held: leases, newest: make(map[string]map[string]confirmation), kept: make(map[string]int), counted: make(map[string]int),
+		changed: make(chan struct{}),
+	}
+}
+
+// confirmation is the newest confirmation of an instance.
+type confirmation struct {
+	protocol.Confirmation
+	at time.Time
+}
+
 // Run listens to the confirmations of all instances, and follows the routes, until ctx ends.
 // Without it no step of a cutover is ever confirmed.
 func (g *Gate) Run(ctx context.Context) error {
@@ -63,44 +88,44 @@ func (g *Gate) Run(ctx context.Context) error {
 	return nil
 }
 
-func (g *Gate) receive(m *nats.Msg) {
+func (x *instances) receive(m *nats.Msg) {
 	service, id, ok := protocol.ParseConfirmSubject(m.Subject)
 	var c protocol.Confirmation
 	if !ok || json.Unmarshal(m.Data, &c) != nil || c.Version == "" {
 		return // not ours to understand: it confirms nothing
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.newest[service] == nil {
-		g.newest[service] = make(map[string]confirmation)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.newest[service] == nil {
+		x.newest[service] = make(map[string]confirmation)
 	}
-	if last := g.newest[service][id]; last.State == protocol.StateLeft || last.Revision > c.Revision {
+	if last := x.newest[service][id]; last.State == protocol.StateLeft || last.Revision > c.Revision {
 		return
 	}
-	g.newest[service][id] = confirmation{c, time.Now()}
-	g.counted[service]++
-	if len(g.newest[service]) > 2*g.kept[service] { // now and then: it looks at all
-		maps.DeleteFunc(g.newest[service], func(_ string, c confirmation) bool { return time.Since(c.at) > forgetAfter })
-		g.kept[service] = max(len(g.newest[service]), keepAtLeast)
+	x.newest[service][id] = confirmation{c, time.Now()}
+	x.counted[service]++
+	if len(x.newest[service]) > 2*x.kept[service] { // now and then: it looks at all
+		maps.DeleteFunc(x.newest[service], func(_ string, c confirmation) bool { return time.Since(c.at) > forgetAfter })
+		x.kept[service] = max(len(x.newest[service]), keepAtLeast)
 	}
-	close(g.changed)
-	g.changed = make(chan struct{})
+	close(x.changed)
+	x.changed = make(chan struct{})
 }
 
 // confirmations gives what the instances of a service have confirmed, and how many
 // confirmations that were.
-func (g *Gate) confirmations(service string) (map[string]confirmation, int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return maps.Clone(g.newest[service]), g.counted[service]
+func (x *instances) confirmations(service string) (map[string]confirmation, int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.newest[service]), x.counted[service]
 }
 
 // count is how many confirmations of a service have come, and a channel that is
 // closed with the next one of any.
-func (g *Gate) count(service string) (int, <-chan struct{}) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.counted[service], g.changed
+func (x *instances) count(service string) (int, <-chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.counted[service], x.changed
 }
 
 // AliveOf counts the instances of a version that are alive.
@@ -123,16 +148,16 @@ type leaseholder struct {
 
 // alive lists the instances that hold a lease, from the leader of the bucket. A bucket
 // that is not there is an error: it does not say that nobody is alive.
-func (g *Gate) alive(ctx context.Context, service string) ([]leaseholder, error) {
+func (x *instances) alive(ctx context.Context, service string) ([]leaseholder, error) {
 	prefix := protocol.KeySubject(protocol.LeasesBucket, "")
 	var info *jetstream.StreamInfo
 	err := ask(ctx, func(ctx context.Context) (err error) {
 		// A service without any instance is common, and asked about at a lower price.
-		if _, err = g.held.GetLastMsgForSubject(ctx, prefix+service+".>"); errors.Is(err, jetstream.ErrMsgNotFound) {
+		if _, err = x.held.GetLastMsgForSubject(ctx, prefix+service+".>"); errors.Is(err, jetstream.ErrMsgNotFound) {
 			info = &jetstream.StreamInfo{}
 			return nil
 		}
-		info, err = g.held.Info(ctx, jetstream.WithSubjectFilter(prefix+service+".>"))
+		info, err = x.held.Info(ctx, jetstream.WithSubjectFilter(prefix+service+".>"))
 		return err
 	})
 	if err != nil {
@@ -150,12 +175,12 @@ func (g *Gate) alive(ctx context.Context, service string) ([]leaseholder, error)
 
 // Instances lists the instances of a service, by version and id: those that are alive, and
 // those that hold requests because they have no lease any more, or have not got one.
-func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error) {
-	holders, err := g.alive(ctx, service)
+func (x *instances) Instances(ctx context.Context, service string) ([]Instance, error) {
+	holders, err := x.alive(ctx, service)
 	if err != nil {
 		return nil, err
 	}
-	confirmed, _ := g.confirmations(service)
+	confirmed, _ := x.confirmations(service)
 	var all []Instance
 	for _, h := range holders {
 		c := confirmed[h.id]
@@ -163,7 +188,7 @@ func (g *Gate) Instances(ctx context.Context, service string) ([]Instance, error
 		if c.State == protocol.StateLeft {
 			continue
 		}
-		i, err := g.describe(ctx, h, c)
+		i, err := x.describe(ctx, h, c)
 		if err != nil {
 			return nil, err
 		}
@@ -190,9 +215,9 @@ const expiryTakes = 3 * time.Second
 // describe is what is known of an instance, from its lease and what it has confirmed. A lease
 // that is there and should not be any more, as where the bus cannot store that it has run out,
 // is none.
-func (g *Gate) describe(ctx context.Context, l leaseholder, c confirmation) (Instance, error) {
+func (x *instances) describe(ctx context.Context, l leaseholder, c confirmation) (Instance, error) {
 	i := c.instance(l.id)
-	m, err := g.held.GetLastMsgForSubject(ctx, protocol.KeySubject(protocol.LeasesBucket, l.key))
+	m, err := x.held.GetLastMsgForSubject(ctx, protocol.KeySubject(protocol.LeasesBucket, l.key))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return i, nil
 	}
@@ -221,4 +246,33 @@ func (c confirmation) unleased() time.Duration {
 		return 0
 	}
 	return (time.Duration(c.Unleased) + time.Since(c.at)).Round(time.Second / 10)
+}
+
+// beyond is the highest revision that an instance of a service has told of lately, if it is
+// above one; else 0.
+func (x *instances) beyond(service string, revision uint64) uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var highest uint64
+	for _, c := range x.newest[service] {
+		if c.Revision > max(revision, highest) && time.Since(c.at) < heardWithin && c.State != protocol.StateLeft {
+			highest = c.Revision
+		}
+	}
+	return highest
+}
+
+// anyAlive reports whether an instance of one of the versions is alive.
+func (x *instances) anyAlive(ctx context.Context, service string, versions []string) (bool, error) {
+	holders, err := x.alive(ctx, service)
+	return slices.ContainsFunc(holders, func(h leaseholder) bool {
+		return slices.ContainsFunc(versions, func(v string) bool { return protocol.EncodeVersion(v) == h.encodedVersion })
+	}), err
+}
+
+// heardOf lists the services of which instances have told, in the order of names.
+func (x *instances) heardOf() []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Sorted(maps.Keys(x.newest))
 }

@@ -19,27 +19,6 @@ import (
 // writes reaches them before its revisions are above theirs; and what it writes first has to have
 // everybody hold, because nobody knows who answers: only then it goes on to what shall be.
 
-// Forget drops what is remembered of routes: the bucket was put back.
-func (g *Gate) Forget() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	clear(g.read)
-}
-
-// beyond is the highest revision that an instance of a service has told of lately, if it is
-// above one; else 0.
-func (g *Gate) beyond(service string, revision uint64) uint64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var highest uint64
-	for _, c := range g.newest[service] {
-		if c.Revision > max(revision, highest) && time.Since(c.at) < heardWithin && c.State != protocol.StateLeft {
-			highest = c.Revision
-		}
-	}
-	return highest
-}
-
 // Beyond gives the route of a service as it is now, and lists those of its instances that act on
 // a later revision than there is.
 func (g *Gate) Beyond(ctx context.Context, service string, instances []Instance) (Route, []Instance, error) {
@@ -60,11 +39,11 @@ const filler = "_"
 const raiseMost = 100_000
 
 // raise has the next revision of the bucket be above the given one. Doing it twice is harmless.
-func (g *Gate) raise(ctx context.Context, above uint64) error {
+func (s *routes) raise(ctx context.Context, above uint64) error {
 	for raised := false; ; raised = true {
 		var info *jetstream.StreamInfo
 		err := ask(ctx, func(ctx context.Context) (err error) {
-			info, err = g.written.Info(ctx)
+			info, err = s.written.Info(ctx)
 			return err
 		})
 		if err != nil {
@@ -72,7 +51,7 @@ func (g *Gate) raise(ctx context.Context, above uint64) error {
 		}
 		if info.State.LastSeq >= above {
 			if raised { // the last marker is of no use any more
-				return g.written.Purge(ctx, jetstream.WithPurgeSubject(protocol.KeySubject(protocol.RoutesBucket, filler)))
+				return s.written.Purge(ctx, jetstream.WithPurgeSubject(protocol.KeySubject(protocol.RoutesBucket, filler)))
 			}
 			return nil
 		}
@@ -80,7 +59,7 @@ func (g *Gate) raise(ctx context.Context, above uint64) error {
 			return fmt.Errorf("instances act on revision %d of the routes, the bucket is at %d: too far to come to it, stop these instances", above, info.State.LastSeq)
 		}
 		for range above - info.State.LastSeq {
-			if err := g.kv.Delete(ctx, filler); err != nil {
+			if err := s.kv.Delete(ctx, filler); err != nil {
 				return fmt.Errorf("come to revision %d of the routes: %w", above, err)
 			}
 		}
@@ -131,14 +110,7 @@ func (g *Gate) fence(ctx context.Context, o Order, found Route, above uint64) (R
 // there is: to the versions that the route has online, if one of their instances is alive. Where
 // none is, those that answer go on, which Beyond tells. It may be called by several at once.
 func (g *Gate) Settle(ctx context.Context, log *zap.Logger) error {
-	g.mu.Lock()
-	var services []string
-	for service := range g.newest {
-		services = append(services, service)
-	}
-	g.mu.Unlock()
-	slices.Sort(services)
-	for _, service := range services {
+	for _, service := range g.heardOf() {
 		if err := g.settle(ctx, log, service); err != nil {
 			return err
 		}
@@ -183,46 +155,31 @@ func (g *Gate) settle(ctx context.Context, log *zap.Logger, service string) erro
 	return err
 }
 
-// remembered is the revision of a service's route as far as it is known here.
-func (g *Gate) remembered(service string) uint64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.read[service].Revision
-}
-
-// anyAlive reports whether an instance of one of the versions is alive.
-func (g *Gate) anyAlive(ctx context.Context, service string, versions []string) (bool, error) {
-	holders, err := g.alive(ctx, service)
-	return slices.ContainsFunc(holders, func(h leaseholder) bool {
-		return slices.ContainsFunc(versions, func(v string) bool { return protocol.EncodeVersion(v) == h.encodedVersion })
-	}), err
-}
-
 // WriteAgain writes the routes that are remembered here into a bucket that has lost them, above
 // the revisions that instances act on.
-func (g *Gate) WriteAgain(ctx context.Context, log *zap.Logger) error {
-	g.mu.Lock()
-	known := make([]Route, 0, len(g.read))
+func (s *routes) WriteAgain(ctx context.Context, log *zap.Logger) error {
+	s.mu.Lock()
+	known := make([]Route, 0, len(s.read))
 	var above uint64
-	for _, r := range g.read {
+	for _, r := range s.read {
 		known, above = append(known, r), max(above, r.Revision)
 	}
-	g.mu.Unlock()
-	if err := g.raise(ctx, above); err != nil {
+	s.mu.Unlock()
+	if err := s.raise(ctx, above); err != nil {
 		return err
 	}
 	for _, r := range known {
 		if r.Revision == 0 {
 			continue
 		}
-		now, err := g.Route(ctx, r.Service)
+		now, err := s.Route(ctx, r.Service)
 		if err != nil {
 			return err
 		}
 		if now.Revision > 0 {
 			continue // it is there
 		}
-		_, err = g.write(ctx, 0, r.Route)
+		_, err = s.write(ctx, 0, r.Route)
 		if err != nil && !errors.Is(err, rollout.ErrConflict) { // else somebody else has written it
 			return err
 		}
@@ -232,11 +189,11 @@ func (g *Gate) WriteAgain(ctx context.Context, log *zap.Logger) error {
 }
 
 // follow keeps what is remembered of the routes up to date, until ctx ends.
-func (g *Gate) follow(ctx context.Context) {
+func (s *routes) follow(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = g.Follow(ctx, func(r Route) error { // else the bucket is away, or gone
+		_ = s.Follow(ctx, func(r Route) error { // else the bucket is away, or gone
 			if r.Rollout != "" {
-				g.remember(r)
+				s.remember(r)
 			}
 			return nil
 		})
