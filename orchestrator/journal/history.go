@@ -12,21 +12,40 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
+// history reads what has happened to rollouts.
+type history struct{ states *states }
+
+// Load gives the newest state of a rollout; [rollout.ErrNotFound] when there is none.
+func (h history) Load(ctx context.Context, app, id string) (Record, error) {
+	return h.states.newest(ctx, protocol.RolloutSubject(app, id))
+}
+
+// LoadAny is [Journal.Load] where the app is not known.
+func (h history) LoadAny(ctx context.Context, id string) (Record, error) {
+	return h.states.newest(ctx, anyApp(id))
+}
+
+// NewestOf gives the sequence of the newest message about any rollout of the app; 0 when
+// there is none.
+func (h history) NewestOf(ctx context.Context, app string) (uint64, error) {
+	return h.states.last(ctx, protocol.AppRollouts(app))
+}
+
 // History gives every event of a rollout, oldest first.
-func (j *Journal) History(ctx context.Context, app, id string) ([]Record, error) {
-	return j.HistoryFrom(ctx, app, id, 1)
+func (h history) History(ctx context.Context, app, id string) ([]Record, error) {
+	return h.HistoryFrom(ctx, app, id, 1)
 }
 
 // HistoryFrom gives the events of a rollout from a sequence on, oldest first; none if the
 // rollout has none there.
-func (j *Journal) HistoryFrom(ctx context.Context, app, id string, first uint64) ([]Record, error) {
+func (h history) HistoryFrom(ctx context.Context, app, id string, first uint64) ([]Record, error) {
 	subject := protocol.RolloutSubject(app, id)
-	last, err := j.states.last(ctx, subject)
+	last, err := h.states.last(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
 	var records []Record
-	err = j.states.events(ctx, stretch{subject: subject, first: first, last: last}, func(r Record) error {
+	err = h.states.events(ctx, stretch{subject: subject, first: first, last: last}, func(r Record) error {
 		records = append(records, r)
 		return nil
 	})
@@ -41,8 +60,8 @@ func (j *Journal) HistoryFrom(ctx context.Context, app, id string, first uint64)
 // out. It holds these events in memory all at once: they come rollout by rollout, because
 // the server finds a rollout's events by their subject, and an app's only by searching
 // through those of all the others.
-func (j *Journal) Tail(ctx context.Context, app string, after uint64, each func(rollout.State, uint64)) error {
-	records, err := j.states.tail(ctx, app, after)
+func (h history) Tail(ctx context.Context, app string, after uint64, each func(rollout.State, uint64)) error {
+	records, err := h.states.tail(ctx, app, after)
 	if err != nil {
 		return fmt.Errorf("read what has happened to app %s: %w", app, err)
 	}

@@ -27,19 +27,22 @@ const (
 	Ahead               // the journal ends before it
 )
 
+// identity tells this journal from one that it was, or that another one is.
+type identity struct{ states *states }
+
 // FateOf asks the leader for an event. A zero position is held.
-func (j *Journal) FateOf(ctx context.Context, p rollout.Position) (Fate, error) {
+func (i identity) FateOf(ctx context.Context, p rollout.Position) (Fate, error) {
 	if p.Sequence == 0 {
 		return Held, nil
 	}
-	m, err := j.states.message(ctx, p.Sequence)
+	m, err := i.states.message(ctx, p.Sequence)
 	if err == nil {
 		return fateIn(m, p), nil
 	}
 	if !errors.Is(err, jetstream.ErrMsgNotFound) {
 		return Held, fmt.Errorf("look for event %d: %w", p.Sequence, err)
 	}
-	last, err := j.End(ctx)
+	last, err := i.End(ctx)
 	if err != nil {
 		return Held, err
 	}
@@ -65,14 +68,14 @@ type End struct {
 }
 
 // End asks the leader for the end of the stream.
-func (j *Journal) End(ctx context.Context) (End, error) {
-	state, err := j.states.state(ctx)
+func (i identity) End(ctx context.Context) (End, error) {
+	state, err := i.states.state(ctx)
 	return End{state.LastSeq, state.LastTime}, err
 }
 
 // Empty reports whether the journal holds no message about any rollout.
-func (j *Journal) Empty(ctx context.Context) (bool, error) {
-	_, err := j.states.lastMessage(ctx, protocol.AllRollouts)
+func (i identity) Empty(ctx context.Context) (bool, error) {
+	_, err := i.states.lastMessage(ctx, protocol.AllRollouts)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return true, nil
 	}
@@ -80,4 +83,4 @@ func (j *Journal) Empty(ctx context.Context) (bool, error) {
 }
 
 // Forget drops what is remembered of the stream, which has been found to be another one.
-func (j *Journal) Forget() { j.states.cache.forget() }
+func (i identity) Forget() { i.states.cache.forget() }

@@ -35,6 +35,8 @@ type Journal struct {
 	states *states
 	clock  *bus.Clock
 
+	history   // Load, History, Tail
+	identity  // FateOf, End, Empty, Forget
 	list      // Page, Find
 	retention // Finished, Drop, DropReplies
 	queue     // Work, Remind
@@ -49,6 +51,7 @@ func newJournal(nc *nats.Conn, js publisher, stream jetstream.Stream) *Journal {
 	s := &states{reader: reader{stream}, environment: bus.Environment(stream.CachedInfo().Config)}
 	return &Journal{
 		nc: nc, js: js, states: s, clock: new(bus.Clock),
+		history: history{s}, identity: identity{s},
 		list: list{reader: s.reader}, retention: retention{js: js, states: s}, queue: queue{js: js, states: s},
 	}
 }
@@ -251,22 +254,6 @@ func event(s rollout.State, before Record, environment string) (m *nats.Msg, id 
 	m.Header.Set("ce-datacontenttype", "application/json")
 	m.Header.Set("content-type", "application/json")
 	return m, id, nil
-}
-
-// Load gives the newest state of a rollout; [rollout.ErrNotFound] when there is none.
-func (j *Journal) Load(ctx context.Context, app, id string) (Record, error) {
-	return j.states.newest(ctx, protocol.RolloutSubject(app, id))
-}
-
-// LoadAny is [Journal.Load] where the app is not known.
-func (j *Journal) LoadAny(ctx context.Context, id string) (Record, error) {
-	return j.states.newest(ctx, anyApp(id))
-}
-
-// NewestOf gives the sequence of the newest message about any rollout of the app; 0 when
-// there is none.
-func (j *Journal) NewestOf(ctx context.Context, app string) (uint64, error) {
-	return j.states.last(ctx, protocol.AppRollouts(app))
 }
 
 // Skipped is how many messages on the subjects of rollouts were skipped by this journal's readers
