@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
@@ -95,9 +96,13 @@ type upTerminal struct {
 	told     error // what was told last, and is not to be told once more
 }
 
+// upHeartbeat is how often a working script gives a sign of life: on one machine that costs next to
+// nothing, and whoever starts an up again that was killed waits for the lease of its scripts.
+const upHeartbeat = 2 * time.Second
+
 // orchestrate starts the orchestrator.
 func (t *upTerminal) orchestrate(ctx, working context.Context, r *relay.Relay) (local.Orchestrator, error) {
-	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Logger: t.logger()}, gate.Config{})
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Heartbeat: upHeartbeat, Logger: t.logger()}, gate.Config{})
 	if err != nil {
 		return local.Orchestrator{}, err
 	}
