@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -303,4 +304,31 @@ func TestWhatANewerVersionHasWrittenIsLeftToIt(t *testing.T) {
 		e.must(err)
 		return c.CachedInfo().NumAckPending == 0 && c.CachedInfo().NumPending == 0
 	})
+}
+
+// TestARequestIsAnsweredAtAnInboxOnly is about whoever may ask, and names as its reply subject what
+// only golive may write: the journal, a route, a command.
+func TestARequestIsAnsweredAtAnInboxOnly(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.service("todo-search", "0.0.1")
+	id := e.deployed(searchVersion("0.0.1", "0.0.1")).ID
+	replies := []string{
+		protocol.RolloutSubject("todo-app", id), protocol.KeySubject(protocol.RoutesBucket, "todo-search"),
+		protocol.AnswerSubject(id, 1, 1, false), protocol.APISubject("abort"), "deployment-todo-search-0.0.1-offline-done", "todo-search.version",
+	}
+	heard := make(chan *nats.Msg, 100)
+	for _, reply := range replies {
+		_, err := e.nc.ChanSubscribe(reply, heard)
+		e.must(err)
+		e.must(e.nc.PublishRequest(protocol.APISubject("show"), reply, []byte(`{"rollout": "`+id+`"}`)))
+	}
+	retried(e, "status", func(ctx context.Context) ([]api.AppStatus, error) { return e.client.Status(ctx, api.AppRequest{}) })
+	e.until("it is told", func() bool { return e.logs.FilterMessageSnippet("its reply subject is no inbox").Len() == 1 })
+	select {
+	case m := <-heard:
+		t.Errorf("the answer %q came to %s", m.Data, m.Subject)
+	default:
+	}
 }

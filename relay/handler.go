@@ -69,9 +69,10 @@ func call(ctx context.Context, h Handler, m *Message, log *zap.Logger) (data []b
 	return encode(answer)
 }
 
-// respond publishes the answer to a request; one without a reply subject gets none.
+// respond publishes the answer to a request; one without a reply subject gets none, and one whose
+// reply subject golive or JetStream read: whoever asks may not write there, and the service might.
 func respond(nc *nats.Conn, reply string, data []byte, failure error) error {
-	if reply == "" {
+	if reply == "" || !protocol.Answerable(reply) {
 		return nil
 	}
 	if failure == nil {

@@ -329,3 +329,24 @@ func TestErrorsOfOthersAreUnderstood(t *testing.T) {
 		must(t, other.Flush())
 	}
 }
+
+// A service may publish what whoever asks may not: it answers where nobody but the asker reads.
+func TestARequestIsNotAnsweredWhereGoliveReads(t *testing.T) {
+	t.Parallel()
+	b := relaytest.Start(t)
+	b.Serve(says("todos", "0.0.1", "here"))
+	nc := b.Connect().Conn()
+	private := protocol.PrivateSubject("todos", "0.0.1", "say")
+	for _, reply := range []string{"golive.rollout.todo-app.1", "$KV.golive-routes.todos", "deployment-todos-0.0.1-offline-done"} {
+		forged, err := nc.SubscribeSync(reply)
+		must(t, err)
+		must(t, nc.PublishRequest(private, reply, nil))
+		if got, err := ask(t, b.Connect(), "todos.say", relay.ToVersion("0.0.1")); got != "here" || err != nil { // it was asked later
+			t.Errorf("at an inbox it is answered by %q, %v", got, err)
+		}
+		must(t, nc.Flush())
+		if n, _, err := forged.Pending(); n > 0 || err != nil {
+			t.Errorf("%d answers came to %s, %v", n, reply, err)
+		}
+	}
+}

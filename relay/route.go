@@ -290,6 +290,9 @@ func readRoute(entry jetstream.KeyValueEntry) (protocol.Route, error) {
 	if err := json.Unmarshal(entry.Value(), &route); err != nil {
 		return route, fmt.Errorf("route of %s at revision %d: %w", entry.Key(), entry.Revision(), err)
 	}
+	if route.Service != entry.Key() { // whoever has written that is no orchestrator
+		return route, fmt.Errorf("route of %s at revision %d: it says that it is of %q", entry.Key(), entry.Revision(), route.Service)
+	}
 	return route, nil
 }
 

@@ -310,7 +310,7 @@ func (s *Sender) hear(m *nats.Msg) {
 		return // no receiver says that; two senders that were told to send to each other do
 	}
 	s.heard = true
-	if m.Reply != "" {
+	if m.Reply != "" && protocol.Answerable(m.Reply) {
 		s.reply = m.Reply
 	}
 	if n > s.consumed {

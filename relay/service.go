@@ -216,7 +216,9 @@ func (i *instance) listenPrivately(ctx context.Context) (micro.Service, error) {
 func (i *instance) listenAtAddress() (*nats.Subscription, error) {
 	to := protocol.InstanceSubject(i.service.Name, i.service.Version, i.id)
 	sub, err := i.relay.nc.QueueSubscribe(to, i.service.Name, func(m *nats.Msg) {
-		_ = m.Respond(nil) // without a reply subject nobody has asked; the connection may be gone
+		if protocol.IsInbox(m.Reply) { // else nobody has asked
+			_ = m.Respond(nil) // the connection may be gone
+		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listen to %s: %w", to, err)

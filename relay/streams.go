@@ -111,8 +111,8 @@ func (r *requests) stream(q request) {
 	case err != nil || window < 0:
 		r.respond(&q, nil, errWindow)
 		return
-	case q.reply == "":
-		return // nobody would get it
+	case q.reply == "" || !protocol.Answerable(q.reply):
+		return // nobody would get it, or somebody who has not asked
 	}
 	ctx, stop := context.WithCancelCause(r.ctx)
 	s := &Sender{

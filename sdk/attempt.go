@@ -311,7 +311,7 @@ func (a *attempt) byHand(ctx context.Context, m *nats.Msg) {
 	if err := a.worker.nc.PublishMsg(message); err != nil {
 		a.worker.log.Error("answer", zap.Error(err))
 	}
-	if m.Reply != "" {
+	if m.Reply != "" && protocol.Answerable(m.Reply) {
 		_ = a.worker.nc.Publish(m.Reply, message.Data) // the named message has been sent
 	}
 }

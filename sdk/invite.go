@@ -59,7 +59,7 @@ func (i inviter) invite(ctx, lasting context.Context) {
 	defer answering.Wait()
 	sub, err := i.nc.Subscribe(ask, func(m *nats.Msg) {
 		answering.Go(func() {
-			if reply, known := i.reply(ctx, lasting, m.Data); known {
+			if reply, known := i.reply(ctx, lasting, m.Data); known && protocol.IsInbox(m.Reply) {
 				_ = m.Respond(marshal(reply)) // the bus is gone: it asks again
 			}
 		})

@@ -237,8 +237,8 @@ func TestOneInstanceTellsAboutAScript(t *testing.T) {
 	s.run(setup(nothing))
 	s.run(setup(nothing))
 	script := start(protocol.Online, 1).Script()
-	told := s.listen("answers")
-	must(t, s.nc.PublishRequest(protocol.AboutScriptSubject(script), "answers", nil))
+	told := s.listen("_INBOX.answers")
+	must(t, s.nc.PublishRequest(protocol.AboutScriptSubject(script), "_INBOX.answers", nil))
 	receive(t, told, "what is told")
 	s.about(script)
 	s.about(script) // one of both would have told by now

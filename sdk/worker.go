@@ -141,7 +141,7 @@ func (w *worker) infos(jobs []job) map[protocol.Script]protocol.ScriptInfo {
 
 // tellAbout answers a question about a script.
 func (w *worker) tellAbout(info protocol.ScriptInfo, m *nats.Msg) {
-	if m.Reply == "" {
+	if !protocol.IsInbox(m.Reply) {
 		return
 	}
 	if err := m.Respond(marshal(info)); err != nil {

@@ -100,7 +100,7 @@ func (a *Agent) answer(m *nats.Msg, message string, handler func(protocol.Order)
 		return
 	}
 	data, err := json.Marshal(answer)
-	if err == nil && m.Reply != "" {
+	if err == nil && protocol.IsInbox(m.Reply) {
 		err = m.Respond(data)
 	}
 	if err != nil {

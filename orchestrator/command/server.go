@@ -31,6 +31,7 @@ type Server struct {
 	returner      *returner
 	amender       *amender
 	queries       *queries
+	astray        astray
 }
 
 // New makes a server. It starts nothing.
@@ -138,6 +139,10 @@ func (c *Server) Serve(ctx context.Context, ready func()) error {
 func answer[In, Out any](ctx context.Context, c *Server, group *tasks.Group, f func(context.Context, In) (Out, error)) endpoint {
 	_, personal := any(new(In)).(api.Personal)
 	return endpoint{personal: personal, Handler: micro.HandlerFunc(func(q micro.Request) {
+		if reply := q.Reply(); reply != "" && !protocol.IsInbox(reply) {
+			c.astray.tell(c.Log, q.Subject(), reply)
+			return
+		}
 		taken := group.Do(func() {
 			out, err := result(ctx, c, q, f)
 			if err != nil {

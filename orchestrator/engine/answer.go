@@ -73,7 +73,7 @@ func (g *answers) heardAnswer(script protocol.Script, verb protocol.Verb, m *nat
 }
 
 func (g *answers) acknowledge(m *nats.Msg, accepted bool, reason string) {
-	if m.Reply == "" {
+	if !protocol.IsInbox(m.Reply) {
 		return
 	}
 	data, err := json.Marshal(protocol.Accepted{Accepted: &accepted, Reason: reason})

@@ -47,7 +47,7 @@ func (u *upRun) wanted(m *nats.Msg) {
 		answer.Starts = append(answer.Starts, theirs...)
 	}
 	data, err := json.Marshal(answer)
-	if err == nil {
+	if err == nil && protocol.IsInbox(m.Reply) {
 		err = m.Respond(data)
 	}
 	if err != nil { // it is not waited for then

@@ -170,6 +170,18 @@ func userToken(user string) string {
 	return token.String()
 }
 
+// IsInbox reports whether a subject is one that answers go to: its first token begins with "_", as
+// _INBOX does, and what servers make of it on the way through accounts and clusters. Nobody checks
+// the reply subject of a request against the rights of who asks, and whoever answers may publish
+// more: so people's commands are answered at inboxes only.
+func IsInbox(subject string) bool { return strings.HasPrefix(subject, "_") }
+
+// Answerable reports whether a request may be answered at its reply subject: at any that neither
+// golive, setup services nor JetStream read.
+func Answerable(reply string) bool {
+	return !slices.ContainsFunc([]string{"golive.", "deployment-", "$"}, func(prefix string) bool { return strings.HasPrefix(reply, prefix) })
+}
+
 // ProductionSubject is where production requests of a service arrive.
 func ProductionSubject(service, message string) string { return service + "." + message }
 
