@@ -364,13 +364,15 @@ func (c *course) look(ctx context.Context, client *api.Client, id string) <-chan
 	return last
 }
 
-// heardOf is what was told of progress.
+// heardOf is what was told of progress. What an attempt has told before the next one began may come
+// later, where its worker was cut off: whoever listens knows it by its number.
 func heardOf(told <-chan *nats.Msg) (c course) {
-	for {
+	for newest := 0; ; {
 		select {
 		case m := <-told:
 			var p protocol.ProgressMessage
-			if json.Unmarshal(m.Data, &p) == nil && p.Done != nil {
+			if json.Unmarshal(m.Data, &p) == nil && p.Done != nil && p.Attempt >= newest {
+				newest = p.Attempt
 				c = append(c, stage{time.Unix(0, int64(len(c))), p.Attempt, *p.Done})
 			}
 		default:
