@@ -276,7 +276,7 @@ func TestFaultsOfABackfill(t *testing.T) {
 	var shown course
 	looking := shown.look(ctx, client, id)
 	kinds := slices.Sorted(maps.Keys(victims))
-	repeats := 0 // that there may be, in batches
+	repeats := 0                  // that there may be, in batches
 	for n := range *faultsKills { // each kind in its turn, killed and then cut off
 		rest(ctx, killEvery/4+time.Duration(rnd.Int64N(int64(killEvery))))
 		kind := kinds[n%fillKinds]
