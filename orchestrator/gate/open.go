@@ -134,84 +134,108 @@ func (g *Gate) Open(ctx context.Context, o Order) (Moved, error) {
 	if o.Tell == nil {
 		o.Tell = func(string) {}
 	}
-	var moved Moved
-	var err error
 	// What the order was made on is likely to be what is there. Who writes on top of
 	// it finds out.
-	found, guessed := g.at(o.Service, o.Replaces)
-	if !guessed {
-		found, err = g.Route(ctx, o.Service)
-	}
-	for known := uint64(0); ; { // the revision that is known to be confirmed
-		if err != nil {
-			return moved, err
-		}
-		if !o.owns(found) && found.Revision != o.Replaces {
-			return moved, fmt.Errorf("move the traffic of %s to %q: the route is at revision %d of rollout %s, not at %d: %w",
-				o.Service, o.Version, found.Revision, found.Rollout, o.Replaces, rollout.ErrConflict)
-		}
-		if above := g.beyond(o.Service, found.Revision); above > 0 {
-			if guessed {
-				guessed = false
-				found, err = g.Route(ctx, o.Service)
-			} else {
-				found, known, err = g.gather(ctx, o, found, above, &moved)
-			}
-			continue
-		}
-		var alone bool
-		if alone, err = g.alone(ctx, o, found.Route); err != nil {
-			return moved, err
-		}
-		next, done := o.transition().next(found.Route, alone)
-		if done && guessed {
-			guessed = false
-			found, err = g.Route(ctx, o.Service)
-			continue
-		}
-		if o.Seal && (found.Rollout != o.Rollout || found.Sequence != o.Sequence) {
-			next, done = found.Route, false
-			if next.Versions == nil {
-				next.Versions = []protocol.RouteVersion{} // not null on the wire
-			}
-		} else if found.Revision != known { // whoever wrote it may have died before it was confirmed
-			if err = g.find(ctx, o, found, done, &moved); errors.Is(err, errOvertaken) {
-				known, guessed = 0, false
-				found, err = g.Route(ctx, o.Service)
-				continue
-			}
-			if err != nil {
-				return moved, err
-			}
-		}
-		if done {
-			moved.Revision = found.Revision
-			return moved, nil
-		}
-		next.Service, next.Rollout, next.Sequence = o.Service, o.Rollout, o.Sequence
-		guessed = false
-		known, err = g.write(ctx, found.Revision, next)
-		if errors.Is(err, rollout.ErrConflict) {
-			// Another worker of the same rollout, or somebody whom the next look finds.
-			found, err = g.Route(ctx, o.Service)
-			continue
-		}
-		if err != nil {
-			return moved, err
-		}
-		before := found.Route
-		found = Route{Route: next, Revision: known, Since: time.Now().UTC()}
-		g.remember(found)
-		if err = g.confirmed(ctx, o, found, &moved); errors.Is(err, errOvertaken) {
-			known = 0
-			found, err = g.Route(ctx, o.Service)
-			continue
-		}
-		if err != nil {
-			g.relieve(ctx, err, before, found)
-			return moved, err
+	l := &leading{Gate: g, order: o}
+	if l.found, l.guessed = g.at(o.Service, o.Replaces); !l.guessed {
+		if err := l.look(ctx); err != nil {
+			return l.moved, err
 		}
 	}
+	for {
+		if done, err := l.step(ctx); done || err != nil {
+			return l.moved, err
+		}
+	}
+}
+
+// leading is one order that is being followed.
+type leading struct {
+	*Gate
+	order   Order
+	found   Route  // where the route is
+	guessed bool   // it was not read, but remembered
+	known   uint64 // the revision that is known to be confirmed
+	moved   Moved
+}
+
+// look reads where the route is.
+func (l *leading) look(ctx context.Context) (err error) {
+	l.guessed = false
+	l.found, err = l.Route(ctx, l.order.Service)
+	return err
+}
+
+// lookAnew is look after somebody else was faster: nothing is known to be confirmed.
+func (l *leading) lookAnew(ctx context.Context) error {
+	l.known = 0
+	return l.look(ctx)
+}
+
+// step leads the route one step further from where it is; done says that it is where it was
+// to go.
+func (l *leading) step(ctx context.Context) (done bool, err error) {
+	o := l.order
+	if !o.owns(l.found) && l.found.Revision != o.Replaces {
+		return false, fmt.Errorf("move the traffic of %s to %q: the route is at revision %d of rollout %s, not at %d: %w",
+			o.Service, o.Version, l.found.Revision, l.found.Rollout, o.Replaces, rollout.ErrConflict)
+	}
+	if above := l.beyond(o.Service, l.found.Revision); above > 0 {
+		if l.guessed {
+			return false, l.look(ctx)
+		}
+		l.found, l.known, err = l.gather(ctx, o, l.found, above, &l.moved)
+		return false, err
+	}
+	alone, err := l.alone(ctx, o, l.found.Route)
+	if err != nil {
+		return false, err
+	}
+	next, done := o.transition().next(l.found.Route, alone)
+	if done && l.guessed {
+		return false, l.look(ctx)
+	}
+	if o.Seal && (l.found.Rollout != o.Rollout || l.found.Sequence != o.Sequence) {
+		next, done = l.found.Route, false
+		if next.Versions == nil {
+			next.Versions = []protocol.RouteVersion{} // not null on the wire
+		}
+	} else if l.found.Revision != l.known { // whoever wrote it may have died before it was confirmed
+		if err := l.find(ctx, o, l.found, done, &l.moved); errors.Is(err, errOvertaken) {
+			return false, l.lookAnew(ctx)
+		} else if err != nil {
+			return false, err
+		}
+	}
+	if done {
+		l.moved.Revision = l.found.Revision
+		return true, nil
+	}
+	return false, l.writeNext(ctx, next)
+}
+
+// writeNext writes the next route, and blocks until it is confirmed.
+func (l *leading) writeNext(ctx context.Context, next protocol.Route) error {
+	o := l.order
+	next.Service, next.Rollout, next.Sequence = o.Service, o.Rollout, o.Sequence
+	revision, err := l.write(ctx, l.found.Revision, next)
+	if errors.Is(err, rollout.ErrConflict) {
+		return l.lookAnew(ctx) // another worker of the same rollout, or somebody whom that finds
+	}
+	if err != nil {
+		return err
+	}
+	before := l.found.Route
+	l.found, l.guessed, l.known = Route{Route: next, Revision: revision, Since: time.Now().UTC()}, false, revision
+	l.remember(l.found)
+	err = l.confirmed(ctx, o, l.found, &l.moved)
+	if errors.Is(err, errOvertaken) {
+		return l.lookAnew(ctx)
+	}
+	if err != nil {
+		l.relieve(ctx, err, before, l.found)
+	}
+	return err
 }
 
 // relieve puts the states back that a route had before a step that was not confirmed, if that
