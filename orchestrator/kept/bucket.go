@@ -4,11 +4,18 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-const putBack = "was put back from a backup"
+// What may have become of a bucket.
+const (
+	madeAnew = "was deleted, and has been made anew"
+	putBack  = "was put back from a backup"
+	purged   = "was purged"
+)
 
 // compareBucket finds out whether a bucket is there and reaches as far as it did.
 func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) error {
@@ -26,8 +33,7 @@ func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) err
 		return err
 	}
 	what := ""
-	switch {
-	case info == nil:
+	if info == nil {
 		if _, err := bus.Make(ctx, w.Conn, b.Bucket, w.Journal.Environment(), w.Replicas); err != nil {
 			w.alarm(name, fmt.Sprintf("bucket %s was deleted, and cannot be made anew: %v", b.Name, err))
 			return err
@@ -35,14 +41,12 @@ func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) err
 		if info, err = find(ctx, js, name); err != nil || info == nil {
 			return err
 		}
-		what = "was deleted, and has been made anew"
-	case b.Fills && info.State.Msgs == 0 && info.State.LastSeq > 0 && (was.held > 0 || was.last != info.State.LastSeq):
-		what = "was purged"
-	case !known:
-	case !info.Created.Equal(was.created):
-		what = "was deleted, and has been made anew"
-	case info.State.LastSeq < was.last, info.State.LastSeq < leased && leased != was.gone, back > 0 && back != was.gone:
-		what = putBack
+		what = madeAnew
+	} else {
+		what = b.changed(info, was, known)
+		if what == "" && known && (info.State.LastSeq < leased && leased != was.gone || back > 0 && back != was.gone) {
+			what = putBack
+		}
 	}
 	is := seen{info.Created, info.State.LastSeq, info.State.Msgs, was.gone}
 	w.mu.Lock()
@@ -68,4 +72,18 @@ func (w *Watch) compareBucket(ctx context.Context, js bus.JetStream, b Kept) err
 	}
 	lost(ctx, b.Name)
 	return nil
+}
+
+// changed says what has become of a bucket that is there since it was looked at last, if known;
+// empty: nothing of note.
+func (b Kept) changed(is *jetstream.StreamInfo, was seen, known bool) string {
+	switch {
+	case b.Fills && is.State.Msgs == 0 && is.State.LastSeq > 0 && (was.held > 0 || was.last != is.State.LastSeq):
+		return purged
+	case known && !is.Created.Equal(was.created):
+		return madeAnew
+	case known && is.State.LastSeq < was.last:
+		return putBack
+	}
+	return ""
 }
