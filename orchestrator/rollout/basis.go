@@ -47,8 +47,10 @@ type FoundRoute struct {
 }
 
 // NewBasis picks from what is known of the environment what a plan of r depends on. Who
-// has written the routes is left to the caller.
+// has written the routes is left to the caller. From which commit r was taken changes nothing
+// about the plan, and is left out.
 func NewBasis(r Release, f Facts) Basis {
+	r.Source = nil
 	b := Basis{Release: r, Ran: []RanScript{}, Routes: []FoundRoute{}}
 	add := func(script protocol.Script) {
 		if ran, yes := f.Ran(script); yes {

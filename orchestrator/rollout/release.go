@@ -27,6 +27,8 @@ type Release struct {
 	Requires    *Requirement `json:"requires,omitempty"`    // what must have happened before; nil: nothing
 	Approvals   Policy       `json:"approvals,omitzero"`    // of the environment
 	Environment string       `json:"environment,omitempty"` // its name, as told to commands; empty: it has none
+
+	Source *Source `json:"source,omitempty"` // the commit that it was taken from; nil: not known
 }
 
 // DefaultRetryAfter is what callers of a service under maintenance are told to wait.
@@ -82,6 +84,9 @@ func (r Release) Validate() error {
 	}
 	if r.RetryAfter < 0 || time.Duration(r.RetryAfter)%time.Second != 0 {
 		return fmt.Errorf("app %s: retryAfter is %s, it must be whole seconds and not negative", r.App, time.Duration(r.RetryAfter))
+	}
+	if err := r.Source.validate(); err != nil {
+		return fmt.Errorf("app %s: %w", r.App, err)
 	}
 	for _, v := range r.MustNotSkip {
 		if err := protocol.ValidateVersion(v); err != nil {

@@ -29,6 +29,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/release":    {"relay/protocol", "orchestrator/rollout"},
 		"orchestrator/rollout":    {"relay/protocol"},
 		"orchestrator/process":    {},
+		"orchestrator/source":     {"orchestrator/rollout"},
 		"orchestrator/journal":    adapters,
 		"orchestrator/ledger":     adapters,
 		"orchestrator/gate":       adapters,
