@@ -24,6 +24,7 @@ type Environment struct {
 	Context   string         // name of a NATS CLI context that says both; empty: none
 	Domain    string         // of JetStream; empty: not said
 	Approvals rollout.Policy // who may approve
+	Source    SourcePolicy   // what a release may be taken from
 }
 
 // Bus is an environment that the manifest knows, whichever it was loaded for: where its

@@ -41,11 +41,12 @@ func TestAnEnvironmentMergesMapsAndReplacesAllElse(t *testing.T) {
 	want := release.Environment{
 		Name: "staging", NATS: "nats://staging:4222", Creds: "secrets/staging.creds",
 		Approvals: rollout.Policy{Required: true, By: []string{"carol"}, Count: 1, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},
+		Source:    release.SourcePolicy{Clean: true},
 	}
 	switch {
 	case !reflect.DeepEqual(m.Environment, want):
 		t.Errorf("the environment is %+v", m.Environment)
-	case m.Strategy != rollout.Parallel || time.Duration(m.RetryAfter) != 5*time.Second || !m.Setup.External || m.AutoRevert || m.Data != ".golive":
+	case m.Strategy != rollout.Parallel || time.Duration(m.RetryAfter) != 5*time.Second || !m.Setup.External || m.AutoRevert || m.Data != ".golive" || m.Reports != "reports":
 		t.Errorf("not overridden: %+v", m)
 	case search.Instances != 1 || time.Duration(search.Timeout) != 10*time.Minute || *search.Pace.Rate != 100:
 		t.Errorf("not merged: %+v", search)

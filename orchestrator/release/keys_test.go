@@ -26,7 +26,7 @@ func TestTheReadmeTellsEveryKey(t *testing.T) {
 	service, step := below["services"].below[""], below["steps"].below[""]
 	for level, fields := range map[string][]field{
 		"top": manifestFields(&Manifest{}, true), "step": step.fields, "check": step.below["check"].fields, "pace": service.below["pace"].fields,
-		"requires": below["requires"].fields, "approvals": below["approvals"].fields,
+		"requires": below["requires"].fields, "approvals": below["approvals"].fields, "source": below["source"].fields,
 	} {
 		for _, key := range keys(fields) {
 			if !told[key] {
@@ -86,7 +86,7 @@ func TestTheDigestHasEveryField(t *testing.T) {
 	}{
 		{Manifest{}, manifestDigest{}, map[string][]string{
 			"Environment": {"Approvals"}, "Environments": nil, "buses": nil, "settings": nil,
-			"Seed": nil, "Data": nil, "Dir": nil, "Path": nil, // of the host
+			"Seed": nil, "Data": nil, "Reports": nil, "Dir": nil, "Path": nil, // of the host
 		}},
 		{rollout.Service{}, serviceDigest{}, nil},
 		{Step{}, stepDigest{}, map[string][]string{"Need": {"Hosts", "Percent"}}},

@@ -22,6 +22,18 @@ func Load(path string) (*Manifest, error) { return LoadFor(path, "") }
 // LoadFor is [Load] for an environment that the manifest knows: by its key environments,
 // or by a file like golive.staging.yaml in the manifest's folder. Without a name it is Load.
 func LoadFor(path, environment string) (*Manifest, error) {
+	return load(path, func(file string) string { return file }, environment)
+}
+
+// LoadCopy is [LoadFor] of a copy, at path, of a manifest and of what is beside it. The
+// manifest is as if it stood in folder: problems name that, commands run there, and what is
+// relative to a manifest is relative to it.
+func LoadCopy(path, folder, environment string) (*Manifest, error) {
+	return load(path, func(file string) string { return filepath.Join(folder, filepath.Base(file)) }, environment)
+}
+
+// load reads a manifest and the files of environments beside it, which are where at says.
+func load(path string, at func(string) string, environment string) (*Manifest, error) {
 	file, err := locate(path)
 	if err != nil {
 		return nil, err
@@ -34,7 +46,10 @@ func LoadFor(path, environment string) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(file, data, beside, environment)
+	for i, b := range beside {
+		beside[i].path = at(b.path)
+	}
+	return parse(at(file), data, beside, environment)
 }
 
 // Parse reads a manifest from data. The path is where it was found: problems name

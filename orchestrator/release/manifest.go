@@ -31,6 +31,7 @@ type Manifest struct {
 	Setup    Setup     // the app's own setup service
 	Seed     []string  // makes data for golive up --seed, without a shell; nil: there is no such command
 	Data     string    // where golive up keeps what it keeps; relative to Dir unless absolute
+	Reports  string    // where reports of rollouts are written; relative to Dir unless absolute; empty: nowhere
 
 	// RetryAfter is what callers of a service under maintenance are told to wait
 	// before they try again, in whole seconds. It has an effect with [rollout.Downtime], and
@@ -94,7 +95,11 @@ func manifestFields(m *Manifest, environment bool) []field {
 		{key: "steps", read: func(v value) { m.Steps = readSteps(v, m) }},
 		{key: "autoRevert", byDefault: "false", read: func(v value) { m.AutoRevert = readTruth(v) }},
 		{key: "seed", read: func(v value) { m.Seed = readCommand(v, seedWanted) }},
-		{key: "data", byDefault: DefaultData, read: func(v value) { m.Data = readFolder(v) }},
+		{key: "data", byDefault: DefaultData, read: func(v value) {
+			m.Data = readFolder(v, "a folder like "+DefaultData, "leave the key out for "+DefaultData)
+		}},
+		{key: "reports", read: func(v value) { m.Reports = readFolder(v, "a folder like reports", "leave the key out for none") }},
+		{key: "source", read: func(v value) { m.Environment.Source = readSource(v) }},
 		{key: "approvals", read: func(v value) { m.Environment.Approvals = readApprovals(v) }},
 		{key: "environments", fixed: true, read: readEnvironments},
 	}
@@ -190,15 +195,15 @@ func readRetryAfter(v value) rollout.Duration {
 	return rollout.Duration(wait)
 }
 
-// readFolder reads the name of a folder.
-func readFolder(v value) string {
-	folder, ok := v.text("a folder like " + DefaultData)
+// readFolder reads the name of a folder; without tells how there is none of one's own.
+func readFolder(v value, want, without string) string {
+	folder, ok := v.text(want)
 	if !ok {
 		return ""
 	}
 	switch {
 	case strings.TrimSpace(folder) == "":
-		v.report("leave the key out for "+DefaultData, "the name of the folder must not be empty")
+		v.report(without, "the name of the folder must not be empty")
 	case strings.ContainsRune(folder, 0):
 		v.report("", "the name of a folder cannot hold the character NUL")
 	}

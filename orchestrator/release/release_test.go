@@ -83,7 +83,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		}},
 		Setup: release.Setup{Command: []string{"go", "run", "./setup"}},
 		Seed:  []string{"go", "run", "./seed"},
-		Data:  "../kept",
+		Data:  "../kept", Reports: "../reports",
 		Steps: fullSteps(), AutoRevert: true, Requires: &release.Requirement{Version: "0.0.1", Completed: true},
 		Environment: release.Environment{
 			Approvals: rollout.Policy{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},

@@ -46,6 +46,7 @@ func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
 		{"step", l.Defs.Step, stepFields(&placed{Step: &Step{}}, nil)},
 		{"check", l.Defs.Check, checkFields(&Check{}, nil)},
 		{"approvals", l.Defs.Approvals, approvalsFields(&rollout.Policy{})},
+		{"source", l.Defs.Source, sourceFields(&SourcePolicy{})},
 		{"requires", l.Defs.Requires, requiresFields(&Requirement{}, nil)},
 		{"environment", l.Defs.Environment, slices.DeleteFunc(manifestFields(&Manifest{}, true), fixed)},
 		{"service of an environment", l.Defs.ServiceDifferent, slices.DeleteFunc(serviceFields(&Service{}, nil), fixed)},
@@ -95,6 +96,7 @@ func TestFullManifestShowsEveryKey(t *testing.T) {
 		{"top", []any{top}, l.schemaLevel}, {"service", services, l.Defs.Service},
 		{"step", steps, l.Defs.Step}, {"check", checks, l.Defs.Check},
 		{"approvals", []any{top["approvals"]}, l.Defs.Approvals}, {"requires", []any{top["requires"]}, l.Defs.Requires},
+		{"source", []any{top["source"]}, l.Defs.Source},
 		{"environment", environments, l.Defs.Environment},
 	} {
 		used := map[string]any{}
@@ -145,7 +147,7 @@ func (l schemaLevel) keys() []string { return sortedKeys(l.Properties) }
 type allLevels struct {
 	schemaLevel
 	Defs struct {
-		Service, Pace, Step, Check, Approvals, Requires, Environment, ServiceDifferent schemaLevel
+		Service, Pace, Step, Check, Approvals, Requires, Source, Environment, ServiceDifferent schemaLevel
 	} `json:"$defs"`
 }
 

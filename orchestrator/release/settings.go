@@ -50,6 +50,7 @@ func manifestLayout() layout {
 			}}},
 			"requires":  {fields: requiresFields(&Requirement{}, nil)},
 			"approvals": {fields: approvalsFields(&rollout.Policy{})},
+			"source":    {fields: sourceFields(&SourcePolicy{})},
 		},
 	}
 }
