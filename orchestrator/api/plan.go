@@ -39,6 +39,7 @@ type PlanView struct {
 	GivesWay  []string                 `json:"givesWay,omitempty"` // rollouts of the app that have failed, and end when this one begins
 	Problems  []*protocol.ServiceError `json:"problems,omitempty"` // because of which it cannot run now
 	DependsOn rollout.Basis            `json:"dependsOn"`
+	Source    *rollout.Source          `json:"source,omitempty"` // as in the request
 }
 
 // PlanStep is a step of a plan.

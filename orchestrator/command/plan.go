@@ -43,7 +43,7 @@ func (c *planner) plan(ctx context.Context, q api.PlanRequest) (api.PlanView, er
 	if err != nil {
 		return api.PlanView{}, err
 	}
-	p := api.PlanView{ID: g.basis.Digest(), App: r.App, Version: r.Version, Strategy: r.Strategy, DependsOn: g.basis, Phase: q.Phase, GoesOn: s.ID}
+	p := api.PlanView{ID: g.basis.Digest(), App: r.App, Version: r.Version, Strategy: r.Strategy, DependsOn: g.basis, Phase: q.Phase, GoesOn: s.ID, Source: r.Source}
 	if p.Steps, err = c.planSteps(ctx, s, g); err != nil {
 		return api.PlanView{}, err
 	}

@@ -57,6 +57,32 @@ func isForTerminals(r rune) bool {
 	return unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r)
 }
 
+// maxMarkdown is how many characters of a text stand in a page of Markdown.
+const maxMarkdown = 400
+
+// Markdown is [Flat] text as code within a line of Markdown, also in the cell of a table; a dash
+// where there is none. It is shown as it is: no character of it can begin a heading, a row, a
+// link, a mention or HTML, in whichever way the page is rendered, because all of them leave code
+// alone. A bar, which no code in a table can hold everywhere, is written ¦, and what is longer
+// than 400 characters is clipped.
+func Markdown(text string) string {
+	text = strings.ReplaceAll(Flat(text), "|", "¦")
+	if chars := []rune(text); len(chars) > maxMarkdown {
+		text = string(chars[:maxMarkdown-1]) + "…"
+	}
+	if text == "" {
+		return "-"
+	}
+	fence := "`"
+	for strings.Contains(text, fence) { // longer than what is in the text
+		fence += "`"
+	}
+	if text[0] == '`' || text[len(text)-1] == '`' || strings.Trim(text, " ") == "" {
+		text = " " + text + " "
+	}
+	return fence + text + fence
+}
+
 // Fit is text on one line of at most width columns, clipped where it has to be, and without
 // anything that would move the cursor.
 func Fit(text string, width int) string {

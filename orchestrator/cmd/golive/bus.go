@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -41,11 +40,16 @@ func (c *command) within(m *release.Manifest, e release.Environment) local.Place
 // address is where the bus is: as the flags say, or the environment of the manifest in dir,
 // else the `golive up` that runs for that folder or was called in this one.
 func (c *command) address(dir string) (local.Place, error) {
+	return c.addressBy(dir, func() (*release.Manifest, error) { return c.load(cmp.Or(dir, ".")) })
+}
+
+// addressBy is address, with the manifest in dir as load reads it.
+func (c *command) addressBy(dir string, load func() (*release.Manifest, error)) (local.Place, error) {
 	if c.nats != "" || c.context != "" {
 		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}, nil
 	}
 	if c.env != "" {
-		m, err := c.load(cmp.Or(dir, "."))
+		m, err := load()
 		if err != nil {
 			return local.Place{}, err
 		}
@@ -79,15 +83,8 @@ func (c *command) address(dir string) (local.Place, error) {
 // load reads the manifest in a folder.
 func (c *command) load(dir string) (*release.Manifest, error) {
 	m, err := release.LoadFor(c.absolute(dir), c.env)
-	var problems release.Errors
-	if errors.As(err, &problems) {
-		for i := range problems { // as the person has named it
-			problems[i].File = c.short(problems[i].File)
-		}
-		return nil, problems
-	}
 	if err != nil {
-		return nil, &failure{code: codeManifest, exit: exitMisused, message: err.Error()}
+		return nil, c.problems(err, "")
 	}
 	return m, nil
 }
@@ -132,6 +129,15 @@ func (c *command) reach(ctx context.Context, dir string) (*relay.Relay, error) {
 	return c.connect(ctx, p)
 }
 
+// reachFor is reach for a manifest in dir that was read already.
+func (c *command) reachFor(ctx context.Context, dir string, m *release.Manifest) (*relay.Relay, error) {
+	p, err := c.addressBy(dir, func() (*release.Manifest, error) { return m, nil })
+	if err != nil {
+		return nil, err
+	}
+	return c.connect(ctx, p)
+}
+
 // ask connects, has f ask the orchestrator, and disconnects.
 func ask[Out any](ctx context.Context, c *command, dir string, f func(context.Context, *api.Client) (Out, error)) (Out, error) {
 	var none Out
@@ -139,6 +145,11 @@ func ask[Out any](ctx context.Context, c *command, dir string, f func(context.Co
 	if err != nil {
 		return none, err
 	}
+	return askBy(ctx, c, r, f)
+}
+
+// askBy has f ask the orchestrator over a connection, and closes it.
+func askBy[Out any](ctx context.Context, c *command, r *relay.Relay, f func(context.Context, *api.Client) (Out, error)) (Out, error) {
 	defer r.Close()
 	client := api.NewClient(r.Conn())
 	defer c.keepTime(client)

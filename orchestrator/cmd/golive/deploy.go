@@ -23,6 +23,7 @@ type deployOptions struct {
 	reason     string
 	plan       string
 	phase      string
+	commit     string
 }
 
 func deployCommand(c *command) *cobra.Command {
@@ -37,10 +38,14 @@ rollout goes on when deploy is stopped.
 
 Approvals that it waits for are asked for in the terminal. Without one, deploy
 ends with exit code 5 when it comes to an approval. With --phase the rollout
-stops at the end of that phase: the next deploy of the same release goes on.`,
+stops at the end of that phase: the next deploy of the same release goes on.
+
+The release records the git commit that DIR is at. With --commit it is taken from
+that commit: what is not committed, or is ignored, is not in it.`,
 		Example: `  golive deploy
   golive deploy --phase before
   golive deploy --plan 3f2a9c1b7d04
+  golive deploy --commit v1.4.0 --env production
   golive deploy --queue --reason "the fix for the search"
   golive deploy --nats nats://127.0.0.1:4222 --wait 10m examples/todo`,
 		Args: arguments(0, 1, "at most one folder"),
@@ -66,13 +71,14 @@ stops at the end of that phase: the next deploy of the same release goes on.`,
 	cmd.Flags().BoolVar(&o.allowOlder, "allow-older", false, "bring a version that is older than what has run here")
 	cmd.Flags().StringVar(&o.reason, "reason", "", reasonUsage)
 	cmd.Flags().StringVar(&o.plan, "plan", "", "do what golive plan has told, or nothing: its id, or the file that it is kept in")
+	cmd.Flags().StringVar(&o.commit, "commit", "", commitUsage)
 	cmd.Flags().StringVar(&o.phase, "phase", "", "stop at the end of this phase: before, offline, online or setup")
 	cmd.Flags().DurationVar(&o.wait, "wait", 0, "give up following after this time, with exit code 4; 0: never")
 	return cmd
 }
 
 func runDeploy(ctx context.Context, c *command, dir string, o deployOptions) error {
-	m, err := c.load(dir)
+	m, r, err := c.take(ctx, dir, o.commit)
 	if err != nil {
 		return err
 	}
@@ -80,19 +86,19 @@ func runDeploy(ctx context.Context, c *command, dir string, o deployOptions) err
 	if err != nil {
 		return err
 	}
-	r, err := c.reach(ctx, dir)
+	bus, err := c.reachFor(ctx, dir, m)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer bus.Close()
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
 	}
-	q := api.DeployRequest{Rollout: id.String(), Release: m.Release(), By: me(), Reason: o.reason,
+	q := api.DeployRequest{Rollout: id.String(), Release: r, By: me(), Reason: o.reason,
 		Queue: o.queue, Replace: o.replace, AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase),
 		Plan: plan, DependsOn: dependsOn}
-	return rollOut(ctx, c, r, q, o.wait)
+	return rollOut(ctx, c, bus, q, o.wait)
 }
 
 // rollOut begins a rollout, or has one go on, and follows it.

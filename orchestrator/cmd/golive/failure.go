@@ -34,6 +34,7 @@ const (
 	codeGaveUp   = report.CodeGaveUp
 	codePerson   = "waits_for_person"
 	codeAlarm    = "alarm"
+	codeSource   = "source"
 )
 
 // failure is an error as a person sees it, and what golive ends with.

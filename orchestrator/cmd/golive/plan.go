@@ -26,6 +26,7 @@ type planOptions struct {
 	allowOlder bool
 	out        string
 	phase      string
+	commit     string
 	deploy     []string // flags to deploy the plan with
 }
 
@@ -57,6 +58,9 @@ then tells also what has changed.`,
 					o.deploy = append(o.deploy, "--"+name, flag.Value.String())
 				}
 			}
+			if o.commit != "" {
+				o.deploy = append(o.deploy, "--commit", o.commit)
+			}
 			if o.phase != "" {
 				o.deploy = append(o.deploy, "--phase", o.phase)
 			}
@@ -68,6 +72,7 @@ then tells also what has changed.`,
 	}
 	cmd.Flags().BoolVar(&o.allowOlder, "allow-older", false, "plan for a version that is older than what has run here")
 	cmd.Flags().StringVar(&o.phase, "phase", "", "plan to the end of this phase: before, offline, online or setup")
+	cmd.Flags().StringVar(&o.commit, "commit", "", commitUsage)
 	cmd.Flags().StringVar(&o.out, "out", "", "a file to keep the plan in, in JSON")
 	return cmd
 }
@@ -77,12 +82,16 @@ func runPlan(ctx context.Context, c *command, args []string, o planOptions) erro
 	if len(args) > 0 {
 		dir = args[0]
 	}
-	m, err := c.load(dir)
+	m, r, err := c.take(ctx, dir, o.commit)
 	if err != nil {
 		return err
 	}
-	p, err := ask(ctx, c, dir, func(ctx context.Context, client *api.Client) (api.PlanView, error) {
-		return client.Plan(ctx, api.PlanRequest{Release: m.Release(), AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase)})
+	bus, err := c.reachFor(ctx, dir, m)
+	if err != nil {
+		return err
+	}
+	p, err := askBy(ctx, c, bus, func(ctx context.Context, client *api.Client) (api.PlanView, error) {
+		return client.Plan(ctx, api.PlanRequest{Release: r, AllowOlder: o.allowOlder, Phase: protocol.Phase(o.phase)})
 	})
 	if err != nil {
 		return err
@@ -199,6 +208,9 @@ func printPlan(w io.Writer, p api.PlanView) {
 	fmt.Fprintf(w, "plan %s: %s %s, strategy %s, %d of %s to do\n\n", p.ID[:rollout.ShortPlan], p.App, p.Version, p.Strategy, todo, terminal.Plural(len(p.Steps), "step"))
 	printWaves(w, p)
 	printSkipped(w, p)
+	if p.Source != nil {
+		fmt.Fprintf(w, "source: %s\n", terminal.Flat(report.TellSource(*p.Source)))
+	}
 	if p.GoesOn != "" {
 		fmt.Fprintf(w, "goes on: with rollout %s, which was to run to the end of a phase\n", p.GoesOn)
 	}

@@ -67,6 +67,9 @@ func runShow(ctx context.Context, c *command, id string) error {
 		}
 		fmt.Fprintf(w, "rollout %s\n%s %s, %s, begun %s by %s, took %s\n\n",
 			r.ID, r.Release.App, r.Release.Version, report.TellStatus(r.State), terminal.Ago(r.Created), terminal.OrDash(r.By), lasted(r.State))
+		if s := r.Release.Source; s != nil {
+			fmt.Fprintf(w, "source: %s\n\n", terminal.Flat(report.TellSource(*s)))
+		}
 		if text := report.TellRepeat(r.State); text != "" {
 			fmt.Fprintf(w, "%s\n\n", text)
 		}
