@@ -29,6 +29,7 @@ once an offline script has begun, abort asks first.`,
 			return runAbort(cmd.Context(), c, api.AbortRequest{RolloutRequest: about(args[0], reason), Force: yes})
 		},
 	}
+	c.reportFlag(cmd, reportUsage)
 	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, also where offline scripts have changed data")
 	return cmd

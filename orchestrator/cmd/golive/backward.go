@@ -37,6 +37,7 @@ backward asks first then, and where nobody can be asked it refuses.`,
 			return runBackward(cmd.Context(), c, q)
 		},
 	}
+	c.reportFlag(cmd, reportUsage)
 	cmd.Flags().StringVar(&reason, "reason", "", reasonUsage)
 	cmd.Flags().BoolVar(&skipMissing, "skip-missing", false, "leave as it is what scripts without a revert script have done")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, also where nobody of the version before is there to answer")

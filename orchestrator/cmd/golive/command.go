@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
@@ -31,6 +32,9 @@ type command struct {
 	terminal.Streams
 	options
 	keys *terminal.Keyboard // nil: nobody is there to be asked
+
+	reports  string            // folder that reports are written into; empty: as the manifest says
+	manifest *release.Manifest // that was deployed; nil: none was
 }
 
 // print writes an answer in the form that was asked for; table writes it as text.
@@ -79,7 +83,7 @@ func (c *command) here(text string) string {
 }
 
 // pastable are commands that hints tell.
-var pastable = regexp.MustCompile(`\bgolive (up|serve|deploy|plan|watch|approve|reject|retry|abort|pause|resume|pace|backward|status|history|show|routes|ledger)\b`)
+var pastable = regexp.MustCompile(`\bgolive (up|serve|deploy|plan|watch|approve|reject|retry|abort|pause|resume|pace|backward|status|history|show|report|routes|ledger)\b`)
 
 // reasonUsage describes the flag that all commands have which change something.
 const reasonUsage = "why, for the journal"

@@ -73,6 +73,7 @@ that commit: what is not committed, or is ignored, is not in it.`,
 	cmd.Flags().StringVar(&o.plan, "plan", "", "do what golive plan has told, or nothing: its id, or the file that it is kept in")
 	cmd.Flags().StringVar(&o.commit, "commit", "", commitUsage)
 	cmd.Flags().StringVar(&o.phase, "phase", "", "stop at the end of this phase: before, offline, online or setup")
+	c.reportFlag(cmd, reportUsage)
 	cmd.Flags().DurationVar(&o.wait, "wait", 0, "give up following after this time, with exit code 4; 0: never")
 	return cmd
 }

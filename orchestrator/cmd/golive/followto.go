@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,13 +22,14 @@ func followTo(ctx context.Context, c *command, r *relay.Relay, begun api.Rollout
 // followBy is followTo by a follower that may listen already.
 func followBy(ctx context.Context, c *command, f *follower, begun api.RolloutView, want rollout.Status) error {
 	last, err := followUntil(ctx, f, begun, want)
+	unwritten := c.reported(ctx, api.NewClient(f.nc), last, f.last)
 	if err != nil {
-		return err
+		return c.besides(err, unwritten)
 	}
 	if c.output == "jsonl" {
-		return nil
+		return unwritten
 	}
-	return c.print(last, func(w io.Writer) {
+	return cmp.Or(unwritten, c.print(last, func(w io.Writer) {
 		app, version := last.Release.App, last.Release.Version
 		if last.Held() {
 			fmt.Fprintf(w, "phase %s of %s %s has run: the rollout waits; go on with: %s (rollout %s)\n", last.Until, app, version, c.here("golive deploy"), last.ID)
@@ -41,7 +43,15 @@ func followBy(ctx context.Context, c *command, f *follower, begun api.RolloutVie
 		default:
 			fmt.Fprintf(w, "%s %s is live (rollout %s)\n", app, version, last.ID)
 		}
-	})
+	}))
+}
+
+// besides is err; a report that was not written is told beside it.
+func (c *command) besides(err, unwritten error) error {
+	if unwritten != nil {
+		c.talk().Say(terminal.Yellow, "!", "%s", terminal.Flat(unwritten.Error()))
+	}
+	return err
 }
 
 // followUntil tells a rollout's story until it has ended, or stands at the end of the phase

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -110,9 +111,11 @@ func retryRecords(ctx context.Context, c *command, q api.RetryRequest) error {
 	if err != nil {
 		return c.withSetups(err)
 	}
-	last, err := followUntil(ctx, c.follower(r), begun, rollout.Completed)
+	f := c.follower(r)
+	last, err := followUntil(ctx, f, begun, rollout.Completed)
+	unwritten := c.reported(ctx, api.NewClient(r.Conn()), last, f.last)
 	if err != nil {
-		return err
+		return c.besides(err, unwritten)
 	}
 	if n := report.PutAside(last, q.Step); n > 0 {
 		f := &failure{code: codeFailed, exit: exitFailed,
@@ -123,14 +126,14 @@ func retryRecords(ctx context.Context, c *command, q api.RetryRequest) error {
 				f.message += fmt.Sprintf("\nstep %s: %s", step.ID, step.Error)
 			}
 		}
-		return f
+		return c.besides(f, unwritten)
 	}
 	if c.output == "jsonl" {
-		return nil
+		return unwritten
 	}
-	return c.print(last, func(w io.Writer) {
+	return cmp.Or(unwritten, c.print(last, func(w io.Writer) {
 		fmt.Fprintf(w, "no record of rollout %s is put aside any more\n", last.ID)
-	})
+	}))
 }
 
 // are is a number of things with its verb.

@@ -36,6 +36,7 @@ is left, and 1 if some are.`,
 		},
 	}
 	cmd.Flags().BoolVar(&q.FailedRecords, "failed-records", false, "try the records that were put aside")
+	c.reportFlag(cmd, reportUsage)
 	cmd.Flags().StringVar(&q.Reason, "reason", "", reasonUsage)
 	return cmd
 }

@@ -89,7 +89,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags.StringVar(&c.paint, "color", "auto", "auto, always or never")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what the orchestrator and the relay do")
 	root.AddCommand(upCommand(c), serveCommand(c), deployCommand(c), planCommand(c), watchCommand(c), statusCommand(c), historyCommand(c),
-		showCommand(c), routesCommand(c), ledgerCommand(c), approveCommand(c), rejectCommand(c), retryCommand(c),
+		showCommand(c), reportCommand(c), routesCommand(c), ledgerCommand(c), approveCommand(c), rejectCommand(c), retryCommand(c),
 		abortCommand(c), pauseCommand(c), resumeCommand(c), paceCommand(c), backwardCommand(c), agentCommand(c),
 		configCommand(c), versionCommand(c))
 	return root

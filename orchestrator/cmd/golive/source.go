@@ -37,6 +37,7 @@ func (c *command) take(ctx context.Context, dir, commit string) (*release.Manife
 	if err != nil {
 		return nil, rollout.Release{}, err
 	}
+	c.manifest = m
 	r := m.Release()
 	s, changes, err := look(ctx, m)
 	switch clean := m.Environment.Source.Clean; {
@@ -138,6 +139,7 @@ func (c *command) takeCommit(ctx context.Context, dir, commit string) (*release.
 		return nil, rollout.Release{}, &failure{code: codeSource, exit: exitFailed, message: "--commit " + commit + ": " + cause(ctx, err).Error(),
 			hint: hintOf(err)}
 	}
+	c.manifest = m
 	r := m.Release()
 	r.Source = &s
 	return m, r, nil

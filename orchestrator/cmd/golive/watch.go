@@ -12,7 +12,7 @@ import (
 )
 
 func watchCommand(c *command) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "watch [ROLLOUT]",
 		Short: "Follow a rollout to its end, as deploy does",
 		Long: `watch tells what happens to a rollout, and how far its scripts are, until it has
@@ -26,6 +26,8 @@ of deploy; when nothing is under way, it says so and exits with 0.`,
 			return runWatch(cmd.Context(), c, args)
 		},
 	}
+	c.reportFlag(cmd, reportUsage)
+	return cmd
 }
 
 func runWatch(ctx context.Context, c *command, args []string) error {
