@@ -46,7 +46,7 @@ type differentShape struct {
 	AutoRevert bool            `json:"autoRevert,omitempty" jsonschema:"default=false" jsonschema_description:"A check that fails once the new versions have traffic takes the rollout backward."`
 	Seed       commandShape    `json:"seed,omitempty" jsonschema_description:"Command with which golive up --seed makes data, in the folder of the manifest and without a shell. Leave it out if there is none."`
 	Data       string          `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
-	Reports    string          `json:"reports,omitempty" jsonschema:"minLength=1" jsonschema_description:"Folder where golive deploy, retry and backward write a report of each rollout that they follow to its end, relative to the folder of the manifest. Leave it out for none."`
+	Reports    string          `json:"reports,omitempty" jsonschema:"minLength=1" jsonschema_description:"Folder where golive deploy, retry, backward, abort and watch write a report of each rollout that they follow to its end, relative to the folder of the manifest. Leave it out for none."`
 	Source     *sourceShape    `json:"source,omitempty" jsonschema_description:"What the release may be taken from. Leave it out for anything."`
 	Approvals  *approvalsShape `json:"approvals,omitempty" jsonschema_description:"Who may say yes. An environment replaces what it names."`
 }

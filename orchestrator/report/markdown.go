@@ -15,11 +15,11 @@ func (r Report) Markdown() string {
 	var p page
 	p.line("# Rollout of %s %s: %s", terminal.Markdown(r.App), terminal.Markdown(r.Version), status(string(r.Status)))
 	p.table("", []string{"", ""}, r.facts())
-	p.table("Plan, and what came of it", []string{"#", "Step", "Does", "Wave", "Status", "Began as", "At", "Took", "Before", "Attempts", "Records", "Remark"}, r.stepRows())
+	p.table("Plan, and what came of it", []string{"#", "Step", "Does", "Wave", "Status", "Order", "Began", "Took", "Before", "Attempts", "Records", "Remark"}, r.stepRows())
 	p.table("Otherwise than planned", []string{"Step", "What", "Detail"}, rowsOf(r.Deviations, func(d Deviation) []string {
 		return []string{text(d.Step), text(d.What), text(d.Detail)}
 	}))
-	p.table("What people said", []string{"When", "Who", "What", "Why"}, rowsOf(r.People, func(s Said) []string {
+	p.table("What was asked for", []string{"When", "Who", "What", "Why"}, rowsOf(r.Asked, func(s Wish) []string {
 		return []string{at(s.At), text(s.By), text(s.What), text(s.Reason)}
 	}))
 	p.table("Approvals", []string{"Step", "What", "Who", "When", "Why"}, r.approvalRows())

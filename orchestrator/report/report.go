@@ -40,7 +40,7 @@ type Report struct {
 
 	Steps      []Step      `json:"steps"` // of the plan, in its order
 	Deviations []Deviation `json:"deviations"`
-	People     []Said      `json:"people"`    // what people have asked for since it began, in its order
+	Asked      []Wish      `json:"asked"`     // what people, and golive itself, have asked for since it began
 	Approvals  []Question  `json:"approvals"` // that were asked for
 	Checks     []Check     `json:"checks"`    // of scripts, and those that agents have done
 	Hosts      []Host      `json:"hosts"`     // on which commands and checks were done
@@ -101,8 +101,8 @@ type Deviation struct {
 	Detail string `json:"detail,omitempty"` // such as the error of an attempt
 }
 
-// Said is what a person has asked for.
-type Said struct {
+// Wish is what somebody has asked for.
+type Wish struct {
 	At     time.Time `json:"at"`
 	By     string    `json:"by,omitempty"`
 	What   string    `json:"what"`

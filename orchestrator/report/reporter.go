@@ -26,7 +26,7 @@ type Reporter struct {
 	begun    map[string]time.Time // by step: its first attempt
 	done     map[string]time.Time // by step: when it had first finished
 	events   []Event
-	people   []Said
+	asked    []Wish
 	failures []Deviation
 	reason   string
 }
@@ -42,7 +42,7 @@ func (p *Reporter) See(v api.RolloutView) {
 	if p.sequence == 0 {
 		p.reason = e.Reason
 	} else if text := tellPerson(e); text != "" && isPersons(e.Type) {
-		p.people = append(p.people, Said{At: e.At.UTC(), By: e.By, What: text, Step: e.Step, Reason: e.Reason})
+		p.asked = append(p.asked, Wish{At: e.At.UTC(), By: e.By, What: text, Step: e.Step, Reason: e.Reason})
 	}
 	if e.Type == rollout.Created {
 		p.plan = s
@@ -81,7 +81,7 @@ func (p *Reporter) Report() Report {
 		Format: FormatReport, Rollout: s.ID, App: s.Release.App, Version: s.Release.Version, Environment: s.Release.Environment,
 		Strategy: s.Release.Strategy, Status: s.Status, Outcome: outcome(s), Sequence: p.sequence, At: s.Event.At.UTC(),
 		By: s.By, Reason: p.reason, Begun: s.Created.UTC(), Took: rollout.Duration(s.Event.At.Sub(s.Created)), Repeats: s.Repeats,
-		Source: s.Release.Source, Digests: digests(s), Steps: p.steps(), People: orEmpty(p.people), Approvals: []Question{},
+		Source: s.Release.Source, Digests: digests(s), Steps: p.steps(), Asked: orEmpty(p.asked), Approvals: []Question{},
 		Checks: []Check{}, Hosts: []Host{}, PutAside: PutAside(s, ""), Downtime: rollout.Duration(s.Downtime(s.Event.At)),
 		Outages: orEmpty(s.Outages()), Events: orEmpty(p.events),
 	}

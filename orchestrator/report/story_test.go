@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -19,16 +20,19 @@ type teller struct {
 	state rollout.State
 	story *Story
 	talk  *terminal.Talk
+
+	report *Reporter // has seen all of it
+	events uint64
 }
 
 // newTeller tells to a writer, in words alone.
 func newTeller(t *testing.T, w io.Writer, now time.Time) *teller {
-	return &teller{t: t, now: now, story: NewStory(), talk: terminal.Streams{Err: w}.Talk(false)}
+	return &teller{t: t, now: now, story: NewStory(), talk: terminal.Streams{Err: w}.Talk(false), report: NewReporter()}
 }
 
 // begin tells a rollout that has just been compiled.
 func (x *teller) begin(state rollout.State) {
-	x.state = state
+	x.see(state)
 	x.talk.Tell(Plan(state)...)
 	x.talk.Tell(x.story.Tell(state)...)
 }
@@ -41,8 +45,15 @@ func (x *teller) event(e rollout.Event) {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	x.state = next
+	x.see(next)
 	x.talk.Tell(x.story.Tell(next)...)
+}
+
+// see takes in the next state.
+func (x *teller) see(state rollout.State) {
+	x.state = state
+	x.events++
+	x.report.See(api.RolloutView{State: state, Sequence: 10 * x.events})
 }
 
 func TestStory(t *testing.T) {
@@ -77,6 +88,10 @@ func TestStory(t *testing.T) {
 		t.Fatalf("rollout is %s", x.state.Status)
 	}
 	golden(t, "story.txt", out.Bytes())
+	x.report.Expected = func(s protocol.Script) (Timing, bool) {
+		return Timing{Took: rollout.Duration(100 * time.Millisecond), Rollout: "0199c6d2-0000-7000-8000-000000000000"}, s.Phase == protocol.Offline
+	}
+	goldenReport(t, "story", x.report)
 }
 
 // What a step prints stands behind the line that says that it runs, whichever of the two is

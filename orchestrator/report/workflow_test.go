@@ -109,6 +109,7 @@ func TestStoryOfAWorkflow(t *testing.T) {
 		t.Fatalf("rollout is %s", x.state.Status)
 	}
 	golden(t, "workflow.txt", out.Bytes())
+	goldenReport(t, "workflow", x.report)
 	if f := Failed(x.state); !strings.Contains(f.Message, "was taken backward\nstep smoke: failed: it answers 500\nthe check smoke has failed behind the gate") {
 		t.Errorf("the failure is %+v", f)
 	}

@@ -28,7 +28,7 @@ var (
 	// ErrNoGit says that there is no git program.
 	ErrNoGit = errors.New("there is no program git")
 	// ErrNoCommit says that there is no such commit, or none at all yet.
-	ErrNoCommit = errors.New("no such commit")
+	ErrNoCommit = errors.New("no commit")
 )
 
 // Repository is a folder in the work tree of a git repository. It remembers no state of the

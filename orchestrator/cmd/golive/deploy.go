@@ -40,8 +40,8 @@ Approvals that it waits for are asked for in the terminal. Without one, deploy
 ends with exit code 5 when it comes to an approval. With --phase the rollout
 stops at the end of that phase: the next deploy of the same release goes on.
 
-The release records the git commit that DIR is at. With --commit it is taken from
-that commit: what is not committed, or is ignored, is not in it.`,
+The release records the git commit that DIR is at. With --commit it is taken
+from that commit: what is not committed, or is ignored, is not in it.`,
 		Example: `  golive deploy
   golive deploy --phase before
   golive deploy --plan 3f2a9c1b7d04

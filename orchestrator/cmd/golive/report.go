@@ -31,8 +31,8 @@ func reportCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report ROLLOUT",
 		Short: "The report of a rollout: what was planned, and what came of it",
-		Long: `report tells a rollout as a page of Markdown: who asked for it, when and why, from
-which commit it was taken, the plan and what came of each step, what went
+		Long: `report tells a rollout as a page of Markdown: who asked for it, when and why,
+from which commit it was taken, the plan and what came of each step, what went
 otherwise, approvals, checks, hosts, downtime and all events. With -o json it is
 for machines. It is made of the journal alone: whoever makes it, whenever, gets
 the same bytes, until something more happens to the rollout.
