@@ -73,6 +73,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.siteSteps(sc)
 	s.keptSteps(sc)
 	s.upgradeSteps(sc)
+	s.sourceSteps(sc)
 }
 
 func (s *scenario) begin() error {

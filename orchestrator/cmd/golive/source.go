@@ -47,7 +47,7 @@ func (c *command) take(ctx context.Context, dir, commit string) (*release.Manife
 		r.Source = &s
 	case clean:
 		return nil, r, &failure{code: codeSource, exit: exitFailed, message: unclean(c, m) + ", and it cannot be told for this one: " + cause(ctx, err).Error(),
-			hint: "deploy from a work tree of the repository that holds " + m.App}
+			hint: hintOf(err, m.App)}
 	case !errors.Is(err, source.ErrNone):
 		c.talk().Say(terminal.Yellow, "!", "the commit is not recorded: %s", terminal.Flat(cause(ctx, err).Error()))
 	}
@@ -137,7 +137,7 @@ func (c *command) takeCommit(ctx context.Context, dir, commit string) (*release.
 			hint: "git log --oneline lists commits"}
 	case err != nil:
 		return nil, rollout.Release{}, &failure{code: codeSource, exit: exitFailed, message: "--commit " + commit + ": " + cause(ctx, err).Error(),
-			hint: hintOf(err)}
+			hint: hintOf(err, "the app")}
 	}
 	c.manifest = m
 	r := m.Release()
@@ -145,13 +145,15 @@ func (c *command) takeCommit(ctx context.Context, dir, commit string) (*release.
 	return m, r, nil
 }
 
-// hintOf is what helps where a commit cannot be read.
-func hintOf(err error) string {
+// hintOf is what helps where it is not known which commit an app is at, or one cannot be read.
+func hintOf(err error, app string) string {
 	switch {
 	case errors.Is(err, source.ErrNone):
-		return "name the folder of the app in a work tree of its repository"
+		return "deploy from the folder of " + app + " in a work tree of its git repository"
 	case errors.Is(err, source.ErrNoGit):
-		return "install git, or leave --commit out"
+		return "install git, so that it is found in PATH"
+	case errors.Is(err, source.ErrNoCommit):
+		return "commit it: git add, git commit"
 	}
 	return ""
 }
