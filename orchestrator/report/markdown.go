@@ -134,6 +134,7 @@ func (r Report) facts() [][]string {
 	} else {
 		add("Downtime", "none")
 	}
+	add("Records", number(r.Records))
 	add("Records put aside", number(r.PutAside))
 	add("Last event", fmt.Sprintf("%d, %s", r.Sequence, at(r.At)))
 	return rows

@@ -45,6 +45,7 @@ type Report struct {
 	Checks     []Check     `json:"checks"`    // of scripts, and those that agents have done
 	Hosts      []Host      `json:"hosts"`     // on which commands and checks were done
 
+	Records  int64            `json:"records"`  // that scripts have dealt with, in the newest attempts of all steps
 	PutAside int64            `json:"putAside"` // records that are put aside, of all steps
 	Downtime rollout.Duration `json:"downtime"` // as callers saw it: any service of the app was under maintenance
 	Outages  []rollout.Outage `json:"outages"`  // of single services

@@ -189,6 +189,7 @@ func (p *Reporter) order() map[string]int {
 
 // addStep adds what a step says beside the table of steps.
 func (r *Report) addStep(step rollout.Step) {
+	r.Records += step.Script.Items
 	for _, c := range step.Script.Checks {
 		r.Checks = append(r.Checks, Check{Step: step.ID, Name: c.Name, Holds: c.Holds, Error: c.Error})
 	}

@@ -168,6 +168,9 @@ func (c *command) keepReport(r report.Report, folder string) ([]string, error) {
 	if err := terminal.Print(&data, "json", r, nil); err != nil {
 		return nil, fmt.Errorf("write the report: %w", err)
 	}
+	if name := r.Name(); !filepath.IsLocal(name) || filepath.Base(name) != name { // what the bus says is not trusted
+		return nil, fmt.Errorf("write the report: %q cannot be the name of a file", name)
+	}
 	page, machine := filepath.Join(folder, r.Name()+".md"), filepath.Join(folder, r.Name()+".json")
 	err := os.MkdirAll(folder, 0o755)
 	if err == nil {
