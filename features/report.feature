@@ -35,6 +35,9 @@ Feature: a report of every attempt
     And the report is the same, whoever makes it
     When the first orchestrator is killed with SIGKILL
     Then the report is the same, whoever makes it
+    When I run "golive report ROLLOUT -o json"
+    Then the answer is JSON with the fields that report.txt lists
+    And all times in the answer are in UTC
     When I run "golive report ROLLOUT --commit" in the folder of the app shop
     Then it ends with code 0
     And the story tells "* committed: …"
@@ -82,6 +85,30 @@ Feature: a report of every attempt
     And the folder reports of the app shop has the report of it, which holds:
       """
       # Rollout of `shop` `1.0.0`: aborted
+      """
+
+  Scenario: of a rollout that is taken backward
+    Given somebody starts the programs of the app shop
+    And I have run "golive deploy shop --report first"
+    And version 2.0.0 of the app shop, with these services:
+      | service | version | scripts | reverts |
+      | search  | 2.0.0   | offline | offline |
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop --report second"
+    When I run "golive backward shop --reason finds-too-much --report second"
+    Then it ends with code 0
+    And the folder second has the report of it, which holds:
+      """
+      # Rollout of `shop` `2.0.0`: reverted
+      | Outcome | `shop 2.0.0 is undone: what was online before is online` |
+      | 1 | `search/offline` | `run the offline script of 2.0.0` | 1 | reverted | 1 | …Z | <duration> | - | 2 | - | - |
+      | 2 | `search/traffic` | `move traffic from 1.0.0 to 2.0.0` | 2 | reverted | 2 | …Z | <duration> | - | 2 | - | - |
+      | `search/offline` | `it was undone` | - |
+      | …Z | `…` | `taken backward` | `finds-too-much` |
+      """
+    And the folder first has the report of it, which holds:
+      """
+      # Rollout of `shop` `1.0.0`: completed
       """
 
   Scenario: it cannot be written
