@@ -106,6 +106,12 @@ Feature: a report of every attempt
       | `search/offline` | `it was undone` | - |
       | …Z | `…` | `taken backward` | `finds-too-much` |
       """
+    When I run "golive deploy shop --report third"
+    Then it ends with code 0
+    And the folder third has the report of it, which holds:
+      """
+      | 1 | `search/offline` | `run the offline script of 2.0.0` | 1 | done | 1 | …Z | <duration> | <duration> | 1 | - | - |
+      """
     And the folder first has the report of it, which holds:
       """
       # Rollout of `shop` `1.0.0`: completed

@@ -16,7 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
-// fill sets every text of a value to text, every list to two such, and every number to 2.
+// fill sets every text of a value to text, every list to one such, and every number to 2.
 func fill(v reflect.Value, text string) {
 	switch v.Kind() {
 	case reflect.String:
@@ -31,9 +31,8 @@ func fill(v reflect.Value, text string) {
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), text)
 	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(v.Index(0), text)
-		fill(v.Index(1), text)
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			v.Set(reflect.ValueOf(time.Unix(1e9, 0).UTC()))
@@ -87,7 +86,7 @@ func FuzzMarkdownCannotBeForged(f *testing.F) {
 		f.Add(seed)
 	}
 	want := shape(pageWith("Benign text"))
-	if strings.Count(want, "Heading") != 10 || strings.Count(want, "CodeSpan") < 50 || strings.Contains(want, "Link") {
+	if strings.Count(want, "Heading") != 10 || strings.Count(want, "CodeSpan") < 40 || strings.Contains(want, "Link") {
 		f.Fatalf("the page itself is not as it should be:\n%s", want)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -42,7 +42,8 @@ type entry struct {
 // not committed, no filter, and no attribute (such as export-ignore, export-subst or eol) changes
 // them. A program may be executed, a symbolic link stays one.
 //
-// A commit is refused whose folder has submodules or pointers to large files (LFS), whose files
+// There is no limit to their number and size but the disk, and that their names and ids have at most
+// 64 MiB together. A commit is refused whose folder has submodules or pointers to large files (LFS), whose files
 // it does not hold, or a symbolic link that leads out of the tree. After an error some files may
 // have been written: the folder is the caller's to remove.
 func (r *Repository) Export(ctx context.Context, commit, folder, to string) error {
