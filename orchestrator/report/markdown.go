@@ -19,7 +19,7 @@ func (r Report) Markdown() string {
 	p.table("Otherwise than planned", []string{"Step", "What", "Detail"}, rowsOf(r.Deviations, func(d Deviation) []string {
 		return []string{text(d.Step), text(d.What), text(d.Detail)}
 	}))
-	p.table("What was asked for", []string{"When", "Who", "What", "Why"}, rowsOf(r.Asked, func(s Wish) []string {
+	p.table("What was asked for", []string{"When", "Who", "What", "Why"}, rowsOf(r.Asked, func(s Intervention) []string {
 		return []string{at(s.At), text(s.By), text(s.What), text(s.Reason)}
 	}))
 	p.table("Approvals", []string{"Step", "What", "Who", "When", "Why"}, r.approvalRows())

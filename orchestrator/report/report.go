@@ -12,7 +12,7 @@ const FormatReport = 1
 
 // Report is what a rollout was to do and what came of it, until an event of its journal. It is
 // made of the journal alone, and holds nothing that depends on when, where or by which orchestrator
-// it is made: the same journal gives the same report. Times are in UTC, by the clock of the bus.
+// it is made: the same journal gives the same report, by the same version of golive. Times are in UTC, by the clock of the bus.
 // Neither records nor what programs have written are in it.
 type Report struct {
 	Format      int              `json:"format"` // [FormatReport]
@@ -38,12 +38,12 @@ type Report struct {
 	Snapshot *Snapshot       `json:"snapshot,omitempty"` // of the state right before; absent: none was taken
 	Digests  []Digest        `json:"digests"`            // of the manifest, and of each script that has told one
 
-	Steps      []Step      `json:"steps"` // of the plan, in its order
-	Deviations []Deviation `json:"deviations"`
-	Asked      []Wish      `json:"asked"`     // what people, and golive itself, have asked for since it began
-	Approvals  []Question  `json:"approvals"` // that were asked for
-	Checks     []Check     `json:"checks"`    // of scripts, and those that agents have done
-	Hosts      []Host      `json:"hosts"`     // on which commands and checks were done
+	Steps      []Step         `json:"steps"` // of the plan, in its order
+	Deviations []Deviation    `json:"deviations"`
+	Asked      []Intervention `json:"asked"`     // what people, and golive itself, have asked for since it began
+	Approvals  []Question     `json:"approvals"` // that were asked for
+	Checks     []Check        `json:"checks"`    // of scripts, and those that agents have done
+	Hosts      []Host         `json:"hosts"`     // on which commands and checks were done
 
 	Records  int64            `json:"records"`  // that scripts have dealt with, in the newest attempts of all steps
 	PutAside int64            `json:"putAside"` // records that are put aside, of all steps
@@ -102,8 +102,8 @@ type Deviation struct {
 	Detail string `json:"detail,omitempty"` // such as the error of an attempt
 }
 
-// Wish is what somebody has asked for.
-type Wish struct {
+// Intervention is what somebody has asked for.
+type Intervention struct {
 	At     time.Time `json:"at"`
 	By     string    `json:"by,omitempty"`
 	What   string    `json:"what"`

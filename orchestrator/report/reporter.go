@@ -26,7 +26,7 @@ type Reporter struct {
 	begun    map[string]time.Time // by step: its first attempt
 	done     map[string]time.Time // by step: when it had first finished
 	events   []Event
-	asked    []Wish
+	asked    []Intervention
 	failures []Deviation
 	reason   string
 }
@@ -42,7 +42,7 @@ func (p *Reporter) See(v api.RolloutView) {
 	if p.sequence == 0 {
 		p.reason = e.Reason
 	} else if text := tellPerson(e); text != "" && isPersons(e.Type) {
-		p.asked = append(p.asked, Wish{At: e.At.UTC(), By: e.By, What: text, Step: e.Step, Reason: e.Reason})
+		p.asked = append(p.asked, Intervention{At: e.At.UTC(), By: e.By, What: text, Step: e.Step, Reason: e.Reason})
 	}
 	if e.Type == rollout.Created {
 		p.plan = s

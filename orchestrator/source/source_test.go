@@ -354,3 +354,13 @@ func TestKeepCommitsTheFilesAlone(t *testing.T) {
 		t.Error("a program of the repository was run")
 	}
 }
+
+func TestKeepMakesTheFirstCommit(t *testing.T) {
+	r := newRepo(t)
+	r.write("golive.yaml", "app: shop\n")
+	r.write("report.md", "# Report\n")
+	id, err := r.open("").Keep(t.Context(), "Report\n", filepath.Join(r.folder, "report.md"))
+	if err != nil || r.git("show", "--name-only", "--format=%H", id) != id+"\n\nreport.md" {
+		t.Errorf("got %q (%v)", id, err)
+	}
+}
