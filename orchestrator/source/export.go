@@ -3,6 +3,7 @@ package source
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ const (
 
 // named is how many files an error names.
 const named = 5
+
+// maxLink is how many bytes the target of a symbolic link may have.
+const maxLink = 4095
 
 // maxPointer is how long the pointer of a large file can be, and what it begins with.
 const (
@@ -115,14 +119,14 @@ func some(names []string) string {
 
 // contents calls write with each file and its content, in their order.
 func (r *Repository) contents(ctx context.Context, entries []entry, write func(entry, *io.LimitedReader) error) error {
-	ctx, cancel := context.WithCancel(ctx)
+	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var ids bytes.Buffer
 	for _, e := range entries {
 		ids.WriteString(e.id + "\n")
 	}
 	args := []string{"cat-file", "--batch"}
-	cmd := r.command(ctx, args...)
+	cmd := r.command(reading, args...)
 	why := &limited{most: maxError}
 	cmd.Stdin, cmd.Stderr = &ids, why
 	out, err := cmd.StdoutPipe()
@@ -138,18 +142,12 @@ func (r *Repository) contents(ctx context.Context, entries []entry, write func(e
 			break
 		}
 	}
-	stopped := err != nil
-	if stopped {
-		cancel()
-	}
-	ended := refusal(ctx, args, cmd.Wait(), why.String())
-	if stopped && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		cancel() // the rest does not matter
+		_ = cmd.Wait()
 		return err
 	}
-	if stopped && (ended == nil || errors.Is(ended, context.Canceled)) {
-		return err
-	}
-	return ended
+	return cmp.Or(refusal(ctx, args, cmd.Wait(), why.String()), err) // git knows best why it has ended
 }
 
 // content reads one answer of git cat-file: a line with the size, the content, a line end.
@@ -231,8 +229,8 @@ func isGits(name string) bool {
 
 // link makes a symbolic link. Where it leads is looked at when all files are there.
 func (w *writer) link(name string, body *io.LimitedReader) error {
-	if body.N > 4096 {
-		return fmt.Errorf("the symbolic link %s is %d bytes long", name, body.N)
+	if body.N > maxLink {
+		return fmt.Errorf("the symbolic link %s has %d bytes, at most %d are allowed", filepath.ToSlash(name), body.N, maxLink)
 	}
 	target, err := io.ReadAll(body)
 	if err != nil {

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/source"
@@ -362,5 +364,74 @@ func TestKeepMakesTheFirstCommit(t *testing.T) {
 	id, err := r.open("").Keep(t.Context(), "Report\n", filepath.Join(r.folder, "report.md"))
 	if err != nil || r.git("show", "--name-only", "--format=%H", id) != id+"\n\nreport.md" {
 		t.Errorf("got %q (%v)", id, err)
+	}
+}
+
+// treeOf writes a commit of files that git add would not, by the lines of git ls-tree.
+func (r *repo) treeOf(lines string) string {
+	r.Helper()
+	from := filepath.Join(r.TempDir(), "lines")
+	r.must(os.WriteFile(from, []byte(lines), 0o644))
+	tree := r.git("-c", "alias.make=!git mktree --missing < '"+from+"'", "make")
+	return r.git("commit-tree", "-m", "made", tree)
+}
+
+// blob keeps a content in the repository, and gives its id.
+func (r *repo) blob(content string) string {
+	r.Helper()
+	from := filepath.Join(r.TempDir(), "content")
+	r.must(os.WriteFile(from, []byte(content), 0o644))
+	return r.git("hash-object", "-w", from)
+}
+
+func TestTheLimitsOfAnExport(t *testing.T) {
+	r := newRepo(t)
+	const pointer = "version https://git-lfs.github.com/spec/v1\n"
+	long := pointer + strings.Repeat("x", 1024-len(pointer))
+	if _, err := r.export(r.treeOf("100644 blob "+r.blob(long)+"\tfile\n"), ""); err == nil || !strings.Contains(err.Error(), "pointers to large files") {
+		t.Errorf("a pointer of 1024 bytes gives %v", err)
+	}
+	if got, err := r.export(r.treeOf("100644 blob "+r.blob(long+"x")+"\tfile\n"), ""); err != nil || got["file"] != long+"x" {
+		t.Errorf("what is too long for a pointer gives %v", err)
+	}
+	var pointers strings.Builder
+	for i := range 7 {
+		fmt.Fprintf(&pointers, "100644 blob %s\tfile-%d\n", r.blob(long), i)
+	}
+	if _, err := r.export(r.treeOf(pointers.String()), ""); err == nil || !strings.Contains(err.Error(), "file-0, file-1, file-2, file-3, file-4 and 2 more") {
+		t.Errorf("seven pointers give %v", err)
+	}
+	link := strings.Repeat("a/", 2047) + "a"
+	if _, err := r.export(r.treeOf("120000 blob "+r.blob(link)+"\tlink\n"), ""); err != nil && strings.Contains(err.Error(), "has 4095 bytes") {
+		t.Errorf("the longest link gives %v", err)
+	}
+	if _, err := r.export(r.treeOf("120000 blob "+r.blob(link+"a")+"\tlink\n"), ""); err == nil || !strings.Contains(err.Error(), "link has 4096 bytes, at most 4095 are allowed") {
+		t.Errorf("a longer link gives %v", err)
+	}
+	if got, err := r.export(r.treeOf(""), ""); err != nil || len(got) > 0 {
+		t.Errorf("nothing gives %q (%v)", got, err)
+	}
+}
+
+func TestAGitThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
+	r := newRepo(t)
+	r.write("golive.yaml", "app: shop\n")
+	id := r.commit()
+	opened := r.open("")
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	r.must(syscall.Mkfifo(fifo, 0o600))
+	folder := t.TempDir()
+	r.must(os.WriteFile(filepath.Join(folder, "git"), []byte("#!/bin/sh\nexec /bin/cat '"+fifo+"'\n"), 0o755))
+	t.Setenv("PATH", folder)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := source.Open(ctx, r.folder); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("opened, it gives %v", err)
+	}
+	if err := opened.Export(ctx, id, "", t.TempDir()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("exported, it gives %v", err)
+	}
+	if _, _, err := opened.Changes(ctx, nil, 1); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("asked for changes, it gives %v", err)
 	}
 }

@@ -20,6 +20,12 @@ func TestForeignTextIsMadeSafe(t *testing.T) {
 		{"text that fits", Fit("a\x1b[2J\nb", 20), "a; b"},
 		{"text that does not fit", Fit("abcdef", 4), "abc…"},
 		{"wide text that does not fit", Fit("倉庫倉庫", 5), "倉庫…"},
+		{"Markdown", Markdown(" a\n# b\x1b[2J "), "`a # b`"},
+		{"no Markdown", Markdown("\x1b[2J\n"), "-"},
+		{"Markdown with bars", Markdown("a|b \\| c"), "`a¦b \\¦ c`"},
+		{"Markdown with code", Markdown("a `b` ``c`"), "``` a `b` ``c` ```"},
+		{"the longest Markdown", Markdown(strings.Repeat("ä", 400)), "`" + strings.Repeat("ä", 400) + "`"},
+		{"longer Markdown", Markdown(strings.Repeat("ä", 401)), "`" + strings.Repeat("ä", 399) + "…`"},
 		{"text without room", Fit("a", 0), "…"},
 	} {
 		if c.got != c.want {

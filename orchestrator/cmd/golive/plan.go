@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -105,7 +104,7 @@ func runPlan(ctx context.Context, c *command, args []string, o planOptions) erro
 		if p.Pending && len(p.Problems) == 0 {
 			held := cmp.Or(o.out, p.ID[:rollout.ShortPlan])
 			printApprovals(w, p)
-			fmt.Fprintf(w, "To do exactly this: %s\n", strings.Join(slices.Concat([]string{"golive", "deploy"}, args, []string{"--plan", held}, o.deploy), " "))
+			fmt.Fprintf(w, "To do exactly this: %s\n", shellLine(slices.Concat([]string{"golive", "deploy"}, args, []string{"--plan", held}, o.deploy)))
 		}
 	})
 	if err != nil {
