@@ -51,6 +51,9 @@ func NewJetStream(nc *nats.Conn) (JetStream, error) {
 	return JetStream{js, "$JS." + domain + ".API."}, err
 }
 
+// Conn is the connection that JetStream is asked over.
+func (j JetStream) Conn() *nats.Conn { return j.js.Conn() }
+
 // Stream is [jetstream.StreamManager.Stream].
 func (j JetStream) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	return bounded(j.js.Stream(undated{ctx}, name))

@@ -38,6 +38,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/api":        append(adapters, "orchestrator/ledger", "orchestrator/gate"),
 		"orchestrator/tasks":      {},
 		"orchestrator/records":    adapters,
+		"orchestrator/snapshot":   adapters,
 		"orchestrator/storage":    adapters,
 		"orchestrator/kept":       append(adapters, "orchestrator/journal"),
 		"orchestrator/setup":      append(adapters, "orchestrator/tasks"),
