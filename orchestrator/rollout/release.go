@@ -66,6 +66,7 @@ type Service struct {
 	Instances  int              `json:"instances"`            // that must confirm before it counts as online; 0: its route is only recorded
 	KeepOnline []string         `json:"keepOnline,omitempty"` // versions that stay online beside this one
 	Pace       *protocol.Pace   `json:"pace,omitempty"`       // of its scripts; nil: as their author has chosen
+	State      *Data            `json:"state,omitempty"`      // where its data is; nil: snapshots hold none of it
 }
 
 // Duration is a duration that JSON has as text: "1m30s".
@@ -117,6 +118,9 @@ func (s Service) validate() error {
 		return err
 	}
 	if err := protocol.ValidateVersion(s.Version); err != nil {
+		return err
+	}
+	if err := s.State.validate(); err != nil {
 		return err
 	}
 	if s.Instances < 0 {

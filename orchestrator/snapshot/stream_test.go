@@ -122,7 +122,7 @@ func TestAStreamComesBackAsItWas(t *testing.T) {
 	if put.Digest != content.Digest || put.Messages != 26 {
 		t.Errorf("%+v was put back, want %+v", put, content)
 	}
-	again, retaken := w.take("S")
+	again, _ := w.take("S")
 	back, err := snapshot.Read(bytes.NewReader(again))
 	must(t, err)
 	if back.Digest != content.Digest || back.State.Last != 30 {
@@ -143,7 +143,6 @@ func TestAStreamComesBackAsItWas(t *testing.T) {
 	if ack.Sequence != 31 {
 		t.Errorf("the next message is %d, want 31", ack.Sequence)
 	}
-	_ = retaken
 }
 
 func TestAStreamWithoutMessagesComesBack(t *testing.T) {

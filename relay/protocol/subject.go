@@ -23,6 +23,9 @@ const (
 
 	AgentsBucket = "golive-agents" // key: an agent's name; which agents are alive
 	HostsBucket  = "golive-hosts"  // key: [HostKey]; what agents have done
+
+	SnapshotsStore = "golive-snapshots" // an object store: the snapshots of apps
+	TakesBucket    = "golive-takes"     // key: an app; the snapshot that is being taken or checked
 )
 
 // Wildcards for those that follow everything of a kind.

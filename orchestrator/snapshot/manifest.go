@@ -1,0 +1,183 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// Format is that of the manifest of a snapshot; one of another format is refused, whole.
+const Format = 1
+
+// Snapshot is the manifest of a snapshot: all that is known of it but the data.
+type Snapshot struct {
+	Format  int       `json:"format"`
+	ID      string    `json:"id"` // UUID v7
+	App     string    `json:"app"`
+	Version string    `json:"version"`           // of the app
+	Rollout string    `json:"rollout,omitempty"` // that had brought it
+	Taken   time.Time `json:"taken"`             // when the take began
+	Took    Duration  `json:"took"`
+	Checked time.Time `json:"checked"` // when it was last read back whole
+	By      string    `json:"by,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+
+	Services []Service `json:"services"`
+	Ledger   []Ran     `json:"ledger,omitempty"` // the scripts that counted as run
+	Moment   Moment    `json:"moment"`
+	Size     int64     `json:"size"` // bytes as stored
+}
+
+// Duration is a duration that JSON has as text.
+type Duration = protocol.Duration
+
+// Service is the state of one service.
+type Service struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Parts   []Part `json:"parts"`
+}
+
+// Kinds of a part.
+const (
+	KindStream  = "stream"
+	KindKV      = "kv"
+	KindObjects = "objects"
+)
+
+// Kinds lists the kinds of a part.
+func Kinds() []string { return []string{KindStream, KindKV, KindObjects} }
+
+// Part is a stream or a bucket with what was written of it.
+type Part struct {
+	Kind     string          `json:"kind"` // [KindStream], [KindKV] or [KindObjects]
+	Name     string          `json:"name"` // as the release has it
+	Config   json.RawMessage `json:"config"`
+	State    State           `json:"state"` // at the moment at which it was cut
+	Messages uint64          `json:"messages"`
+	Bytes    uint64          `json:"bytes"`  // of the messages
+	Digest   string          `json:"digest"` // of the messages, see [Content]
+	Size     int64           `json:"size"`   // of the archive
+	SHA256   string          `json:"sha256"` // of the archive
+	Took     Duration        `json:"took"`
+}
+
+// Stream is the name of the stream that keeps the part.
+func (p Part) Stream() string { return StreamOf(p.Kind, p.Name) }
+
+// StreamOf is the name of the stream that keeps a stream or a bucket.
+func StreamOf(kind, name string) string {
+	switch kind {
+	case KindKV:
+		return "KV_" + name
+	case KindObjects:
+		return "OBJ_" + name
+	}
+	return name
+}
+
+// Ran is a script that counted as run.
+type Ran struct {
+	Name    string         `json:"name"`
+	Version string         `json:"version"`
+	Phase   protocol.Phase `json:"phase"`
+	Rollout string         `json:"rollout"`
+}
+
+// Moment tells whether all of a snapshot was cut at one moment.
+type Moment struct {
+	One    bool     `json:"one"`              // nothing was stored in any of its streams while it was taken, or there is one stream only
+	Paused bool     `json:"paused,omitempty"` // all its services were under maintenance
+	Skew   uint64   `json:"skew,omitempty"`   // messages that were stored in them meanwhile
+	Within Duration `json:"within,omitempty"` // the time in which its streams were cut, one after the other
+}
+
+// manifestName is what the name of a manifest ends in.
+const manifestName = "manifest.json"
+
+func (s Snapshot) folder() string { return s.App + "/" + s.ID + "/" }
+
+// archive is the name of what is stored of a part.
+func (s Snapshot) archive(service string, p Part) string {
+	return s.folder() + service + "/" + p.Kind + "-" + p.Name + ".s2"
+}
+
+// archives are the names of all that is stored of it beside the manifest.
+func (s Snapshot) archives() []string {
+	var names []string
+	for _, service := range s.Services {
+		for _, p := range service.Parts {
+			names = append(names, s.archive(service.Name, p))
+		}
+	}
+	return names
+}
+
+// ErrFormat says that a snapshot is of another format than this version of golive reads.
+var ErrFormat = fmt.Errorf("it is of another format than this version of golive reads, which is %d", Format)
+
+// parse reads a manifest that is stored for an app under an id.
+func parse(data []byte, app, id string) (Snapshot, error) {
+	var s Snapshot
+	if err := json.Unmarshal(data, &struct {
+		Format *int `json:"format"`
+	}{&s.Format}); err != nil {
+		return s, fmt.Errorf("%w: its manifest: %w", ErrDamaged, err)
+	}
+	if s.Format != Format {
+		return s, fmt.Errorf("%w: its format is %d", ErrFormat, s.Format)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return s, fmt.Errorf("%w: its manifest: %w", ErrDamaged, err)
+	}
+	if s.App != app || s.ID != id {
+		return s, fmt.Errorf("%w: its manifest is of snapshot %s of %s", ErrDamaged, s.ID, s.App)
+	}
+	return s, s.validate()
+}
+
+// validate refuses what no take writes.
+func (s Snapshot) validate() error {
+	if err := protocol.ValidateName(s.App); err != nil {
+		return fmt.Errorf("%w: its app: %w", ErrDamaged, err)
+	}
+	if id, err := uuid.Parse(s.ID); err != nil || id.String() != s.ID {
+		return fmt.Errorf("%w: its id is none", ErrDamaged)
+	}
+	for _, service := range s.Services {
+		if err := protocol.ValidateName(service.Name); err != nil {
+			return fmt.Errorf("%w: its service: %w", ErrDamaged, err)
+		}
+		for _, p := range service.Parts {
+			if !slices.Contains(Kinds(), p.Kind) {
+				return fmt.Errorf("%w: service %s has state of an unknown kind", ErrDamaged, service.Name)
+			}
+			if err := rollout.ValidateStream(p.Name); err != nil {
+				return fmt.Errorf("%w: service %s: %w", ErrDamaged, service.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+var manifestPath = regexp.MustCompile(`^([a-z0-9-]+)/([0-9a-f-]{36})/(.+)$`)
+
+// split takes the name of something that is stored apart; false: it is none of ours.
+func split(name string) (app, id, rest string, ok bool) {
+	m := manifestPath.FindStringSubmatch(name)
+	if m == nil || strings.Contains(name, "..") {
+		return "", "", "", false
+	}
+	return m[1], m[2], m[3], true
+}
