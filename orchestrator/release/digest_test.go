@@ -28,7 +28,7 @@ func TestDigestIsThatOfTheRelease(t *testing.T) {
 # Other order, other commands, other folder, other spelling.
 services:
   d: {version: "1.0.0", dependsOn: [c, b], run: [./d]}
-  c: {migrations: [offline], dependsOn: [b], version: 1.0.0, instances: 1, keepOnline: [], retries: 0, pace: {}}
+  c: {migrations: [offline], dependsOn: [b], version: 1.0.0, instances: 1, keepOnline: [], retries: 0, pace: {}, state: {streams: []}}
   b: {version: 1.0.0, migrations: [before, online], timeout: 60m}
 setup: external
 data: elsewhere
@@ -63,6 +63,7 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"backoff":     func(m *release.Manifest) { m.Services[0].Backoff = rollout.Duration(time.Minute) },
 		"instances":   func(m *release.Manifest) { m.Services[0].Instances = 0 },
 		"keepOnline":  func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
+		"state":       func(m *release.Manifest) { m.Services[0].State = &rollout.Data{Streams: []string{"TODOS"}} },
 		"pace":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{InFlight: 8} },
 		"no limit":    func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(0.0)} },
 		"autoRevert":  func(m *release.Manifest) { m.AutoRevert = true },

@@ -25,6 +25,7 @@ type Environment struct {
 	Domain    string         // of JetStream; empty: not said
 	Approvals rollout.Policy // who may approve
 	Source    SourcePolicy   // what a release may be taken from
+	Snapshots Snapshots      // where they lie, and how many are kept
 }
 
 // Bus is an environment that the manifest knows, whichever it was loaded for: where its

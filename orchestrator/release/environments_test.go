@@ -42,6 +42,7 @@ func TestAnEnvironmentMergesMapsAndReplacesAllElse(t *testing.T) {
 		Name: "staging", NATS: "nats://staging:4222", Creds: "secrets/staging.creds",
 		Approvals: rollout.Policy{Required: true, By: []string{"carol"}, Count: 1, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},
 		Source:    release.SourcePolicy{Clean: true},
+		Snapshots: release.Snapshots{Folder: "../snapshots", Keep: 3},
 	}
 	switch {
 	case !reflect.DeepEqual(m.Environment, want):

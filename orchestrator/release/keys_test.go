@@ -26,6 +26,7 @@ func TestTheReadmeTellsEveryKey(t *testing.T) {
 	service, step := below["services"].below[""], below["steps"].below[""]
 	for level, fields := range map[string][]field{
 		"top": manifestFields(&Manifest{}, true), "step": step.fields, "check": step.below["check"].fields, "pace": service.below["pace"].fields,
+		"state": service.below["state"].fields, "snapshots": below["snapshots"].fields,
 		"requires": below["requires"].fields, "approvals": below["approvals"].fields, "source": below["source"].fields,
 	} {
 		for _, key := range keys(fields) {
@@ -58,6 +59,9 @@ func TestTheReadmeAndTheSchemaTellTheLimits(t *testing.T) {
 		},
 		{fmt.Sprintf("(0: no limit, else %g or more)", rollout.MinRate), fmt.Sprintf(`"maximum": %d`, rollout.MaxInFlight)},
 		{fmt.Sprintf("versions of the service, at most %d", MaxKeepOnline), fmt.Sprintf("Other versions of this service, at most %d", MaxKeepOnline)},
+		{fmt.Sprintf("of each at most %d streams", rollout.MaxData), fmt.Sprintf(`"maxItems": %d`, rollout.MaxData)},
+		{fmt.Sprintf("at most %d, 0 for all", MaxKeepSnapshots), fmt.Sprintf(`"maximum": %d`, MaxKeepSnapshots)},
+		{fmt.Sprintf("| `objects`, %d |", DefaultKeepSnapshots), fmt.Sprintf(`"default": %d`, DefaultKeepSnapshots)},
 		{fmt.Sprintf("counts as online, at most %d", MaxInstances), fmt.Sprintf(`"maximum": %d`, MaxInstances)},
 		{fmt.Sprintf("at most %d bytes", rollout.MaxText), ""},
 		{fmt.Sprintf("at most %d items that are confirmed", rollout.MaxChecklist), fmt.Sprintf("confirmed one by one, at most %d items", rollout.MaxChecklist)},
@@ -84,6 +88,7 @@ func TestTheDigestHasEveryField(t *testing.T) {
 		of, digest any
 		otherwise  map[string][]string // fields that count in another form, or not
 	}{
+		{rollout.Data{}, stateDigest{}, nil},
 		{Manifest{}, manifestDigest{}, map[string][]string{
 			"Environment": {"Approvals"}, "Environments": nil, "buses": nil, "settings": nil,
 			"Seed": nil, "Data": nil, "Reports": nil, "Dir": nil, "Path": nil, // of the host

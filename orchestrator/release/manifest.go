@@ -74,6 +74,7 @@ const external = "external"
 // manifest reads the whole manifest.
 func (r *reader) manifest(v value) *Manifest {
 	m := &Manifest{Strategy: rollout.Parallel, RetryAfter: rollout.Duration(rollout.DefaultRetryAfter), Data: DefaultData}
+	m.Environment.Snapshots.Keep = DefaultKeepSnapshots
 	v.fields("a manifest, a map with app, version and services", manifestFields(m, r.environment))
 	for _, check := range r.checks {
 		check()
@@ -101,6 +102,7 @@ func manifestFields(m *Manifest, environment bool) []field {
 		{key: "reports", read: func(v value) { m.Reports = readFolder(v, "a folder like reports", "leave the key out for none") }},
 		{key: "source", read: func(v value) { m.Environment.Source = readSource(v) }},
 		{key: "approvals", read: func(v value) { m.Environment.Approvals = readApprovals(v) }},
+		{key: "snapshots", read: func(v value) { m.Environment.Snapshots = readSnapshots(v) }},
 		{key: "environments", fixed: true, read: readEnvironments},
 	}
 	if environment {

@@ -61,8 +61,10 @@ func TestEveryKeyIsRead(t *testing.T) {
 		App: "todo-app", Version: "0.0.2", Strategy: rollout.Downtime, RetryAfter: rollout.Duration(90 * time.Second),
 		MustNotSkip: []string{"0.0.1", "0.0.2-rc.1", "0.0.2"},
 		Services: []release.Service{{
-			Service: rollout.Service{Name: "todos", Version: "0.0.1", Instances: 1},
-			Run:     []string{"go", "run", "./todos"},
+			Service: rollout.Service{Name: "todos", Version: "0.0.1", Instances: 1, State: &rollout.Data{
+				Streams: []string{"TODOS"}, KV: []string{"todo-settings"}, Objects: []string{"todo_images"},
+			}},
+			Run: []string{"go", "run", "./todos"},
 		}, {
 			Service: rollout.Service{
 				Name: "todo-search", Version: "1.0.0-rc.1+build.5", Instances: 3,
@@ -87,6 +89,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Steps: fullSteps(), AutoRevert: true, Requires: &release.Requirement{Version: "0.0.1", Completed: true},
 		Environment: release.Environment{
 			Approvals: rollout.Policy{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},
+			Snapshots: release.Snapshots{Folder: "../snapshots", Keep: 10},
 		},
 		Environments: []string{"dev", "production", "staging"},
 		Dir:          folder, Path: filepath.Join(folder, "golive.yaml"),

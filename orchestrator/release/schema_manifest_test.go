@@ -49,6 +49,7 @@ type differentShape struct {
 	Reports    string          `json:"reports,omitempty" jsonschema:"minLength=1" jsonschema_description:"Folder where golive deploy, retry, backward, abort and watch write a report of each rollout that they follow to its end, relative to the folder of the manifest. Leave it out for none."`
 	Source     *sourceShape    `json:"source,omitempty" jsonschema_description:"What the release may be taken from. Leave it out for anything."`
 	Approvals  *approvalsShape `json:"approvals,omitempty" jsonschema_description:"Who may say yes. An environment replaces what it names."`
+	Snapshots  *snapshotsShape `json:"snapshots,omitempty" jsonschema_description:"Where snapshots of the data lie, and how many are kept. golive serve has it from the manifest that it is given."`
 }
 
 // sourceShape is what a release may be taken from, as it is written.
@@ -104,6 +105,7 @@ type serviceDifferentShape struct {
 	Instances  int            `json:"instances,omitempty" jsonschema:"default=1" jsonschema_description:"How many instances must be alive before the service counts as online. 0: it takes no traffic over the relay."`
 	KeepOnline []versionShape `json:"keepOnline,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Other versions of this service, at most 16, that stay online beside this one when it is opened. Leave it out if only this one is to be online."`
 	Pace       *paceShape     `json:"pace,omitempty" jsonschema_description:"How fast the scripts of this service may work. Leave it out for what their author has chosen. golive pace changes it while a script runs."`
+	State      *stateShape    `json:"state,omitempty" jsonschema_description:"Where the data of this service is, for snapshots of the app. Leave it out if it has none in JetStream."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
@@ -118,6 +120,39 @@ func (serviceShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	serviceDifferentShape{}.JSONSchemaExtend(s)
 	s.Description = "One service version."
 	s.DependentRequired = map[string][]string{"setup": {"migrations"}, "backoff": {"retries"}}
+}
+
+// stateShape is where the data of a service is, as it is written.
+type stateShape struct {
+	Streams []streamShape `json:"streams,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Streams."`
+	KV      []streamShape `json:"kv,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Key-value buckets."`
+	Objects []streamShape `json:"objects,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Object stores."`
+}
+
+// JSONSchemaExtend adds what tags cannot say.
+func (stateShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	for _, kind := range []string{"streams", "kv", "objects"} {
+		limit(s, kind, rollout.MaxData)
+	}
+}
+
+type streamShape string
+
+func (streamShape) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type: "string", Pattern: `^[A-Za-z0-9_-]{1,200}$`, Not: &jsonschema.Schema{Pattern: `^(GOLIVE$|((KV|OBJ)_)?golive-)`},
+	}
+}
+
+// snapshotsShape is where snapshots lie, as it is written.
+type snapshotsShape struct {
+	Store string `json:"store,omitempty" jsonschema:"default=objects" jsonschema_description:"objects: the object store of the environment. Else a folder on the machines of its orchestrators, relative to that of the manifest."`
+	Keep  int    `json:"keep,omitempty" jsonschema:"default=5" jsonschema_description:"How many snapshots of an app are kept; the oldest go. 0: all."`
+}
+
+// JSONSchemaExtend adds what tags cannot say.
+func (snapshotsShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	between(s, "keep", 0, MaxKeepSnapshots)
 }
 
 // paceShape is a pace as it is written.

@@ -43,6 +43,8 @@ func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
 		{"top", l.schemaLevel, manifestFields(&Manifest{}, false)},
 		{"service", l.Defs.Service, serviceFields(&Service{}, nil)},
 		{"pace", l.Defs.Pace, paceFields(&protocol.Pace{})},
+		{"state", l.Defs.State, stateFields(&rollout.Data{})},
+		{"snapshots", l.Defs.Snapshots, snapshotsFields(&Snapshots{})},
 		{"step", l.Defs.Step, stepFields(&placed{Step: &Step{}}, nil)},
 		{"check", l.Defs.Check, checkFields(&Check{}, nil)},
 		{"approvals", l.Defs.Approvals, approvalsFields(&rollout.Policy{})},
@@ -147,7 +149,7 @@ func (l schemaLevel) keys() []string { return sortedKeys(l.Properties) }
 type allLevels struct {
 	schemaLevel
 	Defs struct {
-		Service, Pace, Step, Check, Approvals, Requires, Source, Environment, ServiceDifferent schemaLevel
+		Service, Pace, State, Snapshots, Step, Check, Approvals, Requires, Source, Environment, ServiceDifferent schemaLevel
 	} `json:"$defs"`
 }
 

@@ -75,6 +75,7 @@ func serviceFields(s *Service, wanted *[]dependency) []field {
 		{key: "instances", byDefault: strconv.Itoa(defaultInstances), read: func(v value) { s.Instances, _ = readWhole(v, 0, MaxInstances) }},
 		{key: "keepOnline", read: func(v value) { s.KeepOnline = readKeepOnline(v, s) }},
 		{key: "pace", read: func(v value) { s.Pace = readPace(v) }},
+		{key: "state", read: func(v value) { s.State = readState(v) }},
 	}
 }
 
@@ -91,6 +92,7 @@ type serviceDigest struct {
 	Backoff    time.Duration    `json:"backoff,omitempty"`
 	KeepOnline []string         `json:"keepOnline,omitempty"`
 	Pace       *protocol.Pace   `json:"pace,omitempty"`
+	State      *stateDigest     `json:"state,omitempty"`
 }
 
 // digestService is what counts of a service.
@@ -102,6 +104,7 @@ func digestService(s Service) serviceDigest {
 		DependsOn:  append([]string{}, slices.Sorted(slices.Values(s.DependsOn))...),
 		KeepOnline: slices.Sorted(slices.Values(s.KeepOnline)),
 		Pace:       s.Pace,
+		State:      digestState(s.State),
 	}
 }
 

@@ -42,7 +42,10 @@ func manifestLayout() layout {
 		below: map[string]layout{
 			"services": {below: map[string]layout{"": {
 				fields: serviceFields(&Service{}, nil),
-				below:  map[string]layout{"pace": {fields: paceFields(&protocol.Pace{})}},
+				below: map[string]layout{
+					"pace":  {fields: paceFields(&protocol.Pace{})},
+					"state": {fields: stateFields(&rollout.Data{})},
+				},
 			}}},
 			"steps": {below: map[string]layout{"": {
 				fields: stepFields(&placed{Step: &Step{}}, nil),
@@ -51,6 +54,7 @@ func manifestLayout() layout {
 			"requires":  {fields: requiresFields(&Requirement{}, nil)},
 			"approvals": {fields: approvalsFields(&rollout.Policy{})},
 			"source":    {fields: sourceFields(&SourcePolicy{})},
+			"snapshots": {fields: snapshotsFields(&Snapshots{})},
 		},
 	}
 }
