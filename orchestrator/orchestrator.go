@@ -34,6 +34,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/records"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/setup"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/storage"
 	"github.com/golive-dev/golive/orchestrator/tasks"
 	"github.com/golive-dev/golive/orchestrator/view"
@@ -56,15 +57,16 @@ type Config struct {
 
 	Fleet *fleet.Fleet // required
 
-	Policy    rollout.Policy // of all rollouts here; what is stricter in a release's own counts, too, but for who may approve
-	Replicas  int            // of the buckets that setup services keep things in; 0 means 1
-	Heartbeat time.Duration  // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
-	Resend    time.Duration  // before a start that nobody listens to is sent again; 0: [DefaultResend]
-	Keep      time.Duration  // after its end the journal of a rollout, and what it has put aside, is dropped, not what the ledger has of it; 0: never
-	Probe     time.Duration  // how often it looks whether the bus stores what it is told; 0: [storage.DefaultEvery]
-	Compare   time.Duration  // how often it looks whether the stream and the buckets are those that it knows; 0: [kept.DefaultEvery]
-	Version   string         // of golive, as told by the API; empty: "0.0.0-dev"
-	Logger    *zap.Logger    // nil means silence
+	Policy    rollout.Policy  // of all rollouts here; what is stricter in a release's own counts, too, but for who may approve
+	Replicas  int             // of the buckets that setup services keep things in; 0 means 1
+	Heartbeat time.Duration   // how often a working script gives a sign of life, in whole seconds; 0: [DefaultHeartbeat]
+	Resend    time.Duration   // before a start that nobody listens to is sent again; 0: [DefaultResend]
+	Keep      time.Duration   // after its end the journal of a rollout, and what it has put aside, is dropped, not what the ledger has of it; 0: never
+	Probe     time.Duration   // how often it looks whether the bus stores what it is told; 0: [storage.DefaultEvery]
+	Compare   time.Duration   // how often it looks whether the stream and the buckets are those that it knows; 0: [kept.DefaultEvery]
+	Snapshots snapshot.Config // where they lie, and how many are kept; the zero value: in the environment's object store, all
+	Version   string          // of golive, as told by the API; empty: "0.0.0-dev"
+	Logger    *zap.Logger     // nil means silence
 
 	// At, if it is not nil, is called whenever the engine has come to one of its named
 	// points; it may end the process there, to show that nothing is lost.
@@ -220,6 +222,7 @@ func (o *Orchestrator) parts(ctx context.Context, watch *kept.Watch) (parts, err
 	commands := command.New(command.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
 		Setup: services, Records: put, Storage: probe, Kept: watch, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version, Clocks: clocks,
+		Store: c.Snapshots, Replicas: c.Replicas,
 	})
 	return parts{services, probe, commands, engine.New(engine.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,

@@ -23,6 +23,11 @@
 //	status     AppRequest         []AppStatus       what is online, and what is under way
 //	routes     {}                 []RouteStatus     which versions get traffic
 //	ledger     LedgerRequest      []ledger.Entry    which scripts have run
+//	snapshot-take   TakeRequest      SnapshotWork   takes a snapshot; asked again, tells how far it is
+//	snapshot-check  SnapshotRequest  SnapshotWork   reads one back whole; asked again, tells how far it is
+//	snapshot-list   AppRequest       SnapshotList   the snapshots
+//	snapshot-show   SnapshotRequest  snapshot.Snapshot  what is in one
+//	snapshot-drop   SnapshotRequest  snapshot.Snapshot  removes one
 //	hosts      HostsRequest       []protocol.Host   what agents have done for a step
 //	agents     {}                 []protocol.Agent  the agents that are alive
 //	version    {}                 VersionInfo       which golive this is

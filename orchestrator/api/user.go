@@ -55,4 +55,10 @@ func (q *RetryRequest) Is(user string) { q.By = user }
 func (q *BackwardRequest) Is(user string) { q.By = user }
 
 // Is is of [Personal].
+func (q *TakeRequest) Is(user string) { q.By = user }
+
+// Is is of [Personal].
+func (q *SnapshotRequest) Is(user string) { q.By = user }
+
+// Is is of [Personal].
 func (q *MarkRequest) Is(user string) { q.By = user }

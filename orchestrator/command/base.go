@@ -16,6 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/records"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/setup"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/storage"
 	"github.com/golive-dev/golive/orchestrator/view"
 )
@@ -35,11 +36,13 @@ type Config struct {
 	Storage  *storage.Probe
 	Clocks   *view.Clocks
 	Kept     *kept.Watch
+	Store    snapshot.Config
 	Log      *zap.Logger
 
-	Policy  rollout.Policy // of all rollouts here; what is stricter in a release's own counts, too, but for who may approve
-	Users   bool           // the bus has users, so it can be known who asks for something
-	Version string         // of golive
+	Policy   rollout.Policy // of all rollouts here; what is stricter in a release's own counts, too, but for who may approve
+	Replicas int            // of what is made for snapshots; 0 means 1
+	Users    bool           // the bus has users, so it can be known who asks for something
+	Version  string         // of golive
 }
 
 // base is what all commands share.

@@ -64,6 +64,7 @@ func (c *Server) GoFurtherBack(ctx context.Context, undone rollout.State) error 
 
 // endpoints are the commands, by the last word of their subject.
 func (c *Server) endpoints(ctx context.Context, group *tasks.Group) map[string]endpoint {
+	taker := &taker{base: c.base, ctx: ctx, group: group}
 	return map[string]endpoint{
 		"deploy":   answer(ctx, c, group, c.deployer.deploy),
 		"plan":     answer(ctx, c, group, c.planner.plan),
@@ -76,6 +77,12 @@ func (c *Server) endpoints(ctx context.Context, group *tasks.Group) map[string]e
 		"approve":  answer(ctx, c, group, c.interventions.approve),
 		"reject":   answer(ctx, c, group, c.interventions.reject),
 		"backward": answer(ctx, c, group, c.returner.backward),
+
+		"snapshot-take":  answer(ctx, c, group, taker.take),
+		"snapshot-check": answer(ctx, c, group, taker.check),
+		"snapshot-list":  answer(ctx, c, group, taker.list),
+		"snapshot-show":  answer(ctx, c, group, taker.show),
+		"snapshot-drop":  answer(ctx, c, group, taker.drop),
 
 		"records": answer(ctx, c, group, c.amender.listRecords),
 		"show":    answer(ctx, c, group, c.queries.show),

@@ -181,3 +181,25 @@ func split(name string) (app, id, rest string, ok bool) {
 	}
 	return m[1], m[2], m[3], true
 }
+
+// ServicesOf are the services of a release that say where their data is, with a part for each
+// stream and bucket, in the order of the release.
+func ServicesOf(r rollout.Release) []Service {
+	var all []Service
+	for _, s := range r.Services {
+		if s.State == nil {
+			continue
+		}
+		service := Service{Name: s.Name, Version: s.Version}
+		for _, of := range []struct {
+			kind  string
+			names []string
+		}{{KindStream, s.State.Streams}, {KindKV, s.State.KV}, {KindObjects, s.State.Objects}} {
+			for _, name := range of.names {
+				service.Parts = append(service.Parts, Part{Kind: of.kind, Name: name})
+			}
+		}
+		all = append(all, service)
+	}
+	return all
+}

@@ -283,14 +283,13 @@ func (s *Snapshots) Open(ctx context.Context, of Snapshot, service string, p Par
 }
 
 // List gives the snapshots of an app, or of all if it is empty, newest first. Those that cannot
-// be read are named in the error beside, which joins an error of each.
-func (s *Snapshots) List(ctx context.Context, app string) ([]Snapshot, error) {
+// be read are left out: unread joins an error of each.
+func (s *Snapshots) List(ctx context.Context, app string) (all []Snapshot, unread, err error) {
 	names, err := s.Store.Names(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []Snapshot
-	var unread []error
+	var errs []error
 	for _, name := range names {
 		of, id, rest, ok := split(name)
 		if !ok || rest != manifestName || app != "" && of != app {
@@ -300,13 +299,13 @@ func (s *Snapshots) List(ctx context.Context, app string) ([]Snapshot, error) {
 		switch {
 		case errors.Is(err, ErrNotFound): // it was dropped meanwhile
 		case err != nil:
-			unread = append(unread, fmt.Errorf("snapshot %s of %s: %w", id, of, err))
+			errs = append(errs, fmt.Errorf("snapshot %s of %s: %w", id, of, err))
 		default:
 			all = append(all, one)
 		}
 	}
 	slices.SortFunc(all, func(a, b Snapshot) int { return strings.Compare(b.ID, a.ID) }) // which begin with the time
-	return all, errors.Join(unread...)
+	return all, errors.Join(errs...), nil
 }
 
 // Find gives the snapshots whose ids begin with prefix, as the names in the store tell: app and

@@ -68,9 +68,9 @@ func TestASnapshotIsTakenListedCheckedAndDropped(t *testing.T) {
 		if !repeated.Taken.Equal(taken.Taken) {
 			t.Errorf("%s: the same snapshot was taken twice", name)
 		}
-		all, err := s.List(w.ctx, "shop")
+		all, _, err := s.List(w.ctx, "shop")
 		must(t, err)
-		other, err := s.List(w.ctx, "other")
+		other, _, err := s.List(w.ctx, "other")
 		must(t, err)
 		if len(all) != 1 || len(other) != 0 || all[0].ID != wanted.ID {
 			t.Errorf("%s: %d and %d are listed", name, len(all), len(other))
@@ -99,7 +99,7 @@ func TestSoManySnapshotsAreKept(t *testing.T) {
 			must(t, err)
 			ids = append(ids, taken.ID)
 		}
-		all, err := s.List(w.ctx, "")
+		all, _, err := s.List(w.ctx, "")
 		must(t, err)
 		if len(all) != 2 || all[0].ID != ids[2] || all[1].ID != ids[1] {
 			t.Errorf("%s: %d are kept", name, len(all))
@@ -144,7 +144,7 @@ func TestATakeMayDieAnywhere(t *testing.T) {
 				_, _ = dying.Take(w.ctx, wanted, silent)
 				t.Errorf("%s: it does not pass %s", name, p)
 			}()
-			all, err := s.List(w.ctx, "")
+			all, _, err := s.List(w.ctx, "")
 			must(t, err)
 			if counts := len(all) == 1; counts != (p == snapshot.Recorded) {
 				t.Errorf("%s: after its death at %s %d count", name, p, len(all))

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
+
+	"github.com/golive-dev/golive/relay/bus"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // ErrNotFound says that there is no such snapshot, or none of its parts.
@@ -25,4 +29,39 @@ type Store interface {
 	Sweep(ctx context.Context) error
 	// String says for people where it is.
 	String() string
+}
+
+// Config says where snapshots lie, and how many are kept.
+type Config struct {
+	Folder string // absolute; empty: in the object store of the environment
+	Keep   int    // of each app; 0: all
+}
+
+// Look opens the snapshots of an environment and makes nothing; [bus.ErrNone] says that there is
+// no store yet.
+func (c Config) Look(ctx context.Context, js bus.JetStream, environment string) (*Snapshots, error) {
+	if c.Folder != "" {
+		return c.in(js, Folder(c.Folder)), nil
+	}
+	stream, err := bus.LookObjects(ctx, js, protocol.SnapshotsStore, environment, objectsFormat)
+	if err != nil {
+		return nil, err
+	}
+	return c.in(js, &Objects{js, stream}), nil
+}
+
+// Make is [Config.Look] for one who is about to take one: it makes what is missing.
+func (c Config) Make(ctx context.Context, js bus.JetStream, environment string, replicas int) (*Snapshots, error) {
+	if c.Folder != "" {
+		return c.in(js, Folder(c.Folder)), nil
+	}
+	objects, err := MakeObjects(ctx, js.Conn(), environment, replicas)
+	if err != nil {
+		return nil, err
+	}
+	return c.in(js, objects), nil
+}
+
+func (c Config) in(js bus.JetStream, store Store) *Snapshots {
+	return &Snapshots{JetStream: js, Store: store, Keep: c.Keep, Now: time.Now}
 }

@@ -35,7 +35,14 @@ var (
 	Claims        = Bucket{Name: protocol.ClaimsBucket, Format: 1, MaxAge: claimsMaxAge}
 	Checkpoints   = Bucket{Name: protocol.CheckpointsBucket, Format: 1, MaxAge: claimsMaxAge}
 	FailedRecords = Bucket{Name: protocol.FailedRecordsBucket, Format: 1} // what is in it goes with the rollout
+
+	// Takes is made with the first snapshot. What is in it is a lease: whoever takes one renews it.
+	Takes = Bucket{Name: protocol.TakesBucket, Format: 1, MaxAge: TakeLease}
 )
+
+// TakeLease is how long a snapshot counts as being taken that nobody has said so of again: longer
+// than an election.
+const TakeLease = 30 * time.Second
 
 // claimsMaxAge is how long it is known which attempts setup services have begun: longer
 // than any rollout stays open.

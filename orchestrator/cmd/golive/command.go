@@ -83,7 +83,7 @@ func (c *command) here(text string) string {
 }
 
 // pastable are commands that hints tell.
-var pastable = regexp.MustCompile(`\bgolive (up|serve|deploy|plan|watch|approve|reject|retry|abort|pause|resume|pace|backward|status|history|show|report|routes|ledger)\b`)
+var pastable = regexp.MustCompile(`\bgolive (up|serve|deploy|plan|watch|approve|reject|retry|abort|pause|resume|pace|backward|status|history|show|report|routes|ledger|snapshot (?:take|list|show|check|drop))\b`)
 
 // reasonUsage describes the flag that all commands have which change something.
 const reasonUsage = "why, for the journal"

@@ -15,7 +15,7 @@ const module = "github.com/golive-dev/golive/"
 func TestImports(t *testing.T) {
 	adapters := []string{"orchestrator/rollout", "relay", "relay/bus", "relay/protocol"}
 	commandMay := append(adapters, "orchestrator/api", "orchestrator/tasks", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate",
-		"orchestrator/fleet", "orchestrator/records", "orchestrator/setup", "orchestrator/storage", "orchestrator/kept", "orchestrator/view")
+		"orchestrator/fleet", "orchestrator/records", "orchestrator/snapshot", "orchestrator/setup", "orchestrator/storage", "orchestrator/kept", "orchestrator/view")
 	localMay := append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/gate", "orchestrator/agent", "orchestrator/process",
 		"orchestrator/release", "orchestrator/report", "orchestrator/terminal", "relay/embedded")
 	allowed := map[string][]string{
@@ -35,7 +35,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/gate":       adapters,
 		"orchestrator/fleet":      adapters,
 		"orchestrator/agent":      append(adapters, "orchestrator/journal", "orchestrator/process", "orchestrator/release"),
-		"orchestrator/api":        append(adapters, "orchestrator/ledger", "orchestrator/gate"),
+		"orchestrator/api":        append(adapters, "orchestrator/ledger", "orchestrator/gate", "orchestrator/snapshot"),
 		"orchestrator/tasks":      {},
 		"orchestrator/records":    adapters,
 		"orchestrator/snapshot":   adapters,
@@ -47,7 +47,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/engine":     append(commandMay, "orchestrator/command"),
 		"orchestrator":            append(commandMay, "orchestrator/command", "orchestrator/engine"),
 		"orchestrator/terminal":   {},
-		"orchestrator/report":     {"orchestrator/rollout", "orchestrator/api", "orchestrator/terminal", "relay/protocol"},
+		"orchestrator/report":     {"orchestrator/rollout", "orchestrator/api", "orchestrator/snapshot", "orchestrator/terminal", "relay/protocol"},
 		"orchestrator/local":      localMay,
 		"orchestrator/cmd/golive": {"*"},
 	}

@@ -91,7 +91,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	root.AddCommand(upCommand(c), serveCommand(c), deployCommand(c), planCommand(c), watchCommand(c), statusCommand(c), historyCommand(c),
 		showCommand(c), reportCommand(c), routesCommand(c), ledgerCommand(c), approveCommand(c), rejectCommand(c), retryCommand(c),
 		abortCommand(c), pauseCommand(c), resumeCommand(c), paceCommand(c), backwardCommand(c), agentCommand(c),
-		configCommand(c), versionCommand(c))
+		snapshotCommand(c), configCommand(c), versionCommand(c))
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 	"github.com/golive-dev/golive/orchestrator"
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/local"
+	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
 )
 
 // minKeep is the shortest time for which the history of a rollout is kept: longer than any
@@ -39,7 +42,8 @@ long as that takes, and logs one line per event of a rollout to stderr.
 
 With DIR or --env, the environment's approvals in that manifest, golive.yaml,
 are the policy of all rollouts here: what is stricter in a release counts, too,
-but who may approve is the policy's word. Its nats, creds or context say where
+but who may approve is the policy's word. Its snapshots say where those lie, and
+how many are kept. Its nats, creds or context say where
 the bus is.`,
 		Example: `  golive serve --nats nats://127.0.0.1:4222
   golive serve --nats nats://n1:4222,nats://n2:4222,nats://n3:4222 --replicas 3
@@ -75,27 +79,42 @@ the bus is.`,
 	return cmd
 }
 
-// governs is where the bus of the environment is that is served, and its policy.
-func governs(c *command, dir string) (local.Place, rollout.Policy, error) {
+// rules are what a manifest says of all rollouts of the environment that is served.
+type rules struct {
+	policy    rollout.Policy
+	snapshots snapshot.Config
+}
+
+// snapshotsOf is where the snapshots of a manifest's environment lie, and how many are kept.
+func snapshotsOf(m *release.Manifest) snapshot.Config {
+	s := m.Environment.Snapshots
+	if s.Folder != "" && !filepath.IsAbs(s.Folder) {
+		s.Folder = filepath.Join(m.Dir, s.Folder)
+	}
+	return snapshot.Config(s)
+}
+
+// governs is where the bus of the environment is that is served, and its rules.
+func governs(c *command, dir string) (local.Place, rules, error) {
 	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}
 	if dir == "" && c.env == "" {
 		if !p.Known() {
 			p.URL = nats.DefaultURL
 		}
-		return p, rollout.Policy{}, nil
+		return p, rules{snapshots: snapshot.Config{Keep: release.DefaultKeepSnapshots}}, nil
 	}
 	m, err := c.load(cmp.Or(dir, "."))
 	if err != nil {
-		return p, rollout.Policy{}, err
+		return p, rules{}, err
 	}
 	if p = c.named(m); !p.Known() {
 		p.URL = nats.DefaultURL
 	}
-	return p, m.Environment.Approvals, nil
+	return p, rules{m.Environment.Approvals, snapshotsOf(m)}, nil
 }
 
 func runServe(ctx context.Context, c *command, dir string, o serveOptions) error {
-	p, policy, err := governs(c, dir)
+	p, rules, err := governs(c, dir)
 	if err != nil {
 		return err
 	}
@@ -104,7 +123,7 @@ func runServe(ctx context.Context, c *command, dir string, o serveOptions) error
 		return err
 	}
 	defer r.Close()
-	e, err := newEngine(ctx, r, orchestrator.Config{Policy: policy, Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log},
+	e, err := newEngine(ctx, r, orchestrator.Config{Policy: rules.policy, Snapshots: rules.snapshots, Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log},
 		gate.Config{Patience: o.patience})
 	if err != nil {
 		return err

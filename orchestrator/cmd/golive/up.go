@@ -16,6 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/local"
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -74,7 +75,7 @@ func runUp(ctx context.Context, c *command, dir string, o upOptions) error {
 	}
 	ctx, stop := untilUnread(ctx)
 	defer stop()
-	t := &upTerminal{command: c, once: o.once, narrator: c.narrator()}
+	t := &upTerminal{command: c, once: o.once, snapshots: snapshotsOf(m), narrator: c.narrator()}
 	err = local.Up{
 		Manifest: m, Bus: c.named(m), Data: dataFolder(c, m, o.data), Listen: o.listen, Beacons: local.BeaconFolder(c.Getenv), Dir: c.Dir,
 		Once: o.once, AllowOlder: o.older, Seed: o.seed, By: me(), Version: Version, Talk: t.narrator.Talk, Logger: c.logger(),
@@ -89,11 +90,12 @@ func runUp(ctx context.Context, c *command, dir string, o upOptions) error {
 // upTerminal is the terminal of an app that runs on this machine.
 type upTerminal struct {
 	*command
-	once     bool
-	narrator *narrator
-	nc       *nats.Conn // of the bus
-	events   events
-	told     error // what was told last, and is not to be told once more
+	once      bool
+	snapshots snapshot.Config
+	narrator  *narrator
+	nc        *nats.Conn // of the bus
+	events    events
+	told      error // what was told last, and is not to be told once more
 }
 
 // upHeartbeat is how often a working script gives a sign of life: on one machine that costs next to
@@ -102,7 +104,7 @@ const upHeartbeat = 2 * time.Second
 
 // orchestrate starts the orchestrator.
 func (t *upTerminal) orchestrate(ctx, working context.Context, r *relay.Relay) (local.Orchestrator, error) {
-	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Heartbeat: upHeartbeat, Logger: t.logger()}, gate.Config{})
+	e, err := newEngine(ctx, r, orchestrator.Config{Replicas: 1, Heartbeat: upHeartbeat, Snapshots: t.snapshots, Logger: t.logger()}, gate.Config{})
 	if err != nil {
 		return local.Orchestrator{}, err
 	}

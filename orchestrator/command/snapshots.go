@@ -1,0 +1,240 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
+	"github.com/golive-dev/golive/orchestrator/tasks"
+	"github.com/golive-dev/golive/relay/bus"
+)
+
+// taker takes and keeps snapshots. What takes long goes on behind the answer, until the server
+// ends.
+type taker struct {
+	base
+	ctx   context.Context // of the server
+	group *tasks.Group
+}
+
+// make opens where snapshots lie, and makes it where it is missing.
+func (c *taker) make(ctx context.Context) (*snapshot.Snapshots, error) {
+	js, err := bus.NewJetStream(c.Conn)
+	if err != nil {
+		return nil, err
+	}
+	return c.Store.Make(ctx, js, c.Journal.Environment(), c.Replicas)
+}
+
+// look opens where snapshots lie; nil: there is nothing yet.
+func (c *taker) look(ctx context.Context) (*snapshot.Snapshots, error) {
+	js, err := bus.NewJetStream(c.Conn)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.Store.Look(ctx, js, c.Journal.Environment())
+	if errors.Is(err, bus.ErrNone) {
+		return nil, nil
+	}
+	return s, err
+}
+
+// take has a snapshot taken, or tells how far that is.
+func (c *taker) take(ctx context.Context, q api.TakeRequest) (api.SnapshotWork, error) {
+	if err := checkSnapshotID(q.Snapshot); err != nil {
+		return api.SnapshotWork{}, err
+	}
+	all, err := c.make(ctx)
+	if err != nil {
+		return api.SnapshotWork{}, err
+	}
+	there, err := all.Load(ctx, q.App, q.Snapshot)
+	if err == nil {
+		return api.SnapshotWork{Snapshot: &there}, nil
+	}
+	if !errors.Is(err, snapshot.ErrNotFound) {
+		return api.SnapshotWork{}, describeSnapshot(err)
+	}
+	wanted, err := c.wanted(ctx, q)
+	if err != nil {
+		return api.SnapshotWork{}, err
+	}
+	return c.work(ctx, work{ID: q.Snapshot, App: q.App, Snapshot: q.Snapshot, Doing: "take"}, func(ctx context.Context, tell func(snapshot.Progress)) error {
+		taken, err := all.Take(ctx, wanted, tell)
+		if err == nil {
+			c.Log.Info("snapshot taken", zap.String("snapshot", taken.ID), zap.String("app", taken.App), zap.Int64("bytes", taken.Size), zap.String("by", taken.By))
+		}
+		return err
+	})
+}
+
+// checkSnapshotID refuses an id that does not tell when it was made.
+func checkSnapshotID(id string) error {
+	if parsed, err := uuid.Parse(id); err != nil || parsed.Version() != 7 || parsed.String() != id {
+		return refuse(api.CodeInvalid, "make one with a library for UUIDs", "the snapshot's id must be a UUID v7 in lower case, found %q", rollout.Clip(id))
+	}
+	return nil
+}
+
+// wanted is what a snapshot of an app is to hold: the data of the services that its last
+// completed rollout has brought.
+func (c *taker) wanted(ctx context.Context, q api.TakeRequest) (snapshot.Snapshot, error) {
+	none := snapshot.Snapshot{}
+	book, err := c.Ledger.Book(ctx, q.App)
+	if err != nil {
+		return none, err
+	}
+	for _, v := range slices.Backward(book.Versions()) {
+		if v.Void != "" {
+			continue
+		}
+		r, err := c.Journal.Load(ctx, q.App, v.Rollout)
+		if errors.Is(err, rollout.ErrNotFound) {
+			return none, refuse(api.CodeNotFound, "deploy it again: that changes nothing but to record what it is", "the journal of rollout %s, which brought %s %s, was dropped, and with it where its data is", v.Rollout, q.App, v.Version)
+		}
+		if err != nil {
+			return none, err
+		}
+		s := snapshot.Snapshot{ID: q.Snapshot, App: q.App, Version: v.Version, Rollout: v.Rollout, By: rollout.Clip(q.By), Reason: rollout.Clip(q.Reason)}
+		for _, e := range book.Entries() {
+			if e.Void == "" {
+				s.Ledger = append(s.Ledger, snapshot.Ran{Name: e.Name, Version: e.Version, Phase: e.Phase, Rollout: e.Rollout})
+			}
+		}
+		if s.Services = snapshot.ServicesOf(r.State.Release); len(s.Services) == 0 {
+			return none, refuse(api.CodeNoState, "say it in golive.yaml, services.NAME.state: {streams: [NAME]}, and deploy that",
+				"no service of %s %s says where its data is: there is nothing to take", q.App, v.Version)
+		}
+		s.Moment.Paused, err = c.paused(ctx, s.Services)
+		return s, err
+	}
+	return none, refuse(api.CodeNotFound, "golive status lists the apps", "no rollout of an app %q has completed here: there is nothing to take", q.App)
+}
+
+// paused reports whether all services are under maintenance.
+func (c *taker) paused(ctx context.Context, services []snapshot.Service) (bool, error) {
+	for _, s := range services {
+		r, err := c.Gate.Route(ctx, s.Name)
+		if err != nil || r.Maintenance == nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// check has a snapshot read back, or tells how far that is.
+func (c *taker) check(ctx context.Context, q api.SnapshotRequest) (api.SnapshotWork, error) {
+	if _, err := uuid.Parse(q.Check); err != nil {
+		return api.SnapshotWork{}, refuse(api.CodeInvalid, "make one with a library for UUIDs", "the check's id must be a UUID, found %q", rollout.Clip(q.Check))
+	}
+	all, s, err := c.find(ctx, q.Snapshot)
+	if err != nil {
+		return api.SnapshotWork{}, err
+	}
+	return c.work(ctx, work{ID: q.Check, App: s.App, Snapshot: s.ID, Doing: "check"}, func(ctx context.Context, tell func(snapshot.Progress)) error {
+		_, err := all.Check(ctx, s, tell)
+		return err
+	})
+}
+
+// find gives the snapshot of an id, or of the beginning of one.
+func (c *taker) find(ctx context.Context, prefix string) (*snapshot.Snapshots, snapshot.Snapshot, error) {
+	const hint = "golive snapshot list tells which there are"
+	none := snapshot.Snapshot{}
+	if prefix == "" {
+		return nil, none, refuse(api.CodeInvalid, hint, "no snapshot is named")
+	}
+	all, err := c.look(ctx)
+	if err != nil {
+		return nil, none, err
+	}
+	var found []snapshot.Snapshot
+	if all != nil {
+		if found, err = all.Find(ctx, prefix); err != nil {
+			return nil, none, err
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, none, refuse(api.CodeNotFound, hint, "there is no snapshot %s", rollout.Clip(prefix))
+	case 1:
+		s, err := all.Load(ctx, found[0].App, found[0].ID)
+		if err != nil {
+			return nil, none, describeSnapshot(err)
+		}
+		return all, s, nil
+	}
+	return nil, none, refuse(api.CodeAmbiguous, "give more of its id", "%s is the beginning of several snapshots, such as %s and %s", rollout.Clip(prefix), found[0].ID, found[1].ID)
+}
+
+// list lists the snapshots of an app, or of all.
+func (c *taker) list(ctx context.Context, q api.AppRequest) (api.SnapshotList, error) {
+	list := api.SnapshotList{Snapshots: []snapshot.Snapshot{}}
+	all, err := c.look(ctx)
+	if err != nil || all == nil {
+		return list, err
+	}
+	found, unread, err := all.List(ctx, q.App)
+	if err != nil {
+		return list, err
+	}
+	for _, s := range found {
+		for i := range s.Services {
+			for j := range s.Services[i].Parts {
+				s.Services[i].Parts[j].Config = nil
+			}
+		}
+		list.Snapshots = append(list.Snapshots, s)
+	}
+	if unread != nil {
+		list.Unread = unread.Error()
+	}
+	return list, nil
+}
+
+// show gives all that is known of a snapshot.
+func (c *taker) show(ctx context.Context, q api.SnapshotRequest) (snapshot.Snapshot, error) {
+	_, s, err := c.find(ctx, q.Snapshot)
+	return s, err
+}
+
+// drop removes a snapshot. One that is being checked is not there any more then.
+func (c *taker) drop(ctx context.Context, q api.SnapshotRequest) (snapshot.Snapshot, error) {
+	all, s, err := c.find(ctx, q.Snapshot)
+	if err != nil {
+		return s, err
+	}
+	if err := all.Drop(ctx, s.App, s.ID); err != nil {
+		return s, err
+	}
+	c.Log.Info("snapshot dropped", zap.String("snapshot", s.ID), zap.String("app", s.App), zap.String("by", q.By))
+	return s, nil
+}
+
+// describeSnapshot says what a person does about a snapshot that cannot be taken, or read.
+func describeSnapshot(err error) error {
+	switch {
+	case errors.Is(err, snapshot.ErrDamaged):
+		return refuse(api.CodeConflict, "it cannot be put back: golive snapshot drop removes it, golive snapshot take takes another one", "%v", err)
+	case errors.Is(err, snapshot.ErrFormat):
+		return refuse(api.CodeConflict, "read it with the version of golive that has taken it", "%v", err)
+	case errors.Is(err, snapshot.ErrNotFound):
+		return refuse(api.CodeNotFound, "golive snapshot list tells which there are", "%v", err)
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return refuse(api.CodeConflict, "services.NAME.state of golive.yaml names the streams and buckets: correct it, or start the service that makes them", "%v", err)
+	case errors.Is(err, snapshot.ErrMirror):
+		return refuse(api.CodeConflict, "name the stream that it copies in services.NAME.state of golive.yaml", "%v", err)
+	}
+	return err
+}
+
+// errLost says that somebody else may be taking a snapshot by now.
+var errLost = fmt.Errorf("the bus has not answered for %s: somebody else may be at work by now", bus.TakeLease)
