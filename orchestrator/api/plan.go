@@ -38,6 +38,7 @@ type PlanView struct {
 	Before    *LiveBefore              `json:"before,omitempty"`   // the version has been live here with another manifest; nil: it has not
 	GivesWay  []string                 `json:"givesWay,omitempty"` // rollouts of the app that have failed, and end when this one begins
 	Problems  []*protocol.ServiceError `json:"problems,omitempty"` // because of which it cannot run now
+	NoData    []string                 `json:"noData,omitempty"`   // streams of services that are online, in which the release says that their data is, and which are not there
 	DependsOn rollout.Basis            `json:"dependsOn"`
 	Source    *rollout.Source          `json:"source,omitempty"` // as in the request
 }

@@ -54,6 +54,9 @@ func (c *planner) plan(ctx context.Context, q api.PlanRequest) (api.PlanView, er
 	}
 	p.Pending = len(open) > 0 && !s.Held() || p.GoesOn == "" && g.live() != r.Version || slices.ContainsFunc(p.Steps, api.PlanStep.Todo)
 	p.Approval = slices.ContainsFunc(p.Steps, func(s api.PlanStep) bool { return s.Kind == rollout.Approving && s.Todo() })
+	if p.NoData, err = c.noData(ctx, r, g); err != nil {
+		return api.PlanView{}, err
+	}
 	p.Problems, err = c.problems(ctx, q, p, g, open)
 	return p, err
 }

@@ -61,7 +61,7 @@ func Kinds() []string { return []string{KindStream, KindKV, KindObjects} }
 type Part struct {
 	Kind     string          `json:"kind"` // [KindStream], [KindKV] or [KindObjects]
 	Name     string          `json:"name"` // as the release has it
-	Config   json.RawMessage `json:"config"`
+	Config   json.RawMessage `json:"config,omitempty"`
 	State    State           `json:"state"` // at the moment at which it was cut
 	Messages uint64          `json:"messages"`
 	Bytes    uint64          `json:"bytes"`  // of the messages

@@ -223,6 +223,9 @@ func printPlan(w io.Writer, p api.PlanView) {
 		fmt.Fprintf(w, "gives way: rollout %s, which has failed\n", id)
 	}
 	fmt.Fprintf(w, "downtime: %s\n", report.TellPlannedDowntime(p.Downtime))
+	for _, stream := range p.NoData {
+		fmt.Fprintf(w, "no snapshot: stream %s, in which the release says that data is, is not there\n", stream)
+	}
 	if !p.Pending {
 		fmt.Fprintf(w, "There is nothing to do: %s %s is live.\n", p.App, p.Version)
 	}
