@@ -72,6 +72,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.peopleSteps(sc)
 	s.siteSteps(sc)
 	s.keptSteps(sc)
+	s.snapshotSteps(sc)
 	s.upgradeSteps(sc)
 	s.sourceSteps(sc)
 }

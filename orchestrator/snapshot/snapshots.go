@@ -120,6 +120,9 @@ func (s *Snapshots) where(ctx context.Context, wanted Snapshot) (map[string]uint
 	for _, service := range wanted.Services {
 		for _, p := range service.Parts {
 			stream, err := s.JetStream.Stream(ctx, p.Stream())
+			if notFound(err) {
+				return nil, 0, fmt.Errorf("service %s: %w", service.Name, &MissingError{p.Stream()})
+			}
 			if err != nil {
 				return nil, 0, fmt.Errorf("service %s: look at stream %s: %w", service.Name, p.Stream(), err)
 			}

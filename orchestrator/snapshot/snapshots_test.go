@@ -3,8 +3,6 @@ package snapshot_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/golive-dev/golive/orchestrator/snapshot"
@@ -166,11 +163,11 @@ func TestATakeThatFailsLeavesNothing(t *testing.T) {
 		want  string
 		spoil func(w *world, s *snapshot.Snapshots) context.Context
 	}{
-		"a stream that is not there": {"stream not found", func(w *world, s *snapshot.Snapshots) context.Context {
+		"a stream that is not there": {"is not there", func(w *world, s *snapshot.Snapshots) context.Context {
 			must(w, w.js.DeleteStream(w.ctx, "KV_stock"))
 			return w.ctx
 		}},
-		"a stream that is deleted meanwhile": {"stream not found", func(w *world, s *snapshot.Snapshots) context.Context {
+		"a stream that is deleted meanwhile": {"not found", func(w *world, s *snapshot.Snapshots) context.Context {
 			s.At = func(p snapshot.Point) {
 				if p == snapshot.CutFirst {
 					must(w, w.js.DeleteStream(w.ctx, "OBJ_images"))
@@ -268,33 +265,4 @@ func TestASnapshotThatWasTamperedWithIsDamaged(t *testing.T) {
 			t.Errorf("%s: %v", change, err)
 		}
 	}
-}
-
-// BenchmarkSnapshot takes and puts back a stream of messages of a kilobyte.
-func BenchmarkSnapshot(b *testing.B) {
-	w := start(b)
-	_, err := w.js.CreateStream(w.ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
-	must(b, err)
-	body := make([]byte, 1000)
-	for i := range 1000 {
-		copy(body, fmt.Sprint(i))
-		_, err := w.js.PublishMsg(w.ctx, &nats.Msg{Subject: "s", Data: body})
-		must(b, err)
-	}
-	b.Run("take", func(b *testing.B) {
-		b.SetBytes(1_000_000)
-		for b.Loop() {
-			_, err := snapshot.Take(w.ctx, w.bus, "S", io.Discard)
-			must(b, err)
-		}
-	})
-	archive, taken := w.take("S")
-	b.Run("put", func(b *testing.B) {
-		b.SetBytes(1_000_000)
-		for b.Loop() {
-			must(b, w.js.DeleteStream(w.ctx, "S"))
-			_, err := snapshot.Put(w.ctx, w.bus, source(archive, taken))
-			must(b, err)
-		}
-	})
 }

@@ -129,5 +129,15 @@ func arrived(m *nats.Msg) error {
 	}
 }
 
+// MissingError says that a stream that a snapshot is to hold is not there. It is a
+// [jetstream.ErrStreamNotFound].
+type MissingError struct{ Stream string }
+
+// Error is of [error].
+func (e *MissingError) Error() string { return "stream " + e.Stream + " is not there" }
+
+// Unwrap gives [jetstream.ErrStreamNotFound].
+func (*MissingError) Unwrap() error { return jetstream.ErrStreamNotFound }
+
 // notFound reports whether an error says that there is no such stream.
 func notFound(err error) bool { return errors.Is(err, jetstream.ErrStreamNotFound) }
