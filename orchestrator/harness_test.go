@@ -24,6 +24,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
@@ -46,6 +47,7 @@ type environment struct {
 	log     *zap.Logger
 	logs    *observer.ObservedLogs // what all orchestrators have logged
 
+	atSnapshot   func(snapshot.Point)
 	gatePatience time.Duration  // of orchestrators to be made; 0: the default
 	keep         time.Duration  // of orchestrators to be made
 	probe        time.Duration  // of orchestrators to be made; 0: the default
@@ -121,7 +123,7 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	e.must(err)
 	o, err := orchestrator.New(orchestrator.Config{
 		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Probe: e.probe, Compare: e.compare,
-		Policy: e.policy, Logger: e.log,
+		Policy: e.policy, Snapshots: snapshot.Config{At: e.atSnapshot}, Logger: e.log,
 	})
 	e.must(err)
 	return o

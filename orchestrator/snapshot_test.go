@@ -1,8 +1,10 @@
 package orchestrator_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -108,6 +110,43 @@ func TestASnapshotOfAnApp(t *testing.T) {
 	e.refused(err, api.CodeNotFound, first.ID)
 	_, err = e.client.TakeSnapshot(ctx, api.TakeRequest{App: "shop", Snapshot: uuid.NewString()})
 	e.refused(err, api.CodeInvalid, "UUID v7")
+}
+
+// TestATakeGoesOnElsewhere cuts an orchestrator off from the bus for good while it takes one, and
+// has whoever waits for it ask on.
+func TestATakeGoesOnElsewhere(t *testing.T) {
+	relaytest.Long(t)
+	t.Parallel()
+	e := newEnvironment(t)
+	var first sync.Once
+	doomed := e.connect()
+	e.atSnapshot = func(p snapshot.Point) {
+		if p == snapshot.CutFirst {
+			first.Do(doomed.Conn().Close)
+		}
+	}
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	dying, ended := e.orchestrator(doomed), make(chan error, 1)
+	go func() { ended <- dying.Run(ctx) }()
+	next(e, "readiness", dying.Ready())
+	e.awaitStatus(e.deploy(stateful()), rollout.Completed)
+	e.data(20)
+	q := api.TakeRequest{App: "shop", Snapshot: newID(t)}
+	_, err := e.client.TakeSnapshot(t.Context(), q)
+	e.must(err)
+	next(e, "its end", ended)
+	e.orchestrate()
+	taken, err := e.done(func() (api.SnapshotWork, error) { return e.client.TakeSnapshot(t.Context(), q) })
+	e.must(err)
+	if taken.ID != q.Snapshot || taken.Services[0].Parts[0].Messages != 20 {
+		t.Errorf("it is %+v", taken)
+	}
+	list, err := e.client.Snapshots(t.Context(), "shop")
+	e.must(err)
+	if len(list.Snapshots) != 1 {
+		t.Errorf("%d are listed", len(list.Snapshots))
+	}
 }
 
 // TestOneSnapshotAtATimeIsTaken is about one that is under way elsewhere, as its lease says.

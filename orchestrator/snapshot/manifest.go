@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -155,13 +156,22 @@ func (s Snapshot) validate() error {
 	if id, err := uuid.Parse(s.ID); err != nil || id.String() != s.ID {
 		return fmt.Errorf("%w: its id is none", ErrDamaged)
 	}
+	if id, err := uuid.Parse(s.Rollout); s.Rollout != "" && (err != nil || id.String() != s.Rollout) {
+		return fmt.Errorf("%w: its rollout is none", ErrDamaged)
+	}
+	if err := protocol.ValidateVersion(s.Version); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	for _, service := range s.Services {
-		if err := protocol.ValidateName(service.Name); err != nil {
+		if err := cmp.Or(protocol.ValidateName(service.Name), protocol.ValidateVersion(service.Version)); err != nil {
 			return fmt.Errorf("%w: its service: %w", ErrDamaged, err)
 		}
 		for _, p := range service.Parts {
 			if !slices.Contains(Kinds(), p.Kind) {
 				return fmt.Errorf("%w: service %s has state of an unknown kind", ErrDamaged, service.Name)
+			}
+			if !hexDigest.MatchString(p.Digest) || !hexDigest.MatchString(p.SHA256) {
+				return fmt.Errorf("%w: service %s has a digest that is none", ErrDamaged, service.Name)
 			}
 			if err := rollout.ValidateStream(p.Name); err != nil {
 				return fmt.Errorf("%w: service %s: %w", ErrDamaged, service.Name, err)
@@ -170,6 +180,9 @@ func (s Snapshot) validate() error {
 	}
 	return nil
 }
+
+// hexDigest is a digest, also one that is yet to be made.
+var hexDigest = regexp.MustCompile(`^([0-9a-f]{64})?$`)
 
 var manifestPath = regexp.MustCompile(`^([a-z0-9-]+)/([0-9a-f-]{36})/(.+)$`)
 

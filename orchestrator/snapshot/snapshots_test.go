@@ -38,7 +38,7 @@ func shop(w *world) snapshot.Snapshot {
 
 // again is what is wanted of a take of the shop.
 func again() snapshot.Snapshot {
-	return snapshot.Snapshot{ID: uuid.Must(uuid.NewV7()).String(), App: "shop", Version: "0.0.1", By: "ann", Services: []snapshot.Service{
+	return snapshot.Snapshot{ID: uuid.Must(uuid.NewV7()).String(), App: "shop", Version: "0.0.1", Rollout: uuid.NewString(), By: "ann", Services: []snapshot.Service{
 		{Name: "orders", Version: "0.0.1", Parts: []snapshot.Part{{Kind: snapshot.KindStream, Name: "ORDERS"}, {Kind: snapshot.KindKV, Name: "stock"}}},
 		{Name: "images", Version: "0.0.2", Parts: []snapshot.Part{{Kind: snapshot.KindObjects, Name: "images"}}},
 	}}
@@ -251,13 +251,16 @@ func TestASnapshotThatWasTamperedWithIsDamaged(t *testing.T) {
 		t.Errorf("it is missing: %v", err)
 	}
 	for change, want := range map[string]error{
-		`"format": 1>"format": 2`:               snapshot.ErrFormat,
-		`"format": 1>"format": 0`:               snapshot.ErrFormat,
-		`"app": "shop">"app": "other"`:          snapshot.ErrDamaged,
-		`"app": "shop">"app": "shop", "new": 1`: snapshot.ErrDamaged,
-		`"name": "ORDERS">"name": "GOLIVE"`:     snapshot.ErrDamaged,
-		`"name": "orders">"name": "../../x"`:    snapshot.ErrDamaged,
-		"{>[":                                   snapshot.ErrDamaged,
+		`"format": 1>"format": 2`:                snapshot.ErrFormat,
+		`"format": 1>"format": 0`:                snapshot.ErrFormat,
+		`"app": "shop">"app": "other"`:           snapshot.ErrDamaged,
+		`"app": "shop">"app": "shop", "new": 1`:  snapshot.ErrDamaged,
+		`"name": "ORDERS">"name": "GOLIVE"`:      snapshot.ErrDamaged,
+		`"name": "orders">"name": "../../x"`:     snapshot.ErrDamaged,
+		`"digest": ">"digest": "\u001b[31m`:      snapshot.ErrDamaged,
+		`"rollout": ">"rollout": "x`:             snapshot.ErrDamaged,
+		`"version": "0.0.1">"version": "\u0007"`: snapshot.ErrDamaged,
+		"{>[":                                    snapshot.ErrDamaged,
 	} {
 		from, to, _ := strings.Cut(change, ">")
 		must(t, os.WriteFile(manifest, []byte(strings.Replace(string(written), from, to, 1)), 0o600))

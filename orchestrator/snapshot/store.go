@@ -35,6 +35,8 @@ type Store interface {
 type Config struct {
 	Folder string // absolute; empty: in the object store of the environment
 	Keep   int    // of each app; 0: all
+
+	At func(Point) // is called at each point of a take; it may end the process, to show that nothing is lost; nil: nothing
 }
 
 // Look opens the snapshots of an environment and makes nothing; [bus.ErrNone] says that there is
@@ -63,5 +65,5 @@ func (c Config) Make(ctx context.Context, js bus.JetStream, environment string, 
 }
 
 func (c Config) in(js bus.JetStream, store Store) *Snapshots {
-	return &Snapshots{JetStream: js, Store: store, Keep: c.Keep, Now: time.Now}
+	return &Snapshots{JetStream: js, Store: store, Keep: c.Keep, Now: time.Now, At: c.At}
 }

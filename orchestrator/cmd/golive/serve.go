@@ -91,7 +91,7 @@ func snapshotsOf(m *release.Manifest) snapshot.Config {
 	if s.Folder != "" && !filepath.IsAbs(s.Folder) {
 		s.Folder = filepath.Join(m.Dir, s.Folder)
 	}
-	return snapshot.Config(s)
+	return snapshot.Config{Folder: s.Folder, Keep: s.Keep}
 }
 
 // governs is where the bus of the environment is that is served, and its rules.
