@@ -60,23 +60,35 @@ func put(ctx context.Context, js bus.JetStream, name string, s Source) (Content,
 	if err != nil {
 		return Content{}, err
 	}
-	for again := 1; ; again++ {
+	again := time.NewTicker(putPause)
+	defer again.Stop()
+	for began := time.Now(); ; {
 		c, err := putOnce(ctx, js, name, s, rewrite)
-		if !leftBehind(err) || again == putTries {
+		if !leftBehind(err) || time.Since(began) > putAgain {
+			return c, err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
 			return c, err
 		}
 	}
 }
 
-// putTries is how often a put is tried where the server finds files of a stream that it has
-// deleted. The server moves those aside; where it still removes what it has moved aside of a
-// stream of the same name, it leaves them where they are (2.15.3). The next deletion moves them.
-const putTries = 3
+// A put is tried again for a while where the server still has something of an earlier one. It
+// goes on with one whose sender has died for five seconds, and nobody sees the stream meanwhile.
+// And it leaves the files of a stream where they are that it has deleted, while it still removes
+// what it has moved aside of one of the same name (2.15.3): the next deletion moves them.
+const (
+	putAgain = 20 * time.Second
+	putPause = 250 * time.Millisecond
+)
 
-// leftBehind reports whether a put has failed for files of a stream that was deleted.
+// leftBehind reports whether a put has failed for what the server has of an earlier one.
 func leftBehind(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == codeRestoreFailed && strings.Contains(api.Description, "expected sequence does not match store")
+	return errors.As(err, &api) && (api.ErrorCode == codeExists ||
+		api.ErrorCode == codeRestoreFailed && strings.Contains(api.Description, "expected sequence does not match store"))
 }
 
 // putOnce makes the stream, or leaves nothing of it.
@@ -178,7 +190,7 @@ func send(ctx context.Context, js bus.JetStream, name string, config map[string]
 		Subject string `json:"deliver_subject"`
 	}
 	if err := js.Ask(ctx, "STREAM.RESTORE."+name, map[string]any{"config": config, "state": State{}}, &accepted); err != nil {
-		return Content{}, explainRestore(err)
+		return Content{}, err
 	}
 	out := &sender{ctx: ctx, js: js, to: accepted.Subject, most: batchFirst}
 	var sent Content
@@ -196,15 +208,6 @@ func send(ctx context.Context, js bus.JetStream, name string, config map[string]
 		return sent, err
 	}
 	return sent, compare(ctx, js, name, sent, lasts)
-}
-
-// explainRestore names the errors of the server that a caller decides on.
-func explainRestore(err error) error {
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == codeExists {
-		return ErrExists
-	}
-	return err
 }
 
 // Codes of the server's errors of a restore.

@@ -264,7 +264,8 @@ func (s *Snapshots) record(ctx context.Context, taken Snapshot) error {
 	}
 	for _, name := range taken.archives() {
 		if !slices.Contains(names, name) {
-			return fmt.Errorf("%w: %s was removed while it was taken", ErrDamaged, name)
+			err := fmt.Errorf("%w: %s was removed meanwhile", ErrDamaged, name)
+			return errors.Join(err, s.Store.Remove(ctx, taken.folder()+manifestName))
 		}
 	}
 	return nil
@@ -352,7 +353,8 @@ func (s *Snapshots) load(ctx context.Context, app, id string) (Snapshot, error) 
 }
 
 // Drop removes a snapshot; one that is not there is no error. Its manifest goes first, so that
-// what is left of a drop that dies does not count.
+// what is left of a drop that dies does not count, and once more at the end: somebody who has
+// checked it meanwhile may have written it again.
 func (s *Snapshots) Drop(ctx context.Context, app, id string) error {
 	if err := s.remove(ctx, Snapshot{App: app, ID: id}); err != nil {
 		return fmt.Errorf("drop snapshot %s of %s: %w", id, app, err)
@@ -375,7 +377,7 @@ func (s *Snapshots) remove(ctx context.Context, of Snapshot) error {
 			}
 		}
 	}
-	return nil
+	return s.Store.Remove(ctx, of.folder()+manifestName)
 }
 
 // dropOld drops what is beyond Keep.

@@ -227,6 +227,27 @@ func TestAFullObjectStoreEndsATake(t *testing.T) {
 	}
 }
 
+// TestASnapshotThatIsDroppedWhileItIsCheckedIsGone is about two people at once.
+func TestASnapshotThatIsDroppedWhileItIsCheckedIsGone(t *testing.T) {
+	w := start(t)
+	shop(w)
+	for name, store := range stores(w) {
+		s := &snapshot.Snapshots{JetStream: w.bus, Store: store, Now: time.Now}
+		taken, err := s.Take(w.ctx, again(), silent)
+		must(t, err)
+		s.Now = func() time.Time { // which it asks once it has read all
+			must(t, s.Drop(w.ctx, taken.App, taken.ID))
+			return time.Now()
+		}
+		if _, err := s.Check(w.ctx, taken, silent); !errors.Is(err, snapshot.ErrDamaged) {
+			t.Errorf("%s: its check ends with %v", name, err)
+		}
+		if names, err := store.Names(w.ctx); err != nil || len(names) != 0 {
+			t.Errorf("%s: %v is left: %v", name, names, err)
+		}
+	}
+}
+
 func TestASnapshotThatWasTamperedWithIsDamaged(t *testing.T) {
 	w := start(t)
 	wanted := shop(w)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/golive-dev/golive/relay/bus"
@@ -33,7 +34,7 @@ type Store interface {
 
 // Config says where snapshots lie, and how many are kept.
 type Config struct {
-	Folder string // absolute; empty: in the object store of the environment
+	Folder string // absolute, in which each environment has one named after its id; empty: in the object store of the environment
 	Keep   int    // of each app; 0: all
 
 	At func(Point) // is called at each point of a take; it may end the process, to show that nothing is lost; nil: nothing
@@ -43,7 +44,7 @@ type Config struct {
 // no store yet.
 func (c Config) Look(ctx context.Context, js bus.JetStream, environment string) (*Snapshots, error) {
 	if c.Folder != "" {
-		return c.in(js, Folder(c.Folder)), nil
+		return c.in(js, Folder(filepath.Join(c.Folder, environment))), nil
 	}
 	stream, err := bus.LookObjects(ctx, js, protocol.SnapshotsStore, environment, objectsFormat)
 	if err != nil {
@@ -55,7 +56,7 @@ func (c Config) Look(ctx context.Context, js bus.JetStream, environment string) 
 // Make is [Config.Look] for one who is about to take one: it makes what is missing.
 func (c Config) Make(ctx context.Context, js bus.JetStream, environment string, replicas int) (*Snapshots, error) {
 	if c.Folder != "" {
-		return c.in(js, Folder(c.Folder)), nil
+		return c.in(js, Folder(filepath.Join(c.Folder, environment))), nil
 	}
 	objects, err := MakeObjects(ctx, js.Conn(), environment, replicas)
 	if err != nil {

@@ -40,9 +40,15 @@ type world struct {
 
 func start(t testing.TB) *world {
 	t.Helper()
+	return on(t, relaytest.Start(t))
+}
+
+// on is a connection to a bus.
+func on(t testing.TB, server *relaytest.Bus) *world {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	nc := relaytest.Start(t).Connect().Conn()
+	nc := server.Connect().Conn()
 	js, err := jetstream.New(nc)
 	must(t, err)
 	asked, err := bus.NewJetStream(nc)
@@ -321,6 +327,35 @@ func TestAPutThatIsEndedLeavesNothing(t *testing.T) {
 	}
 	if w.exists("S") {
 		t.Error("a partial stream is left")
+	}
+}
+
+// TestAPutMayDie cuts the one who puts a stream back off from the bus, at several moments, and has
+// another one put it back.
+func TestAPutMayDie(t *testing.T) {
+	server := relaytest.Start(t)
+	w := on(t, server)
+	w.stream(jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}, 300)
+	archive, taken := w.take("S")
+	must(t, w.js.DeleteStream(w.ctx, "S"))
+	for _, at := range []uint64{1, 70, 299} {
+		dying := on(t, server)
+		s := source(archive, taken)
+		s.Rewrite.Change = func(m *snapshot.Message) error {
+			if m.Sequence == at {
+				dying.nc.Close()
+			}
+			return nil
+		}
+		if _, err := snapshot.Put(dying.ctx, dying.bus, s); err == nil {
+			t.Errorf("cut off at message %d, it ends well", at)
+		}
+		put, err := snapshot.Put(w.ctx, w.bus, source(archive, taken))
+		must(t, err)
+		if put.Messages != 300 {
+			t.Errorf("after a death at message %d it is %+v", at, put)
+		}
+		must(t, w.js.DeleteStream(w.ctx, "S"))
 	}
 }
 
