@@ -180,22 +180,29 @@ func (o *Objects) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &objectReader{ctx: ctx, stream: o.stream, left: info.Chunks}
+	r := &objectReader{ctx: ctx, stream: o.stream, chunks: chunkPrefix + info.NUID, left: info.Chunks}
 	if r.left == 0 {
 		return r, nil
 	}
 	r.consumer, err = o.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		FilterSubject: chunkPrefix + info.NUID, DeliverPolicy: jetstream.DeliverAllPolicy,
+		FilterSubject: r.chunks, DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 	})
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	if r.consumer.CachedInfo().NumPending < uint64(info.Chunks) {
+		return nil, errors.Join(fmt.Errorf("%w: chunks of %s are gone", ErrDamaged, name), r.Close())
+	}
+	return r, nil
 }
 
 // How an object is read.
 const (
-	readAtOnce = 16 // chunks
-	readWait   = 10 * time.Second
-	readBeat   = 2 * time.Second
+	readAtOnce = 16               // chunks
+	readWait   = 20 * time.Second // for the next chunks: longer than an election
+	readOnce   = 2 * time.Second
+	readBeat   = 500 * time.Millisecond
 )
 
 // objectReader reads the chunks of an object. What is missing or twice is found by whoever
@@ -204,6 +211,7 @@ type objectReader struct {
 	ctx      context.Context // of the one read
 	stream   jetstream.Stream
 	consumer jetstream.Consumer
+	chunks   string // subject of them
 	left     uint32
 	ahead    [][]byte
 	buf      []byte
@@ -228,25 +236,39 @@ func (r *objectReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fetch reads the next chunks.
+// fetch reads the next chunks. It finds out early that they were removed meanwhile, as of a
+// manifest that was written anew.
 func (r *objectReader) fetch() error {
-	ctx, cancel := context.WithTimeout(r.ctx, readWait)
+	for began := time.Now(); ; {
+		err := r.fetchOnce()
+		if len(r.ahead) > 0 {
+			r.left -= uint32(len(r.ahead))
+			return nil
+		}
+		if r.ctx.Err() != nil {
+			return r.ctx.Err()
+		}
+		if _, e := r.stream.GetLastMsgForSubject(r.ctx, r.chunks); errors.Is(e, jetstream.ErrMsgNotFound) {
+			return fmt.Errorf("%w: its chunks are gone", ErrDamaged)
+		}
+		if time.Since(began) > readWait {
+			return errors.Join(fmt.Errorf("%d chunks did not come within %s", r.left, readWait), err)
+		}
+	}
+}
+
+// fetchOnce waits for chunks for a moment.
+func (r *objectReader) fetchOnce() error {
+	ctx, cancel := context.WithTimeout(r.ctx, readOnce)
 	defer cancel()
 	batch, err := r.consumer.Fetch(int(min(r.left, readAtOnce)), jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(readBeat))
 	if err != nil {
-		return fmt.Errorf("read chunks: %w", err)
+		return err
 	}
 	for m := range batch.Messages() {
 		r.ahead = append(r.ahead, m.Data())
 	}
-	if len(r.ahead) == 0 {
-		if err := errors.Join(batch.Error(), r.ctx.Err()); err != nil {
-			return fmt.Errorf("read chunks: %w", err)
-		}
-		return fmt.Errorf("%w: %d chunks are missing", ErrDamaged, r.left)
-	}
-	r.left -= uint32(len(r.ahead))
-	return nil
+	return batch.Error()
 }
 
 // Close is of [io.Closer].

@@ -340,7 +340,19 @@ func (s *Snapshots) Load(ctx context.Context, app, id string) (Snapshot, error) 
 // maxManifest is how large a manifest may be.
 const maxManifest = 16 << 20
 
-func (s *Snapshots) load(ctx context.Context, app, id string) (Snapshot, error) {
+// loadTries is how often a manifest is read that may have been written anew meanwhile.
+const loadTries = 4
+
+func (s *Snapshots) load(ctx context.Context, app, id string) (one Snapshot, err error) {
+	for range loadTries {
+		if one, err = s.loadOnce(ctx, app, id); !errors.Is(err, ErrDamaged) {
+			break
+		}
+	}
+	return one, err
+}
+
+func (s *Snapshots) loadOnce(ctx context.Context, app, id string) (Snapshot, error) {
 	r, err := s.Store.Open(ctx, Snapshot{App: app, ID: id}.folder()+manifestName)
 	if err != nil {
 		return Snapshot{}, err

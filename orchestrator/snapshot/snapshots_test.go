@@ -227,6 +227,38 @@ func TestAFullObjectStoreEndsATake(t *testing.T) {
 	}
 }
 
+// TestAManifestIsReadWhileItIsWrittenAnew is about one that asks while somebody checks.
+func TestAManifestIsReadWhileItIsWrittenAnew(t *testing.T) {
+	w := start(t)
+	shop(w)
+	for name, store := range stores(w) {
+		s := &snapshot.Snapshots{JetStream: w.bus, Store: store, Now: time.Now}
+		taken, err := s.Take(w.ctx, again(), silent)
+		must(t, err)
+		checked := make(chan error, 1)
+		go func() {
+			var err error
+			for range 20 {
+				if _, e := s.Check(w.ctx, taken, silent); e != nil {
+					err = e
+				}
+			}
+			checked <- err
+		}()
+		for done := false; !done; {
+			if _, err := s.Load(w.ctx, taken.App, taken.ID); err != nil {
+				t.Errorf("%s: it is read: %v", name, err)
+			}
+			select {
+			case err := <-checked:
+				done = true
+				must(t, err)
+			default:
+			}
+		}
+	}
+}
+
 // TestASnapshotThatIsDroppedWhileItIsCheckedIsGone is about two people at once.
 func TestASnapshotThatIsDroppedWhileItIsCheckedIsGone(t *testing.T) {
 	w := start(t)
