@@ -31,7 +31,7 @@ Feature: mistakes in the manifest
       golive: error: shop/golive.yaml:8:18: services.search.migrations[0]: unknown phase "onlin": valid are before, offline, online
       golive: error: shop/golive.yaml:9:17: services.search.dependsOn[0]: unknown service "stok": valid are stock
       golive: error: shop/golive.yaml:10:3: services.stock.version: this key is required and missing
-      golive: error: shop/golive.yaml:11:5: services.stock.versoin: unknown key "versoin": valid are version, run, setup, migrations, dependsOn, timeout, retries, backoff, instances, keepOnline, pace
+      golive: error: shop/golive.yaml:11:5: services.stock.versoin: unknown key "versoin": valid are version, run, setup, migrations, dependsOn, timeout, retries, backoff, instances, keepOnline, pace, state
       golive: hint: line 3: did you mean parallel?
       golive: hint: line 7: write [go, run, ./search]
       golive: hint: line 8: did you mean online?

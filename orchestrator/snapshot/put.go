@@ -39,8 +39,8 @@ type Source struct {
 // have dropped them. The stream has to be gone ([ErrExists]); what is left of a put that died is
 // removed. On an error nothing is left of the stream, unless the bus is away: then the next put
 // removes it. It blocks until the stream can be used, and holds some four megabytes in memory
-// beside what [Rewrite.Last] needs. Two at a time of one stream do not disturb each other: one is
-// refused.
+// beside what [Rewrite.Last] needs. Nobody else may put the same stream back meanwhile: each would
+// take what the other has done so far for what is left of one that died.
 func Put(ctx context.Context, js bus.JetStream, s Source) (Content, error) {
 	var config struct {
 		Name string `json:"name"`
@@ -87,8 +87,11 @@ const (
 // leftBehind reports whether a put has failed for what the server has of an earlier one.
 func leftBehind(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == codeExists ||
-		api.ErrorCode == codeRestoreFailed && strings.Contains(api.Description, "expected sequence does not match store"))
+	if !errors.As(err, &api) {
+		return false
+	}
+	return api.ErrorCode == codeExists || api.ErrorCode == codeRestoreFailed &&
+		(strings.Contains(api.Description, "already in use") || strings.Contains(api.Description, "expected sequence does not match store"))
 }
 
 // putOnce makes the stream, or leaves nothing of it.
