@@ -25,6 +25,7 @@ func TestImports(t *testing.T) {
 		"relay/embedded":          {},
 		"relay/relaytest":         {"relay", "relay/embedded"},
 		"sdk":                     {"relay", "relay/bus", "relay/protocol"},
+		"sdk/state":               {"relay"},
 		"sdk/spec":                {"relay", "relay/bus", "relay/protocol", "relay/embedded", "sdk"},
 		"orchestrator/release":    {"relay/protocol", "orchestrator/rollout"},
 		"orchestrator/rollout":    {"relay/protocol"},
@@ -55,7 +56,7 @@ func TestImports(t *testing.T) {
 		name := strings.TrimPrefix(p.ImportPath, module)
 		may, listed := allowed[name]
 		if strings.HasPrefix(name, "examples/") {
-			may, listed = []string{"relay", "relay/protocol", "sdk"}, true
+			may, listed = []string{"relay", "relay/protocol", "sdk", "sdk/state"}, true
 		}
 		if name == "features" {
 			continue // tests only
