@@ -59,17 +59,14 @@ func (f Files) folder() (string, error) {
 	if f.Dir == "" {
 		return "", errors.New("files: Dir is empty: name the folder of the state")
 	}
-	dir, err := filepath.EvalSymlinks(f.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		dir, err = filepath.Abs(f.Dir)
-		if _, old := beside(dir); err == nil && exists(old) {
-			err = os.Rename(old, dir)
-		}
-	}
+	dir, err := resolve(f.Dir)
 	if err != nil {
 		return "", fmt.Errorf("folder %s: %w", f.Dir, err)
 	}
-	return filepath.Abs(dir)
+	if _, old := beside(dir); !exists(dir) && exists(old) {
+		err = os.Rename(old, dir)
+	}
+	return dir, err
 }
 
 // beside are the names next to a folder in which a put makes the new one and, where two

@@ -51,3 +51,18 @@ func syncFolder(path string) error {
 	}
 	return errors.Join(f.Sync(), f.Close())
 }
+
+// resolve gives the absolute path of a file or folder, with links followed. It need not be
+// there, but a link to it must lead somewhere.
+func resolve(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if real, err = path, nil; exists(path) {
+			err = fmt.Errorf("%s is a link to what is not there: mend it, or remove it", path)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(real)
+}
