@@ -31,6 +31,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/rollout":    {"relay/protocol"},
 		"orchestrator/process":    {},
 		"orchestrator/source":     {"orchestrator/rollout"},
+		"orchestrator/mask":       {},
 		"orchestrator/journal":    adapters,
 		"orchestrator/ledger":     adapters,
 		"orchestrator/gate":       adapters,
@@ -86,7 +87,7 @@ func checkOther(t *testing.T, name, path string) {
 		t.Errorf("relay/protocol imports %s: it may import the standard library only", path)
 	case strings.HasPrefix(path, "github.com/nats-io/nats-server") && name != "relay/embedded":
 		t.Errorf("%s imports %s: only relay/embedded may", name, path)
-	case slices.Contains([]string{"orchestrator/rollout", "orchestrator/report"}, name) &&
+	case slices.Contains([]string{"orchestrator/rollout", "orchestrator/report", "orchestrator/mask"}, name) &&
 		slices.Contains([]string{"context", "net", "net/http", "os", "sync", "math/rand", "math/rand/v2"}, path):
 		t.Errorf("%s imports %s: it is pure", name, path)
 	}
