@@ -412,8 +412,7 @@ func TestNoMarkedValueIsLeft(t *testing.T) {
 			return `"` + b.String() + `"`
 		}
 		gap := func() string { return rapid.StringMatching(`[ \n\t]{0,2}`).Draw(t, "gap") }
-		var object func(depth int) string
-		object = func(depth int) string {
+		object := func(depth int) string {
 			var members []string
 			for range rapid.IntRange(0, 5).Draw(t, "members") {
 				var member string
