@@ -38,7 +38,7 @@ const (
 	dumpName       = "dump"
 	connectTimeout = "10"            // seconds, where nobody says otherwise
 	toolGrace      = 2 * time.Second // from SIGTERM to SIGKILL of a program whose context has ended
-	maxToolOutput  = 64 << 10        // bytes that are kept of what a program says
+	maxToolOutput  = 4 << 10         // bytes that are kept of the end of what a program complains about
 	maxName        = 63 - len(newSuffix)
 	newSuffix      = "_golive_new"
 	oldSuffix      = "_golive_old"

@@ -184,6 +184,27 @@ func TestALogBelongsToWhatIsTaken(t *testing.T) {
 	}
 }
 
+// TestADatabasePutThatWasKilledIsDoneAgain finds what that has left beside the database.
+func TestADatabasePutThatWasKilledIsDoneAgain(t *testing.T) {
+	folder, dir := t.TempDir(), t.TempDir()
+	path := filepath.Join(folder, "db")
+	numbers(t, path, 10, wal)
+	s := Sealed{Of: SQLite{Path: path}}
+	must(t, s.Take(t.Context(), dir))
+	for _, end := range []string{"", "-wal", "-shm", "-journal"} {
+		must(t, os.WriteFile(path+".golive-new"+end, []byte("half of it"), 0o600))
+	}
+	must(t, s.Put(t.Context(), dir))
+	entries, err := os.ReadDir(folder)
+	must(t, err)
+	if len(entries) != 1 {
+		t.Errorf("something is left: %v", entries)
+	}
+	if n := number(t, openDB(t, path, ""), "SELECT count(*) FROM numbers"); n != 10 {
+		t.Errorf("there are %d rows", n)
+	}
+}
+
 func TestADatabaseInUseIsNotPut(t *testing.T) {
 	for what, use := range map[string]func(db *sql.DB) error{
 		wal: func(db *sql.DB) error { return db.Ping() },
