@@ -366,7 +366,7 @@ func BenchmarkFiles(b *testing.B) {
 
 // takeAndPut measures a provider.
 func takeAndPut(b *testing.B, s Sealed, size int64) {
-	last := ""
+	folders, last := b.TempDir(), ""
 	for _, do := range []struct {
 		what string
 		call func(ctx context.Context, dir string) error
@@ -375,8 +375,8 @@ func takeAndPut(b *testing.B, s Sealed, size int64) {
 			b.SetBytes(size)
 			for b.Loop() {
 				if do.what == "take" {
-					last = b.TempDir() + "x"
-					if err := os.Mkdir(last, 0o700); err != nil {
+					var err error
+					if last, err = os.MkdirTemp(folders, ""); err != nil {
 						b.Fatal(err)
 					}
 				}
