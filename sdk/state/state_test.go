@@ -21,6 +21,8 @@ func TestMain(m *testing.M) {
 	switch dir := os.Getenv("STATE_TEST_DIR"); os.Getenv("STATE_TEST_COMMAND") {
 	case "files":
 		os.Exit(Main(Files{Dir: dir}))
+	case "sqlite":
+		os.Exit(Main(SQLite{Path: dir}))
 	case "hangs":
 		os.Exit(Main(hanging{}))
 	}
