@@ -324,3 +324,59 @@ func TestASignOfLifeOfAnAttemptThatIsOverIsAnsweredByItsCancel(t *testing.T) {
 		return m.Header.Get(protocol.HeaderRollout) == id && m.Header.Get(protocol.HeaderAttempt) == "1"
 	})
 }
+
+// A script that was cut off when it was paused, given another pace and resumed is told of each once
+// it is back.
+func TestAScriptThatWasCutOffIsToldWhatItHasMissed(t *testing.T) {
+	t.Parallel()
+	bus := relaytest.Start(t)
+	e := environmentOn(t, bus.Connect)
+	e.orchestrate()
+	e.service("todo-search", "0.0.2")
+	cable := bus.Cable()
+	began, held := make(chan bool, 10), make(chan float64, 10)
+	worker := sdk.SetupService{Service: "todo-search", Version: "0.0.2", Offline: func(ctx context.Context, run *sdk.Run) error {
+		began <- true
+		look := time.NewTicker(5 * time.Millisecond)
+		defer look.Stop()
+		for !run.Paused() || run.Pace().Rate == nil {
+			select {
+			case <-look.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		held <- *run.Pace().Rate
+		return run.AwaitResume(ctx)
+	}}
+	r := bus.ConnectTo(cable.URL())
+	e.run("setup service", func(ctx context.Context) error { return worker.Run(ctx, r) })
+	id := e.deploy(searchVersion("0.0.2", "0.0.2", protocol.Offline))
+	next(e, "the script", began)
+
+	meanwhile := func(ask func() error) { // it is cut off
+		cable.Unplug()
+		e.until("it has lost the bus", func() bool { return !r.Conn().IsConnected() })
+		e.must(ask())
+		cable.Release()
+	}
+	named, rate := api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: id}, Step: "todo-search/offline"}, 7.0
+	meanwhile(func() error {
+		if _, err := e.client.Pace(t.Context(), api.PaceRequest{Rollout: id, Step: named.Step, Rate: &rate}); err != nil {
+			return err
+		}
+		_, err := e.client.Pause(t.Context(), named)
+		return err
+	})
+	if got := next(e, "the pause and the pace", held); got != rate {
+		t.Errorf("its pace is %g, want %g", got, rate)
+	}
+	meanwhile(func() error {
+		_, err := e.client.Resume(t.Context(), named)
+		return err
+	})
+	e.awaitStatus(id, rollout.Completed)
+	if story, err := e.client.Show(t.Context(), api.RolloutRequest{Rollout: id}); err != nil || story.Steps[0].Attempt != 1 {
+		t.Errorf("it took %d attempts (%v), want one", story.Steps[0].Attempt, err)
+	}
+}

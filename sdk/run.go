@@ -53,7 +53,7 @@ func (a *attempt) newRun(script *scriptContext) *Run {
 		relay: a.worker.relay, routes: newRoutes(a.worker.nc), checkpoints: newCheckpoints(a),
 		pace: script.pace, script: script, js: a.worker.claims.js, sharing: a.sharing(),
 		publish: func(p protocol.ProgressMessage) {
-			p.Rollout, p.Attempt = a.start.Rollout, a.start.Attempt
+			p.Rollout, p.Attempt, p.Told = a.start.Rollout, a.start.Attempt, script.told()
 			m := nats.NewMsg(a.job.script.Subject(protocol.Progress))
 			m.Data = marshal(p)
 			a.address(m.Header, uuid.New())

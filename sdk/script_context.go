@@ -5,6 +5,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Paused reports whether the orchestrator holds the script up.
@@ -143,6 +145,15 @@ func (c *scriptContext) await(ctx context.Context) error {
 		}
 	}
 	return cmp.Or(ctx.Err(), c.Err())
+}
+
+// told is what the script goes by of what it was told.
+func (c *scriptContext) told() *protocol.Told {
+	told := &protocol.Told{Paused: c.pauseEnd() != nil}
+	if pace, _ := c.pace.now(); pace.Rate != nil || pace.InFlight > 0 {
+		told.Pace = &pace
+	}
+	return told
 }
 
 // pauseEnd gives what is closed when the script may go on; nil when it is not paused.

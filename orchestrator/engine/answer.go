@@ -28,7 +28,7 @@ const answerTimeout = 20 * time.Second
 type answers struct {
 	Config
 	subscriptions *subscriptions
-	told          map[rollout.AttemptID]time.Time // scripts to stop, see tellOver
+	told          map[rollout.AttemptID]time.Time // scripts that were told again, see tellOver and tellMissed
 	refused       *tally
 }
 
@@ -46,6 +46,7 @@ func (g *answers) heardProgress(script protocol.Script, m *nats.Msg) {
 	p.Rollout, p.Attempt = id, attempt
 	g.View.Progress(script.Step(), p)
 	g.tellOver(script, m.Subject, p)
+	g.tellMissed(script, p)
 }
 
 // heardAnswer takes a named answer. Sent as a request, it is acknowledged once it is

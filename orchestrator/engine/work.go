@@ -252,23 +252,31 @@ func (g *Engine) endLate(ctx context.Context, app, id string, known bool) (r jou
 func (g *Engine) announce(r journal.Record) (told bool, err error) {
 	all := r.State.Announcements()
 	for _, a := range all {
-		if control, ok := a.Payload.(protocol.ControlMessage); ok {
-			control.Left = protocol.Until(control.Deadline, g.Recorder.Now())
-			a.Payload = control
-		}
-		data, err := json.Marshal(a.Payload)
-		if err != nil {
-			return false, fmt.Errorf("announce %s: %w", a.Subject, err)
-		}
-		m := nats.NewMsg(a.Subject)
-		m.Data = data
-		setup.Address(m.Header, r.State, a.Step, a.Attempt, a.Key)
-		if a.Fact {
-			m.Header.Set(protocol.HeaderSequence, strconv.FormatUint(r.Sequence, 10))
-		}
-		if err := g.Conn.PublishMsg(m); err != nil {
-			return false, fmt.Errorf("announce %s: %w", a.Subject, err)
+		if err := g.publish(r.State, a, r.Sequence); err != nil {
+			return false, err
 		}
 	}
 	return len(all) > 0, nil
+}
+
+// publish publishes an announcement of a rollout; the sequence is of the event that calls for it.
+func (c Config) publish(s rollout.State, a rollout.Announcement, sequence uint64) error {
+	if control, ok := a.Payload.(protocol.ControlMessage); ok {
+		control.Left = protocol.Until(control.Deadline, c.Recorder.Now())
+		a.Payload = control
+	}
+	data, err := json.Marshal(a.Payload)
+	if err != nil {
+		return fmt.Errorf("announce %s: %w", a.Subject, err)
+	}
+	m := nats.NewMsg(a.Subject)
+	m.Data = data
+	setup.Address(m.Header, s, a.Step, a.Attempt, a.Key)
+	if a.Fact {
+		m.Header.Set(protocol.HeaderSequence, strconv.FormatUint(sequence, 10))
+	}
+	if err := c.Conn.PublishMsg(m); err != nil {
+		return fmt.Errorf("announce %s: %w", a.Subject, err)
+	}
+	return nil
 }

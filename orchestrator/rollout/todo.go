@@ -165,18 +165,45 @@ func controls(s State) []Announcement {
 			if s.Event.Type == StepBroke {
 				attempt = s.Event.Attempt
 			}
-			m := protocol.ControlMessage{Rollout: s.ID, Attempt: attempt}
-			switch verb {
-			case protocol.Resume:
-				m.Deadline = step.Deadline
-			case protocol.PaceSet:
-				m.Pace = step.Script.Pace
-			}
-			all = append(all, Announcement{
-				Subject: subject, Step: step.ID, Attempt: attempt, Payload: m,
-				Key: subject + " " + strconv.Itoa(attempt) + " " + string(s.Event.Type) + " " + s.Event.At.UTC().Format(time.RFC3339Nano),
-			})
+			key := subject + " " + strconv.Itoa(attempt) + " " + string(s.Event.Type) + " " + s.Event.At.UTC().Format(time.RFC3339Nano)
+			all = append(all, control(s, step, verb, attempt, key))
 		}
+	}
+	return all
+}
+
+// control is a message to a script.
+func control(s State, step Step, verb protocol.Verb, attempt int, key string) Announcement {
+	m := protocol.ControlMessage{Rollout: s.ID, Attempt: attempt}
+	switch verb {
+	case protocol.Resume:
+		m.Deadline = step.Deadline
+	case protocol.PaceSet:
+		m.Pace = step.Script.Pace
+	}
+	return Announcement{Subject: step.ScriptID().Subject(verb), Step: step.ID, Attempt: attempt, Payload: m, Key: key}
+}
+
+// Missed lists what the script of a step has missed of what it was told, by what it goes by: a
+// pause, a resume, a pace. It is told once more; the time now tells one such message from another.
+func Missed(s State, step Step, goesBy protocol.Told, now time.Time) []Announcement {
+	if step.Kind != Migration || step.Status != StepRunning || step.Cancelled || blocked(s, step) {
+		return nil
+	}
+	var verbs []protocol.Verb
+	switch held := holds(s, step); {
+	case held && !goesBy.Paused:
+		verbs = append(verbs, protocol.Pause)
+	case !held && goesBy.Paused:
+		verbs = append(verbs, protocol.Resume)
+	}
+	if goesBy.Misses(step.Script.Pace) {
+		verbs = append(verbs, protocol.PaceSet)
+	}
+	var all []Announcement
+	for _, verb := range verbs {
+		key := step.ScriptID().Subject(verb) + " " + strconv.Itoa(step.Attempt) + " again " + now.UTC().Format(time.RFC3339Nano)
+		all = append(all, control(s, step, verb, step.Attempt, key))
 	}
 	return all
 }

@@ -147,6 +147,27 @@ type ProgressMessage struct {
 	Limit    float64 `json:"limit,omitempty"`    // records a second that it keeps to; 0: none
 	Held     string  `json:"held,omitempty"`     // why it does not go on, or not as fast as it could: "paused", "throttled: replica lag 12 s"
 	PutAside int64   `json:"putAside,omitempty"` // records so far that could not be dealt with
+
+	Told *Told `json:"told,omitempty"` // nil: the script does not say it
+}
+
+// Told is what a script goes by of what orchestrators have told it. They tell once more what it
+// has missed, as one does that was cut off.
+type Told struct {
+	Paused bool  `json:"paused,omitempty"`
+	Pace   *Pace `json:"pace,omitempty"` // nil: it knows of none
+}
+
+// Misses reports whether the script goes by another pace than the one that it shall.
+func (t Told) Misses(pace *Pace) bool {
+	if pace == nil {
+		return false
+	}
+	var goesBy Pace
+	if t.Pace != nil {
+		goesBy = *t.Pace
+	}
+	return pace.Rate != nil && (goesBy.Rate == nil || *goesBy.Rate != *pace.Rate) || pace.InFlight > 0 && goesBy.InFlight != pace.InFlight
 }
 
 // Checked is the message without what cannot be, such as less than no records: whoever reads
