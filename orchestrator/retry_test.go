@@ -76,6 +76,7 @@ func TestEachFailureIsToldOnce(t *testing.T) {
 	next(e, "the last start", starts)
 	e.answer(offlineDone, id, failures+1, "")
 	heard.await(appSetUp, fact)
+	e.until("each failure is told", func() bool { return len(ids(heard.heard(appFailed))) >= failures }) // by the item of its event
 	if got := ids(heard.heard(appFailed)); len(got) != failures {
 		t.Errorf("setup-failed was heard with %d different ids, want %d", len(got), failures)
 	}
