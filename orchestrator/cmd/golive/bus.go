@@ -84,7 +84,7 @@ func (c *command) addressBy(dir string, load func() (*release.Manifest, error)) 
 func (c *command) load(dir string) (*release.Manifest, error) {
 	m, err := release.LoadFor(c.absolute(dir), c.env)
 	if err != nil {
-		return nil, c.problems(err, "")
+		return nil, problems(c, err, "")
 	}
 	return m, nil
 }

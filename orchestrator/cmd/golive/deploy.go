@@ -79,7 +79,7 @@ from that commit: what is not committed, or is ignored, is not in it.`,
 }
 
 func runDeploy(ctx context.Context, c *command, dir string, o deployOptions) error {
-	m, r, err := c.take(ctx, dir, o.commit)
+	m, r, err := taking{c}.take(ctx, dir, o.commit)
 	if err != nil {
 		return err
 	}

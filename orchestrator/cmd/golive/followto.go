@@ -22,7 +22,7 @@ func followTo(ctx context.Context, c *command, r *relay.Relay, begun api.Rollout
 // followBy is followTo by a follower that may listen already.
 func followBy(ctx context.Context, c *command, f *follower, begun api.RolloutView, want rollout.Status) error {
 	last, err := followUntil(ctx, f, begun, want)
-	unwritten := c.reported(ctx, api.NewClient(f.nc), last, f.last)
+	unwritten := reporting{c}.reported(ctx, api.NewClient(f.nc), last, f.last)
 	if err != nil {
 		return c.besides(err, unwritten)
 	}

@@ -81,7 +81,7 @@ func runPlan(ctx context.Context, c *command, args []string, o planOptions) erro
 	if len(args) > 0 {
 		dir = args[0]
 	}
-	m, r, err := c.take(ctx, dir, o.commit)
+	m, r, err := taking{c}.take(ctx, dir, o.commit)
 	if err != nil {
 		return err
 	}

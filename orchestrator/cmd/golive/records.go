@@ -113,7 +113,7 @@ func retryRecords(ctx context.Context, c *command, q api.RetryRequest) error {
 	}
 	f := c.follower(r)
 	last, err := followUntil(ctx, f, begun, rollout.Completed)
-	unwritten := c.reported(ctx, api.NewClient(r.Conn()), last, f.last)
+	unwritten := reporting{c}.reported(ctx, api.NewClient(r.Conn()), last, f.last)
 	if err != nil {
 		return c.besides(err, unwritten)
 	}

@@ -34,8 +34,9 @@ func reportCommand(c *command) *cobra.Command {
 		Long: `report tells a rollout as a page of Markdown: who asked for it, when and why,
 from which commit it was taken, the plan and what came of each step, what went
 otherwise, approvals, checks, hosts, downtime and all events. With -o json it is
-for machines. It is made of the journal alone: whoever makes it, whenever, gets
-the same bytes, until something more happens to the rollout.
+for machines. It is made of the journal, and of the ledger before it, alone:
+whoever makes it, whenever, gets the same bytes, until something more happens to
+the rollout.
 
 With --report DIR it is also written into that folder, as APP-VERSION-ROLLOUT.md
 and .json. With --commit these two files, and nothing else, are committed to the
@@ -62,9 +63,12 @@ func (c *command) reportFlag(cmd *cobra.Command, usage string) {
 	cmd.Flags().StringVar(&c.reports, "report", "", usage)
 }
 
+// reporting is a command that writes reports.
+type reporting struct{ *command }
+
 // reportFolder is where reports of an app's rollouts are written: where the flag says, else the
 // manifest that was deployed or the one in this folder, if it is the app's; empty: nowhere.
-func (c *command) reportFolder(app string) string {
+func (c reporting) reportFolder(app string) string {
 	if c.reports != "" {
 		return c.absolute(c.reports)
 	}
@@ -88,19 +92,19 @@ func runReport(ctx context.Context, c *command, id string, commit bool) error {
 	}
 	folder := ""
 	if c.reports != "" || commit {
-		folder = c.reportFolder(r.App)
+		folder = reporting{c}.reportFolder(r.App)
 	}
 	if commit && folder == "" {
 		return &failure{code: codeMisused, exit: exitMisused, message: "--commit needs a folder for the files",
 			hint: "name one with --report DIR, or by the key reports in the manifest, called in its folder"}
 	}
 	if folder != "" {
-		files, err := c.keepReport(r, folder)
+		files, err := reporting{c}.keepReport(r, folder)
 		if err != nil {
 			return err
 		}
 		if commit {
-			if err := c.commitReport(ctx, r, folder, files); err != nil {
+			if err := (reporting{c}).commitReport(ctx, r, folder, files); err != nil {
 				return err
 			}
 		}
@@ -143,7 +147,7 @@ func makeReport(ctx context.Context, client *api.Client, id string, least uint64
 
 // reported writes the report of a rollout that was followed to where it stands, if that is wanted,
 // with the event at the sequence least. The error says that it could not.
-func (c *command) reported(ctx context.Context, client *api.Client, last rollout.State, least uint64) error {
+func (c reporting) reported(ctx context.Context, client *api.Client, last rollout.State, least uint64) error {
 	if last.ID == "" || !report.Stands(last) {
 		return nil
 	}
@@ -163,7 +167,7 @@ func (c *command) reported(ctx context.Context, client *api.Client, last rollout
 }
 
 // keepReport writes a report into a folder, and tells where.
-func (c *command) keepReport(r report.Report, folder string) ([]string, error) {
+func (c reporting) keepReport(r report.Report, folder string) ([]string, error) {
 	var data bytes.Buffer
 	if err := terminal.Print(&data, "json", r, nil); err != nil {
 		return nil, fmt.Errorf("write the report: %w", err)
@@ -199,7 +203,7 @@ func writeWhole(path string, data []byte) error {
 }
 
 // commitReport commits the files of a report, and nothing else.
-func (c *command) commitReport(ctx context.Context, r report.Report, folder string, files []string) error {
+func (c reporting) commitReport(ctx context.Context, r report.Report, folder string, files []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, sourcePatience, fmt.Errorf("git has not answered for %s", sourcePatience))
 	defer cancel()
 	message := fmt.Sprintf("Report of %s %s: %s\n\nRollout %s\n", r.App, r.Version, r.Status, r.Rollout)

@@ -30,7 +30,7 @@ func TestReportsAreWrittenWholeOrNotAtAll(t *testing.T) {
 	}
 	const both = "shop-1.0.0+build.5-0199c6d2.json shop-1.0.0+build.5-0199c6d2.md"
 	for range 2 { // the second time it replaces what is there
-		files, err := c.keepReport(r, folder)
+		files, err := reporting{c}.keepReport(r, folder)
 		if err != nil || len(files) != 2 || names() != both {
 			t.Fatalf("wrote %q, there are %s (%v)", files, names(), err)
 		}
@@ -50,12 +50,12 @@ func TestReportsAreWrittenWholeOrNotAtAll(t *testing.T) {
 	if err := os.Mkdir(page, 0o755); err != nil { // which no file can replace
 		t.Fatal(err)
 	}
-	if _, err := c.keepReport(r, folder); err == nil || names() != both {
+	if _, err := (reporting{c}).keepReport(r, folder); err == nil || names() != both {
 		t.Errorf("where it cannot be written there are %s (%v)", names(), err)
 	}
 	for _, app := range []string{"../shop", "a/b", "/shop", "a\x00b"} {
 		r.App = app
-		if files, err := c.keepReport(r, folder); err == nil {
+		if files, err := (reporting{c}).keepReport(r, folder); err == nil {
 			t.Errorf("of an app %q it wrote %q", app, files)
 		}
 	}
@@ -67,7 +67,7 @@ func TestWhereReportsAreWritten(t *testing.T) {
 	c := func(flag string) *command {
 		return &command{Streams: terminal.Streams{Err: &bytes.Buffer{}, Dir: folder}, reports: flag}
 	}
-	if got := c("").reportFolder("shop"); got != "" {
+	if got := (reporting{c("")}).reportFolder("shop"); got != "" {
 		t.Errorf("without a manifest: %s", got)
 	}
 	manifest := "app: shop\nversion: 1.0.0\nservices: {a: {version: 1.0.0}}\nreports: kept\n"
@@ -75,11 +75,11 @@ func TestWhereReportsAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for flag, want := range map[string]string{"": filepath.Join(folder, "kept"), "x": filepath.Join(folder, "x"), "/x": "/x"} {
-		if got := c(flag).reportFolder("shop"); got != want {
+		if got := (reporting{c(flag)}).reportFolder("shop"); got != want {
 			t.Errorf("with --report %q: %s, want %s", flag, got, want)
 		}
 	}
-	if got := c("").reportFolder("other"); got != "" {
+	if got := (reporting{c("")}).reportFolder("other"); got != "" {
 		t.Errorf("of another app: %s", got)
 	}
 }

@@ -24,10 +24,13 @@ const (
 	namedChanges   = 20          // how many files that differ are named
 )
 
+// taking is a command that takes a release from a folder or a commit.
+type taking struct{ *command }
+
 // take reads the release in dir or, if a commit is named, that of this commit. What is read is
 // told with the commit that it comes from, as far as that is known; where the environment wants
 // that nothing else is deployed, it is refused if it is not.
-func (c *command) take(ctx context.Context, dir, commit string) (*release.Manifest, rollout.Release, error) {
+func (c taking) take(ctx context.Context, dir, commit string) (*release.Manifest, rollout.Release, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, sourcePatience, fmt.Errorf("git has not answered for %s", sourcePatience))
 	defer cancel()
 	if commit != "" {
@@ -42,11 +45,11 @@ func (c *command) take(ctx context.Context, dir, commit string) (*release.Manife
 	s, changes, err := look(ctx, m)
 	switch clean := m.Environment.Source.Clean; {
 	case err == nil && clean && s.Dirty:
-		return nil, r, notClean(c, m, changes)
+		return nil, r, notClean(c.command, m, changes)
 	case err == nil:
 		r.Source = &s
 	case clean:
-		return nil, r, &failure{code: codeSource, exit: exitFailed, message: unclean(c, m) + ", and it cannot be told for this one: " + cause(ctx, err).Error(),
+		return nil, r, &failure{code: codeSource, exit: exitFailed, message: unclean(c.command, m) + ", and it cannot be told for this one: " + cause(ctx, err).Error(),
 			hint: hintOf(err, m.App)}
 	case !errors.Is(err, source.ErrNone):
 		c.talk().Say(terminal.Yellow, "!", "the commit is not recorded: %s", terminal.Flat(cause(ctx, err).Error()))
@@ -125,7 +128,7 @@ func notClean(c *command, m *release.Manifest, changes []string) error {
 }
 
 // takeCommit reads the release of a commit.
-func (c *command) takeCommit(ctx context.Context, dir, commit string) (*release.Manifest, rollout.Release, error) {
+func (c taking) takeCommit(ctx context.Context, dir, commit string) (*release.Manifest, rollout.Release, error) {
 	m, s, err := c.loadCommit(ctx, dir, commit)
 	var problems release.Errors
 	var given *failure
@@ -160,7 +163,7 @@ func hintOf(err error, app string) string {
 
 // loadCommit reads the manifest of a commit, as if it stood in dir. The files of the commit are in
 // a temporary folder meanwhile.
-func (c *command) loadCommit(ctx context.Context, dir, commit string) (*release.Manifest, rollout.Source, error) {
+func (c taking) loadCommit(ctx context.Context, dir, commit string) (*release.Manifest, rollout.Source, error) {
 	folder, file := c.absolute(dir), ""
 	if info, err := os.Stat(folder); err == nil && info.Mode().IsRegular() {
 		folder, file = filepath.Split(folder)
@@ -183,14 +186,14 @@ func (c *command) loadCommit(ctx context.Context, dir, commit string) (*release.
 	}
 	m, err := release.LoadCopy(filepath.Join(copied, filepath.FromSlash(s.Folder), file), folder, c.env)
 	if err != nil {
-		return nil, s, c.problems(err, fmt.Sprintf("commit %s has no manifest in the folder %s", s.Commit[:12], c.short(folder)))
+		return nil, s, problems(c.command, err, fmt.Sprintf("commit %s has no manifest in the folder %s", s.Commit[:12], c.short(folder)))
 	}
 	return m, s, nil
 }
 
 // problems are those of a manifest with its file as the person has named it; missing says that
 // there is none.
-func (c *command) problems(err error, missing string) error {
+func problems(c *command, err error, missing string) error {
 	var problems release.Errors
 	if errors.As(err, &problems) {
 		for i := range problems {

@@ -82,7 +82,7 @@ func (a *app) command(environment string) *command {
 // refused holds that the release is not taken, and how that is told.
 func (a *app) refused(environment, commit string, exit int, code string, words ...string) {
 	a.Helper()
-	_, _, err := a.command(environment).take(a.Context(), ".", commit)
+	_, _, err := taking{a.command(environment)}.take(a.Context(), ".", commit)
 	if err == nil {
 		a.Errorf("it is taken, want %q", words)
 		return
@@ -103,20 +103,20 @@ func TestTheSourceOfAFolderIsTaken(t *testing.T) {
 	a.write("reports/shop.md", "x")
 	a.write(".golive/journal", "x")
 	for _, environment := range []string{"", "production"} {
-		m, r, err := a.command(environment).take(t.Context(), ".", "")
+		m, r, err := taking{a.command(environment)}.take(t.Context(), ".", "")
 		if err != nil || r.Source == nil || r.Source.Dirty || r.Source.Folder != "apps/a shop" || r.Digest != m.Digest() {
 			t.Fatalf("in %q: %+v (%v)", environment, r.Source, err)
 		}
 	}
 	a.write("new", "x")
-	if _, r, err := a.command("").take(t.Context(), "golive.yaml", ""); err != nil || !r.Source.Dirty {
+	if _, r, err := (taking{a.command("")}).take(t.Context(), "golive.yaml", ""); err != nil || !r.Source.Dirty {
 		t.Errorf("with a new file: %+v (%v)", r.Source, err)
 	}
 	a.refused("production", "", exitFailed, codeSource, "production takes releases only from a folder", ":\n  apps/a shop/new", "golive deploy --commit HEAD")
 	for i := range namedChanges {
 		a.write(fmt.Sprintf("one-%d", i), "x")
 	}
-	_, _, err := a.command("production").take(t.Context(), ".", "")
+	_, _, err := taking{a.command("production")}.take(t.Context(), ".", "")
 	if lines := strings.Split(explain(err).message, "\n"); len(lines) != namedChanges+2 || lines[namedChanges+1] != "  and more" {
 		t.Errorf("of many changes it tells %q", lines)
 	}
@@ -126,12 +126,12 @@ func TestAFolderThatCannotBeComparedIsNotClean(t *testing.T) {
 	a := newApp(t)
 	a.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", a.top, "apps/a shop/module")
 	a.commit()
-	if _, r, err := a.command("").take(t.Context(), ".", ""); err != nil || r.Source == nil {
+	if _, r, err := (taking{a.command("")}).take(t.Context(), ".", ""); err != nil || r.Source == nil {
 		t.Errorf("with a submodule: %v", err)
 	}
 	a.refused("production", "", exitFailed, codeSource, "git does not tell what has changed in the submodule apps/a shop/module")
 	t.Setenv("PATH", t.TempDir())
-	if _, r, err := a.command("").take(t.Context(), ".", ""); err != nil || r.Source != nil || !strings.Contains(a.said.String(), "! the commit is not recorded: there is no program git") {
+	if _, r, err := (taking{a.command("")}).take(t.Context(), ".", ""); err != nil || r.Source != nil || !strings.Contains(a.said.String(), "! the commit is not recorded: there is no program git") {
 		t.Errorf("without git: %+v, told %q (%v)", r.Source, a.said.String(), err)
 	}
 	a.refused("production", "", exitFailed, codeSource, "there is no program git", "install git")
@@ -143,7 +143,7 @@ func TestTheReleaseOfACommitIsTaken(t *testing.T) {
 	a.write("golive.yaml", "app: shop\nnot a manifest\n")
 	a.write("production.creds", "secret")
 	c := a.command("production")
-	m, r, err := c.take(t.Context(), ".", "HEAD")
+	m, r, err := taking{c}.take(t.Context(), ".", "HEAD")
 	if err != nil || r.Source == nil || r.Source.Dirty || m.Dir != a.folder || m.App != "shop" {
 		t.Fatalf("took %+v (%v)", r.Source, err)
 	}
@@ -151,7 +151,7 @@ func TestTheReleaseOfACommitIsTaken(t *testing.T) {
 	if err != nil || place.URL != "nats://production:4222" || place.Creds != filepath.Join(a.folder, "production.creds") {
 		t.Errorf("the bus is %+v (%v)", place, err)
 	}
-	if got := c.reportFolder("shop"); got != filepath.Join(a.folder, "reports") {
+	if got := (reporting{c}).reportFolder("shop"); got != filepath.Join(a.folder, "reports") {
 		t.Errorf("reports go to %s", got)
 	}
 	a.commit()
@@ -163,7 +163,7 @@ func TestTheReleaseOfACommitIsTaken(t *testing.T) {
 	}
 	a.commit()
 	a.refused("", "HEAD", exitMisused, codeManifest, "has no manifest in the folder")
-	if _, _, err := a.command("").take(t.Context(), ".", "HEAD~2"); err != nil {
+	if _, _, err := (taking{a.command("")}).take(t.Context(), ".", "HEAD~2"); err != nil {
 		t.Errorf("an older commit: %v", err)
 	}
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
