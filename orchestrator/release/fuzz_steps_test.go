@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Masterminds/semver/v3"
-
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -92,7 +90,7 @@ func checkPolicy(t *testing.T, m *release.Manifest) {
 			t.Errorf("approved by %q", a.By)
 		}
 	}
-	if q := m.Requires; q != nil && (!q.Completed || !semver.MustParse(q.Version).LessThan(semver.MustParse(m.Version))) {
+	if q := m.Requires; q != nil && (!q.Completed || rollout.CompareVersions(q.Version, m.Version) >= 0) {
 		t.Errorf("%s requires %+v", m.Version, q)
 	}
 }
