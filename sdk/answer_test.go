@@ -461,6 +461,7 @@ func TestTheAnswerSurvivesALossOfTheBus(t *testing.T) {
 }
 
 func TestAStuckBusDoesNotKeepRunFromEnding(t *testing.T) {
+	t.Parallel()
 	t.Run("with an answer to send", func(t *testing.T) {
 		t.Parallel()
 		s := newStage(t)
@@ -509,6 +510,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 }
 
 func TestTheRepliesOfAStreamAreNoAcknowledgement(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	s := newStage(t)
 	m := start(protocol.Online, 1)

@@ -272,6 +272,7 @@ func TestABackfillOfSingleRecords(t *testing.T) {
 // A backfill that is cut off is gone on with where it was, by another instance; what comes
 // again are batches that came before, at most those in flight.
 func TestABackfillGoesOnWhereAnAttemptWasCutOff(t *testing.T) {
+	t.Parallel()
 	const n, size, inFlight = 10_000, 100, 4
 	s, to := newStage(t), newTarget()
 	m := start(protocol.Online, 1)

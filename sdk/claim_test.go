@@ -24,6 +24,7 @@ func counting(runs *atomic.Int64, failure error) sdk.Script {
 }
 
 func TestARepeatedStartIsAnsweredFromMemory(t *testing.T) {
+	t.Parallel()
 	for name, failure := range map[string]error{"done": nil, "failed": errors.New("disk full")} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
@@ -281,6 +282,7 @@ func TestAnAnswerThatIsAcceptedIsNotRemembered(t *testing.T) {
 
 // Without an orchestrator an answer is remembered soon, and sent until there is one.
 func TestAnAnswerThatNobodyAcceptsIsRemembered(t *testing.T) {
+	t.Parallel()
 	for name, silent := range map[string]bool{"nobody listens": false, "nobody replies": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

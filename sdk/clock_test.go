@@ -15,6 +15,7 @@ import (
 // A deadline is a time of the bus, whose clock may be another than this machine's: how long is
 // left counts.
 func TestADeadlineIsCountedByWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	s, g := newStage(t), newGuided(t)
 	s.run(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: g.script})
 	within := func(what string, left time.Duration) {
@@ -64,6 +65,7 @@ func (s *stage) untilLeft(ctx context.Context, left time.Duration) error {
 // A control that names an attempt which cannot be is obeyed by none, also not by the one that
 // its other half names.
 func TestAControlOfAnAttemptThatMakesNoSenseIsNotObeyed(t *testing.T) {
+	t.Parallel()
 	s, g := newStage(t), newGuided(t)
 	it := s.run(sdk.SetupService{Service: "todo-search", Version: "0.0.1", Online: g.script})
 	m := start(protocol.Online, 2)

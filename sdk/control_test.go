@@ -73,6 +73,7 @@ func payload(t *testing.T, deadline time.Time) string {
 }
 
 func TestAScriptIsPausedAndResumed(t *testing.T) {
+	t.Parallel()
 	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 		s, g := newStage(t), newGuided(t)
 		it := s.run(setup(g.script))
@@ -123,6 +124,7 @@ func TestAScriptIsPausedAndResumed(t *testing.T) {
 }
 
 func TestAResumeWithoutADeadlineTakesItAway(t *testing.T) {
+	t.Parallel()
 	s, g := newStage(t), newGuided(t)
 	it := s.run(setup(g.script))
 	m := start(protocol.Online, 2)
@@ -174,6 +176,7 @@ func TestACancelEndsAScript(t *testing.T) {
 }
 
 func TestAPauseIsForTheAttemptThatItNames(t *testing.T) {
+	t.Parallel()
 	s, g := newStage(t), newGuided(t)
 	it := s.run(setup(g.script))
 	m := start(protocol.Online, 2)
@@ -197,6 +200,7 @@ func TestAPauseIsForTheAttemptThatItNames(t *testing.T) {
 }
 
 func TestEachInstanceHearsAPause(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	guides := []*guided{newGuided(t), newGuided(t)}
 	instances := []*running{s.run(setup(guides[0].script)), s.run(setup(guides[1].script))}
@@ -220,6 +224,7 @@ func TestEachInstanceHearsAPause(t *testing.T) {
 }
 
 func TestAPauseAndItsResumeKeepTheirOrder(t *testing.T) {
+	t.Parallel()
 	s, g := newStage(t), newGuided(t)
 	it := s.run(setup(g.script))
 	m := start(protocol.Online, 1)
@@ -244,6 +249,7 @@ func TestAPauseAndItsResumeKeepTheirOrder(t *testing.T) {
 }
 
 func TestAPauseCanOvertakeItsStart(t *testing.T) {
+	t.Parallel()
 	inBothDirections(t, func(t *testing.T, m protocol.StartMessage, setup func(sdk.Script) sdk.SetupService) {
 		s := newStage(t)
 		begun := make(chan int, 1)

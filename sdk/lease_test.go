@@ -9,6 +9,7 @@ import (
 
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -34,6 +35,7 @@ func causes(begun chan<- time.Time, ended chan<- error) sdk.SetupService {
 
 // The bus alone decides: a script goes on for as long as it answers, though no orchestrator does.
 func TestAScriptGoesOnWhileTheBusAnswers(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	s := newStage(t)
 	begun, ended := make(chan time.Time, 1), make(chan error, 1)
@@ -95,6 +97,7 @@ func TestAScriptEndsWithItsLease(t *testing.T) {
 
 // A short cut ends nothing.
 func TestAScriptOutlivesACutThatIsShorterThanItsLease(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	s := newStage(t)
 	begun, ended := make(chan time.Time, 1), make(chan error, 1)

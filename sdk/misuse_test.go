@@ -124,6 +124,7 @@ func TestAHugeRateLeavesTheBatchesLarge(t *testing.T) {
 // An attempt at what was put aside that is cut off is gone on with, and its answer counts
 // what is left.
 func TestAnAttemptAtWhatWasPutAsideIsCutOff(t *testing.T) {
+	t.Parallel()
 	const bad = 30
 	s, to := newStage(t), newTarget()
 	m := start(protocol.Online, 1)
@@ -168,6 +169,7 @@ func TestAnAttemptAtWhatWasPutAsideIsCutOff(t *testing.T) {
 
 // Wherever a backfill is, a cancel ends it, also one that comes while it is paused.
 func TestACancelEndsABackfillWhereverItIs(t *testing.T) {
+	t.Parallel()
 	at := make(chan struct{}, 100)
 	hang := func(ctx context.Context) error {
 		at <- struct{}{}

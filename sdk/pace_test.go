@@ -189,6 +189,7 @@ func TestPacesOfAnAttempt(t *testing.T) {
 // A pause takes effect at the boundary of a batch: those under way are finished, none
 // begins.
 func TestABackfillIsPausedBetweenBatches(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	m := start(protocol.Online, 1)
 	begun, finish := make(chan int, 1000), make(chan struct{})
