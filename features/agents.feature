@@ -176,6 +176,7 @@ Feature: what has to be done on many hosts
       copy web-2 lost - <duration> …
       """
 
+  @long
   Scenario: the orchestrator dies while a command runs
     Given the release of the app shop goes through these steps:
       """

@@ -161,6 +161,7 @@ Feature: scripts that work through many records
     Then it ends with code 0
     And the answer holds "shop 1.0.0 is live (rollout <id>)"
 
+  @long
   Scenario: for programs
     Given the online script of search 1.0.0 works through 600 records, 200 a second
     And somebody starts the programs of the app shop
@@ -328,6 +329,7 @@ Feature: scripts that work through many records
     When I press Ctrl-C
     Then it ends with code 0
 
+  @long
   Scenario: records that golive up has put aside before it was started anew
     Given the online script of search 1.0.0 works through 12 records and puts aside 2 of them with "no such todo", then 0, then 0
     And I have run "golive up --once shop"

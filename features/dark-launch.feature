@@ -70,6 +70,7 @@ Feature: a dark launch
       "hint": "roll out todo-app 0.0.2 first"
       """
 
+  @long
   Scenario: search is to be shown as soon as it is filled
     Given the programs of the todo app were compiled before
     When I start "golive up --once --seed 40000 --data data" for version 0.0.1 of the dark launch

@@ -34,6 +34,7 @@ Feature: rolling a release out into an environment
       """
     And search answers as version 1.0.0
 
+  @long
   Scenario: each of two orchestrators dies in turn
     Given an environment with two orchestrators
     And the offline script of search 1.0.0 takes until I say so
@@ -181,6 +182,7 @@ Feature: rolling a release out into an environment
       golive: hint: choose another name for the service
       """
 
+  @long
   Scenario: nobody has started the setup service
     Given an environment with one orchestrator
     When I start "golive deploy shop"

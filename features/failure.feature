@@ -183,6 +183,7 @@ Feature: when something fails
       """
     And all that golive has started is gone
 
+  @long
   Scenario: a service ends by itself while a script runs
     Given the offline script of search 1.0.0 takes until I say so
     When I start "golive up shop"

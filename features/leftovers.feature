@@ -76,6 +76,7 @@ Feature: nothing is left behind
       | search 1.0.0 offline | 1     |
       | search 1.0.1 offline | 1     |
 
+  @long
   Scenario: a second Ctrl-C ends all at once
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"
@@ -85,6 +86,7 @@ Feature: nothing is left behind
     When I press Ctrl-C once more
     Then golive and all that it has started are gone at once
 
+  @long
   Scenario: after Ctrl-C before all services have come up
     Given version 1.0.0 of the app shop, with these services:
       | service | version | its program                |
@@ -115,6 +117,7 @@ Feature: nothing is left behind
     And it ends with code 0
     And the story tells "▪ stopping what was started"
 
+  @long
   Scenario: what a killed golive has left is stopped by the next one
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"
@@ -127,6 +130,7 @@ Feature: nothing is left behind
     And the story tells "▪ stopping what an earlier golive up has left: …printer (process group <number>)…"
     And all that golive has started is gone
 
+  @long
   Scenario: what a step has left behind is stopped, and that is said
     Given the release of the app shop goes through these steps:
       """
@@ -155,6 +159,7 @@ Feature: nothing is left behind
     Then it ends with code 1
     And all that golive has started is gone
 
+  @long
   Scenario: when golive itself is killed
     Given version 1.0.0 of the app shop, with these services:
       | service | version | scripts |

@@ -79,6 +79,7 @@ Feature: looking at what is there
       golive: hint: name one with --nats URL, or start the app: golive up DIR
       """
 
+  @long
   Scenario: where two apps are up
     Given version 2.0.0 of the app blog, with these services:
       | service | version |
@@ -195,12 +196,14 @@ Feature: looking at what is there
     When I run "golive ledger -o jsonl"
     Then each line of the answer is JSON with the fields that ledger.txt lists
 
+  @long
   Scenario: for programs, all times are in UTC wherever golive runs
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"
     When I run "golive routes -o json"
     Then all times in the answer are in UTC
 
+  @long
   Scenario: the outcome of golive up for programs
     When I run "golive up --once shop -o json"
     Then it ends with code 0
@@ -222,6 +225,7 @@ Feature: looking at what is there
       | json | JSON | "code": "not_found",    |
       | yaml | YAML | code: not_found         |
 
+  @long
   Scenario: a rollout that has failed, for programs
     Given the offline script of search 1.0.0 fails with "no room on the disk"
     When I run "golive up --once shop -o json"

@@ -172,6 +172,7 @@ Feature: what only a person can decide
     When I run "golive history"
     Then the answer holds "<id> shop 1.0.0 completed <ago> <duration> ann"
 
+  @long
   Scenario: somebody is reminded, and the wait survives the death of the orchestrator
     Given the release of the app shop goes through these steps:
       """

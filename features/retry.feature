@@ -71,6 +71,7 @@ Feature: trying again by itself
     When I go back to where I had started "golive deploy shop"
     Then it ends with code 1
 
+  @long
   Scenario: the setup service is killed in the middle of its script, and another instance runs
     Given an environment with one orchestrator, each of them "golive serve --heartbeat 1s"
     And version 1.0.0 of the app shop, with these services:

@@ -25,6 +25,7 @@ Feature: orchestrators come and go
       | search 1.0.0 offline | 1     |
       | search 1.0.0 online  | 1     |
 
+  @long
   Scenario: one is killed while it moves traffic
     Given an environment with one orchestrator
     And somebody starts the programs of the app shop

@@ -113,6 +113,7 @@ Feature: moving production traffic
     When I press Ctrl-C
     Then it ends with code 0
 
+  @long
   Scenario: an orchestrator dies in the middle of a cutover, and another one goes on
     Given version 2.0.0 of the app shop, with these services:
       | service | version |

@@ -69,6 +69,7 @@ Feature: bringing an app live on this machine
       | search 1.0.0 online  | 1     |
       | shop 1.0.0 setup     | 1     |
 
+  @long
   Scenario: an older version than what has run here
     Given I have run "golive up --once shop"
     And version 0.9.0 of the app shop, with these services:
@@ -120,6 +121,7 @@ Feature: bringing an app live on this machine
     Then it ends with code 0
 
   # Its version before takes no traffic over the relay: nobody has to be there for it.
+  @long
   Scenario Outline: it is undone after up was started anew, by a setup service that <is>
     Given version 1.0.0 of the app shop, with these services:
       | service | version | instances |
@@ -160,6 +162,7 @@ Feature: bringing an app live on this machine
       | is on the SDK          | a setup service    |
       | knows nothing of ours  | bare, replies text |
 
+  @long
   Scenario: what cannot be undone is said at once
     Given version 1.0.0 of the app shop, with these services:
       | service | version | instances |

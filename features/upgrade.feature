@@ -47,6 +47,7 @@ Feature: an upgrade with a maintenance page
     Then it ends with code 0
     And no front end of the shop runs any more
 
+  @long
   Scenario: the new front ends do not pass their smoke test
     Given the smoke test of the front ends fails
     When I start "golive up --data data" for version 2.0.0 of the shop

@@ -80,6 +80,7 @@ Feature: the wire
         | deployment-search-1.0.0-offline-done   | 2              |                 |
         | shop-1.0.0-set-up                      |                | <number>        |
 
+    @long
     Scenario: a reply is not lost when there is no orchestrator
       Given version 1.0.0 of the app shop, with these services:
         | service | version | scripts | its setup service  |

@@ -23,6 +23,7 @@ import (
 var doings = []string{protocol.AllRollouts, "$KV.golive-routes.>", protocol.AllNotices}
 
 func TestOrchestratorMayStopAtAnyPoint(t *testing.T) {
+	t.Parallel()
 	for n := 1; n <= 16; n += 3 {
 		t.Run(fmt.Sprintf("after message %d", n), func(t *testing.T) {
 			t.Parallel()
@@ -34,9 +35,13 @@ func TestOrchestratorMayStopAtAnyPoint(t *testing.T) {
 }
 
 func TestOrchestratorMayDieBesideAnother(t *testing.T) {
+	t.Parallel()
 	for n := 3; n <= 13; n += 5 {
 		t.Run(fmt.Sprintf("after message %d", n), func(t *testing.T) {
 			t.Parallel()
+			if n != 8 {
+				relaytest.Long(t)
+			}
 			e := newEnvironment(t)
 			r := e.connect()
 			o := e.orchestrator(r)
@@ -77,6 +82,7 @@ func (e *environment) survives(messages int, what func()) {
 }
 
 func TestThreeOrchestratorsShareTwentyRollouts(t *testing.T) {
+	t.Parallel()
 	e := newEnvironment(t)
 	for range 3 {
 		e.orchestrate()
@@ -168,6 +174,7 @@ func TestDeadWorkerIsNoticed(t *testing.T) {
 // The new orchestrator has never heard a sign of life; the claim tells that there was
 // a worker who had promised them.
 func TestDeadWorkerIsNoticedByTheNextOrchestrator(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	stop := e.orchestrate()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // forged makes answers that nobody waits for, each another kind: of other attempts, in the other
@@ -54,6 +55,7 @@ func flood(nc *nats.Conn, id string, lasting time.Duration) (sent int, err error
 // Whoever may publish answers may publish ten thousand a second. They are refused from memory:
 // what they cost does not grow with their number, and a real answer in between is taken.
 func TestForgedAnswersCostLittle(t *testing.T) {
+	relaytest.Long(t)
 	lasting := 10 * time.Second
 	if testing.Short() {
 		lasting = 2 * time.Second

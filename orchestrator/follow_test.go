@@ -104,6 +104,7 @@ func TestFollowingIsRefused(t *testing.T) {
 // Whoever waits for something to happen to a rollout that has ended gets an empty answer in
 // time, and one that ends meanwhile does not have to wait.
 func TestFollowingWaitsNoLongerThanItIsAskedTo(t *testing.T) {
+	relaytest.Long(t)
 	e := newEnvironment(t)
 	e.orchestrate()
 	id := e.deploy(recorded("shop"))

@@ -140,6 +140,7 @@ func TestAWorkerThatIsCutOffStopsBeforeTheNextAttemptBegins(t *testing.T) {
 
 // After an abort the next rollout's scripts wait for the one that is cut off, and say so.
 func TestTheNextRolloutWaitsForAScriptThatWasAborted(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	bus := relaytest.Start(t)
 	e := environmentOn(t, bus.Connect)
@@ -240,6 +241,7 @@ func TestAStartThatArrivesLateIsNotRun(t *testing.T) {
 // A script without signs of life is over once the connection is gone that has got its start,
 // and the time has passed in which it may be at work all the same.
 func TestABareScriptThatLeavesTheBusIsNoticed(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
@@ -261,6 +263,7 @@ func TestABareScriptThatLeavesTheBusIsNoticed(t *testing.T) {
 
 // One that stays is waited for, however many listen beside it.
 func TestABareScriptThatStaysIsWaitedFor(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
@@ -301,6 +304,7 @@ func TestWhatCannotBeKnownOfABareScriptIsSaid(t *testing.T) {
 
 // A sign of life of an attempt that is over is answered by its cancel.
 func TestASignOfLifeOfAnAttemptThatIsOverIsAnsweredByItsCancel(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()

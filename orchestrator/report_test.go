@@ -26,6 +26,7 @@ func (e *environment) reportOf(id string, least uint64) report.Report {
 // TestTheSameJournalGivesTheSameReport holds that a report has all events, also where they come in
 // several pages, and that another client of another orchestrator makes the same one.
 func TestTheSameJournalGivesTheSameReport(t *testing.T) {
+	t.Parallel()
 	const pauses = 260 // two events each: more than a page has
 	e := newEnvironment(t)
 	stop := e.orchestrate()

@@ -20,6 +20,7 @@ import (
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -169,9 +170,13 @@ func searchVersion(app, version string, phases ...protocol.Phase) rollout.Releas
 // TestWhatTheJournalDoesNotHoldAnyMoreIsRunAgain is about a bus that is put back from a backup
 // while orchestrators and instances run: nothing that is gone is believed.
 func TestWhatTheJournalDoesNotHoldAnyMoreIsRunAgain(t *testing.T) {
+	t.Parallel()
 	for name, restarted := range map[string]bool{"orchestrators go on": false, "orchestrators are started anew": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if restarted {
+				relaytest.Long(t)
+			}
 			b := startBackedUp(t)
 			e := environmentOn(t, b.connect)
 			stops := []func(){e.process(), e.process()}
@@ -224,6 +229,7 @@ func TestWhatTheJournalDoesNotHoldAnyMoreIsRunAgain(t *testing.T) {
 // TestOneRolloutAtATimeAlsoAfterARestore has a script at work when the bus is put back from a
 // backup that does not hold its rollout: the next rollout of the app does not work beside it.
 func TestOneRolloutAtATimeAlsoAfterARestore(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	b := startBackedUp(t)
 	e := environmentOn(t, b.connect)
@@ -271,6 +277,7 @@ func TestOneRolloutAtATimeAlsoAfterARestore(t *testing.T) {
 // TestABusThatIsPutBackIsNoticedWhereNothingWasRead has nothing happen between the backup and the
 // restore: others may have done what this orchestrator does not know.
 func TestABusThatIsPutBackIsNoticedWhereNothingWasRead(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	b := startBackedUp(t)
 	e := environmentOn(t, b.connect)
@@ -377,6 +384,7 @@ func TestAJournalThatIsPurgedIsSaid(t *testing.T) {
 
 // TestABucketThatIsGoneIsMadeAnew is about an operator who deletes buckets, one after the other.
 func TestABucketThatIsGoneIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	for bucket, said := range map[string]string{
 		protocol.LeasesBucket: "nothing is lost", protocol.AgentsBucket: "nothing is lost",
 		protocol.RoutesBucket: "golive routes", protocol.LedgerBucket: "golive ledger",
@@ -384,6 +392,9 @@ func TestABucketThatIsGoneIsMadeAnew(t *testing.T) {
 	} {
 		t.Run(bucket, func(t *testing.T) {
 			t.Parallel()
+			if bucket == protocol.LeasesBucket {
+				relaytest.Long(t)
+			}
 			e := newEnvironment(t)
 			e.compare = 200 * time.Millisecond
 			e.probe = 20 * time.Millisecond
@@ -441,9 +452,13 @@ func (e *environment) answered(version string) {
 
 // TestPurgedBucketsDoNotStopRollouts is about an operator who empties buckets.
 func TestPurgedBucketsDoNotStopRollouts(t *testing.T) {
+	t.Parallel()
 	for _, bucket := range []string{protocol.RoutesBucket, protocol.LedgerBucket, protocol.LeasesBucket} {
 		t.Run(bucket, func(t *testing.T) {
 			t.Parallel()
+			if bucket == protocol.LeasesBucket {
+				relaytest.Long(t)
+			}
 			e := newEnvironment(t)
 			e.compare = 200 * time.Millisecond
 			e.orchestrate()

@@ -16,6 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -115,9 +116,13 @@ func (e *environment) answeredBy(want string) {
 
 // An orchestrator dies after each of the steps of a cutover; another goes on with it.
 func TestOrchestratorMayDieInTheMiddleOfACutover(t *testing.T) {
+	t.Parallel()
 	for n := 1; n <= 5; n++ {
 		t.Run(fmt.Sprintf("after step %d", n), func(t *testing.T) {
 			t.Parallel()
+			if n != 3 {
+				relaytest.Long(t)
+			}
 			e := newEnvironment(t)
 			stop := e.orchestrate()
 			e.serving("1.0.0")

@@ -12,6 +12,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -61,6 +62,7 @@ func TestAnswerOfADeadWorkerIsFoundInItsClaim(t *testing.T) {
 
 // A setup service that comes up takes the place of one that has left the bus, at once.
 func TestAttemptOfAWorkerThatLeftGoesOnWhenAnotherComes(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
