@@ -65,6 +65,7 @@ func TestStandbyForwardsToWhoIsOnline(t *testing.T) {
 }
 
 func TestFencedHoldsUntilTheNewVersionHasTakenOver(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")
@@ -215,6 +216,7 @@ func TestARequestIsForwardedAgainOnlyUnderALaterRevision(t *testing.T) {
 // An instance that has not read a revision yet does not send back what one that has read it
 // forwards.
 func TestARequestThatWasForwardedUnderALaterRevisionIsHeld(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")
@@ -284,6 +286,7 @@ func TestWhoStopsGivesBackWhatItHolds(t *testing.T) {
 }
 
 func TestUnderMaintenanceNobodyIsAsked(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")
@@ -369,6 +372,7 @@ func awaitLeases(t *testing.T, r *relay.Relay, want int) {
 }
 
 func TestALeaseIsGivenBack(t *testing.T) {
+	t.Parallel()
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	confirmed := listenToConfirmations(t, r, "todos")

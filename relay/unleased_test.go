@@ -39,6 +39,7 @@ func storeNoLeases(t *testing.T, r *relay.Relay) (again func()) {
 }
 
 func TestAnInstanceSaysThatItHasNoLease(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	b := relaytest.Start(t)
 	r := b.Connect()

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/golive-dev/golive/orchestrator/process"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // The test binary plays the programs that the tests run: with envRole set it runs
@@ -31,6 +32,7 @@ const (
 func TestMain(m *testing.M) {
 	role := os.Getenv(envRole)
 	if role == "" {
+		relaytest.Parallel(6)
 		must(os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))) // roles end at once
 		os.Exit(m.Run())
 	}
