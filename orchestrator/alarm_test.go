@@ -10,6 +10,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 func (e *environment) status() api.AppStatus {
@@ -75,6 +76,7 @@ func TestAServiceWithoutInstancesIsNoAlarm(t *testing.T) {
 
 // Who cannot renew its lease holds requests: the bus takes none here, as when its disk is full.
 func TestWhoHoldsRequestsForWantOfALeaseIsAnAlarm(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.probe = resend

@@ -215,6 +215,7 @@ func TestWorkerThatCameLateIsNotTakenForDeadAtOnce(t *testing.T) {
 
 // A setup service that never promised a sign of life is not taken for dead.
 func TestSilentWorkerIsWaitedFor(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()

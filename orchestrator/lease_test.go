@@ -110,6 +110,7 @@ func (e *environment) awaitShift(all *shifts, worker string) {
 // A worker that is cut off stops by itself, and only then the next attempt begins: no script is
 // at work in the dark while the new version serves.
 func TestAWorkerThatIsCutOffStopsBeforeTheNextAttemptBegins(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	bus := relaytest.Start(t)
 	e := environmentOn(t, bus.Connect)

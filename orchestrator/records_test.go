@@ -15,6 +15,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 const offlineCancel = "deployment-todo-search-0.0.1-offline-cancel"
@@ -148,6 +149,7 @@ func TestRolloutWaitsWhileRecordsAreTriedAgain(t *testing.T) {
 }
 
 func TestTryingRecordsAgainIsAborted(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()

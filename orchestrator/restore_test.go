@@ -360,6 +360,7 @@ func TestAJournalThatIsDeletedEndsOrchestrators(t *testing.T) {
 // TestAJournalThatIsPurgedIsSaid is about an operator who empties the stream: what has run is
 // known from the ledger, and what is deployed then begins and ends.
 func TestAJournalThatIsPurgedIsSaid(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.compare = 200 * time.Millisecond
