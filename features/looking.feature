@@ -279,6 +279,16 @@ Feature: looking at what is there
       golive: hint: is a NATS server running there? name another one with --nats URL
       """
 
+  @long
+  Scenario: there is nobody at the bus that the environment names
+    When I run "golive status" with GOLIVE_NATS_URL=nats://127.0.0.1:1
+    Then it ends with code 1
+    And I am told:
+      """
+      golive: error: connect to nats://127.0.0.1:1: … (nobody answered within 5s)
+      golive: hint: is a NATS server running there? GOLIVE_NATS_URL names it: unset it, or name another one with --nats URL
+      """
+
   Scenario: there is a bus but no orchestrator
     Given an environment with a bus
     When I run "golive status"

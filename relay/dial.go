@@ -136,7 +136,7 @@ func (r *Relay) awaitConnection(ctx context.Context, url string, connected <-cha
 			w.tell(err)
 		case <-ctx.Done():
 			if w.why != nil {
-				return fmt.Errorf("connect to %s: %w (%w)", redact(url), w.why, ctx.Err())
+				return fmt.Errorf("connect to %s: %w (%w)", redact(url), w.why, context.Cause(ctx))
 			}
 			return fmt.Errorf("connect to %s: %w", redact(url), ctx.Err())
 		}

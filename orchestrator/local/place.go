@@ -23,6 +23,8 @@ type Place struct {
 	Creds   string // file with the credentials; empty: none
 	Context string // of the nats command line; it says both
 	Domain  string // of JetStream; empty: that of the context, or the one that is near
+
+	Variable string // of the process's environment that named it; empty: something else has
 }
 
 // Known reports whether the place is known.
@@ -43,24 +45,27 @@ const (
 // Connect reaches the bus for somebody, or says why not in a [report.Failure], within five seconds
 // where nobody listens, and fifteen else.
 func (p Place) Connect(ctx context.Context, by string, log *zap.Logger) (*relay.Relay, error) {
-	began := time.Now()
-	trying, giveUp := context.WithTimeout(ctx, longConnectTimeout)
-	defer giveUp()
-	early := time.AfterFunc(connectTimeout, func() {
-		if p.deserted() {
-			giveUp()
-		}
-	})
-	defer early.Stop()
-	r, err := relay.Connect(trying, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Domain: p.Domain, Name: "golive " + by, Logger: log})
-	if err != nil && trying.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: nobody answered within %s", err, time.Since(began).Round(time.Second))
+	trying, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	within := func(d time.Duration, late func() bool) *time.Timer {
+		return time.AfterFunc(d, func() {
+			if late() {
+				giveUp(fmt.Errorf("nobody answered within %s", d))
+			}
+		})
 	}
+	defer within(connectTimeout, p.deserted).Stop()
+	defer within(longConnectTimeout, func() bool { return true }).Stop()
+	r, err := relay.Connect(trying, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Domain: p.Domain, Name: "golive " + by, Logger: log})
 	if relay.CheckURL(p.URL) != nil {
 		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: "correct GOLIVE_NATS_URL, or nats in golive.yaml, or name another one with --nats URL"}
 	}
 	if err != nil {
-		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: "is a NATS server running there? name another one with --nats URL"}
+		hint := "is a NATS server running there? name another one with --nats URL"
+		if p.Variable != "" {
+			hint = "is a NATS server running there? " + p.Variable + " names it: unset it, or name another one with --nats URL"
+		}
+		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: hint}
 	}
 	return r, nil
 }

@@ -20,9 +20,21 @@ import (
 // named is the bus that the flags name, or else the environment that m was loaded for.
 func (c *command) named(m *release.Manifest) local.Place {
 	if c.nats != "" || c.context != "" {
-		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}
+		return c.told()
 	}
 	return c.within(m, m.Environment)
+}
+
+// told is the bus that the flags name, or else the variables of the process.
+func (c *command) told() local.Place {
+	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}
+	switch {
+	case c.nats != "" && !c.given["nats"]:
+		p.Variable = relay.EnvURL
+	case c.context != "" && !c.given["context"]:
+		p.Variable = relay.EnvContext
+	}
+	return p
 }
 
 // within is the bus of an environment of a manifest.
@@ -46,7 +58,7 @@ func (c *command) address(dir string) (local.Place, error) {
 // addressBy is address, with the manifest in dir as load reads it.
 func (c *command) addressBy(dir string, load func() (*release.Manifest, error)) (local.Place, error) {
 	if c.nats != "" || c.context != "" {
-		return local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}, nil
+		return c.told(), nil
 	}
 	if c.env != "" {
 		m, err := load()

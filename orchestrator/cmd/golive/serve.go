@@ -96,7 +96,7 @@ func snapshotsOf(m *release.Manifest) snapshot.Config {
 
 // governs is where the bus of the environment is that is served, and its rules.
 func governs(c *command, dir string) (local.Place, rules, error) {
-	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}
+	p := c.told()
 	if dir == "" && c.env == "" {
 		if !p.Known() {
 			p.URL = nats.DefaultURL
