@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"strings"
 	"time"
@@ -21,9 +20,9 @@ import (
 )
 
 // Objects keeps snapshots in the object store of an environment, which the client of NATS can
-// read, too (nats object ls golive-snapshots). Its own way of writing waits for each chunk: the
-// client's sends as fast as the reader gives, which a server that syncs each write has to hold in
-// memory.
+// read, too (nats object ls golive-snapshots). Its own way of writing has four chunks
+// under way at most, one megabyte: the client's sends as fast as the reader gives, which a server
+// that syncs each write has to hold in memory.
 type Objects struct {
 	js     bus.JetStream
 	stream jetstream.Stream
@@ -64,24 +63,41 @@ func (o *Objects) Write(ctx context.Context, name string, write func(io.Writer) 
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	w := &objectWriter{ctx: ctx, js: o.js, id: uuid.NewString(), digest: sha256.New(), most: o.chunk()}
-	if err = write(w); err == nil {
-		err = w.flush()
+	id := uuid.NewString()
+	w, err := o.writer(ctx, id)
+	if err != nil {
+		return err
 	}
+	if err = write(w); err == nil {
+		err = w.end()
+	}
+	w.close()
 	if err == nil {
 		err = o.tell(ctx, jetstream.ObjectInfo{
 			ObjectMeta: jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: uint32(w.most)}},
-			Bucket:     protocol.SnapshotsStore, NUID: w.id, Size: w.size, Chunks: w.chunks,
+			Bucket:     protocol.SnapshotsStore, NUID: id, Size: w.size, Chunks: w.chunks,
 			Digest: jetstream.GetObjectDigestValue(w.digest),
 		})
 	}
 	if err != nil {
-		return errors.Join(err, o.purge(ctx, w.id))
+		return errors.Join(err, o.purge(ctx, id))
 	}
 	if before.NUID != "" {
 		return o.purge(ctx, before.NUID)
 	}
 	return nil
+}
+
+// writer writes the chunks of an object.
+func (o *Objects) writer(ctx context.Context, id string) (*objectWriter, error) {
+	pipeline, err := o.js.Pipeline()
+	if err != nil {
+		return nil, err
+	}
+	return &objectWriter{
+		ctx: ctx, js: o.js, stream: o.stream, pipeline: pipeline,
+		subject: chunkPrefix + id, most: o.chunk(), digest: sha256.New(),
+	}, nil
 }
 
 // chunk is how large a chunk is: some bytes of a message are its header's.
@@ -112,47 +128,6 @@ func (o *Objects) purge(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("what was written is still there, and the next take removes it: %w", err)
 	}
-	return nil
-}
-
-// objectWriter writes the chunks of an object.
-type objectWriter struct {
-	ctx    context.Context // of the one write
-	js     bus.JetStream
-	id     string
-	most   int
-	buf    []byte
-	digest hash.Hash
-	size   uint64
-	chunks uint32
-}
-
-// Write is of [io.Writer].
-func (w *objectWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	for len(p) > 0 {
-		part := p[:min(len(p), w.most-len(w.buf))]
-		w.buf, p = append(w.buf, part...), p[len(part):]
-		if len(w.buf) < w.most {
-			break
-		}
-		if err := w.flush(); err != nil {
-			return 0, err
-		}
-	}
-	return n, nil
-}
-
-// flush stores what there is of a chunk.
-func (w *objectWriter) flush() error {
-	if len(w.buf) == 0 {
-		return nil
-	}
-	if _, err := w.js.PublishMsg(w.ctx, &nats.Msg{Subject: chunkPrefix + w.id, Data: w.buf}); err != nil {
-		return err
-	}
-	w.digest.Write(w.buf) // writing to a hash never fails
-	w.size, w.chunks, w.buf = w.size+uint64(len(w.buf)), w.chunks+1, w.buf[:0]
 	return nil
 }
 
