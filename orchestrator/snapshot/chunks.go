@@ -13,7 +13,8 @@ import (
 )
 
 // chunksAhead is how many chunks of an object may be under way. They are what a write takes in
-// memory, here and in the server; more of them are not faster.
+// memory, here and in the server. A server two milliseconds away, there and back, is written to
+// twice as fast as with one; eight are not faster.
 const chunksAhead = 4
 
 // objectWriter writes the chunks of an object, in order. Whoever has written all calls end, and

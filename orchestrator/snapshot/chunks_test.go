@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -16,14 +18,23 @@ import (
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
+
+var benchDelay = flag.Duration("snapshot.delay", 0, "how far the server of BenchmarkObjects is, one way")
 
 // BenchmarkObjects writes objects of -snapshot.mb megabytes, to a server that syncs each write.
 func BenchmarkObjects(b *testing.B) {
 	server, err := embedded.Start(embedded.Config{Data: b.TempDir(), Listen: "127.0.0.1:0"})
 	must(b, err)
 	b.Cleanup(func() { must(b, server.Stop()) })
-	nc, err := nats.Connect(server.URL())
+	url := server.URL()
+	if *benchDelay > 0 {
+		cable := relaytest.NewCable(b, strings.TrimPrefix(url, "nats://"))
+		cable.Delay(*benchDelay)
+		url = cable.URL()
+	}
+	nc, err := nats.Connect(url)
 	must(b, err)
 	b.Cleanup(nc.Close)
 	ctx := b.Context()
