@@ -64,7 +64,16 @@ type PlanStep struct {
 	Lift     bool              `json:"lift,omitempty"`     // of maintenance: it ends it
 	Drain    bool              `json:"drain,omitempty"`    // of traffic: no version is online afterwards
 
+	Snapshot *PlannedSnapshot `json:"snapshot,omitempty"` // of a snapshot: what it would take
+
 	Last *LastRun `json:"last,omitempty"` // nil: it is not known, or has never run
+}
+
+// PlannedSnapshot is what a snapshot would take of what is there now.
+type PlannedSnapshot struct {
+	Services []string          `json:"services"`           // whose data it holds; empty: there is none yet
+	Bytes    uint64            `json:"bytes"`              // that their streams hold
+	Estimate *rollout.Duration `json:"estimate,omitempty"` // at the speed of the newest snapshot of the app; nil: it has none
 }
 
 // LiveBefore is the last rollout that has brought a version live with another manifest than the

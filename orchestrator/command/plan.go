@@ -125,6 +125,11 @@ func (c *planner) planSteps(ctx context.Context, s rollout.State, g planInputs) 
 			for _, a := range agents {
 				p.Hosts = append(p.Hosts, a.Name)
 			}
+		case step.Kind == rollout.Snapshot:
+			p.Last = lastMove(newest, step.ID)
+			if err := c.plannedSnapshot(ctx, s, &p); err != nil {
+				return nil, err
+			}
 		default:
 			p.Online, p.Unchanged, p.Last = step.Move.Replaces.Online, g.unchanged(step), lastMove(newest, step.ID)
 		}
@@ -172,6 +177,8 @@ func plannedDowntime(s rollout.State, steps []api.PlanStep) *api.PlannedDowntime
 		case step.Kind == rollout.Traffic:
 			closed = closed && step.Drain
 		case step.Kind != rollout.Migration && (!closed || step.Skipped != ""):
+		case step.Snapshot != nil && step.Snapshot.Estimate != nil:
+			between += *step.Snapshot.Estimate
 		case step.Kind != rollout.Migration && step.Last == nil:
 			d.Unknown = append(d.Unknown, step.ID)
 		case step.Kind != rollout.Migration:

@@ -38,38 +38,54 @@ const (
 
 // work begins w, unless it is under way or done, and tells how far it is.
 func (c *taker) work(ctx context.Context, w work, do func(context.Context, func(snapshot.Progress)) error) (api.SnapshotWork, error) {
-	kv, err := bus.Make(ctx, c.Conn, bus.Takes, c.Journal.Environment(), c.Replicas)
-	if err != nil {
+	l, is, err := c.claim(ctx, w, false)
+	switch {
+	case err != nil:
 		return api.SnapshotWork{}, err
+	case l == nil && is.ID == w.ID:
+		return c.tell(ctx, is)
+	case l == nil:
+		return api.SnapshotWork{}, refuse(api.CodeConflict, "wait until it has ended, and ask again",
+			"snapshot %s of %s is under way (%s): one at a time is taken or checked", is.Snapshot, is.App, is.Doing)
 	}
-	revision := uint64(0)
-	if entry, err := kv.Get(ctx, workKey); err == nil {
-		var is work
-		if err := json.Unmarshal(entry.Value(), &is); err != nil {
-			return api.SnapshotWork{}, fmt.Errorf("what is known of the snapshot under way cannot be read: %w", err)
-		}
-		if is.ID == w.ID {
-			return c.tell(ctx, is)
-		}
-		if !is.Ended {
-			return api.SnapshotWork{}, refuse(api.CodeConflict, "wait until it has ended, and ask again",
-				"snapshot %s of %s is under way (%s): one at a time is taken or checked", is.Snapshot, is.App, is.Doing)
-		}
-		revision = entry.Revision()
-	} else if !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return api.SnapshotWork{}, err
-	}
-	l := &workLease{kv: kv, work: w, revision: revision}
-	if err := l.write(ctx, revision == 0); err != nil {
-		if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
-			return api.SnapshotWork{}, refuse(api.CodeConflict, "ask again", "another snapshot has begun at the same moment")
-		}
-		return api.SnapshotWork{}, err
-	}
-	if !c.group.Do(func() { c.run(l, do) }) {
+	if !c.group.Do(func() { _ = c.run(l, do) }) { // the lease tells what has come of it
 		return api.SnapshotWork{}, refuse(api.CodeUnavailable, "ask again", "this orchestrator is ending")
 	}
 	return api.SnapshotWork{Progress: snapshot.Progress{Doing: w.Doing}}, nil
+}
+
+// claim takes the lease for w, unless another work has it; then there is no lease, and under is what
+// is under way. One of the same id that has ended is such a work, too, unless it is to be done
+// again.
+func (c *taker) claim(ctx context.Context, w work, again bool) (l *workLease, under work, err error) {
+	kv, err := bus.Make(ctx, c.Conn, bus.Takes, c.Journal.Environment(), c.Replicas)
+	if err != nil {
+		return nil, under, err
+	}
+	revision := uint64(0)
+	entry, err := kv.Get(ctx, workKey)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+	case err != nil:
+		return nil, under, err
+	default:
+		if err := json.Unmarshal(entry.Value(), &under); err != nil {
+			return nil, under, fmt.Errorf("what is known of the snapshot under way cannot be read: %w", err)
+		}
+		if !under.Ended || under.ID == w.ID && !again {
+			return nil, under, nil
+		}
+		revision = entry.Revision()
+	}
+	l = &workLease{kv: kv, work: w, revision: revision}
+	err = l.write(ctx, revision == 0)
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		if again { // it is waited for
+			return nil, work{App: w.App, Snapshot: "another one"}, nil
+		}
+		return nil, under, refuse(api.CodeConflict, "ask again", "another snapshot has begun at the same moment")
+	}
+	return l, under, err
 }
 
 // tell is how far a work is, or what has come of it.
@@ -84,9 +100,9 @@ func (c *taker) tell(ctx context.Context, w work) (api.SnapshotWork, error) {
 	return api.SnapshotWork{Snapshot: &s}, err
 }
 
-// run does a work to its end, and says what has come of it. One that ends with the server says
-// nothing: it is begun anew by whoever asks again, elsewhere.
-func (c *taker) run(l *workLease, do func(context.Context, func(snapshot.Progress)) error) {
+// run does a work to its end, and says what has come of it. One that ends with the server, or is
+// not wanted any more, says nothing: it is begun anew by whoever asks again.
+func (c *taker) run(l *workLease, do func(context.Context, func(snapshot.Progress)) error) error {
 	ctx, stop := context.WithCancelCause(c.ctx)
 	defer stop(nil)
 	var renewing sync.WaitGroup
@@ -102,7 +118,7 @@ func (c *taker) run(l *workLease, do func(context.Context, func(snapshot.Progres
 	defer cancel()
 	if c.ctx.Err() != nil && err != nil {
 		_ = l.kv.Purge(ending, workKey, jetstream.LastRevision(l.revision)) // else it ends by itself
-		return
+		return err
 	}
 	l.work.Ended = true
 	if err != nil {
@@ -112,6 +128,7 @@ func (c *taker) run(l *workLease, do func(context.Context, func(snapshot.Progres
 	if err := l.write(ending, false); err != nil {
 		c.Log.Warn("it was not told how a snapshot has ended", zap.Error(err)) // the manifest tells it
 	}
+	return err
 }
 
 // endWork is how long the bus may take to hear how a work has ended.

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/ledger"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/tasks"
@@ -92,31 +93,63 @@ func (c *taker) wanted(ctx context.Context, q api.TakeRequest) (snapshot.Snapsho
 	if err != nil {
 		return none, err
 	}
+	live, err := c.liveRollout(ctx, q.App, book)
+	var dropped *droppedError
+	switch {
+	case errors.As(err, &dropped):
+		return none, refuse(api.CodeNotFound, "deploy it again: that changes nothing but to record what it is", "the journal of rollout %s, which brought %s %s, was dropped, and with it where its data is", dropped.rollout, q.App, dropped.version)
+	case errors.Is(err, rollout.ErrNotFound):
+		return none, refuse(api.CodeNotFound, "golive status lists the apps", "no rollout of an app %q has completed here: there is nothing to take", q.App)
+	case err != nil:
+		return none, err
+	}
+	s := snapshot.Snapshot{
+		ID: q.Snapshot, App: q.App, Version: live.Release.Version, Rollout: live.ID, By: rollout.Clip(q.By), Reason: rollout.Clip(q.Reason),
+		Ledger: ranOf(book),
+	}
+	if s.Services = snapshot.ServicesOf(live.Release); len(s.Services) == 0 {
+		return none, refuse(api.CodeNoState, "say it in golive.yaml, services.NAME.state: {streams: [NAME]}, and deploy that",
+			"no service of %s %s says where its data is: there is nothing to take", q.App, s.Version)
+	}
+	s.Moment.Paused, err = c.paused(ctx, s.Services)
+	return s, err
+}
+
+// droppedError says that the journal of the rollout that has brought what is live was dropped. It
+// is a [rollout.ErrNotFound].
+type droppedError struct{ rollout, version string }
+
+// Error is of [error].
+func (e *droppedError) Error() string { return "the journal of rollout " + e.rollout + " was dropped" }
+
+// Unwrap gives [rollout.ErrNotFound].
+func (*droppedError) Unwrap() error { return rollout.ErrNotFound }
+
+// liveRollout is the last completed rollout of an app that was not undone; [rollout.ErrNotFound]
+// says that there is none, and a droppedError that its journal was dropped.
+func (c *taker) liveRollout(ctx context.Context, app string, book *ledger.Book) (rollout.State, error) {
 	for _, v := range slices.Backward(book.Versions()) {
 		if v.Void != "" {
 			continue
 		}
-		r, err := c.Journal.Load(ctx, q.App, v.Rollout)
+		r, err := c.Journal.Load(ctx, app, v.Rollout)
 		if errors.Is(err, rollout.ErrNotFound) {
-			return none, refuse(api.CodeNotFound, "deploy it again: that changes nothing but to record what it is", "the journal of rollout %s, which brought %s %s, was dropped, and with it where its data is", v.Rollout, q.App, v.Version)
+			err = &droppedError{v.Rollout, v.Version}
 		}
-		if err != nil {
-			return none, err
-		}
-		s := snapshot.Snapshot{ID: q.Snapshot, App: q.App, Version: v.Version, Rollout: v.Rollout, By: rollout.Clip(q.By), Reason: rollout.Clip(q.Reason)}
-		for _, e := range book.Entries() {
-			if e.Void == "" {
-				s.Ledger = append(s.Ledger, snapshot.Ran{Name: e.Name, Version: e.Version, Phase: e.Phase, Rollout: e.Rollout})
-			}
-		}
-		if s.Services = snapshot.ServicesOf(r.State.Release); len(s.Services) == 0 {
-			return none, refuse(api.CodeNoState, "say it in golive.yaml, services.NAME.state: {streams: [NAME]}, and deploy that",
-				"no service of %s %s says where its data is: there is nothing to take", q.App, v.Version)
-		}
-		s.Moment.Paused, err = c.paused(ctx, s.Services)
-		return s, err
+		return r.State, err
 	}
-	return none, refuse(api.CodeNotFound, "golive status lists the apps", "no rollout of an app %q has completed here: there is nothing to take", q.App)
+	return rollout.State{}, rollout.ErrNotFound
+}
+
+// ranOf are the scripts that count as run.
+func ranOf(book *ledger.Book) []snapshot.Ran {
+	var all []snapshot.Ran
+	for _, e := range book.Entries() {
+		if e.Void == "" {
+			all = append(all, snapshot.Ran{Name: e.Name, Version: e.Version, Phase: e.Phase, Rollout: e.Rollout})
+		}
+	}
+	return all
 }
 
 // paused reports whether all services are under maintenance.

@@ -63,6 +63,7 @@ type Engine struct {
 	liveness      *liveness
 	hosts         *hosts
 	traffic       *traffic
+	snapshots     *snapshots
 	retention     *retention
 	saver         *saver
 }
@@ -75,7 +76,7 @@ func New(c Config) *Engine {
 		Config: c, subscriptions: subs, scripts: started,
 		answers:  &answers{c, subs, make(map[rollout.AttemptID]time.Time), newTally(c.Log)},
 		liveness: &liveness{c, started},
-		hosts:    &hosts{c}, traffic: &traffic{c}, retention: &retention{c}, saver: &saver{Config: c},
+		hosts:    &hosts{c}, traffic: &traffic{c}, snapshots: &snapshots{c}, retention: &retention{c}, saver: &saver{Config: c},
 	}
 }
 

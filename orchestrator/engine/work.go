@@ -148,6 +148,8 @@ func (g *Engine) act(ctx context.Context, r journal.Record, act rollout.Act) err
 		return g.hosts.workOnHosts(ctx, r, act.Step)
 	case rollout.LeadTraffic:
 		return g.traffic.moveTraffic(ctx, r, act.Step)
+	case rollout.TakeSnapshot:
+		return g.snapshots.takeSnapshot(ctx, r, act.Step)
 	case rollout.AwaitCancelled:
 		return g.scripts.awaitCancelled(ctx, r, act.Step)
 	}

@@ -66,6 +66,7 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"state":       func(m *release.Manifest) { m.Services[0].State = &rollout.Data{Streams: []string{"TODOS"}} },
 		"pace":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{InFlight: 8} },
 		"no limit":    func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(0.0)} },
+		"snapshot":    func(m *release.Manifest) { m.Snapshot = rollout.NeverSnapshot },
 		"autoRevert":  func(m *release.Manifest) { m.AutoRevert = true },
 		"requires":    func(m *release.Manifest) { m.Requires = &release.Requirement{Version: "0.0.1", Completed: true} },
 		"phase":       step(release.Step{Phase: protocol.Online}),

@@ -47,7 +47,7 @@ func TestAnEnvironmentMergesMapsAndReplacesAllElse(t *testing.T) {
 	switch {
 	case !reflect.DeepEqual(m.Environment, want):
 		t.Errorf("the environment is %+v", m.Environment)
-	case m.Strategy != rollout.Parallel || time.Duration(m.RetryAfter) != 5*time.Second || !m.Setup.External || m.AutoRevert || m.Data != ".golive" || m.Reports != "reports":
+	case m.Strategy != rollout.Parallel || time.Duration(m.RetryAfter) != 5*time.Second || !m.Setup.External || m.AutoRevert || m.Data != ".golive" || m.Reports != "reports" || m.Snapshot != "":
 		t.Errorf("not overridden: %+v", m)
 	case search.Instances != 1 || time.Duration(search.Timeout) != 10*time.Minute || *search.Pace.Rate != 100:
 		t.Errorf("not merged: %+v", search)

@@ -46,6 +46,8 @@ type Manifest struct {
 	AutoRevert bool         // a check that fails behind the gate takes the rollout backward
 	Requires   *Requirement // what must have happened before; nil: nothing
 
+	Snapshot rollout.SnapshotWhen // when a rollout takes one of the data of its services; empty: the default
+
 	Environment  Environment // the one that it was loaded for
 	Environments []string    // names of those that it knows, in order of names
 
@@ -101,6 +103,7 @@ func manifestFields(m *Manifest, environment bool) []field {
 		}},
 		{key: "reports", read: func(v value) { m.Reports = readFolder(v, "a folder like reports", "leave the key out for none") }},
 		{key: "source", read: func(v value) { m.Environment.Source = readSource(v) }},
+		{key: "snapshot", byDefault: string(rollout.BeforeOffline), read: func(v value) { m.Snapshot = readSnapshotWhen(v) }},
 		{key: "approvals", read: func(v value) { m.Environment.Approvals = readApprovals(v) }},
 		{key: "snapshots", read: func(v value) { m.Environment.Snapshots = readSnapshots(v) }},
 		{key: "environments", fixed: true, read: readEnvironments},
@@ -117,7 +120,7 @@ func (m *Manifest) Release() rollout.Release {
 	r := rollout.Release{
 		App: m.App, Version: m.Version, Strategy: m.Strategy, RetryAfter: m.RetryAfter,
 		Setup: m.Setup.Exists(), Digest: m.Digest(), MustNotSkip: m.MustNotSkip,
-		AutoRevert: m.AutoRevert, Environment: m.Environment.Name, Approvals: m.Environment.Approvals,
+		AutoRevert: m.AutoRevert, Environment: m.Environment.Name, Approvals: m.Environment.Approvals, Snapshot: m.Snapshot,
 	}
 	if m.Requires != nil {
 		r.Requires = &rollout.Requirement{Version: m.Requires.Version}
@@ -141,10 +144,11 @@ type manifestDigest struct {
 	RetryAfter  time.Duration    `json:"retryAfter,omitempty"`
 	MustNotSkip []string         `json:"mustNotSkip,omitempty"`
 
-	Steps      []stepDigest     `json:"steps,omitempty"`
-	AutoRevert bool             `json:"autoRevert,omitempty"`
-	Requires   *Requirement     `json:"requires,omitempty"`
-	Approvals  *approvalsDigest `json:"approvals,omitempty"`
+	Steps      []stepDigest         `json:"steps,omitempty"`
+	AutoRevert bool                 `json:"autoRevert,omitempty"`
+	Requires   *Requirement         `json:"requires,omitempty"`
+	Approvals  *approvalsDigest     `json:"approvals,omitempty"`
+	Snapshot   rollout.SnapshotWhen `json:"snapshot,omitempty"` // empty: the default
 }
 
 // digestManifest is what counts of a manifest.
@@ -153,6 +157,7 @@ func digestManifest(m *Manifest) manifestDigest {
 		App: m.App, Version: m.Version, Strategy: m.Strategy, Setup: m.Setup.Exists(),
 		MustNotSkip: slices.Sorted(slices.Values(m.MustNotSkip)),
 		AutoRevert:  m.AutoRevert, Requires: m.Requires, Approvals: digestApprovals(m.Environment.Approvals),
+		Snapshot: m.Snapshot,
 	}
 	for _, s := range m.Steps {
 		d.Steps = append(d.Steps, digestStep(s))

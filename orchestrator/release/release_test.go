@@ -86,7 +86,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Setup: release.Setup{Command: []string{"go", "run", "./setup"}},
 		Seed:  []string{"go", "run", "./seed"},
 		Data:  "../kept", Reports: "../reports",
-		Steps: fullSteps(), AutoRevert: true, Requires: &release.Requirement{Version: "0.0.1", Completed: true},
+		Steps: fullSteps(), AutoRevert: true, Requires: &release.Requirement{Version: "0.0.1", Completed: true}, Snapshot: rollout.NeverSnapshot,
 		Environment: release.Environment{
 			Approvals: rollout.Policy{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},
 			Snapshots: release.Snapshots{Folder: "../snapshots", Keep: 10},

@@ -20,7 +20,7 @@ func TestARolloutKnowsAllButWhatIsRun(t *testing.T) {
 		t.Error(err)
 	}
 	if got.App != "todo-app" || got.Version != "0.0.2" || got.Strategy != m.Strategy || got.Digest != m.Digest() || got.Environment != "production" ||
-		got.RetryAfter != m.RetryAfter || !got.Setup || !got.AutoRevert || !reflect.DeepEqual(got.MustNotSkip, m.MustNotSkip) {
+		got.RetryAfter != m.RetryAfter || !got.Setup || !got.AutoRevert || got.Snapshot != m.Snapshot || !reflect.DeepEqual(got.MustNotSkip, m.MustNotSkip) {
 		t.Errorf("the release is %+v", got)
 	}
 	if !reflect.DeepEqual(got.Approvals, m.Environment.Approvals) || got.Requires == nil || got.Requires.Version != "0.0.1" {

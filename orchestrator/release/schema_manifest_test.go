@@ -48,6 +48,7 @@ type differentShape struct {
 	Data       string          `json:"data,omitempty" jsonschema:"minLength=1,default=.golive" jsonschema_description:"Folder where golive up keeps what it keeps, relative to the folder of the manifest."`
 	Reports    string          `json:"reports,omitempty" jsonschema:"minLength=1" jsonschema_description:"Folder where golive deploy, retry, backward, abort and watch write a report of each rollout that they follow to its end, relative to the folder of the manifest. Leave it out for none."`
 	Source     *sourceShape    `json:"source,omitempty" jsonschema_description:"What the release may be taken from. Leave it out for anything."`
+	Snapshot   string          `json:"snapshot,omitempty" jsonschema:"enum=before-offline,enum=never,default=before-offline" jsonschema_description:"When a rollout takes a snapshot of the data of its services, where they say where it is. before-offline: right before the first script or command that changes data."`
 	Approvals  *approvalsShape `json:"approvals,omitempty" jsonschema_description:"Who may say yes. An environment replaces what it names."`
 	Snapshots  *snapshotsShape `json:"snapshots,omitempty" jsonschema_description:"Where snapshots of the data lie, and how many are kept. golive serve has it from the manifest that it is given."`
 }

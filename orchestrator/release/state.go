@@ -41,6 +41,15 @@ func readSnapshots(v value) Snapshots {
 	return s
 }
 
+// readSnapshotWhen reads when a rollout takes a snapshot; empty: the default.
+func readSnapshotWhen(v value) rollout.SnapshotWhen {
+	when := oneOf(v, "time of a snapshot", rollout.SnapshotWhens())
+	if when == rollout.BeforeOffline {
+		return ""
+	}
+	return when
+}
+
 // stateFields are the keys of where the data of a service is.
 func stateFields(d *rollout.Data) []field {
 	return []field{

@@ -48,6 +48,8 @@ func afterFailure(s rollout.State) string {
 		switch {
 		case step.Error != nil && step.Error.Code == rollout.CodeRejected:
 			return "it ends with: golive abort " + s.ID + "\nto ask again: golive retry " + s.ID
+		case step.Kind == rollout.Snapshot:
+			return again + "\nno script has run: golive abort " + s.ID + " ends it"
 		case step.Work != nil && underMaintenance(s):
 			return fmt.Sprintf("%s\nto undo what was done, and have the previous version serve again: golive backward %s\nto have it serve on what was done: golive abort %s",
 				again, s.Release.App, s.ID)

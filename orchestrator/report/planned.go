@@ -37,6 +37,8 @@ func TellPlanned(s api.PlanStep) string {
 		return tellQuestion(*s.Approval)
 	case s.Work != nil:
 		return tellWork(*s.Work, s.Hosts, true)
+	case s.Snapshot != nil:
+		return tellPlannedSnapshot(*s.Snapshot)
 	case s.Kind == rollout.Maintenance && s.Lift:
 		return "end the maintenance of " + from
 	case s.Kind == rollout.Maintenance:

@@ -74,7 +74,7 @@ func pausedBy(s rollout.State, step rollout.Step) string {
 	if s.Paused != nil {
 		pause = s.Paused
 	}
-	if pause == nil || step.Kind != rollout.Migration && step.Work == nil {
+	if pause == nil || step.Kind != rollout.Migration && step.Kind != rollout.Snapshot && step.Work == nil {
 		return ""
 	}
 	if text := Because(rollout.Event{By: pause.By, Reason: pause.Reason}); text != "" {

@@ -91,6 +91,9 @@ func (p *Reporter) Report() Report {
 	for i, o := range r.Outages {
 		r.Outages[i].From, r.Outages[i].To = o.From.UTC(), o.To.UTC()
 	}
+	if taken, has := s.SnapshotTaken(); has {
+		r.Snapshot = &Snapshot{ID: taken.ID, Digest: taken.Digest}
+	}
 	for _, step := range s.All() {
 		r.addStep(step)
 	}

@@ -2,10 +2,14 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/terminal"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Moment says whether a snapshot was cut at one moment.
@@ -27,4 +31,62 @@ func was(n uint64, what string) string {
 		return "1 " + what + " was"
 	}
 	return terminal.Grouped(int64(n)) + " " + what + "s were"
+}
+
+// tellPlannedSnapshot is what a snapshot would take.
+func tellPlannedSnapshot(s api.PlannedSnapshot) string {
+	if len(s.Services) == 0 {
+		return "take a snapshot: there is no data yet"
+	}
+	text := "take a snapshot of " + strings.Join(s.Services, ", ") + ", " + terminal.Bytes(int64(s.Bytes))
+	if s.Estimate != nil {
+		text += ", about " + terminal.Took(time.Duration(*s.Estimate))
+	}
+	return text
+}
+
+// TellTaken is the snapshot that a rollout has taken, in a few words.
+func TellTaken(s rollout.SnapshotRun) string {
+	if s.ID == "" {
+		return "there was no data yet" + absent(s)
+	}
+	moment := "of one moment"
+	if !s.One {
+		moment = "not of one moment"
+	}
+	return fmt.Sprintf("%s, %s, %s%s", s.ID, terminal.Bytes(int64(s.Bytes)), moment, absent(s))
+}
+
+// absent names the streams that were not there yet.
+func absent(s rollout.SnapshotRun) string {
+	switch len(s.Absent) {
+	case 0:
+		return ""
+	case 1:
+		return ": stream " + s.Absent[0] + " is not there yet"
+	}
+	return ": streams " + some(s.Absent) + " are not there yet"
+}
+
+// changeSnapshot shows a change of the step that takes a snapshot.
+func (l *lines) changeSnapshot(step rollout.Step) {
+	lasted := terminal.Took(step.Ended.Sub(step.Started))
+	switch step.Status {
+	case rollout.StepRunning:
+		begun := "is being taken"
+		if step.Cancelled {
+			begun = "is told to stop"
+		}
+		l.say(terminal.Plain, "→", "%s %s%s", step.ID, begun, attempt(step))
+	case rollout.StepDone:
+		l.say(terminal.Green, "✓", "%s: %s (%s)", step.ID, TellTaken(*step.Snapshot), lasted)
+	case rollout.StepRetrying:
+		l.say(terminal.Yellow, "✗", "%s (%s): %s: attempt %d %s", step.ID, lasted, step.Error, step.Attempt+1, nextTry(step))
+	case rollout.StepFailed:
+		color := terminal.Red
+		if step.Error.Code == protocol.CodeCancelled {
+			color = terminal.Yellow
+		}
+		l.say(color, "✗", "%s (%s): %s", step.ID, lasted, step.Error)
+	}
 }

@@ -135,6 +135,8 @@ func stepDoes(step rollout.Step) string {
 		return tellQuestion(*step.Approval)
 	case step.Work != nil:
 		return tellWork(*step.Work, nil, false)
+	case step.Kind == rollout.Snapshot:
+		return "take a snapshot of the data"
 	case step.Kind == rollout.Maintenance && step.Move.Lift:
 		return "end the maintenance of " + before
 	case step.Kind == rollout.Maintenance:
@@ -270,6 +272,9 @@ func (s *Story) change(l *lines, r rollout.State, step rollout.Step) {
 		return
 	case step.Work != nil:
 		l.changeWork(step)
+		return
+	case step.Kind == rollout.Snapshot:
+		l.changeSnapshot(step)
 		return
 	case step.Kind != rollout.Migration:
 		l.changeTraffic(step)

@@ -16,6 +16,7 @@ const (
 	LeadTraffic    ActKind = "lead-traffic"    // to where the step says
 	AskAgents      ActKind = "ask-agents"      // to do its command or check; of one that was cancelled, until they have stopped
 	StopAgents     ActKind = "stop-agents"     // the step has ended without them
+	TakeSnapshot   ActKind = "take-snapshot"   // of the data of the app; of one that was cancelled, say so
 )
 
 // Act is something to be done about a step.
@@ -43,6 +44,8 @@ func (s State) Acts() []Act {
 		switch {
 		case step.Work != nil:
 			act.Kind = AskAgents
+		case step.Kind == Snapshot:
+			act.Kind = TakeSnapshot
 		case step.Kind != Migration:
 			act.Kind = LeadTraffic
 		case step.Cancelled:
@@ -65,7 +68,7 @@ func inCare(s State, step Step) bool {
 	case BackwardAsked, AbortAsked:
 		return step.Cancelled
 	case ResumeAsked: // it may have been paused before its start was sent
-		return (step.Kind == Migration || step.Work != nil) && (e.Step == "" || e.Step == step.ID)
+		return step.works() && (e.Step == "" || e.Step == step.ID)
 	case Stopped: // it was begun, and has waited
 		return e.Of != nil && step.Kind == Migration && step.Name == e.Of.Name
 	}

@@ -64,13 +64,13 @@ func (s State) AllUnanswered() []AttemptID {
 }
 
 // blocked reports whether a step has to wait until nobody is at work any more on an attempt of
-// a script of the same service that has ended without an answer. What served before serves again
-// without waiting.
+// a script of the same service that has ended without an answer; a snapshot, of any service of the
+// app. What served before serves again without waiting.
 func blocked(s State, step Step) bool {
 	if undoing(s) && (s.Status == Aborting || step.Kind != Migration) {
 		return false
 	}
-	if slices.ContainsFunc(s.Unanswered, func(a AttemptID) bool { return a.Name == step.Name }) {
+	if slices.ContainsFunc(s.Unanswered, func(a AttemptID) bool { return a.Name == step.Name || step.Kind == Snapshot }) {
 		return true
 	}
 	return slices.ContainsFunc(s.Steps, func(other *Step) bool {

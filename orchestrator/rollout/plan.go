@@ -47,6 +47,7 @@ func CompileUntil(id, by string, at time.Time, r Release, f Facts, phase protoco
 	} else {
 		p.phases()
 	}
+	p.snapshot()
 	d := draft{State{
 		ID: id, Release: r, Status: Running, Steps: pointers(p.steps), By: by, Created: at, Unanswered: f.Unanswered,
 		Event: Event{Type: Created, At: at, By: by},

@@ -28,6 +28,8 @@ type Release struct {
 	Approvals   Policy       `json:"approvals,omitzero"`    // of the environment
 	Environment string       `json:"environment,omitempty"` // its name, as told to commands; empty: it has none
 
+	Snapshot SnapshotWhen `json:"snapshot,omitempty"` // when a snapshot is taken, where services say where their data is
+
 	Source *Source `json:"source,omitempty"` // the commit that it was taken from; nil: not known
 }
 
@@ -87,6 +89,9 @@ func (r Release) Validate() error {
 		return fmt.Errorf("app %s: retryAfter is %s, it must be whole seconds and not negative", r.App, time.Duration(r.RetryAfter))
 	}
 	if err := r.Source.validate(); err != nil {
+		return fmt.Errorf("app %s: %w", r.App, err)
+	}
+	if err := r.Snapshot.validate(); err != nil {
 		return fmt.Errorf("app %s: %w", r.App, err)
 	}
 	for _, v := range r.MustNotSkip {

@@ -4,10 +4,10 @@ import "slices"
 
 // Idle reports whether the rollout has run nothing and moved nothing: no script, command or
 // check has begun, and no move of traffic has changed a route. One that is under way may yet do
-// something. That people were asked changes nothing.
+// something. That people were asked changes nothing, and a snapshot does not.
 func (s State) Idle() bool {
 	return !slices.ContainsFunc(s.Steps, func(step *Step) bool {
-		return step.Attempt > 0 && (step.works() || step.ChangesRoute())
+		return step.Attempt > 0 && step.Kind != Snapshot && (step.works() || step.ChangesRoute())
 	})
 }
 

@@ -20,6 +20,8 @@ func (s *Step) stage() int {
 	switch {
 	case s.Stage > 0:
 		return s.Stage
+	case s.Snapshot != nil:
+		return (&Step{Kind: Migration, Script: ScriptRun{Phase: s.Snapshot.Before}}).stage()
 	case s.Kind == Maintenance:
 		return stageMaintenance
 	case s.Kind == Traffic, s.Script.Phase == protocol.Online:

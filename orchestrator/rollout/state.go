@@ -9,7 +9,8 @@
 //
 // The promise it keeps: no gate opens before every before and offline script of its plan
 // has answered done, and before all has finished that stands above it in the release's
-// workflow: people have said yes, commands and checks have succeeded. A rollout goes forward
+// workflow: people have said yes, commands and checks have succeeded. Where a snapshot of the data
+// is to be taken, nothing that changes data begins before it is. A rollout goes forward
 // until it is completed or has failed, or to the end of the phase that it was to run, where
 // it waits to be asked further; aborted, it puts back the traffic that it has moved, and
 // taken backward it undoes in reverse order all that it has done and that can be undone. It
@@ -79,6 +80,7 @@ const (
 	Approving   Kind = "approval"    // a person has to say yes
 	Command     Kind = "command"     // agents run a program
 	Check       Kind = "check"       // agents look whether something is well
+	Snapshot    Kind = "snapshot"    // the data of the app is taken, before anything changes it
 )
 
 // StepStatus is where a step stands.
@@ -129,6 +131,7 @@ type Step struct {
 	Approval *Approval       `json:"approval,omitempty"` // of an approval
 	Work     *Work           `json:"work,omitempty"`     // of a command or check
 	Hosts    []protocol.Host `json:"hosts,omitempty"`    // of a command or check: what came of its newest attempt
+	Snapshot *SnapshotRun    `json:"snapshot,omitempty"` // of a snapshot
 }
 
 // Tries is how often a step is tried again by itself, and how often that was needed.
@@ -185,8 +188,9 @@ func (s Step) ScriptID() protocol.Script {
 
 func (s *Step) finished() bool { return s.Status == StepDone || s.Status == StepSkipped }
 
-// works reports whether somebody works on the step, and answers: a script, or agents.
-func (s *Step) works() bool { return s.Kind == Migration || s.Work != nil }
+// works reports whether somebody works on the step, and answers: a script, agents, or who takes
+// a snapshot.
+func (s *Step) works() bool { return s.Kind == Migration || s.Work != nil || s.Kind == Snapshot }
 
 // Backwards reports whether a traffic or maintenance step puts back what it has found.
 func (s Step) Backwards() bool { return s.Move.Back || s.Revert }
@@ -248,7 +252,7 @@ type EventType string
 // The events.
 const (
 	Created      EventType = "created"     // the plan was made, its first steps run
-	StepAnswered EventType = "step-done"   // a script, a command or a check has answered done
+	StepAnswered EventType = "step-done"   // a script, a command or a check has answered done, or a snapshot is taken
 	StepBroke    EventType = "step-failed" // a step has failed, timed out or lost its worker
 	Closed       EventType = "closed"      // a service is under maintenance or, by a step that lifts it, no longer, and its instances have confirmed it
 	Opened       EventType = "opened"      // the new version serves or, by a drain, none does, and its instances have confirmed it
@@ -301,6 +305,8 @@ type Event struct {
 	Awaits   []string       `json:"awaits,omitempty"`   // of BackwardAsked: steps whose traffic goes back only to an instance that is there
 
 	Routes map[string]uint64 `json:"routes,omitempty"` // of BackwardAsked: revisions of the services' routes
+
+	Snapshot *SnapshotRun `json:"snapshot,omitempty"` // of StepAnswered of a snapshot: what was taken
 }
 
 // Mark is the state of a script that a person has recorded as run, without running it.

@@ -51,6 +51,8 @@ func (s State) Waits() []string {
 			all = append(all, step.waitsForPeople())
 		case step.Status == StepRunning && step.Cancelled && step.Work != nil:
 			all = append(all, step.ID+": the agents to tell that it has stopped")
+		case step.Status == StepRunning && step.Cancelled && step.Kind == Snapshot:
+			all = append(all, step.ID+": its take to stop")
 		case step.Status == StepRunning && step.Cancelled:
 			all = append(all, step.ID+": its script to answer that it has stopped")
 		case step.Paused != nil && !step.finished():

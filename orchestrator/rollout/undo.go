@@ -95,7 +95,7 @@ func (s *Step) undo() {
 	}
 	switch {
 	case s.Attempt == 0, s.Status == StepReverted, s.NoRevert, !s.works() && s.Status == StepFailed,
-		s.Kind == Approving, s.Work != nil && !s.Work.Backward:
+		s.Kind == Approving, s.Kind == Snapshot, s.Work != nil && !s.Work.Backward:
 		return
 	}
 	s.Status, s.Revert, s.Move.Back, s.Deadline, s.Error = StepPending, true, false, time.Time{}, nil

@@ -1,0 +1,240 @@
+package command
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
+	"github.com/golive-dev/golive/orchestrator/tasks"
+	"github.com/golive-dev/golive/relay/bus"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// TakeBefore takes the snapshot of the state right before a rollout changes data, under the
+// rollout's id, and blocks until that is done. It waits while another snapshot of the environment is
+// under way, and takes anew what somebody who has died has begun; one that is there is not taken
+// again. It tells in a few words how far it is. The result has no id where there is no data yet.
+// An error that a person can do something about is a [*protocol.ServiceError].
+func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(string)) (rollout.SnapshotRun, error) {
+	t := &taker{base: c.base, ctx: ctx}
+	all, err := t.make(ctx)
+	if err != nil {
+		return rollout.SnapshotRun{}, err
+	}
+	there, err := all.Load(ctx, s.Release.App, s.ID)
+	if err == nil {
+		return runOf(there), nil
+	}
+	if !errors.Is(err, snapshot.ErrNotFound) {
+		return rollout.SnapshotRun{}, describeSnapshot(err)
+	}
+	wanted, absent, err := t.before(ctx, s)
+	if err != nil || len(wanted.Services) == 0 {
+		return rollout.SnapshotRun{Absent: absent}, err
+	}
+	var taken snapshot.Snapshot
+	err = t.workNow(ctx, work{ID: s.ID, App: s.Release.App, Snapshot: s.ID, Doing: "take"}, tell, func(ctx context.Context, told func(snapshot.Progress)) (err error) {
+		taken, err = all.Take(ctx, wanted, func(p snapshot.Progress) {
+			told(p)
+			tell(tellTaking(p))
+		})
+		return err
+	})
+	if err != nil {
+		return rollout.SnapshotRun{}, describeSnapshot(err)
+	}
+	c.Log.Info("snapshot taken before a rollout changes data", zap.String("rollout", s.ID), zap.String("app", taken.App), zap.Int64("bytes", taken.Size))
+	run := runOf(taken)
+	run.Absent = absent
+	return run, nil
+}
+
+// before is what the snapshot of the state right before a rollout is to hold: the data of the
+// services that are live, and what the new release names beside it and is there. Absent is what is
+// not.
+func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Snapshot, absent []string, err error) {
+	book, err := c.Ledger.Book(ctx, s.Release.App)
+	if err != nil {
+		return wanted, nil, err
+	}
+	wanted = snapshot.Snapshot{
+		ID: s.ID, App: s.Release.App, Version: s.Release.Version, By: rollout.Clip(s.By),
+		Reason: "before rollout " + s.ID + " of " + s.Release.Version, Ledger: ranOf(book),
+	}
+	live, err := c.liveRollout(ctx, s.Release.App, book)
+	switch {
+	case errors.Is(err, rollout.ErrNotFound): // nothing is live, or its journal was dropped
+	case err != nil:
+		return wanted, nil, err
+	default:
+		wanted.Version, wanted.Rollout, wanted.Services = live.Release.Version, live.ID, snapshot.ServicesOf(live.Release)
+	}
+	if absent, err = c.addThere(ctx, &wanted, snapshot.ServicesOf(s.Release)); err != nil || len(wanted.Services) == 0 {
+		return wanted, absent, err
+	}
+	wanted.Moment.Paused, err = c.paused(ctx, wanted.Services)
+	return wanted, absent, err
+}
+
+// addThere adds to what a snapshot is to hold the parts of services that it does not have, and
+// that are there.
+func (c *taker) addThere(ctx context.Context, to *snapshot.Snapshot, services []snapshot.Service) (absent []string, err error) {
+	js, err := bus.NewJetStream(c.Conn)
+	if err != nil {
+		return nil, err
+	}
+	has := make(map[string]bool)
+	for _, s := range to.Services {
+		for _, p := range s.Parts {
+			has[p.Stream()] = true
+		}
+	}
+	for _, s := range services {
+		for _, p := range s.Parts {
+			if has[p.Stream()] {
+				continue
+			}
+			has[p.Stream()] = true
+			_, err := js.Stream(ctx, p.Stream())
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				absent = append(absent, p.Stream())
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("look at stream %s of service %s: %w", p.Stream(), s.Name, err)
+			}
+			i := slices.IndexFunc(to.Services, func(is snapshot.Service) bool { return is.Name == s.Name })
+			if i < 0 {
+				i = len(to.Services)
+				to.Services = append(to.Services, snapshot.Service{Name: s.Name, Version: s.Version})
+			}
+			to.Services[i].Parts = append(to.Services[i].Parts, p)
+		}
+	}
+	return absent, nil
+}
+
+// workNow does a work that is claimed in the environment, as soon as no other one is under way,
+// and blocks until it has ended.
+func (c *taker) workNow(ctx context.Context, w work, tell func(string), do func(context.Context, func(snapshot.Progress)) error) error {
+	for {
+		lease, under, err := c.claim(ctx, w, true)
+		if err != nil {
+			return err
+		}
+		if lease != nil {
+			return c.run(lease, do)
+		}
+		tell(fmt.Sprintf("snapshot %s of %s to end: one at a time is taken", under.Snapshot, under.App))
+		if tasks.Pause(ctx, renewWork); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// runOf is what the step of a snapshot tells of it.
+func runOf(s snapshot.Snapshot) rollout.SnapshotRun {
+	run := rollout.SnapshotRun{ID: s.ID, Size: s.Size, One: s.Moment.One}
+	h := sha256.New()
+	for _, service := range s.Services {
+		for _, p := range service.Parts {
+			run.Bytes += p.Bytes
+			fmt.Fprintf(h, "%s %s %s %s\n", service.Name, p.Kind, p.Name, p.Digest)
+		}
+	}
+	run.Digest = hex.EncodeToString(h.Sum(nil))
+	return run
+}
+
+// tellTaking is how far a take is, for people.
+func tellTaking(p snapshot.Progress) string {
+	text := "the take of its data"
+	if p.Doing == "check" {
+		text = "what was taken to be read back"
+	}
+	if p.Stream != "" {
+		text += ", at stream " + p.Stream
+	}
+	if p.Of > 0 {
+		text += fmt.Sprintf(" (%d of about %d MB)", p.Done>>20, p.Of>>20)
+	}
+	return text
+}
+
+// WhySnapshot is why a snapshot could not be taken before a rollout, and what a person does about
+// it; false where it is to be tried again as it is: whoever takes it is ending.
+func WhySnapshot(ctx context.Context, err error) (*protocol.ScriptError, bool) {
+	if ctx.Err() != nil {
+		return nil, false
+	}
+	why := &protocol.ScriptError{Code: protocol.CodeFailed, Message: rollout.Clip("the snapshot could not be taken, so nothing was run: " + strings.TrimSpace(err.Error()))}
+	var known *protocol.ServiceError
+	if errors.As(err, &known) {
+		again := false
+		why.Retry = &again
+		why.Message = rollout.Clip(fmt.Sprintf("the snapshot could not be taken, so nothing was run: %s (%s)", known.Message, known.Hint))
+	}
+	return why, true
+}
+
+// plannedSnapshot says of the step of a snapshot what it would take, and how long that lasts.
+func (c *planner) plannedSnapshot(ctx context.Context, s rollout.State, p *api.PlanStep) error {
+	t := &taker{base: c.base, ctx: ctx}
+	services, bytes, lasts, err := t.planned(ctx, s)
+	p.Snapshot = &api.PlannedSnapshot{Services: services, Bytes: bytes}
+	if lasts > 0 {
+		p.Snapshot.Estimate = new(rollout.Duration)
+		*p.Snapshot.Estimate = rollout.Duration(lasts.Round(time.Millisecond))
+	}
+	return err
+}
+
+// planned is what a plan says of a snapshot that is to be taken: of which services, how much
+// data that is, and how long it takes if it goes as fast as the newest one of the app did; 0:
+// that is not known.
+func (c *taker) planned(ctx context.Context, s rollout.State) (services []string, bytes uint64, lasts time.Duration, err error) {
+	wanted, _, err := c.before(ctx, s)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	js, err := bus.NewJetStream(c.Conn)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	for _, service := range wanted.Services {
+		services = append(services, service.Name)
+		for _, p := range service.Parts {
+			stream, err := js.Stream(ctx, p.Stream())
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				continue // the plan says so beside
+			}
+			if err != nil {
+				return nil, 0, 0, fmt.Errorf("look at stream %s of service %s: %w", p.Stream(), service.Name, err)
+			}
+			bytes += stream.CachedInfo().State.Bytes
+		}
+	}
+	all, err := c.look(ctx)
+	if err != nil || all == nil {
+		return services, bytes, 0, err
+	}
+	found, _, err := all.List(ctx, s.Release.App) // those that cannot be read tell no speed
+	if err != nil || len(found) == 0 {
+		return services, bytes, 0, err
+	}
+	if before := runOf(found[0]); before.Bytes > 0 {
+		lasts = time.Duration(float64(found[0].Took) * float64(bytes) / float64(before.Bytes))
+	}
+	return services, bytes, lasts, nil
+}
