@@ -95,6 +95,7 @@ func newWitness(t *rapid.T) *witness {
 	if again := compile(); !reflect.DeepEqual(again, w.state) {
 		t.Fatalf("compiled %+v, then %+v", w.state, again)
 	}
+	withSnapshot(t, w.state, w.entries, w.plan)
 	before := rollout.State{Steps: make([]*rollout.Step, len(w.state.Steps))}
 	for i := range before.Steps {
 		before.Steps[i] = &rollout.Step{}
@@ -133,6 +134,7 @@ func drawRelease(t *rapid.T) rollout.Release {
 		r.Services = nil
 	}
 	drawCourse(t, &r)
+	drawState(t, &r)
 	return r
 }
 
@@ -367,6 +369,8 @@ func (w *witness) outcome(step rollout.Step, failed bool) rollout.Event {
 		e.Type, e.Revision, e.Effective = rollout.Opened, 8, w.now
 	case step.Kind == rollout.Maintenance:
 		e.Type, e.Revision, e.Effective = rollout.Closed, 8, w.now
+	case step.Kind == rollout.Snapshot:
+		e.Snapshot = &rollout.SnapshotRun{ID: "r1", Bytes: 7}
 	default:
 		e.Answer = &protocol.Answer{Done: true, Items: 12, PutAside: rapid.SampledFrom([]int64{0, 0, 1, 7}).Draw(w.t, "put aside")}
 	}
@@ -547,7 +551,7 @@ func (w *witness) lookAtUnanswered() {
 		for _, act := range w.state.Acts() {
 			back := slices.Contains([]rollout.Status{rollout.Aborting, rollout.Reverting, rollout.Failed}, w.state.Status)
 			moves := act.Kind == rollout.LeadTraffic && !back && act.Step.Started.Equal(w.state.Event.At)
-			if act.Step.Name == left.Name && (act.Kind == rollout.SendStart || moves) {
+			if act.Step.Name == left.Name && (act.Kind == rollout.SendStart || moves) || act.Kind == rollout.TakeSnapshot && !act.Step.Cancelled {
 				w.t.Fatalf("%s of %s while %+v may be at work: %+v", act.Kind, act.Step.ID, left, w.state)
 			}
 		}

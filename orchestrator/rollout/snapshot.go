@@ -12,7 +12,7 @@ type SnapshotWhen string
 
 // When a rollout takes one. The zero value is BeforeOffline.
 const (
-	BeforeOffline SnapshotWhen = "before-offline" // right before its first script or command that changes data
+	BeforeOffline SnapshotWhen = "before-offline" // right before its first script or command that changes data, or its first gate
 	NeverSnapshot SnapshotWhen = "never"
 )
 
@@ -21,7 +21,7 @@ func SnapshotWhens() []SnapshotWhen { return []SnapshotWhen{BeforeOffline, Never
 
 // SnapshotRun is what the step of a snapshot comes before, and what it has taken.
 type SnapshotRun struct {
-	Before protocol.Phase `json:"before,omitempty"` // of the first script that it comes before; empty: a command
+	Before protocol.Phase `json:"before,omitempty"` // that it comes before, or in which a gate opens that it comes before; empty: a command
 
 	ID     string   `json:"id,omitempty"`     // of the snapshot; empty: it is not taken yet, or there was no data
 	Bytes  uint64   `json:"bytes,omitempty"`  // of its messages
@@ -52,15 +52,21 @@ func (s Step) changesData() bool {
 	return s.Status == StepPending && (s.Kind == Migration || s.Kind == Command)
 }
 
-// snapshot adds the step that takes a snapshot, right before the first step that changes data. It
-// shares the stage of that one, and all of that stage that change data wait for it. A plan
-// that changes none has no such step.
+// snapshot adds the step that takes a snapshot, right before the first step that changes data or
+// brings a version online, which may change data, too. It shares the stage of that one, and all of
+// that stage that has not run waits for it. A plan that runs nothing that changes data has no such
+// step.
 func (p *planner) snapshot() {
-	first := slices.IndexFunc(p.steps, Step.changesData)
-	if first < 0 || !p.release.TakesSnapshot() {
+	if !p.release.TakesSnapshot() || !slices.ContainsFunc(p.steps, Step.changesData) {
 		return
 	}
+	first := slices.IndexFunc(p.steps, func(s Step) bool {
+		return s.changesData() || s.Kind == Traffic && !s.Move.Drain && s.Status == StepPending
+	})
 	before := p.steps[first]
+	if before.Kind == Traffic {
+		before.Script.Phase = protocol.Online
+	}
 	step := Step{
 		ID: SnapshotID(p.release.App), Kind: Snapshot, Name: p.release.App, Version: p.release.Version, Status: StepPending,
 		Stage: before.Stage, Snapshot: &SnapshotRun{Before: before.Script.Phase}, Tries: Tries{Retries: snapshotRetries},
@@ -76,7 +82,7 @@ func (p *planner) snapshot() {
 			}
 			needs = append(needs, n)
 		}
-		if i > first && s.changesData() && s.stage() == step.stage() {
+		if i > first && s.Status == StepPending && s.stage() == step.stage() {
 			needs = append(needs, first+1)
 		}
 		s.Needs = needs

@@ -24,10 +24,10 @@ var update = flag.Bool("update", false, "write what came out into testdata/*.txt
 // A transcript is a text of blocks: commands, a line of four hyphens, and what came of
 // them, up to an empty line. Commands:
 //
-//	release APP VERSION [setup] [downtime] [autoRevert]
+//	release APP VERSION [setup] [downtime] [autoRevert] [snapshot-never]
 //	                                            and, indented, its services:
 //	  NAME VERSION [PHASE,…] [after NAME,…] [timeout DURATION] [instances N] [keep VERSION,…]
-//	    [retries N] [backoff DURATION] [rate N] [inFlight N]
+//	    [retries N] [backoff DURATION] [rate N] [inFlight N] [state STREAM,…]
 //	                                            and its workflow and policy: see entry and policy
 //	ran NAME/PHASE VERSION                      the environment's ledger holds it
 //	live                                        the release is live already, by rollout r0
@@ -35,7 +35,7 @@ var update = flag.Bool("update", false, "write what came out into testdata/*.txt
 //	deploy [until PHASE]                        makes the plan; shows all of it
 //	answer STEP done|failed|reverted|revert-failed [KEY=VALUE…]
 //	                                            attempt, items, aside, note, code, error, retry, named,
-//	                                            host=NAME:STATUS
+//	                                            host=NAME:STATUS, snapshot=ID
 //	open NAME [KEY=VALUE…]                      the gate is open: attempt, revision
 //	close NAME [KEY=VALUE…]                     the service is under maintenance: attempt, revision
 //	lift NAME [KEY=VALUE…]                      it is so no longer: attempt, revision
@@ -266,6 +266,8 @@ func (w *world) describe(args, services []string) error {
 			w.release.Setup = true
 		case "downtime":
 			w.release.Strategy = rollout.Downtime
+		case "snapshot-never":
+			w.release.Snapshot = rollout.NeverSnapshot
 		case "autoRevert":
 			w.release.AutoRevert = true
 		default:
@@ -309,6 +311,8 @@ func service(words []string) (rollout.Service, error) {
 			err = s.Timeout.UnmarshalText([]byte(value))
 		case "instances":
 			s.Instances, err = strconv.Atoi(value)
+		case "state":
+			s.State = &rollout.Data{Streams: strings.Split(value, ",")}
 		case "keep":
 			s.KeepOnline = strings.Split(value, ",")
 		case "retries":
@@ -519,6 +523,8 @@ func set(e *rollout.Event, key, value string) (err error) {
 		e.Answer.Items, err = strconv.ParseInt(value, 10, 64)
 	case key == "aside":
 		e.Answer.PutAside, err = strconv.ParseInt(value, 10, 64)
+	case key == "snapshot":
+		e.Snapshot = &rollout.SnapshotRun{ID: value}
 	case key == "note":
 		e.Answer.Note = value
 	case key == "host":
@@ -673,6 +679,9 @@ func describeStep(s rollout.Step) string {
 	for _, h := range s.Hosts {
 		text += fmt.Sprintf(", host %s %s #%d", h.Name, h.Status, h.Attempt)
 	}
+	if s.Snapshot != nil && s.Snapshot.ID != "" {
+		text += ", taken as " + s.Snapshot.ID
+	}
 	if s.Script.Note != "" {
 		text += ", " + s.Script.Note
 	}
@@ -689,6 +698,10 @@ func describeTodo(s rollout.State, step rollout.Step) string {
 	switch {
 	case step.Work != nil:
 		return describeWork(step)
+	case step.Kind == rollout.Snapshot && step.Cancelled:
+		return "stop " + step.ID
+	case step.Kind == rollout.Snapshot:
+		return fmt.Sprintf("take %s #%d", step.ID, step.Attempt)
 	case step.Kind != rollout.Migration && step.Backwards():
 		text := fmt.Sprintf("put %v of %s back", step.Move.Replaces.Online, step.Name) + retryAfter(s, step)
 		if step.Move.Awaits {

@@ -54,6 +54,7 @@ func TestEveryPlanHasAnOrder(t *testing.T) {
 		r := drawRelease(t)
 		f := drawFacts(t, r)
 		s, need := compile(t, r, f), newRequirements(r, f)
+		withSnapshot(t, s, entries(r, f), need)
 		number, waits := wavesOf(t, s.Waves()), waitsOf(s)
 		for _, step := range s.All() {
 			for _, n := range step.Needs {

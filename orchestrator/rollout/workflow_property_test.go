@@ -157,12 +157,12 @@ func has(r rollout.Release, phase protocol.Phase) bool {
 
 // works reports whether somebody works on a step and answers.
 func works(s rollout.Step) bool {
-	return s.Kind == rollout.Migration || s.Kind == rollout.Command || s.Kind == rollout.Check
+	return s.Kind == rollout.Migration || s.Kind == rollout.Command || s.Kind == rollout.Check || s.Kind == rollout.Snapshot
 }
 
 // undoable reports whether there is a way back for what a step does.
 func undoable(s rollout.Step) bool {
-	return s.Kind != rollout.Approving && (s.Work == nil || s.Work.Backward) && !s.NoRevert
+	return s.Kind != rollout.Approving && s.Kind != rollout.Snapshot && (s.Work == nil || s.Work.Backward) && !s.NoRevert
 }
 
 // lifted reports whether a step is about a maintenance that is over, which an abort leaves so.
