@@ -84,7 +84,7 @@ func TestARolloutTakesASnapshotBeforeItChangesData(t *testing.T) {
 	}
 	plan, err = e.client.Plan(t.Context(), api.PlanRequest{Release: changing("1.2.0")})
 	e.must(err)
-	if i := slices.IndexFunc(plan.Steps, func(s api.PlanStep) bool { return s.Kind == rollout.Snapshot }); i < 0 || plan.Steps[i].Snapshot.Estimate == nil {
+	if i := slices.IndexFunc(plan.Steps, func(s api.PlanStep) bool { return s.Kind == rollout.Snapshot }); i < 0 || plan.Steps[i].Snapshot.Estimate == nil || *plan.Steps[i].Snapshot.Estimate > 2*there.Took {
 		t.Errorf("the next plan is %+v", plan.Steps)
 	}
 	never := changing("1.2.0")
@@ -153,7 +153,7 @@ func TestTheFirstRolloutMayFindNoData(t *testing.T) {
 	r.Services[0].State.KV = []string{"settings"}
 	e.writer("1.1.0")
 	taken := e.taken(e.awaitStatus(e.deploy(r), rollout.Completed).State)
-	if !slices.Equal(taken.Absent, []string{"KV_settings"}) || taken.Bytes != 0 {
+	if !slices.Equal(taken.Absent, []string{"KV_settings"}) || taken.Bytes != 0 || taken.ID == "" {
 		t.Errorf("it has taken %+v", taken)
 	}
 	none := changing("1.1.0")

@@ -149,7 +149,7 @@ func runOf(s snapshot.Snapshot) rollout.SnapshotRun {
 	h := sha256.New()
 	for _, service := range s.Services {
 		for _, p := range service.Parts {
-			run.Bytes += p.Bytes
+			run.Bytes += p.State.Bytes
 			fmt.Fprintf(h, "%s %s %s %s\n", service.Name, p.Kind, p.Name, p.Digest)
 		}
 	}

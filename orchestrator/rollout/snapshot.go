@@ -24,7 +24,7 @@ type SnapshotRun struct {
 	Before protocol.Phase `json:"before,omitempty"` // that it comes before, or in which a gate opens that it comes before; empty: a command
 
 	ID     string   `json:"id,omitempty"`     // of the snapshot; empty: it is not taken yet, or there was no data
-	Bytes  uint64   `json:"bytes,omitempty"`  // of its messages
+	Bytes  uint64   `json:"bytes,omitempty"`  // that its streams held
 	Size   int64    `json:"size,omitempty"`   // bytes as stored
 	One    bool     `json:"one,omitempty"`    // it is of one moment
 	Digest string   `json:"digest,omitempty"` // of all its data

@@ -70,6 +70,9 @@ func runShow(ctx context.Context, c *command, id string) error {
 		if s := r.Release.Source; s != nil {
 			fmt.Fprintf(w, "source: %s\n\n", terminal.Flat(report.TellSource(*s)))
 		}
+		if taken, has := r.State.SnapshotTaken(); has {
+			fmt.Fprintf(w, "snapshot: %s\n\n", terminal.Flat(report.TellTaken(taken)))
+		}
 		if text := report.TellRepeat(r.State); text != "" {
 			fmt.Fprintf(w, "%s\n\n", text)
 		}
