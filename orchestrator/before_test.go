@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -244,4 +246,39 @@ func TestATakeIsStoppedWithItsRollout(t *testing.T) {
 	if ran.of("shop-service/offline") != 0 {
 		t.Error("the script ran")
 	}
+}
+
+// TestAFullStoreIsSaid has no room for the snapshot, and makes some.
+func TestAFullStoreIsSaid(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.awaitStatus(e.deploy(stateful()), rollout.Completed)
+	js := e.data(200)
+	_, err := e.snapshot("shop")
+	e.must(err)
+	room := func(bytes int64) {
+		store, err := js.Stream(t.Context(), "OBJ_"+protocol.SnapshotsStore)
+		e.must(err)
+		c := store.CachedInfo().Config
+		c.MaxBytes, c.Discard = bytes, jetstream.DiscardNew
+		_, err = js.UpdateStream(t.Context(), c)
+		e.must(err)
+	}
+	store, err := js.Stream(t.Context(), "OBJ_"+protocol.SnapshotsStore)
+	e.must(err)
+	room(int64(store.CachedInfo().State.Bytes) + 100)
+	ran := e.writer("1.1.0")
+	id := e.deploy(changing("1.1.0"))
+	s := e.awaitStatus(id, rollout.Failed).State
+	step, _ := s.Step(rollout.SnapshotID("shop"))
+	if step.Attempt != 3 || !strings.Contains(step.Error.Message, "nothing was run") || !strings.Contains(step.Error.Message, "maximum bytes exceeded") {
+		t.Errorf("attempt %d has failed with %v", step.Attempt, step.Error)
+	}
+	if ran.of("shop-service/offline") != 0 {
+		t.Error("the script ran all the same")
+	}
+	room(-1)
+	e.retry(id)
+	e.taken(e.awaitStatus(id, rollout.Completed).State)
 }

@@ -24,9 +24,9 @@ import (
 // TakeBefore takes the snapshot of the state right before a rollout changes data, under the
 // rollout's id, and blocks until that is done. It waits while another snapshot of the environment is
 // under way, and takes anew what somebody who has died has begun; one that is there is not taken
-// again. It tells in a few words how far it is. The result has no id where there is no data yet.
+// again. It tells in a few words how far the take is or, where it is not taking, what it waits for. The result has no id where there is no data yet.
 // An error that a person can do something about is a [*protocol.ServiceError].
-func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(string)) (rollout.SnapshotRun, error) {
+func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(taking bool, text string)) (rollout.SnapshotRun, error) {
 	t := &taker{base: c.base, ctx: ctx}
 	all, err := t.make(ctx)
 	if err != nil {
@@ -47,7 +47,7 @@ func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(stri
 	err = t.workNow(ctx, work{ID: s.ID, App: s.Release.App, Snapshot: s.ID, Doing: "take"}, tell, func(ctx context.Context, told func(snapshot.Progress)) (err error) {
 		taken, err = all.Take(ctx, wanted, func(p snapshot.Progress) {
 			told(p)
-			tell(tellTaking(p))
+			tell(true, tellTaking(p))
 		})
 		return err
 	})
@@ -127,7 +127,7 @@ func (c *taker) addThere(ctx context.Context, to *snapshot.Snapshot, services []
 
 // workNow does a work that is claimed in the environment, as soon as no other one is under way,
 // and blocks until it has ended.
-func (c *taker) workNow(ctx context.Context, w work, tell func(string), do func(context.Context, func(snapshot.Progress)) error) error {
+func (c *taker) workNow(ctx context.Context, w work, tell func(taking bool, text string), do func(context.Context, func(snapshot.Progress)) error) error {
 	for {
 		lease, under, err := c.claim(ctx, w, true)
 		if err != nil {
@@ -136,7 +136,7 @@ func (c *taker) workNow(ctx context.Context, w work, tell func(string), do func(
 		if lease != nil {
 			return c.run(lease, do)
 		}
-		tell(fmt.Sprintf("snapshot %s of %s to end: one at a time is taken", under.Snapshot, under.App))
+		tell(false, fmt.Sprintf("snapshot %s of %s to end: one at a time is taken", under.Snapshot, under.App))
 		if tasks.Pause(ctx, renewWork); ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -159,15 +159,12 @@ func runOf(s snapshot.Snapshot) rollout.SnapshotRun {
 
 // tellTaking is how far a take is, for people.
 func tellTaking(p snapshot.Progress) string {
-	text := "the take of its data"
+	text := "stream " + p.Stream
 	if p.Doing == "check" {
-		text = "what was taken to be read back"
+		text = "reading back " + text
 	}
-	if p.Stream != "" {
-		text += ", at stream " + p.Stream
-	}
-	if p.Of > 0 {
-		text += fmt.Sprintf(" (%d of about %d MB)", p.Done>>20, p.Of>>20)
+	if p.Of > 1<<20 {
+		text += fmt.Sprintf(", %d of about %d MB", p.Done>>20, p.Of>>20)
 	}
 	return text
 }

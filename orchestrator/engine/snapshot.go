@@ -28,8 +28,8 @@ func (g *snapshots) takeSnapshot(ctx context.Context, r journal.Record, step rol
 	if !g.View.Watch(taking, stop, &watching, r.State.ID, step) {
 		return nil
 	}
-	taken, err := g.Commands.TakeBefore(taking, r.State, func(waiting string) {
-		g.Notices.Tell(r.State, api.Notice{Step: step.ID, Attempt: step.Attempt, Sent: true, Waiting: waiting})
+	taken, err := g.Commands.TakeBefore(taking, r.State, func(taking bool, text string) {
+		g.Notices.Tell(r.State, api.Notice{Step: step.ID, Attempt: step.Attempt, Sent: taking, Waiting: text})
 	})
 	stop()
 	watching.Wait()

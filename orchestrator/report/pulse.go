@@ -30,6 +30,7 @@ type Pulse struct {
 	Script  bool      // it runs a script
 	Work    bool      // agents run a command or check
 	Asks    bool      // it waits for people to approve
+	Takes   bool      // it takes a snapshot
 
 	hosts   string    // how far agents are; empty: not known
 	paused  string    // by whom and why; empty: it is not
@@ -40,7 +41,7 @@ type Pulse struct {
 // NewPulse is that of a step of which nothing has been heard yet.
 func NewPulse(step rollout.Step) Pulse {
 	return Pulse{Step: step.ID, Attempt: step.Attempt, Since: step.Started,
-		Script: step.Kind == rollout.Migration, Work: step.Work != nil, Asks: Asks(step)}
+		Script: step.Kind == rollout.Migration, Work: step.Work != nil, Asks: Asks(step), Takes: step.Kind == rollout.Snapshot}
 }
 
 // Sighted is how far a step is that runs, as an orchestrator has seen it.
@@ -51,12 +52,15 @@ func Sighted(s rollout.State, step rollout.Step, seen api.Observation) Pulse {
 	return p
 }
 
-// Take takes in what an orchestrator has seen. What agents that are at work tell stands where
-// it says what is waited for.
+// Take takes in what an orchestrator has seen. What agents that are at work tell, and how far a
+// snapshot is, stands where it says what is waited for.
 func (p *Pulse) Take(seen api.Observation) {
 	p.Observation = seen
 	if p.Work && seen.Sent {
 		p.hosts, p.Waiting = seen.Waiting, ""
+	}
+	if p.Takes && seen.Sent {
+		p.Note, p.Waiting = seen.Waiting, ""
 	}
 }
 

@@ -392,7 +392,8 @@ func (s *Snapshots) remove(ctx context.Context, of Snapshot) error {
 	return s.Store.Remove(ctx, of.folder()+manifestName)
 }
 
-// dropOld drops what is beyond Keep.
+// dropOld drops what is beyond Keep, but never what was just taken: its id may be an old one, of a
+// rollout that has waited.
 func (s *Snapshots) dropOld(ctx context.Context, taken Snapshot) error {
 	if s.Keep <= 0 {
 		return nil
@@ -404,6 +405,9 @@ func (s *Snapshots) dropOld(ctx context.Context, taken Snapshot) error {
 	all = slices.DeleteFunc(all, func(one Snapshot) bool { return one.App != taken.App })
 	slices.SortFunc(all, func(a, b Snapshot) int { return strings.Compare(b.ID, a.ID) })
 	for _, old := range all[min(s.Keep, len(all)):] {
+		if old.ID == taken.ID {
+			continue
+		}
 		if err := s.Drop(ctx, old.App, old.ID); err != nil {
 			return err
 		}

@@ -90,6 +90,7 @@ func TestSoManySnapshotsAreKept(t *testing.T) {
 	shop(w)
 	for name, store := range stores(w) {
 		s := snapshot.Snapshots{JetStream: w.bus, Store: store, Now: time.Now, Keep: 2}
+		waited := again()
 		var ids []string
 		for range 3 {
 			taken, err := s.Take(w.ctx, again(), silent)
@@ -100,6 +101,11 @@ func TestSoManySnapshotsAreKept(t *testing.T) {
 		must(t, err)
 		if len(all) != 2 || all[0].ID != ids[2] || all[1].ID != ids[1] {
 			t.Errorf("%s: %d are kept", name, len(all))
+		}
+		_, err = s.Take(w.ctx, waited, silent)
+		must(t, err)
+		if _, err := s.Load(w.ctx, waited.App, waited.ID); err != nil {
+			t.Errorf("%s: with the oldest id, what was just taken is gone: %v", name, err)
 		}
 	}
 }

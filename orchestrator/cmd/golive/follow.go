@@ -344,7 +344,7 @@ func (f *follower) printProgress(now time.Time) {
 		return
 	}
 	for _, p := range f.all() {
-		if !p.Script && !p.Work && !p.Asks || now.Sub(p.Since) < time.Second {
+		if !p.Script && !p.Work && !p.Asks && !p.Takes || now.Sub(p.Since) < time.Second {
 			continue
 		}
 		line := p.Progress(f.id, now)
