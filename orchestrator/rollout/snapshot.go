@@ -75,14 +75,16 @@ func (p *planner) snapshot() {
 	for i := range p.steps {
 		s := &p.steps[i]
 		s.Number = i + 1
+		waits := i > first && s.Status == StepPending && s.stage() == step.stage()
 		var needs []int
 		for _, n := range s.Needs {
-			if n > first {
+			if n > first { // which comes before s, and waits for the snapshot itself
 				n++
+				waits = waits && p.steps[n-1].Status != StepPending
 			}
 			needs = append(needs, n)
 		}
-		if i > first && s.Status == StepPending && s.stage() == step.stage() {
+		if waits {
 			needs = append(needs, first+1)
 		}
 		s.Needs = needs
