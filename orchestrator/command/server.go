@@ -83,6 +83,8 @@ func (c *Server) endpoints(ctx context.Context, group *tasks.Group) map[string]e
 		"snapshot-list":  answer(ctx, c, group, taker.list),
 		"snapshot-show":  answer(ctx, c, group, taker.show),
 		"snapshot-drop":  answer(ctx, c, group, taker.drop),
+		"snapshot-read":  answer(ctx, c, group, taker.read),
+		"snapshot-state": answer(ctx, c, group, taker.state),
 
 		"records": answer(ctx, c, group, c.amender.listRecords),
 		"show":    answer(ctx, c, group, c.queries.show),

@@ -155,19 +155,43 @@ func (o *Objects) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 	if err != nil {
 		return nil, err
 	}
+	return o.open(ctx, info, 0, 1)
+}
+
+// open reads an object, whose chunks are size bytes long, from an offset on.
+func (o *Objects) open(ctx context.Context, info jetstream.ObjectInfo, offset, size int64) (io.ReadCloser, error) {
 	r := &objectReader{ctx: ctx, stream: o.stream, chunks: chunkPrefix + info.NUID, left: info.Chunks}
 	if r.left == 0 {
 		return r, nil
 	}
-	r.consumer, err = o.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+	from := jetstream.ConsumerConfig{
 		FilterSubject: r.chunks, DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
-	})
-	if err != nil {
+	}
+	if offset >= size {
+		first, err := o.stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(r.chunks))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, fmt.Errorf("%w: chunks of %s are gone", ErrDamaged, info.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		from.DeliverPolicy, from.OptStartSeq = jetstream.DeliverByStartSequencePolicy, first.Sequence+uint64(offset/size)
+	}
+	var err error
+	if r.consumer, err = o.stream.CreateConsumer(ctx, from); err != nil {
 		return nil, err
 	}
-	if r.consumer.CachedInfo().NumPending < uint64(info.Chunks) {
-		return nil, errors.Join(fmt.Errorf("%w: chunks of %s are gone", ErrDamaged, name), r.Close())
+	pending := r.consumer.CachedInfo().NumPending
+	if least := uint64(info.Chunks) - uint64(offset/size); pending < least {
+		return nil, errors.Join(fmt.Errorf("%w: chunks of %s are gone", ErrDamaged, info.Name), r.Close())
+	}
+	if pending < uint64(info.Chunks) {
+		r.left = uint32(pending)
+	}
+	before := int64(info.Chunks-r.left) * size // bytes that are left out
+	if _, err := io.CopyN(io.Discard, r, offset-before); err != nil {
+		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }

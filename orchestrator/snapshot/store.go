@@ -22,6 +22,8 @@ type Store interface {
 	Write(ctx context.Context, name string, write func(io.Writer) error) error
 	// Open gives what is stored under a name; [ErrNotFound] says that nothing is.
 	Open(ctx context.Context, name string) (io.ReadCloser, error)
+	// OpenAt is Open from an offset on that is not behind its end.
+	OpenAt(ctx context.Context, name string, offset int64) (io.ReadCloser, error)
 	// Names lists what is stored.
 	Names(ctx context.Context) ([]string, error)
 	// Remove forgets what is stored under a name, if anything is.
