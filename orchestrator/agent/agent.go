@@ -35,9 +35,14 @@ type Config struct {
 	Name        string            // of the host; empty: made of the host's own name
 	Labels      map[string]string // that steps ask for
 	Version     string            // of golive, for people
-	Environment []string          // of its programs, KEY=VALUE, beside its own
+	Environment []string          // of its programs, KEY=VALUE, beside Base
+	Base        []string          // of its programs, KEY=VALUE; nil: its own
 	Records     string            // folder that tells which of its programs run, for [process.Remains]; empty: none does
 	Logger      *zap.Logger       // nil means silence
+
+	// Skips reports whether a command is taken for done, and for undone, without being run; nil:
+	// none is.
+	Skips func(release.Step) bool
 
 	// Output is called with each line that a program of a step prints, by several goroutines
 	// at once; nil: nobody is told.

@@ -82,10 +82,16 @@ const (
 	notFound      = 127
 )
 
+// noteSkipped is what is noted of a command that was not to be run.
+const noteSkipped = "it was not run"
+
 // command runs the step's command in the order's direction, unless its status says that
 // this is not needed.
 func (d *execution) command(ctx context.Context) (note string, err error) {
 	c := d.step.Command
+	if skips := d.agent.c.Skips; skips != nil && skips(d.step) {
+		return noteSkipped, nil
+	}
 	direction := "forward"
 	if d.order.Revert {
 		direction = "backward"
@@ -128,7 +134,7 @@ func (d *execution) program(ctx context.Context, args []string) (code int, err e
 		return 0, context.Cause(ctx)
 	}
 	p, err := process.Start(process.Command{
-		Name: d.step.Name, Args: args, Dir: d.manifest.Dir, Env: d.environ(), NoInput: true, Records: d.agent.c.Records,
+		Name: d.step.Name, Args: args, Dir: d.manifest.Dir, Base: d.agent.c.Base, Env: d.environ(), NoInput: true, Records: d.agent.c.Records,
 		Output: func(line string) {
 			d.output.add(line)
 			if tell := d.agent.c.Output; tell != nil {

@@ -56,7 +56,7 @@ func (u *upRun) startAgent(ctx, working context.Context, c *agents, labels map[s
 	a, err := agent.New(agent.Config{
 		Conn: r.Conn(), Journal: u.orchestrator.Journal, Releases: []*release.Manifest{u.app.manifest},
 		Name: name, Labels: labels, Version: u.Version, Logger: u.Logger, Output: u.Output,
-		Environment: append(u.app.bus.Environment(), "GOLIVE_DATA_DIR="+data), Records: u.records(),
+		Environment: append(u.app.bus.Environment(), "GOLIVE_DATA_DIR="+data), Base: u.Environ, Skips: u.Skips, Records: u.records(),
 	})
 	if err != nil {
 		return err

@@ -23,8 +23,9 @@ import (
 type app struct {
 	manifest *release.Manifest
 	bus      Place
-	data     string // folder for the data of services
-	records  string // folder that tells which programs run
+	data     string   // folder for the data of services
+	environ  []string // of programs, before what they are told; nil: this process's own
+	records  string   // folder that tells which programs run
 	talk     *terminal.Talk
 
 	starting sync.Mutex // held while setup services are started or stopped
@@ -52,7 +53,7 @@ type death struct {
 
 func newApp(u Up, bus Place) *app {
 	m, t := u.Manifest, u.Talk
-	a := &app{manifest: m, bus: bus, data: filepath.Join(u.Data, "services"), records: u.records(), talk: t, died: make(chan death, 16)}
+	a := &app{manifest: m, bus: bus, data: filepath.Join(u.Data, "services"), environ: u.Environ, records: u.records(), talk: t, died: make(chan death, 16)}
 	for _, service := range m.Services {
 		label := service.Name
 		if service.Setup != nil {
@@ -204,7 +205,7 @@ func (a *app) launch(c command) (*program, error) {
 	)
 	a.talk.Say(terminal.Plain, "▸", "starting %s %s: %s", c.label, c.version, strings.Join(c.args, " "))
 	p, err := process.Start(process.Command{
-		Name: c.label, Args: c.args, Dir: a.manifest.Dir, Env: append(env, c.more...),
+		Name: c.label, Args: c.args, Dir: a.manifest.Dir, Base: a.environ, Env: append(env, c.more...),
 		Records: a.records, NoInput: c.noInput,
 		Output: func(line string) { a.talk.Output(c.label, line) },
 	})

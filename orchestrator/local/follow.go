@@ -18,6 +18,9 @@ import (
 // failed is gone on with, else a new one begins.
 func (u *upRun) begin(ctx context.Context) (rollout.State, error) {
 	want := u.app.manifest.Release()
+	if u.Release != nil {
+		want = *u.Release
+	}
 	replaced := "" // what gives way
 	page, err := u.client.List(ctx, api.ListRequest{App: want.App, Limit: 1})
 	if err != nil {

@@ -25,6 +25,13 @@ type Up struct {
 	Beacons  string // folder in which other commands look for it: see [BeaconFolder]
 	Dir      string // where it was called; paths are told as they are seen from there
 
+	// Of a rehearsal, which brings what an environment would bring, and keeps away from it:
+
+	Release  *rollout.Release        // that is deployed, of the same manifest; nil: as the manifest has it
+	Environ  []string                // of its programs, in place of this process's own; nil: this process's own
+	Unsynced bool                    // its own bus leaves syncing to the operating system: it is thrown away
+	Skips    func(release.Step) bool // commands that are taken for done without being run; nil: none
+
 	Once       bool // it ends when the rollout has ended
 	AllowOlder bool // it may bring a version that is older than what has run here
 	Seed       int  // GOLIVE_SEED of the manifest's seed command; 0: it is not run
@@ -116,7 +123,7 @@ func (u Up) openBus(ctx context.Context) (Place, *relay.Relay, func() error, err
 		u.Talk.Say(terminal.Plain, "▸", "bus: %s", r.Conn().ConnectedUrlRedacted())
 		return u.Bus, r, func() error { r.Close(); return nil }, nil
 	}
-	server, err := embedded.Start(embedded.Config{Data: u.Data, Listen: u.Listen, Logger: u.Logger})
+	server, err := embedded.Start(embedded.Config{Data: u.Data, Listen: u.Listen, Unsynced: u.Unsynced, Logger: u.Logger})
 	if err != nil {
 		return Place{}, nil, nil, err
 	}

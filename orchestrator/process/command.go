@@ -41,7 +41,8 @@ type Command struct {
 	Name string   // how it is called in errors, such as "todo-search setup"; empty means the program
 	Args []string // required; the program (a path, or a name in this process's PATH) and its arguments; no shell
 	Dir  string   // the folder it runs in; empty means that of this process
-	Env  []string // added to this process's own environment, KEY=VALUE; wins over it
+	Base []string // its environment before Env, KEY=VALUE; nil means this process's own
+	Env  []string // added to Base, KEY=VALUE; wins over it
 
 	// NoInput puts standard input at its end, so that a program that asks is answered
 	// at once, by nobody, and does not wait for ever. Without it standard input is a
@@ -83,6 +84,7 @@ func (c Command) prepare() (*exec.Cmd, error) {
 	}
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
 	cmd.Dir = c.Dir
+	cmd.Env = c.Base
 	cmd.Env = append(append(cmd.Environ(), c.Env...), EnvSupervised+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if cmd.Err != nil {

@@ -51,6 +51,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/terminal":   {},
 		"orchestrator/report":     {"orchestrator/rollout", "orchestrator/api", "orchestrator/snapshot", "orchestrator/terminal", "relay/protocol"},
 		"orchestrator/local":      localMay,
+		"orchestrator/rehearsal":  append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/process", "orchestrator/snapshot"),
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

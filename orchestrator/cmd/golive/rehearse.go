@@ -1,0 +1,484 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/golive-dev/golive/orchestrator"
+	"github.com/golive-dev/golive/orchestrator/api"
+	"github.com/golive-dev/golive/orchestrator/gate"
+	"github.com/golive-dev/golive/orchestrator/local"
+	"github.com/golive-dev/golive/orchestrator/rehearsal"
+	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/report"
+	"github.com/golive-dev/golive/orchestrator/rollout"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
+	"github.com/golive-dev/golive/orchestrator/terminal"
+	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/protocol"
+)
+
+// rehearsing is the name of who asks for a rollout in a rehearsal, and answers its approvals.
+const rehearsing = "rehearsal"
+
+type rehearseOptions struct {
+	snapshot string
+	keep     bool
+	pass     []string // variables of the environment that programs get, too
+}
+
+func rehearseCommand(c *command) *cobra.Command {
+	var o rehearseOptions
+	cmd := &cobra.Command{
+		Use:   "rehearse [DIR]",
+		Short: "Try a release on this machine, on a copy of an environment's data",
+		Long: `rehearse brings the release whose manifest, golive.yaml, is in DIR (default:
+this folder) live on a copy of the environment, on this machine, and changes
+nothing there but that it takes a snapshot. With --snapshot it uses one that is
+there. The copy has the data of the snapshot, what has run, and the routes, so
+the plan is the one that a deploy would have. Its bus and its services run here,
+as golive up runs them, and are gone at the end with all their data.
+
+Programs of the rehearsal have no address and no credentials of the environment:
+of the variables of this shell they get those that a program needs to run, and
+those that --pass names. Their home is a folder of the rehearsal. What stands in
+files of DIR they can read.
+
+Approvals answer themselves. Commands of steps are not run: the report names
+them. The exit code is 0 if the rollout has completed, and 1 if not.`,
+		Example: `  golive rehearse examples/todo
+  golive rehearse --snapshot 0199c6d2 -o json
+  golive rehearse --pass LICENSE_KEY --report reports`,
+		Args: arguments(0, 1, "at most one folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) > 0 {
+				dir = args[0]
+			}
+			for _, name := range o.pass {
+				if strings.HasPrefix(name, "GOLIVE_") || strings.HasPrefix(name, "NATS_") || strings.ContainsAny(name, "= ") || name == "" {
+					return misused(cmd, fmt.Sprintf("--pass %q: it must be the name of a variable, and none of golive or NATS, which tell of an environment", name))
+				}
+			}
+			return runRehearse(cmd.Context(), c, dir, o)
+		},
+	}
+	cmd.Flags().StringVar(&o.snapshot, "snapshot", "", "id of the snapshot to rehearse on, or its beginning (default: one is taken)")
+	c.reportFlag(cmd, "write the report of the rollout into this folder, too")
+	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the data of the rehearsal, and say where it is")
+	cmd.Flags().StringSliceVar(&o.pass, "pass", nil, "name of a variable that programs get from this shell; can be repeated")
+	return cmd
+}
+
+// Rehearsed is what came of a rehearsal.
+type Rehearsed struct {
+	App      string `json:"app"`
+	Version  string `json:"version"`
+	Digest   string `json:"digest"` // of the manifest
+	Snapshot string `json:"snapshot"`
+	Taken    bool   `json:"taken"` // for this rehearsal
+
+	Plan        string   `json:"plan"`        // id of the plan in the environment
+	Same        bool     `json:"same"`        // the rehearsal had that very plan
+	Differences []string `json:"differences"` // of the plan here from the one there
+
+	Bytes    int64            `json:"bytes"` // of the archives that were copied
+	Messages uint64           `json:"messages"`
+	Copied   rollout.Duration `json:"copied"` // how long it took to bring them here
+	Filled   rollout.Duration `json:"filled"` // and to put them back
+	Took     rollout.Duration `json:"took"`   // all, from the command on
+
+	NotRehearsed []string `json:"notRehearsed"` // what was not tried
+	Moved        []string `json:"moved"`        // streams of the environment that were written to meanwhile
+	Kept         string   `json:"kept,omitempty"`
+
+	Report *report.Report `json:"report,omitempty"` // of the rollout; absent: it has not begun
+}
+
+// rehearsalRun is one rehearsal.
+type rehearsalRun struct {
+	*command
+	o       rehearseOptions
+	began   time.Time
+	m       *release.Manifest
+	release rollout.Release
+	plan    api.PlanView
+	copied  rehearsal.Copy
+	sandbox *rehearsal.Sandbox
+	before  []api.StreamPosition
+	out     Rehearsed
+
+	story *narrator
+	relay *relay.Relay // of the sandbox
+	last  rollout.State
+}
+
+func runRehearse(ctx context.Context, c *command, dir string, o rehearseOptions) (err error) {
+	ctx, stop := untilUnread(ctx)
+	defer stop()
+	r := &rehearsalRun{command: c, o: o, began: time.Now(), story: c.narrator(), out: Rehearsed{Differences: []string{}, NotRehearsed: []string{}, Moved: []string{}}}
+	if r.m, r.release, err = (taking{c}).take(ctx, dir, ""); err != nil {
+		return err
+	}
+	swept, err := rehearsal.Sweep(atOnce(ctx), os.TempDir())
+	for _, folder := range swept {
+		r.say("▪", "removed what a rehearsal has left that was killed: %s", folder)
+	}
+	if err != nil {
+		r.say("!", "what a rehearsal has left that was killed is still there: %s", terminal.Flat(err.Error()))
+	}
+	environment, err := c.reachFor(ctx, dir, r.m)
+	if err != nil {
+		return err
+	}
+	read := func() error {
+		defer environment.Close()
+		return r.read(ctx, api.NewClient(environment.Conn()))
+	}
+	defer func() { err = errors.Join(err, r.clean()) }()
+	if err := read(); err != nil {
+		return r.stopped(ctx, err)
+	}
+	ran := r.run(ctx)
+	r.compare(ctx, dir)
+	return r.conclude(ctx, ran)
+}
+
+func (r *rehearsalRun) say(mark, format string, args ...any) {
+	r.story.Say(terminal.Plain, mark, format, args...)
+}
+
+// stopped is how a rehearsal ends that a person has ended.
+func (r *rehearsalRun) stopped(ctx context.Context, err error) error {
+	if ctx.Err() == nil || err == nil {
+		return err
+	}
+	return &failure{code: codeGaveUp, exit: exitGaveUp, message: "stopped: the rehearsal has no result", hint: "nothing of it is left but the snapshot: golive snapshot list"}
+}
+
+// clean removes what the rehearsal has made on this machine, or says where it is.
+func (r *rehearsalRun) clean() error {
+	if r.sandbox == nil {
+		return nil
+	}
+	if !r.o.keep {
+		return r.sandbox.Remove()
+	}
+	kept, err := r.sandbox.Keep()
+	if err == nil {
+		r.say("▪", "the data of the rehearsal is kept in %s: remove it when it is of no more use", kept)
+	}
+	return err
+}
+
+// read takes from the environment all that the rehearsal needs.
+func (r *rehearsalRun) read(ctx context.Context, client *api.Client) (err error) {
+	if r.plan, err = client.Plan(ctx, api.PlanRequest{Release: r.release}); err != nil {
+		return err
+	}
+	if r.copied.Snapshot, err = r.snapshot(ctx, client); err != nil {
+		return err
+	}
+	s := r.copied.Snapshot
+	r.out.App, r.out.Version, r.out.Digest, r.out.Plan, r.out.Snapshot, r.out.Taken = r.m.App, r.m.Version, r.release.Digest, r.plan.ID, s.ID, r.o.snapshot == ""
+	if s.App != r.m.App {
+		return &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("snapshot %s is of %s, the release is of %s", s.ID, s.App, r.m.App), hint: "golive snapshot list " + r.m.App}
+	}
+	if err := r.current(ctx, client, s); err != nil {
+		return err
+	}
+	free, err := rehearsal.Room(os.TempDir())
+	if err != nil {
+		return err
+	}
+	if needs := rehearsal.Needs(s); free < needs {
+		return &failure{code: codeFailed, exit: exitFailed, message: fmt.Sprintf("there is no room for a rehearsal: it needs about %s, and %s has %s", terminal.Bytes(int64(needs)), os.TempDir(), terminal.Bytes(int64(free))),
+			hint: "make room there, or name another folder with TMPDIR"}
+	}
+	if r.sandbox, err = rehearsal.Make(os.TempDir()); err != nil {
+		return err
+	}
+	r.copied.Archives = r.sandbox.Archives()
+	var services []string
+	for _, route := range r.plan.DependsOn.Routes {
+		services = append(services, route.Service)
+	}
+	if err := r.copied.Read(ctx, client, services); errors.Is(err, rehearsal.ErrUnderWay) {
+		return &failure{code: api.CodeConflict, exit: exitFailed, message: err.Error(), hint: "wait until it has ended: golive watch; then rehearse again"}
+	} else if err != nil {
+		return err
+	}
+	if r.before, err = client.Positions(ctx, s.ID); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := r.copied.Fetch(ctx, client, r.draw); err != nil {
+		return err
+	}
+	r.story.EndDrawing()
+	r.out.Bytes, r.out.Copied = s.Size, rollout.Duration(time.Since(began).Round(time.Millisecond))
+	r.say("✓", "copied %s of snapshot %s in %s", terminal.Bytes(s.Size), s.ID, terminal.Took(time.Duration(r.out.Copied)))
+	return nil
+}
+
+// draw shows how much of the snapshot has come.
+func (r *rehearsalRun) draw(done int64) {
+	if r.story.Draws() {
+		r.story.Draw([]terminal.Bar{{Name: "snapshot", State: "copying", Percent: int(100 * done / max(r.copied.Snapshot.Size, 1)), Numbers: terminal.Bytes(done)}})
+	}
+}
+
+// snapshot is the one that is named, or one that is taken now.
+func (r *rehearsalRun) snapshot(ctx context.Context, client *api.Client) (snapshot.Snapshot, error) {
+	if r.o.snapshot != "" {
+		return client.Snapshot(ctx, r.o.snapshot)
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return snapshot.Snapshot{}, err
+	}
+	q := api.TakeRequest{App: r.m.App, Snapshot: id.String(), By: me(), Reason: "rehearsal of " + r.m.Version}
+	taken, err := untilDone(ctx, r.command, func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
+		return client.TakeSnapshot(ctx, q)
+	})
+	if err != nil {
+		return taken, err
+	}
+	r.say("✓", "snapshot %s of %s %s: %s in %s, %s", taken.ID, taken.App, taken.Version, held(taken), terminal.Took(time.Duration(taken.Took)), report.Moment(taken.Moment))
+	return client.Snapshot(ctx, taken.ID)
+}
+
+// current refuses a snapshot since which scripts have run: what they did is not in its data.
+func (r *rehearsalRun) current(ctx context.Context, client *api.Client, s snapshot.Snapshot) error {
+	entries, err := client.Ledger(ctx, api.LedgerRequest{App: r.m.App})
+	if err != nil {
+		return err
+	}
+	var now []protocol.Script
+	for _, e := range entries {
+		if e.Void == "" {
+			now = append(now, e.Script())
+		}
+	}
+	changed := rehearsal.Since(s, func(script protocol.Script) bool { return slices.Contains(now, script) }, now)
+	if len(changed) == 0 {
+		return nil
+	}
+	return &failure{code: api.CodeConflict, exit: exitFailed, message: fmt.Sprintf("snapshot %s is older than what is live: %s", s.ID, strings.Join(changed, "; ")),
+		hint: "rehearse without --snapshot: that takes one of what is live"}
+}
+
+// run brings the release live in the sandbox.
+func (r *rehearsalRun) run(ctx context.Context) error {
+	for _, step := range r.m.Steps {
+		if step.Command != nil {
+			r.out.NotRehearsed = append(r.out.NotRehearsed, "the command of step "+step.Name)
+		}
+	}
+	for _, service := range r.m.Services {
+		if service.Run == nil && service.Instances > 0 {
+			r.out.NotRehearsed = append(r.out.NotRehearsed, "service "+service.Name+", which the manifest has no command for (run)")
+		}
+	}
+	governed := r.plan.DependsOn.Release // as the environment has it, with its own rules
+	return local.Up{
+		Manifest: r.m, Data: r.sandbox.Data(), Listen: embedded.DefaultListen, Beacons: r.sandbox.Dir, Dir: r.Dir,
+		Release: &governed, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: func(release.Step) bool { return true },
+		Once: true, AllowOlder: true, By: rehearsing, Version: Version, Talk: r.story.Talk, Logger: r.logger(),
+		Orchestrate: r.orchestrate, Follow: r.follow, Output: r.story.stepOutput,
+		Events: func(context.Context, string, uint64, func(api.Followed) error) error { return nil }, Online: func(local.Online) error { return nil }, Fail: func(error) {},
+	}.Run(ctx, atOnce(ctx))
+}
+
+// orchestrate fills the bus of the sandbox, and starts an orchestrator on it.
+func (r *rehearsalRun) orchestrate(ctx, working context.Context, bus *relay.Relay) (local.Orchestrator, error) {
+	began := time.Now()
+	if err := r.copied.Fill(ctx, bus.Conn()); err != nil {
+		return local.Orchestrator{}, err
+	}
+	r.out.Filled = rollout.Duration(time.Since(began).Round(time.Millisecond))
+	for _, s := range r.copied.Snapshot.Services {
+		for _, p := range s.Parts {
+			r.out.Messages += p.Messages
+		}
+	}
+	r.say("✓", "put back %s in %s", terminal.Plural(int(r.out.Messages), "message"), terminal.Took(time.Duration(r.out.Filled)))
+	e, err := newEngine(ctx, bus, orchestrator.Config{Replicas: 1, Heartbeat: upHeartbeat, Logger: r.logger()}, gate.Config{})
+	if err != nil {
+		return local.Orchestrator{}, err
+	}
+	ended, err := e.start(working)
+	if err != nil {
+		return local.Orchestrator{}, err
+	}
+	r.relay = bus
+	here, err := api.NewClient(bus.Conn()).Plan(ctx, api.PlanRequest{Release: r.plan.DependsOn.Release, AllowOlder: true})
+	if err != nil {
+		return local.Orchestrator{}, err
+	}
+	r.out.Same = here.ID == r.plan.ID
+	if r.out.Same {
+		r.say("✓", "the plan is the one of the environment: %s", here.ID[:rollout.ShortPlan])
+	} else {
+		r.out.Differences = differences(r.plan.DependsOn, here.DependsOn)
+		r.say("!", "the plan differs from the one of the environment: %s", terminal.Flat(strings.Join(r.out.Differences, "; ")))
+	}
+	return local.Orchestrator{Gate: e.gate, Journal: e.journal, Ended: ended}, nil
+}
+
+// differences tells in what a plan here depends on other things than the one there.
+func differences(there, here rollout.Basis) []string {
+	var all []string
+	for _, ran := range there.Ran {
+		if !slices.ContainsFunc(here.Ran, func(o rollout.RanScript) bool {
+			return o.Name == ran.Name && o.Version == ran.Version && o.Phase == ran.Phase
+		}) {
+			all = append(all, fmt.Sprintf("%s %s of %s has run there, and counts as not run here: its journal is gone, or somebody has marked it", ran.Name, ran.Version, ran.Phase))
+		}
+	}
+	for i, route := range there.Routes {
+		if i >= len(here.Routes) || !slices.Equal(here.Routes[i].Online, route.Online) || here.Routes[i].Revision != route.Revision {
+			all = append(all, "the traffic of "+route.Service+" is another one")
+		}
+	}
+	if len(all) == 0 {
+		all = append(all, "its release, or what is live, is another one")
+	}
+	return all
+}
+
+// follow tells the story of the rollout, answers its approvals, and makes the report.
+func (r *rehearsalRun) follow(ctx context.Context, what local.Following) (api.RolloutView, error) {
+	client := api.NewClient(r.relay.Conn())
+	f := &follower{nc: r.relay.Conn(), story: r.story, after: what.After, each: what.Each, lines: r.lines()}
+	f.person = func(s rollout.State, step rollout.Step) error { return r.answer(ctx, client, s, step) }
+	last, err := f.follow(ctx, events{client}, what.App, what.Rollout)
+	r.last = last.State
+	if err == nil {
+		made, e := makeReport(ctx, client, last.ID, last.Sequence)
+		if e != nil {
+			return last, e
+		}
+		r.out.Report = &made
+	}
+	return last, err
+}
+
+// answer says yes to all of an approval, as often as it has to be said.
+func (r *rehearsalRun) answer(ctx context.Context, client *api.Client, s rollout.State, step rollout.Step) error {
+	q := api.ApproveRequest{StepRequest: api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: s.ID, By: rehearsing, Reason: "a rehearsal answers by itself"}, Step: step.ID}}
+	for _, q.Item = range step.Approval.Unconfirmed() {
+		if _, err := client.Approve(ctx, q); err != nil {
+			return err
+		}
+	}
+	q.Item = 0
+	for n := len(step.Approval.Approved); n < max(step.Approval.Policy.Count, 1); n++ {
+		if q.By = rehearsing; n > 0 {
+			q.By = fmt.Sprintf("%s-%d", rehearsing, n+1)
+		}
+		if _, err := client.Approve(ctx, q); err != nil {
+			return err
+		}
+	}
+	r.say("✓", "approval %s is answered by the rehearsal itself: in the environment it waits for people", step.ID)
+	return nil
+}
+
+// compare tells which streams of the environment were written to since the rehearsal began.
+func (r *rehearsalRun) compare(ctx context.Context, dir string) {
+	if ctx.Err() != nil {
+		return
+	}
+	environment, err := r.reachFor(ctx, dir, r.m)
+	if err != nil {
+		r.say("!", "it is not known whether anything was written in the environment meanwhile: %s", terminal.Flat(err.Error()))
+		return
+	}
+	defer environment.Close()
+	after, err := api.NewClient(environment.Conn()).Positions(ctx, r.out.Snapshot)
+	if err != nil {
+		r.say("!", "it is not known whether anything was written in the environment meanwhile: %s", terminal.Flat(err.Error()))
+		return
+	}
+	for i, p := range after {
+		if i < len(r.before) && r.before[i].Last != p.Last {
+			r.out.Moved = append(r.out.Moved, fmt.Sprintf("%s: from %d to %d", p.Stream, r.before[i].Last, p.Last))
+		}
+	}
+}
+
+// conclude tells what came of the rehearsal; ran is how its rollout has ended.
+func (r *rehearsalRun) conclude(ctx context.Context, ran error) error {
+	if ctx.Err() != nil {
+		return r.stopped(ctx, ran)
+	}
+	r.out.Took = rollout.Duration(time.Since(r.began).Round(time.Millisecond))
+	if r.out.Report == nil {
+		return ran
+	}
+	if folder := (reporting{r.command}).reportFolder(r.m.App); folder != "" && r.reports != "" {
+		if _, err := (reporting{r.command}).keepReport(*r.out.Report, folder); err != nil {
+			return r.besides(ran, err)
+		}
+	}
+	if err := r.print(r.out, func(w io.Writer) { printRehearsed(w, r.out, r.copied.Snapshot) }); err != nil {
+		return err
+	}
+	if ran == nil {
+		return nil
+	}
+	f := report.Failed(r.last)
+	return &failure{code: f.Code, exit: exitFailed, message: "in the rehearsal, " + f.Message, hint: "nothing has changed in the environment; mend it, and rehearse again"}
+}
+
+// printRehearsed tells a rehearsal for people.
+func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
+	p := d.Report
+	fmt.Fprintf(w, "\nRehearsal of %s %s on snapshot %s of %s, in %s: %s\n\n", d.App, d.Version, d.Snapshot, s.Version, terminal.Took(time.Duration(d.Took)), p.Status)
+	var rows [][]string
+	for _, step := range p.Steps {
+		records, aside := "-", "-"
+		if step.Records > 0 {
+			records, aside = terminal.Grouped(step.Records), terminal.Grouped(step.PutAside)
+		}
+		took := "-"
+		if step.Took > 0 {
+			took = terminal.Took(time.Duration(step.Took))
+		}
+		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, string(step.Status), took, records, aside, terminal.OrDash(terminal.OneLine(step.Error))})
+	}
+	terminal.Columns(w, []string{"#", "STEP", "STATUS", "TOOK", "RECORDS", "PUT ASIDE", "ERROR"}, rows)
+	fmt.Fprintln(w)
+	for _, check := range p.Checks {
+		if !check.Holds {
+			fmt.Fprintf(w, "check failed: %s %s: %s\n", check.Step, check.Name, terminal.OneLine(check.Error))
+		}
+	}
+	if p.Downtime > 0 {
+		fmt.Fprintf(w, "In the environment: offline about %s, with this machine's speed and as many records as now.\n", terminal.Took(time.Duration(p.Downtime)))
+	} else {
+		fmt.Fprintln(w, "In the environment: no downtime, as here.")
+	}
+	for _, what := range d.NotRehearsed {
+		fmt.Fprintf(w, "not rehearsed: %s\n", terminal.OneLine(what))
+	}
+	for _, what := range d.Differences {
+		fmt.Fprintf(w, "the plan differs from the environment's: %s\n", terminal.OneLine(what))
+	}
+	if len(d.Moved) == 0 {
+		fmt.Fprintln(w, "The environment: none of its streams was written to meanwhile.")
+		return
+	}
+	fmt.Fprintf(w, "The environment went on meanwhile, by itself: %s\n", terminal.OneLine(strings.Join(d.Moved, ", ")))
+}

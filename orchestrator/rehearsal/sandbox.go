@@ -1,0 +1,155 @@
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/gofrs/flock"
+
+	"github.com/golive-dev/golive/orchestrator/process"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
+)
+
+// prefix is how the names of all sandboxes begin.
+const prefix = "golive-rehearsal-"
+
+// Sandbox is the folder that a rehearsal has for itself. Only its owner may read it. A lock says
+// that it is in use for as long as this process lives.
+type Sandbox struct {
+	Dir  string
+	lock *flock.Flock
+}
+
+// Folders of a sandbox.
+const (
+	dataFolder     = "data"     // of golive and the services
+	archivesFolder = "archives" // of the snapshot
+	homeFolder     = "home"
+	tempFolder     = "tmp"
+)
+
+// Make makes a sandbox in the folder parent.
+func Make(parent string) (*Sandbox, error) {
+	dir, err := os.MkdirTemp(parent, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("make the folder of the rehearsal: %w", err)
+	}
+	s := &Sandbox{Dir: dir, lock: flock.New(filepath.Join(dir, "lock"))}
+	for _, name := range []string{dataFolder, archivesFolder, homeFolder, tempFolder} {
+		err = errors.Join(err, os.Mkdir(filepath.Join(dir, name), 0o700))
+	}
+	locked := false
+	if err == nil {
+		locked, err = s.lock.TryLock()
+	}
+	if err == nil && !locked {
+		err = errors.New("its lock is taken")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make the folder of the rehearsal: %w", err), os.RemoveAll(dir))
+	}
+	return s, nil
+}
+
+// Data is the folder of what golive and the services keep.
+func (s *Sandbox) Data() string { return filepath.Join(s.Dir, dataFolder) }
+
+// Archives is where the archives of the snapshot lie.
+func (s *Sandbox) Archives() snapshot.Folder {
+	return snapshot.Folder(filepath.Join(s.Dir, archivesFolder))
+}
+
+// Remove removes the sandbox. Nothing of it may run any more.
+func (s *Sandbox) Remove() error {
+	return errors.Join(os.RemoveAll(s.Dir), s.lock.Close())
+}
+
+// Keep lets go of the sandbox, and says by its name that it is no rubbish: it is never swept. It
+// gives its folder.
+func (s *Sandbox) Keep() (string, error) {
+	kept := filepath.Join(filepath.Dir(s.Dir), "golive-kept-"+strings.TrimPrefix(filepath.Base(s.Dir), prefix))
+	if err := errors.Join(os.RemoveAll(filepath.Join(s.Dir, archivesFolder)), os.Rename(s.Dir, kept)); err != nil {
+		return s.Dir, err
+	}
+	return kept, s.lock.Close()
+}
+
+// Sweep removes the sandboxes in parent whose rehearsal was killed, and stops what they have left
+// running. Those of rehearsals that run, and those of other users, stay. It tells which it has
+// removed. What is being stopped is killed when atOnce ends.
+func Sweep(atOnce context.Context, parent string) (swept []string, err error) {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		dir := filepath.Join(parent, e.Name())
+		if !strings.HasPrefix(e.Name(), prefix) || !own(dir) {
+			continue
+		}
+		lock := flock.New(filepath.Join(dir, "lock"))
+		if free, e := lock.TryLock(); e != nil || !free {
+			continue // it is in use, or being made or removed
+		}
+		if e := stopRemains(atOnce, filepath.Join(dir, dataFolder, "processes")); e != nil {
+			err = errors.Join(err, e, lock.Close())
+			continue
+		}
+		if e := errors.Join(os.RemoveAll(dir), lock.Close()); e != nil {
+			err = errors.Join(err, e)
+			continue
+		}
+		swept = append(swept, dir)
+	}
+	return swept, err
+}
+
+// own reports whether a folder is one, and of this user alone.
+func own(dir string) bool {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
+		return false
+	}
+	stat, known := info.Sys().(*syscall.Stat_t)
+	return known && int(stat.Uid) == os.Getuid()
+}
+
+func stopRemains(atOnce context.Context, records string) error {
+	left, _, err := process.Remains(records)
+	if err != nil {
+		return err
+	}
+	for _, p := range left {
+		err = errors.Join(err, p.Stop(atOnce))
+	}
+	return err
+}
+
+// Room is how many bytes are free for this user where a folder is.
+func Room(dir string) (uint64, error) {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(dir, &stat); err != nil {
+		return 0, fmt.Errorf("find out how much room is in %s: %w", dir, err)
+	}
+	return uint64(stat.Bavail) * uint64(stat.Bsize), nil //nolint:unconvert // their types differ by system
+}
+
+// slack is what a sandbox needs beside the data.
+const slack = 64 << 20
+
+// Needs is how many bytes a rehearsal on a snapshot needs about: its archives, its messages
+// with what a bus keeps beside each, and as much again for what a release writes.
+func Needs(s snapshot.Snapshot) uint64 {
+	total := uint64(s.Size) + slack
+	for _, service := range s.Services {
+		for _, p := range service.Parts {
+			total += 2 * (p.Bytes + 64*p.Messages)
+		}
+	}
+	return total
+}
