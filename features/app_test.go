@@ -33,6 +33,7 @@ type service struct {
 	dependsOn     []string
 	timeout       string
 	instances     string
+	state         string // where its data is, as in the manifest
 	keepOnline    []string
 	program       string // that it is; empty: one that answers which version it is
 	setup         string // that its setup service is; empty: one that does what the scenario says
@@ -89,6 +90,8 @@ func (one *service) set(title, value string) error {
 		one.keepOnline = words(value)
 	case "records a second":
 		one.pace = value
+	case "state":
+		one.state = value
 	case "its program":
 		one.program = value
 	case "its setup service":
@@ -190,7 +193,7 @@ func (s *scenario) keepManifest(a *app) error {
 		for _, field := range []struct{ key, value string }{
 			{"version", one.version}, {"run", inline(run)}, {"setup", inline(setup)}, {"migrations", inline(one.phases)},
 			{"dependsOn", inline(one.dependsOn)}, {"timeout", one.timeout},
-			{"retries", one.retries}, {"backoff", one.backoff}, {"instances", one.instances},
+			{"retries", one.retries}, {"backoff", one.backoff}, {"instances", one.instances}, {"state", one.state},
 			{"keepOnline", inline(one.keepOnline)}, {"pace", rateOf(one.pace)},
 		} {
 			if field.value != "" {

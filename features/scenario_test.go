@@ -73,6 +73,7 @@ func register(sc *godog.ScenarioContext, out io.Writer) {
 	s.siteSteps(sc)
 	s.keptSteps(sc)
 	s.snapshotSteps(sc)
+	s.rehearsalSteps(sc)
 	s.upgradeSteps(sc)
 	s.sourceSteps(sc)
 }

@@ -28,8 +28,12 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// rehearsing is the name of who asks for a rollout in a rehearsal, and answers its approvals.
-const rehearsing = "rehearsal"
+// Names of who asks for the rollout in a rehearsal, and of who answers its approvals: the one may
+// have to be another one.
+const (
+	rehearsing = "golive rehearse"
+	answering  = "rehearsal"
+)
 
 type rehearseOptions struct {
 	snapshot string
@@ -248,8 +252,15 @@ func (r *rehearsalRun) snapshot(ctx context.Context, client *api.Client) (snapsh
 		return snapshot.Snapshot{}, err
 	}
 	q := api.TakeRequest{App: r.m.App, Snapshot: id.String(), By: me(), Reason: "rehearsal of " + r.m.Version}
+	begun := false
 	taken, err := untilDone(ctx, r.command, func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
-		return client.TakeSnapshot(ctx, q)
+		work, err := client.TakeSnapshot(ctx, q)
+		var refused *protocol.ServiceError
+		if !begun && errors.As(err, &refused) && refused.Code == api.CodeConflict && time.Since(r.began) < askAgain {
+			return api.SnapshotWork{Progress: snapshot.Progress{Doing: "take"}}, nil // another one is being taken
+		}
+		begun = true
+		return work, err
 	})
 	if err != nil {
 		return taken, err
@@ -376,7 +387,8 @@ func (r *rehearsalRun) follow(ctx context.Context, what local.Following) (api.Ro
 
 // answer says yes to all of an approval, as often as it has to be said.
 func (r *rehearsalRun) answer(ctx context.Context, client *api.Client, s rollout.State, step rollout.Step) error {
-	q := api.ApproveRequest{StepRequest: api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: s.ID, By: rehearsing, Reason: "a rehearsal answers by itself"}, Step: step.ID}}
+	q := api.ApproveRequest{StepRequest: api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: s.ID, Reason: "a rehearsal answers by itself"}, Step: step.ID}}
+	q.By = voterOf(step, 0)
 	for _, q.Item = range step.Approval.Unconfirmed() {
 		if _, err := client.Approve(ctx, q); err != nil {
 			return err
@@ -384,15 +396,25 @@ func (r *rehearsalRun) answer(ctx context.Context, client *api.Client, s rollout
 	}
 	q.Item = 0
 	for n := len(step.Approval.Approved); n < max(step.Approval.Policy.Count, 1); n++ {
-		if q.By = rehearsing; n > 0 {
-			q.By = fmt.Sprintf("%s-%d", rehearsing, n+1)
-		}
+		q.By = voterOf(step, n)
 		if _, err := client.Approve(ctx, q); err != nil {
 			return err
 		}
 	}
 	r.say("✓", "approval %s is answered by the rehearsal itself: in the environment it waits for people", step.ID)
 	return nil
+}
+
+// voterOf is in whose name the rehearsal answers, as the person number n from 0: where the
+// environment names who may, as them.
+func voterOf(step rollout.Step, n int) string {
+	switch may := step.Approval.Policy.By; {
+	case n < len(may):
+		return may[n]
+	case n > 0:
+		return fmt.Sprintf("%s-%d", answering, n+1)
+	}
+	return answering
 }
 
 // compare tells which streams of the environment were written to since the rehearsal began.

@@ -1,0 +1,88 @@
+Feature: rehearsing a release on a copy of an environment's data
+
+  As somebody who is to bring a new version live
+  I want to try it on what is there, on my machine, as often as it takes
+  So that what cannot go well shows itself before the night, and nothing of it is felt there.
+
+  Background:
+    Given an environment with one orchestrator
+    And version 1.0.0 of the app shop, with these services:
+      | service | version | scripts | state               |
+      | search  | 1.0.0   | offline | {streams: [ORDERS]} |
+    And the stream ORDERS holds 500 messages
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    And version 2.0.0 of the app shop, with these services:
+      | service | version | scripts         | state               |
+      | search  | 2.0.0   | offline, online | {streams: [ORDERS]} |
+
+  Scenario: a release is rehearsed, and nothing has changed
+    Given the manifest of the app shop also says:
+      """
+      approvals: {by: [ann, bob], count: 2}
+      """
+    And the release of the app shop goes through these steps:
+      """
+      - {name: mail, shell: "echo to everybody"}
+      - {phase: offline}
+      - {name: go-ahead, approval: Go on?, checklist: [the backup is fresh]}
+      - {phase: online}
+      """
+    And the online script of search 2.0.0 deals with 500 items, "reindexed"
+    And I have run "golive snapshot take shop"
+    And I remember all that is kept in the environment
+    When I run "golive rehearse shop --snapshot 0" with secrets in my shell
+    Then it ends with code 0
+    And the story tells "✓ the plan is the one of the environment: …"
+    And the story tells "✓ approval go-ahead is answered by the rehearsal itself: in the environment it waits for people"
+    And the story does not tell "mail | to everybody"
+    And the answer holds these lines:
+      """
+      Rehearsal of shop 2.0.0 on snapshot <id> of 1.0.0, in <duration>: completed
+      not rehearsed: the command of step mail
+      The environment: none of its streams was written to meanwhile.
+      """
+    And all that is kept in the environment is as it was, byte for byte
+    And nothing of a rehearsal is left
+    And search answers as version 1.0.0
+
+  Scenario: no program of a rehearsal knows the environment, and Ctrl-C leaves nothing
+    Given the offline script of search 2.0.0 takes until I say so
+    When I start "golive rehearse shop" with secrets in my shell
+    And the offline script of search 2.0.0 has begun
+    Then no program of the rehearsal, and no file of it, knows the environment or my secrets
+    When I press Ctrl-C
+    Then it ends with code 4
+    And nothing of a rehearsal is left
+
+  Scenario: what a killed rehearsal has left is removed by the next one
+    Given the offline script of search 2.0.0 takes until I say so
+    When I start "golive rehearse shop" with secrets in my shell
+    And the offline script of search 2.0.0 has begun
+    And golive gets SIGKILL
+    Then it is gone
+    And the data of a rehearsal is left
+    Given the offline script of search 2.0.0 fails with "no space for the index"
+    When I run "golive rehearse shop" with secrets in my shell
+    Then it ends with code 1
+    And the story tells "▪ removed what a rehearsal has left that was killed: …"
+    And I am told this and more:
+      """
+      golive: error: in the rehearsal, …
+      golive: hint: nothing has changed in the environment; mend it, and rehearse again
+      """
+    And nothing of a rehearsal is left
+    And search answers as version 1.0.0
+
+  Scenario: a snapshot since which scripts have run is refused
+    Given I have run "golive snapshot take shop"
+    And somebody starts the programs of the app shop
+    And I have run "golive deploy shop"
+    When I run "golive rehearse shop --snapshot 0" with secrets in my shell
+    Then it ends with code 1
+    And I am told:
+      """
+      golive: error: snapshot <id> is older than what is live: …; search 2.0.0 offline has run since; search 2.0.0 online has run since
+      golive: hint: rehearse without --snapshot: that takes one of what is live
+      """
+    And nothing of a rehearsal is left
