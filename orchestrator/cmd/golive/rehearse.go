@@ -84,6 +84,24 @@ them. The exit code is 0 if the rollout has completed, and 1 if not.`,
 	return cmd
 }
 
+// testCommand has rehearse under the name of what it is to others: a test of a deploy.
+func testCommand(c *command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "test",
+		Short: "Try a release: golive test deploy is golive rehearse",
+		Long: `test deploy is another name of golive rehearse: it brings a release live on a copy
+of the environment's data, on this machine.`,
+		Example: "  golive test deploy examples/todo",
+		Hidden:  true,
+		Args:    arguments(0, 0, "deploy"),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return misused(cmd, "golive test needs deploy") },
+	}
+	deploy := rehearseCommand(c)
+	deploy.Use, deploy.Example = "deploy [DIR]", "  golive test deploy examples/todo"
+	cmd.AddCommand(deploy)
+	return cmd
+}
+
 // Rehearsed is what came of a rehearsal.
 type Rehearsed struct {
 	App      string `json:"app"`
@@ -470,22 +488,31 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 	fmt.Fprintf(w, "\nRehearsal of %s %s on snapshot %s of %s, in %s: %s\n\n", d.App, d.Version, d.Snapshot, s.Version, terminal.Took(time.Duration(d.Took)), p.Status)
 	var rows [][]string
 	for _, step := range p.Steps {
-		records, aside := "-", "-"
+		records, aside, rate := "-", "-", "-"
 		if step.Records > 0 {
 			records, aside = terminal.Grouped(step.Records), terminal.Grouped(step.PutAside)
+			if step.Took > 0 {
+				rate = terminal.Grouped(int64(float64(step.Records)/time.Duration(step.Took).Seconds())) + "/s"
+			}
 		}
 		took := "-"
 		if step.Took > 0 {
 			took = terminal.Took(time.Duration(step.Took))
 		}
-		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, string(step.Status), took, records, aside, terminal.OrDash(terminal.OneLine(step.Error))})
+		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, string(step.Status), took, records, rate, aside, terminal.OrDash(terminal.OneLine(step.Error))})
 	}
-	terminal.Columns(w, []string{"#", "STEP", "STATUS", "TOOK", "RECORDS", "PUT ASIDE", "ERROR"}, rows)
+	terminal.Columns(w, []string{"#", "STEP", "STATUS", "TOOK", "RECORDS", "RATE", "PUT ASIDE", "ERROR"}, rows)
 	fmt.Fprintln(w)
+	held := 0
 	for _, check := range p.Checks {
-		if !check.Holds {
+		if check.Holds {
+			held++
+		} else {
 			fmt.Fprintf(w, "check failed: %s %s: %s\n", check.Step, check.Name, terminal.OneLine(check.Error))
 		}
+	}
+	if held > 0 {
+		fmt.Fprintf(w, "%d of %s held.\n", held, terminal.Plural(len(p.Checks), "check"))
 	}
 	if p.Downtime > 0 {
 		fmt.Fprintf(w, "In the environment: offline about %s, with this machine's speed and as many records as now.\n", terminal.Took(time.Duration(p.Downtime)))
