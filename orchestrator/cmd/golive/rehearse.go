@@ -89,8 +89,8 @@ func testCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test",
 		Short: "Try a release: golive test deploy is golive rehearse",
-		Long: `test deploy is another name of golive rehearse: it brings a release live on a copy
-of the environment's data, on this machine.`,
+		Long: `test deploy is another name of golive rehearse: it brings a release live on a
+copy of the environment's data, on this machine.`,
 		Example: "  golive test deploy examples/todo",
 		Hidden:  true,
 		Args:    arguments(0, 0, "deploy"),
