@@ -24,6 +24,7 @@ Feature: rehearsing a release on a copy of an environment's data
     And the release of the app shop goes through these steps:
       """
       - {name: mail, shell: "echo to everybody"}
+      - {name: index, shell: "echo the index is made anew in $HOME", rehearse: true}
       - {phase: offline}
       - {name: go-ahead, approval: Go on?, checklist: [the backup is fresh]}
       - {phase: online}
@@ -36,6 +37,7 @@ Feature: rehearsing a release on a copy of an environment's data
     And the story tells "✓ the plan is the one of the environment: …"
     And the story tells "✓ approval go-ahead is answered by the rehearsal itself: in the environment it waits for people"
     And the story does not tell "mail | to everybody"
+    And the story tells "index | the index is made anew in …"
     And the answer holds these lines:
       """
       Rehearsal of shop 2.0.0 on snapshot <id> of 1.0.0, in <duration>: completed

@@ -79,6 +79,7 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"words":       step(release.Step{Name: "x", Command: &release.Command{Args: []string{"y", "z"}}}),
 		"shell":       step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}}),
 		"backward":    step(release.Step{Name: "x", Command: &release.Command{Shell: "y", Backward: true}}),
+		"rehearse":    step(release.Step{Name: "x", Command: &release.Command{Shell: "y", Rehearse: true}}),
 		"status":      step(release.Step{Name: "x", Command: &release.Command{Shell: "y", Status: true}}),
 		"on":          step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}}),
 		"need":        step(release.Step{Name: "x", Command: &release.Command{Shell: "y"}, On: map[string]string{"a": "b"}, Need: rollout.Need{Hosts: 50}}),

@@ -112,7 +112,7 @@ func fullSteps() []release.Step {
 		{Phase: protocol.Before},
 		{Traffic: rollout.MaintenanceOn, Services: []string{"web"}},
 		{
-			Name: "stop-front-ends", Command: &release.Command{Args: []string{"./bin/frontend", "stop"}, Backward: true, Status: true},
+			Name: "stop-front-ends", Command: &release.Command{Args: []string{"./bin/frontend", "stop"}, Backward: true, Status: true, Rehearse: true},
 			On: map[string]string{"role": "web", "zone": "eu-1"}, Need: rollout.Need{Percent: 60}, AtOnce: 1,
 			Timeout: rollout.Duration(2 * time.Minute), Retries: 2, Backoff: rollout.Duration(500 * time.Millisecond),
 		},

@@ -77,6 +77,7 @@ type stepShape struct {
 	Deadline  durationShape     `json:"deadline,omitempty" jsonschema_description:"Of an approval: after which a reminder goes out, from 1s to 2160h. Leave it out for that of the environment."`
 	Backward  bool              `json:"backward,omitempty" jsonschema:"default=false" jsonschema_description:"Of a command: it takes backward, too, and undoes then what forward did."`
 	Status    bool              `json:"status,omitempty" jsonschema:"default=false" jsonschema_description:"Of a command: it takes status, too, and exits with 0 if forward has been done already."`
+	Rehearse  bool              `json:"rehearse,omitempty" jsonschema:"default=false" jsonschema_description:"Of a command: it runs in rehearsals, too."`
 	On        map[string]string `json:"on,omitempty" jsonschema_description:"Of a command or check: labels of the agents that it runs on. Leave it out for any one agent."`
 	Need      needShape         `json:"need,omitempty" jsonschema_description:"How many hosts must succeed: all, a number, or a share such as 60%. It needs on."`
 	AtOnce    int               `json:"atOnce,omitempty" jsonschema_description:"On how many hosts at the same time. Leave it out for all. It needs on."`

@@ -35,6 +35,7 @@ type Command struct {
 	Shell    string   // or a line for sh -c, that finds forward in $1
 	Backward bool     // it takes backward, too, and undoes then what forward did
 	Status   bool     // it takes status, too, and exits with 0 if forward has been done already
+	Rehearse bool     // it runs in rehearsals, too: what it does stays within what a rehearsal has
 }
 
 // What a step does: the key that says so.
@@ -129,6 +130,7 @@ func stepFields(p *placed, m *Manifest) []field {
 		{key: "deadline", of: asks, read: func(v value) { s.ask().Deadline = readDeadline(v) }},
 		{key: "backward", of: runs, read: func(v value) { s.run().Backward = readTruth(v) }},
 		{key: "status", of: runs, read: func(v value) { s.run().Status = readTruth(v) }},
+		{key: "rehearse", of: runs, read: func(v value) { s.run().Rehearse = readTruth(v) }},
 		{key: "on", of: works, read: func(v value) { s.On = readLabels(v) }},
 		{key: "need", of: works, byDefault: allHosts, with: "on", read: func(v value) { needsOn(v, s); s.Need = readNeed(v) }},
 		{key: "atOnce", of: works, read: func(v value) { needsOn(v, s); s.AtOnce, _ = readWhole(v, 1, rollout.MaxHosts) }},
@@ -231,6 +233,7 @@ type commandDigest struct {
 	Shell    string   `json:"shell,omitempty"`
 	Backward bool     `json:"backward,omitempty"`
 	Status   bool     `json:"status,omitempty"`
+	Rehearse bool     `json:"rehearse,omitempty"`
 }
 
 // digestStep is what counts of a step.

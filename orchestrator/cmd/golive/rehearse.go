@@ -58,8 +58,8 @@ of the variables of this shell they get those that a program needs to run, and
 those that --pass names. Their home is a folder of the rehearsal. What stands in
 files of DIR they can read.
 
-Approvals answer themselves. Commands of steps are not run: the report names
-them. The exit code is 0 if the rollout has completed, and 1 if not.`,
+Approvals answer themselves. Commands of steps are run only where they say
+rehearse: true; the others are named. The exit code is 0 if the rollout has completed, and 1 if not.`,
 		Example: `  golive rehearse examples/todo
   golive rehearse --snapshot 0199c6d2 -o json
   golive rehearse --pass LICENSE_KEY --report reports`,
@@ -310,7 +310,7 @@ func (r *rehearsalRun) current(ctx context.Context, client *api.Client, s snapsh
 // run brings the release live in the sandbox.
 func (r *rehearsalRun) run(ctx context.Context) error {
 	for _, step := range r.m.Steps {
-		if step.Command != nil {
+		if skipped(step) {
 			r.out.NotRehearsed = append(r.out.NotRehearsed, "the command of step "+step.Name)
 		}
 	}
@@ -322,12 +322,15 @@ func (r *rehearsalRun) run(ctx context.Context) error {
 	governed := r.plan.DependsOn.Release // as the environment has it, with its own rules
 	return local.Up{
 		Manifest: r.m, Data: r.sandbox.Data(), Listen: embedded.DefaultListen, Beacons: r.sandbox.Dir, Dir: r.Dir,
-		Release: &governed, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: func(release.Step) bool { return true },
+		Release: &governed, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: skipped,
 		Once: true, AllowOlder: true, By: rehearsing, Version: Version, Talk: r.story.Talk, Logger: r.logger(),
 		Orchestrate: r.orchestrate, Follow: r.follow, Output: r.story.stepOutput,
 		Events: func(context.Context, string, uint64, func(api.Followed) error) error { return nil }, Online: func(local.Online) error { return nil }, Fail: func(error) {},
 	}.Run(ctx, atOnce(ctx))
 }
+
+// skipped reports whether a step is a command that a rehearsal does not run.
+func skipped(step release.Step) bool { return step.Command != nil && !step.Command.Rehearse }
 
 // orchestrate fills the bus of the sandbox, and starts an orchestrator on it.
 func (r *rehearsalRun) orchestrate(ctx, working context.Context, bus *relay.Relay) (local.Orchestrator, error) {
