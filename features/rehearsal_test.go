@@ -20,6 +20,9 @@ const canary = "A-CANARY-OF-THE-SHELL"
 func (s *scenario) rehearsalSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^I (start|run) "(golive rehearse.*)" with secrets in my shell$`, s.rehearse)
 	sc.Step(`^no program of the rehearsal, and no file of it, knows the environment or my secrets$`, s.nobodyKnows)
+	sc.Step(`^the folder of the app (\S+) is copied to (\S+)$`, func(app, to string) error {
+		return os.CopyFS(filepath.Join(s.home(), to), os.DirFS(filepath.Join(s.home(), app)))
+	})
 	sc.Step(`^nothing of a rehearsal is left$`, func(ctx context.Context) error { return s.sandboxes(ctx, 0) })
 	sc.Step(`^the data of a rehearsal is left$`, func(ctx context.Context) error { return s.sandboxes(ctx, 1) })
 }

@@ -12,6 +12,7 @@ Feature: rehearsing a release on a copy of an environment's data
     And the stream ORDERS holds 500 messages
     And somebody starts the programs of the app shop
     And I have run "golive deploy shop"
+    And the folder of the app shop is copied to was
     And version 2.0.0 of the app shop, with these services:
       | service | version | scripts         | state               |
       | search  | 2.0.0   | offline, online | {streams: [ORDERS]} |
@@ -32,8 +33,9 @@ Feature: rehearsing a release on a copy of an environment's data
     And the online script of search 2.0.0 deals with 500 items, "reindexed"
     And I have run "golive snapshot take shop"
     And I remember all that is kept in the environment
-    When I run "golive rehearse shop --snapshot 0" with secrets in my shell
+    When I run "golive rehearse shop --snapshot 0 --from was" with secrets in my shell
     Then it ends with code 0
+    And the story tells "search 1.0.0 | info route …"
     And the story tells "✓ the plan is the one of the environment: …"
     And the story tells "✓ approval go-ahead is answered by the rehearsal itself: in the environment it waits for people"
     And the story does not tell "mail | to everybody"

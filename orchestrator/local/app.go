@@ -24,6 +24,7 @@ type app struct {
 	manifest *release.Manifest
 	bus      Place
 	data     string   // folder for the data of services
+	old      bool     // it is the version before: its programs are named with theirs
 	environ  []string // of programs, before what they are told; nil: this process's own
 	records  string   // folder that tells which programs run
 	talk     *terminal.Talk
@@ -78,7 +79,7 @@ func (a *app) startServices() error {
 			if service.Run == nil {
 				break
 			}
-			c := command{label: service.Name, folder: service.Name, args: service.Run, service: service.Name, version: service.Version}
+			c := command{label: a.label(service), folder: service.Name, args: service.Run, service: service.Name, version: service.Version}
 			if n > 0 {
 				number := strconv.Itoa(n + 1)
 				c.label, c.folder = c.label+"-"+number, c.folder+"."+number
@@ -93,6 +94,14 @@ func (a *app) startServices() error {
 		}
 	}
 	return nil
+}
+
+// label is how a service is called in the terminal.
+func (a *app) label(s release.Service) string {
+	if a.old {
+		return s.Name + " " + s.Version
+	}
+	return s.Name
 }
 
 // startSetups starts the setup services that have something left to do in s.

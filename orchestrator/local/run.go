@@ -20,11 +20,12 @@ import (
 type upRun struct {
 	Up
 	app          *app
+	old          *app // the services of the version before; nil: none run
 	orchestrator Orchestrator
 	relay        *relay.Relay
 	client       *api.Client
 	atOnce       context.Context // ends when what is being stopped is to end at once
-	before       map[string]bool // instances that were on the bus before anything was started
+	earlier      map[string]bool // instances that were on the bus before anything was started
 }
 
 // tellEvery is how often it is said that something is waited for.
@@ -37,10 +38,13 @@ func (u *upRun) run(ctx context.Context) error {
 	if err := u.lookBefore(ctx); err != nil {
 		return interrupted(ctx, err, nil)
 	}
+	if err := u.startBefore(ctx); err != nil {
+		return interrupted(ctx, err, nil)
+	}
 	if err := u.app.startServices(); err != nil {
 		return err
 	}
-	if err := u.awaitServices(ctx); err != nil {
+	if err := u.awaitServices(ctx, u.app); err != nil {
 		return interrupted(ctx, err, nil)
 	}
 	if u.Seed > 0 {

@@ -12,27 +12,27 @@ import (
 // lookBefore remembers the instances that are on the bus: those of an up that was killed hold
 // their leases for a while.
 func (u *upRun) lookBefore(ctx context.Context) error {
-	u.before = make(map[string]bool)
+	u.earlier = make(map[string]bool)
 	for _, s := range u.app.manifest.Services {
 		instances, err := u.orchestrator.Gate.Instances(ctx, s.Name)
 		if err != nil {
 			return err
 		}
 		for _, i := range instances {
-			u.before[i.ID] = true
+			u.earlier[i.ID] = true
 		}
 	}
 	return nil
 }
 
-// awaitServices blocks until what was started is on the bus.
-func (u *upRun) awaitServices(ctx context.Context) error {
+// awaitServices blocks until what was started of an app is on the bus.
+func (u *upRun) awaitServices(ctx context.Context, of *app) error {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
 	for {
-		missing, err := u.missing(ctx)
+		missing, err := u.missing(ctx, of)
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (u *upRun) awaitServices(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case d := <-u.app.died:
+		case d := <-of.died:
 			return u.ruin(d)
 		case err := <-u.orchestrator.Ended:
 			return fmt.Errorf("the orchestrator has ended: %w", err)
@@ -55,10 +55,10 @@ func (u *upRun) awaitServices(ctx context.Context) error {
 	}
 }
 
-// missing lists the services whose instances are not all there yet.
-func (u *upRun) missing(ctx context.Context) ([]string, error) {
+// missing lists the services of an app whose instances are not all there yet.
+func (u *upRun) missing(ctx context.Context, of *app) ([]string, error) {
 	var missing []string
-	for _, s := range u.app.manifest.Services {
+	for _, s := range of.manifest.Services {
 		if s.Run == nil || s.Instances == 0 {
 			continue
 		}
@@ -68,7 +68,7 @@ func (u *upRun) missing(ctx context.Context) ([]string, error) {
 		}
 		alive := 0
 		for _, i := range instances {
-			if i.Version == s.Version && i.Alive() && (!u.before[i.ID] || !i.Seen.IsZero()) {
+			if i.Version == s.Version && i.Alive() && (!u.earlier[i.ID] || !i.Seen.IsZero()) {
 				alive++
 			}
 		}

@@ -27,6 +27,7 @@ type Up struct {
 
 	// Of a rehearsal, which brings what an environment would bring, and keeps away from it:
 
+	Before   *release.Manifest       // of the version before, whose services run, too; nil: none does
 	Release  *rollout.Release        // that is deployed, of the same manifest; nil: as the manifest has it
 	Environ  []string                // of its programs, in place of this process's own; nil: this process's own
 	Unsynced bool                    // its own bus leaves syncing to the operating system: it is thrown away
@@ -99,11 +100,16 @@ func (u Up) Run(ctx, atOnce context.Context) (err error) {
 		return err
 	}
 	a := newApp(u, place)
-	run := &upRun{Up: u, app: a, orchestrator: o, relay: r, client: api.NewClient(r.Conn()), atOnce: atOnce}
+	run := &upRun{Up: u, app: a, old: u.before(place), orchestrator: o, relay: r, client: api.NewClient(r.Conn()), atOnce: atOnce}
 	err = run.run(ctx)
 	u.Talk.Say(terminal.Dim, "▪", "stopping what was started")
-	if e := a.stop(atOnce); e != nil {
-		err = errors.Join(err, e)
+	for _, started := range []*app{a, run.old} {
+		if started == nil {
+			continue
+		}
+		if e := started.stop(atOnce); e != nil {
+			err = errors.Join(err, e)
+		}
 	}
 	stopWorking()
 	if e := <-o.Ended; e != nil && err == nil {

@@ -37,6 +37,7 @@ const (
 
 type rehearseOptions struct {
 	snapshot string
+	from     string // folder of the version before; empty: it does not run
 	keep     bool
 	pass     []string // variables of the environment that programs get, too
 }
@@ -77,6 +78,7 @@ rehearse: true; the others are named. The exit code is 0 if the rollout has comp
 			return runRehearse(cmd.Context(), c, dir, o)
 		},
 	}
+	cmd.Flags().StringVar(&o.from, "from", "", "folder of the version that is live, whose services run in the rehearsal, too")
 	cmd.Flags().StringVar(&o.snapshot, "snapshot", "", "id of the snapshot to rehearse on, or its beginning (default: one is taken)")
 	c.reportFlag(cmd, "write the report of the rollout into this folder, too")
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the data of the rehearsal, and say where it is")
@@ -133,6 +135,7 @@ type rehearsalRun struct {
 	o       rehearseOptions
 	began   time.Time
 	m       *release.Manifest
+	live    *release.Manifest // whose services run, too; nil: none
 	release rollout.Release
 	plan    api.PlanView
 	copied  rehearsal.Copy
@@ -151,6 +154,11 @@ func runRehearse(ctx context.Context, c *command, dir string, o rehearseOptions)
 	r := &rehearsalRun{command: c, o: o, began: time.Now(), story: c.narrator(), out: Rehearsed{Differences: []string{}, NotRehearsed: []string{}, Moved: []string{}}}
 	if r.m, r.release, err = (taking{c}).take(ctx, dir, ""); err != nil {
 		return err
+	}
+	if o.from != "" {
+		if r.live, err = c.load(o.from); err != nil {
+			return err
+		}
 	}
 	swept, err := rehearsal.Sweep(atOnce(ctx), os.TempDir())
 	for _, folder := range swept {
@@ -215,6 +223,9 @@ func (r *rehearsalRun) read(ctx context.Context, client *api.Client) (err error)
 	r.out.App, r.out.Version, r.out.Digest, r.out.Plan, r.out.Snapshot, r.out.Taken = r.m.App, r.m.Version, r.release.Digest, r.plan.ID, s.ID, r.o.snapshot == ""
 	if s.App != r.m.App {
 		return &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("snapshot %s is of %s, the release is of %s", s.ID, s.App, r.m.App), hint: "golive snapshot list " + r.m.App}
+	}
+	if r.live != nil && (r.live.App != s.App || r.live.Version != s.Version) {
+		return &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("--from is the folder of %s %s, and the snapshot is of %s %s", r.live.App, r.live.Version, s.App, s.Version), hint: "name the folder of the version that is live: golive status"}
 	}
 	if err := r.current(ctx, client, s); err != nil {
 		return err
@@ -319,10 +330,13 @@ func (r *rehearsalRun) run(ctx context.Context) error {
 			r.out.NotRehearsed = append(r.out.NotRehearsed, "service "+service.Name+", which the manifest has no command for (run)")
 		}
 	}
+	if r.live == nil {
+		r.out.NotRehearsed = append(r.out.NotRehearsed, "the handing over from instances of "+r.copied.Snapshot.Version+", none of which ran: name their folder with --from")
+	}
 	governed := r.plan.DependsOn.Release // as the environment has it, with its own rules
 	return local.Up{
 		Manifest: r.m, Data: r.sandbox.Data(), Listen: embedded.DefaultListen, Beacons: r.sandbox.Dir, Dir: r.Dir,
-		Release: &governed, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: skipped,
+		Before: r.live, Release: &governed, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: skipped,
 		Once: true, AllowOlder: true, By: rehearsing, Version: Version, Talk: r.story.Talk, Logger: r.logger(),
 		Orchestrate: r.orchestrate, Follow: r.follow, Output: r.story.stepOutput,
 		Events: func(context.Context, string, uint64, func(api.Followed) error) error { return nil }, Online: func(local.Online) error { return nil }, Fail: func(error) {},
