@@ -60,7 +60,9 @@ those that --pass names. Their home is a folder of the rehearsal. What stands in
 files of DIR they can read.
 
 Approvals answer themselves. Commands of steps are run only where they say
-rehearse: true; the others are named. The exit code is 0 if the rollout has completed, and 1 if not.`,
+rehearse: true; the others are named.
+
+The exit code is 0 if the rollout has completed, and 1 if not.`,
 		Example: `  golive rehearse examples/todo
   golive rehearse --snapshot 0199c6d2 -o json
   golive rehearse --pass LICENSE_KEY --report reports`,
