@@ -13,6 +13,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/snapshot"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
 	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
@@ -246,6 +247,30 @@ func TestATakeIsStoppedWithItsRollout(t *testing.T) {
 	if ran.of("shop-service/offline") != 0 {
 		t.Error("the script ran")
 	}
+}
+
+// TestARolloutWaitsForASnapshotThatIsUnderWay is about one of another app, as its lease says.
+func TestARolloutWaitsForASnapshotThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.awaitStatus(e.deploy(stateful()), rollout.Completed)
+	e.data(5)
+	ran := e.writer("1.1.0")
+	kv, err := bus.Make(t.Context(), e.nc, bus.Takes, "", 1)
+	e.must(err)
+	_, err = kv.Put(t.Context(), "now", []byte(`{"id": "other", "app": "web", "snapshot": "other", "doing": "take"}`))
+	e.must(err)
+	id := e.deploy(changing("1.1.0"))
+	e.await(id, "waiting for it", func(s api.RolloutStory) bool {
+		seen := s.Observations[rollout.SnapshotID("shop")]
+		return !seen.Sent && strings.Contains(seen.Waiting, "snapshot other of web to end")
+	})
+	if ran.of("shop-service/offline") != 0 {
+		t.Error("the script ran meanwhile")
+	}
+	e.must(kv.Purge(t.Context(), "now"))
+	e.taken(e.awaitStatus(id, rollout.Completed).State)
 }
 
 // TestAFullStoreIsSaid has no room for the snapshot, and makes some.
