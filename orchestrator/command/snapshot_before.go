@@ -62,7 +62,7 @@ func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(taki
 
 // before is what the snapshot of the state right before a rollout is to hold: the data of the
 // services that are live, and what the new release names beside it and is there. Absent is what is
-// not.
+// not. Its version is the one that is live or, where none is, that of the release.
 func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Snapshot, absent []string, err error) {
 	book, err := c.Ledger.Book(ctx, s.Release.App)
 	if err != nil {
@@ -73,8 +73,11 @@ func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Sn
 		Reason: "before rollout " + s.ID + " of " + s.Release.Version, Ledger: ranOf(book),
 	}
 	live, err := c.liveRollout(ctx, s.Release.App, book)
+	var dropped *droppedError
 	switch {
-	case errors.Is(err, rollout.ErrNotFound): // nothing is live, or its journal was dropped
+	case errors.As(err, &dropped): // what it said of its data is not known any more
+		wanted.Version, wanted.Rollout = dropped.version, dropped.rollout
+	case errors.Is(err, rollout.ErrNotFound): // nothing is live
 	case err != nil:
 		return wanted, nil, err
 	default:
