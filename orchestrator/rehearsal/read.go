@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -51,13 +52,13 @@ func (c *Copy) Read(ctx context.Context, client *api.Client, services []string) 
 			break
 		}
 	}
-	slices.SortFunc(c.Events, func(a, b api.RolloutView) int { return int(int64(a.Sequence) - int64(b.Sequence)) })
+	slices.SortFunc(c.Events, func(a, b api.RolloutView) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	routes, err := client.Routes(ctx)
 	if err != nil {
 		return err
 	}
 	c.Routes = slices.DeleteFunc(routes, func(r api.RouteStatus) bool { return !slices.Contains(services, r.Service) })
-	slices.SortFunc(c.Routes, func(a, b api.RouteStatus) int { return int(int64(a.Revision) - int64(b.Revision)) })
+	slices.SortFunc(c.Routes, func(a, b api.RouteStatus) int { return cmp.Compare(a.Revision, b.Revision) })
 	return nil
 }
 
