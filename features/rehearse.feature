@@ -78,6 +78,19 @@ Feature: rehearsing a release on a copy of an environment's data
     And nothing of a rehearsal is left
     And search answers as version 1.0.0
 
+  Scenario: it is told how long a deploy would be offline
+    Given the app shop goes live with the strategy downtime
+    And the offline script of search 2.0.0 takes until I say so
+    When I start "golive rehearse shop" with secrets in my shell
+    And the offline script of search 2.0.0 has begun
+    And I let the offline script of search 2.0.0 end
+    Then it ends with code 0
+    And the answer holds these lines:
+      """
+      In the environment: offline about <duration>, at this machine's rates and with as many records as in the snapshot.
+      not rehearsed: the handing over from instances of 1.0.0, none of which ran: name their folder with --from
+      """
+
   Scenario: a snapshot since which scripts have run is refused
     Given I have run "golive snapshot take shop"
     And somebody starts the programs of the app shop

@@ -518,7 +518,7 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 		if step.Took > 0 {
 			took = terminal.Took(time.Duration(step.Took))
 		}
-		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, string(step.Status), took, records, rate, aside, terminal.OrDash(terminal.OneLine(step.Error))})
+		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, string(step.Status), took, records, rate, aside, terminal.OrDash(terminal.Fit(terminal.OneLine(step.Error), clipRecord))})
 	}
 	terminal.Columns(w, []string{"#", "STEP", "STATUS", "TOOK", "RECORDS", "RATE", "PUT ASIDE", "ERROR"}, rows)
 	fmt.Fprintln(w)
@@ -527,15 +527,17 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 		if check.Holds {
 			held++
 		} else {
-			fmt.Fprintf(w, "check failed: %s %s: %s\n", check.Step, check.Name, terminal.OneLine(check.Error))
+			fmt.Fprintf(w, "check failed: %s: %s\n", strings.TrimSpace(check.Step+" "+check.Name), terminal.OneLine(check.Error))
 		}
 	}
 	if held > 0 {
 		fmt.Fprintf(w, "%d of %s held.\n", held, terminal.Plural(len(p.Checks), "check"))
 	}
-	if p.Downtime > 0 {
-		fmt.Fprintf(w, "In the environment: offline about %s, with this machine's speed and as many records as now.\n", terminal.Took(time.Duration(p.Downtime)))
-	} else {
+	switch {
+	case p.Status != rollout.Completed: // nobody knows how long the rest would take
+	case p.Downtime > 0:
+		fmt.Fprintf(w, "In the environment: offline about %s, at this machine's rates and with as many records as in the snapshot.\n", terminal.Took(time.Duration(p.Downtime)))
+	default:
 		fmt.Fprintln(w, "In the environment: no downtime, as here.")
 	}
 	for _, what := range d.NotRehearsed {
