@@ -18,7 +18,7 @@ import (
 const canary = "A-CANARY-OF-THE-SHELL"
 
 func (s *scenario) rehearsalSteps(sc *godog.ScenarioContext) {
-	sc.Step(`^I (start|run) "(golive rehearse.*)" with secrets in my shell$`, s.rehearse)
+	sc.Step(`^I (start|run) "(golive (?:rehearse|test deploy).*)" with secrets in my shell$`, s.rehearse)
 	sc.Step(`^no program of the rehearsal, and no file of it, knows the environment or my secrets$`, s.nobodyKnows)
 	sc.Step(`^the folder of the app (\S+) is copied to (\S+)$`, func(app, to string) error {
 		return os.CopyFS(filepath.Join(s.home(), to), os.DirFS(filepath.Join(s.home(), app)))

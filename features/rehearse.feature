@@ -91,6 +91,13 @@ Feature: rehearsing a release on a copy of an environment's data
       not rehearsed: the handing over from instances of 1.0.0, none of which ran: name their folder with --from
       """
 
+  Scenario: two rehearsals at once do not disturb each other
+    When I start "golive rehearse shop" with secrets in my shell
+    And I run "golive test deploy shop" with secrets in my shell
+    Then it ends with code 0
+    And the one that was started before ends with code 0
+    And nothing of a rehearsal is left
+
   Scenario: a snapshot since which scripts have run is refused
     Given I have run "golive snapshot take shop"
     And somebody starts the programs of the app shop
