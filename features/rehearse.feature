@@ -9,6 +9,10 @@ Feature: rehearsing a release on a copy of an environment's data
     And version 1.0.0 of the app shop, with these services:
       | service | version | scripts | state               |
       | search  | 1.0.0   | offline | {streams: [ORDERS]} |
+    And the manifest of the app shop also says:
+      """
+      snapshot: never
+      """
     And the stream ORDERS holds 500 messages
     And somebody starts the programs of the app shop
     And I have run "golive deploy shop"
@@ -100,6 +104,10 @@ Feature: rehearsing a release on a copy of an environment's data
 
   Scenario: a snapshot since which scripts have run is refused
     Given I have run "golive snapshot take shop"
+    And the manifest of the app shop also says:
+      """
+      snapshot: never
+      """
     And somebody starts the programs of the app shop
     And I have run "golive deploy shop"
     When I run "golive rehearse shop --snapshot 0" with secrets in my shell

@@ -142,10 +142,11 @@ func Room(dir string) (uint64, error) {
 // slack is what a sandbox needs beside the data.
 const slack = 64 << 20
 
-// Needs is how many bytes a rehearsal on a snapshot needs about: its archives, its messages
-// with what a bus keeps beside each, and as much again for what a release writes.
+// Needs is how many bytes a rehearsal on a snapshot needs about: its archives, those of the one that
+// the rollout itself takes, its messages with what a bus keeps beside each, and as much again for
+// what a release writes.
 func Needs(s snapshot.Snapshot) uint64 {
-	total := uint64(s.Size) + slack
+	total := 2*uint64(s.Size) + slack
 	for _, service := range s.Services {
 		for _, p := range service.Parts {
 			total += 2 * (p.Bytes + 64*p.Messages)

@@ -90,7 +90,7 @@ func TestAProgramGetsNothingOfTheEnvironment(t *testing.T) {
 
 func TestHowMuchRoomARehearsalNeeds(t *testing.T) {
 	s := snapshot.Snapshot{Size: 100, Services: []snapshot.Service{{Parts: []snapshot.Part{{Bytes: 1000, Messages: 10}}}}}
-	if needs := Needs(s); needs != slack+100+2*(1000+640) {
+	if needs := Needs(s); needs != slack+200+2*(1000+640) {
 		t.Errorf("it needs %d", needs)
 	}
 	if free, err := Room(t.TempDir()); err != nil || free == 0 {
