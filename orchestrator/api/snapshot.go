@@ -17,6 +17,8 @@ type TakeRequest struct {
 	Snapshot string `json:"snapshot"`
 	By       string `json:"by,omitempty"`
 	Reason   string `json:"reason,omitempty"`
+
+	For snapshot.Purpose `json:"for,omitempty"` // snapshot.ForRehearsal, or empty
 }
 
 // SnapshotRequest names a snapshot by its id or any unique beginning of it. A check has an id of

@@ -69,7 +69,7 @@ func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Sn
 		return wanted, nil, err
 	}
 	wanted = snapshot.Snapshot{
-		ID: s.ID, App: s.Release.App, Version: s.Release.Version, By: rollout.Clip(s.By),
+		ID: s.ID, App: s.Release.App, Version: s.Release.Version, By: rollout.Clip(s.By), For: snapshot.ForRollout,
 		Reason: "before rollout " + s.ID + " of " + s.Release.Version, Ledger: ranOf(book),
 	}
 	live, err := c.liveRollout(ctx, s.Release.App, book)

@@ -64,6 +64,9 @@ func (c *taker) take(ctx context.Context, q api.TakeRequest) (api.SnapshotWork, 
 	if !errors.Is(err, snapshot.ErrNotFound) {
 		return api.SnapshotWork{}, describeSnapshot(err)
 	}
+	if q.For != "" && q.For != snapshot.ForRehearsal {
+		return api.SnapshotWork{}, refuse(api.CodeInvalid, "leave it out, or say "+string(snapshot.ForRehearsal), "for must be %s or nothing, found %q", snapshot.ForRehearsal, rollout.Clip(string(q.For)))
+	}
 	wanted, err := c.wanted(ctx, q)
 	if err != nil {
 		return api.SnapshotWork{}, err
@@ -104,7 +107,7 @@ func (c *taker) wanted(ctx context.Context, q api.TakeRequest) (snapshot.Snapsho
 		return none, err
 	}
 	s := snapshot.Snapshot{
-		ID: q.Snapshot, App: q.App, Version: live.Release.Version, Rollout: live.ID, By: rollout.Clip(q.By), Reason: rollout.Clip(q.Reason),
+		ID: q.Snapshot, App: q.App, Version: live.Release.Version, Rollout: live.ID, By: rollout.Clip(q.By), Reason: rollout.Clip(q.Reason), For: q.For,
 		Ledger: ranOf(book),
 	}
 	if s.Services = snapshot.ServicesOf(live.Release); len(s.Services) == 0 {

@@ -31,12 +31,23 @@ type Snapshot struct {
 	Checked time.Time `json:"checked"` // when it was last read back whole
 	By      string    `json:"by,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
+	For     Purpose   `json:"for,omitempty"` // what it was taken for
 
 	Services []Service `json:"services"`
 	Ledger   []Ran     `json:"ledger,omitempty"` // the scripts that counted as run
 	Moment   Moment    `json:"moment"`
 	Size     int64     `json:"size"` // bytes as stored
 }
+
+// Purpose says what a snapshot was taken for. Those of each purpose are kept for themselves, so that
+// many rehearsals take nothing away from whoever wants to go back.
+type Purpose string
+
+// What snapshots are taken for. The zero value is that somebody has asked for one.
+const (
+	ForRollout   Purpose = "rollout"   // the state right before a rollout changes data
+	ForRehearsal Purpose = "rehearsal" // a copy to try a release on
+)
 
 // Duration is a duration that JSON has as text.
 type Duration = protocol.Duration
@@ -161,6 +172,9 @@ func (s Snapshot) validate() error {
 	}
 	if err := protocol.ValidateVersion(s.Version); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if s.For != "" && s.For != ForRollout && s.For != ForRehearsal {
+		return fmt.Errorf("%w: what it was taken for is unknown", ErrDamaged)
 	}
 	for _, service := range s.Services {
 		if err := cmp.Or(protocol.ValidateName(service.Name), protocol.ValidateVersion(service.Version)); err != nil {

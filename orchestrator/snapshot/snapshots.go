@@ -392,7 +392,7 @@ func (s *Snapshots) remove(ctx context.Context, of Snapshot) error {
 	return s.Store.Remove(ctx, of.folder()+manifestName)
 }
 
-// dropOld drops what is beyond Keep, but never what was just taken: its id may be an old one, of a
+// dropOld drops what is beyond Keep of what was taken for the same purpose, but never what was just taken: its id may be an old one, of a
 // rollout that has waited.
 func (s *Snapshots) dropOld(ctx context.Context, taken Snapshot) error {
 	if s.Keep <= 0 {
@@ -402,7 +402,7 @@ func (s *Snapshots) dropOld(ctx context.Context, taken Snapshot) error {
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(one Snapshot) bool { return one.App != taken.App })
+	all = slices.DeleteFunc(all, func(one Snapshot) bool { return one.App != taken.App || one.For != taken.For })
 	slices.SortFunc(all, func(a, b Snapshot) int { return strings.Compare(b.ID, a.ID) })
 	for _, old := range all[min(s.Keep, len(all)):] {
 		if old.ID == taken.ID {

@@ -102,6 +102,13 @@ func TestSoManySnapshotsAreKept(t *testing.T) {
 		if len(all) != 2 || all[0].ID != ids[2] || all[1].ID != ids[1] {
 			t.Errorf("%s: %d are kept", name, len(all))
 		}
+		rehearsed := again()
+		rehearsed.For = snapshot.ForRehearsal
+		_, err = s.Take(w.ctx, rehearsed, silent)
+		must(t, err)
+		if all, _, _ := s.List(w.ctx, ""); len(all) != 3 {
+			t.Errorf("%s: with one of a rehearsal, %d are kept", name, len(all))
+		}
 		_, err = s.Take(w.ctx, waited, silent)
 		must(t, err)
 		if _, err := s.Load(w.ctx, waited.App, waited.ID); err != nil {

@@ -282,7 +282,7 @@ func (r *rehearsalRun) snapshot(ctx context.Context, client *api.Client) (snapsh
 	if err != nil {
 		return snapshot.Snapshot{}, err
 	}
-	q := api.TakeRequest{App: r.m.App, Snapshot: id.String(), By: me(), Reason: "rehearsal of " + r.m.Version}
+	q := api.TakeRequest{App: r.m.App, Snapshot: id.String(), By: me(), Reason: "rehearsal of " + r.m.Version, For: snapshot.ForRehearsal}
 	begun := false
 	taken, err := untilDone(ctx, r.command, func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
 		work, err := client.TakeSnapshot(ctx, q)
@@ -511,7 +511,7 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 		if step.Records > 0 {
 			records, aside = terminal.Grouped(step.Records), terminal.Grouped(step.PutAside)
 			if step.Took > 0 {
-				rate = terminal.Grouped(int64(float64(step.Records)/time.Duration(step.Took).Seconds())) + "/s"
+				rate = terminal.PerSecond(float64(step.Records) / time.Duration(step.Took).Seconds())
 			}
 		}
 		took := "-"
