@@ -315,6 +315,7 @@ Feature: scripts that work through many records
       shop 1.0.0 is live (rollout <id>)
       """
 
+  @long
   Scenario: records that golive up has put aside
     Given the online script of search 1.0.0 works through 12 records and puts aside 2 of them with "no such todo", then 0, then 0
     When I start "golive up shop"

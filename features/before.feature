@@ -66,6 +66,7 @@ Feature: the snapshot that a rollout takes before it changes data
     Then it ends with code 0
     And the story does not tell "→ shop/snapshot is being taken"
 
+  @long
   Scenario: without it nothing runs, until it can be taken
     When I run "golive deploy shop"
     Then it ends with code 1

@@ -55,6 +55,7 @@ Feature: rolling a release out into an environment
       | search 1.0.0 offline | 1     |
       | search 1.0.0 online  | 1     |
 
+  @long
   Scenario: a script ends while there is no orchestrator
     Given an environment with one orchestrator
     And the offline script of search 1.0.0 takes until I say so

@@ -70,6 +70,7 @@ Feature: when something fails
       """
     And search answers as version 1.0.0
 
+  @long
   Scenario: a script panics
     Given the offline script of search 1.0.0 panics with "index out of range"
     When I run "golive up --once shop"
@@ -170,6 +171,7 @@ Feature: when something fails
     And the story tells "search | there is no configuration"
     And the story tells "golive: error: search exited with code 3"
 
+  @long
   Scenario: a service ends by itself while the app is up
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"
@@ -193,6 +195,7 @@ Feature: when something fails
     And the story tells "golive: error: search exited with code 3"
     And all that golive has started is gone
 
+  @long
   Scenario: the setup service dies in the middle of its script
     Given the offline script of search 1.0.0 takes until I say so
     When I start "golive up --once shop"

@@ -34,6 +34,7 @@ Feature: nothing is left behind
       golive: hint: run golive up again: it goes on where it was
       """
 
+  @long
   Scenario: after Ctrl-C, when services and setup services are stubborn
     Given version 1.0.0 of the app shop, with these services:
       | service | version | scripts | instances | its program                | its setup service          |
@@ -171,6 +172,7 @@ Feature: nothing is left behind
     And golive gets SIGKILL
     Then all that golive has started ends by itself
 
+  @long
   Scenario: golive can be started again after it was killed
     Given version 1.0.0 of the app shop, with these services:
       | service | version | scripts |

@@ -61,6 +61,7 @@ Feature: looking at what is there
       """
     And it ends with code 0
 
+  @long
   Scenario: from the folder of the app, and from one that has to do with none
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"
@@ -99,6 +100,7 @@ Feature: looking at what is there
     Then it ends with code 0
     And the answer holds "posts 2.0.0 online 1 of 1 <number> <ago>"
 
+  @long
   Scenario: after golive up has ended
     Given I have run "golive up --once shop"
     When I run "golive status"

@@ -268,6 +268,7 @@ Feature: what a deploy would do
       golive: hint: start one: golive serve, or golive up in the folder of an app
       """
 
+  @long
   Scenario: beside golive up
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"

@@ -63,6 +63,7 @@ Feature: rehearsing a release on a copy of an environment's data
     Then it ends with code 4
     And nothing of a rehearsal is left
 
+  @long
   Scenario: what a killed rehearsal has left is removed by the next one
     Given the offline script of search 2.0.0 takes until I say so
     When I start "golive rehearse shop" with secrets in my shell
@@ -82,6 +83,7 @@ Feature: rehearsing a release on a copy of an environment's data
     And nothing of a rehearsal is left
     And search answers as version 1.0.0
 
+  @long
   Scenario: it is told how long a deploy would be offline
     Given the app shop goes live with the strategy downtime
     And the offline script of search 2.0.0 takes until I say so
@@ -95,6 +97,7 @@ Feature: rehearsing a release on a copy of an environment's data
       not rehearsed: the handing over from instances of 1.0.0, none of which ran: name their folder with --from
       """
 
+  @long
   Scenario: two rehearsals at once do not disturb each other
     When I start "golive rehearse shop" with secrets in my shell
     And I run "golive test deploy shop" with secrets in my shell
@@ -102,6 +105,7 @@ Feature: rehearsing a release on a copy of an environment's data
     And the one that was started before ends with code 0
     And nothing of a rehearsal is left
 
+  @long
   Scenario: a snapshot since which scripts have run is refused
     Given I have run "golive snapshot take shop"
     And the manifest of the app shop also says:

@@ -58,6 +58,7 @@ Feature: snapshots of the data of an app
       golive: hint: golive snapshot list tells which there are
       """
 
+  @long
   Scenario: what cannot be taken is told before anything is written
     When I run "golive snapshot take shop"
     Then it ends with code 1

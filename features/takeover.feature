@@ -75,6 +75,7 @@ Feature: orchestrators come and go
       | search 1.0.0 online  | 1     |
       | shop 1.0.0 setup     | 1     |
 
+  @long
   Scenario: the story of a rollout that has gone through two crashes
     Given an environment with one orchestrator
     And the offline script of search 1.0.0 takes until I say so

@@ -208,6 +208,7 @@ Feature: bringing an app live on this machine
     When I let the offline script of search 1.0.0 end
     Then it ends with code 0
 
+  @long
   Scenario: on a bus that runs already
     Given an environment with one orchestrator
     When I run "golive up --once shop"
@@ -223,6 +224,7 @@ Feature: bringing an app live on this machine
     Then it ends with code 0
     And the answer holds "shop 1.0.0: rollout <id> completed <ago>"
 
+  @long
   Scenario: twice at the same time
     When I start "golive up shop"
     Then the answer holds "shop 1.0.0 is online"

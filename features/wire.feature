@@ -57,6 +57,7 @@ Feature: the wire
         | replies text           |
         | replies JSON           |
 
+    @long
     Scenario: an answer for an attempt that is over changes nothing
       Given version 1.0.0 of the app shop, with these services:
         | service | version | scripts | timeout | its setup service            |

@@ -16,6 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // recorded is a release that takes no traffic over the relay: it completes at once.
@@ -266,6 +267,7 @@ func TestAnEventOfAHigherFormatIsLeftToNewerOrchestrators(t *testing.T) {
 }
 
 func TestWhatANewerVersionHasWrittenIsLeftToIt(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()

@@ -7,6 +7,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -44,6 +45,7 @@ func TestGoingBackwardNeedsTheVersionBefore(t *testing.T) {
 
 // Who dies while scripts are undone is waited for, and the newer version serves meanwhile.
 func TestTheWayBackWaitsForAnInstanceOfTheVersionBefore(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()

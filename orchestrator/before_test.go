@@ -275,6 +275,7 @@ func TestARolloutWaitsForASnapshotThatIsUnderWay(t *testing.T) {
 
 // TestAFullStoreIsSaid has no room for the snapshot, and makes some.
 func TestAFullStoreIsSaid(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()
