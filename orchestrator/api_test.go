@@ -202,6 +202,7 @@ func TestStatusTellsWhatIsOnline(t *testing.T) {
 }
 
 func TestLongStoryIsCutAtItsBeginning(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()

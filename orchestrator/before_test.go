@@ -251,6 +251,7 @@ func TestATakeIsStoppedWithItsRollout(t *testing.T) {
 
 // TestARolloutWaitsForASnapshotThatIsUnderWay is about one of another app, as its lease says.
 func TestARolloutWaitsForASnapshotThatIsUnderWay(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()

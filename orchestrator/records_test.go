@@ -124,6 +124,7 @@ func TestRecordsOfAnOlderRolloutAreNotTriedAgain(t *testing.T) {
 }
 
 func TestRolloutWaitsWhileRecordsAreTriedAgain(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	stop := e.orchestrate()

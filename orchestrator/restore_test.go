@@ -328,6 +328,7 @@ func stream(bucket string) string { return "KV_" + bucket }
 
 // TestAJournalThatIsDeletedEndsOrchestrators is about an operator who deletes the stream.
 func TestAJournalThatIsDeletedEndsOrchestrators(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.compare = time.Second
@@ -393,7 +394,7 @@ func TestABucketThatIsGoneIsMadeAnew(t *testing.T) {
 	} {
 		t.Run(bucket, func(t *testing.T) {
 			t.Parallel()
-			if bucket == protocol.LeasesBucket {
+			if bucket != protocol.RoutesBucket {
 				relaytest.Long(t)
 			}
 			e := newEnvironment(t)
@@ -457,7 +458,7 @@ func TestPurgedBucketsDoNotStopRollouts(t *testing.T) {
 	for _, bucket := range []string{protocol.RoutesBucket, protocol.LedgerBucket, protocol.LeasesBucket} {
 		t.Run(bucket, func(t *testing.T) {
 			t.Parallel()
-			if bucket == protocol.LeasesBucket {
+			if bucket != protocol.RoutesBucket {
 				relaytest.Long(t)
 			}
 			e := newEnvironment(t)

@@ -9,11 +9,13 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
 // Old journals go, what has run stays in the ledger, and the last rollout stays whole.
 func TestOldRolloutsAreDroppedFromTheJournal(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.keep = time.Second

@@ -74,6 +74,7 @@ func (e *environment) routes() func() []string {
 }
 
 func TestACutoverThatCannotBeFinishedGoesBack(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.gatePatience = 500 * time.Millisecond

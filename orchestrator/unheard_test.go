@@ -98,6 +98,7 @@ func TestASetupServiceThatIsNeededIsStarted(t *testing.T) {
 
 // One that is started, and has no revert script, is not waited for.
 func TestASetupServiceWithoutARevertIsNotWaitedFor(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	e.orchestrate()

@@ -225,6 +225,7 @@ func TestManyGoroutinesSendAStream(t *testing.T) {
 }
 
 func TestAStreamIsLostOrGoesOnWhenTheServerIsStartedAnew(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	for _, pause := range []time.Duration{0, 1500 * time.Millisecond} {
 		for _, busy := range []bool{false, true} {

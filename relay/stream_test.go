@@ -448,6 +448,7 @@ func TestSilenceEndsAStream(t *testing.T) {
 
 // Nobody takes a side for dead that has nothing to say, or that looks at a record for long.
 func TestSilentSidesGiveSignsOfLife(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	bus := relaytest.Start(t)
 	service, r := bus.Connect(), bus.Connect()

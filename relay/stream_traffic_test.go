@@ -282,6 +282,7 @@ func mustHaveNoStream(t *testing.T) {
 
 // From server to server it is the same, and so is the word that the other side is gone.
 func TestAStreamThroughACluster(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	c := relaytest.StartCluster(t, 3)
 	service, r := connectTo(t, c.URLs()[0]), connectTo(t, c.URLs()[1])

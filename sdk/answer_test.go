@@ -70,6 +70,7 @@ func (s *stage) mustHaveEnded(heard *answers) {
 }
 
 func TestARefusedAnswerIsNotRepeated(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	s := newStage(t)
 	var runs atomic.Int64

@@ -12,6 +12,7 @@ import (
 
 	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 	"github.com/golive-dev/golive/sdk"
 )
 
@@ -223,6 +224,7 @@ func (s *stage) deleteClaims() error {
 }
 
 func TestAnAnswerThatCannotBeRememberedIsSentAllTheSame(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	s := newStage(t)
 	var runs atomic.Int64

@@ -167,6 +167,7 @@ func TestTheWorkOfASilentHelperIsGivenToAnother(t *testing.T) {
 // A helper stops when the instance that leads is gone; the next attempt goes on from what
 // both have done.
 func TestAHelperStopsWithItsLeader(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	const n = 4000
 	m := newTeam(t, sdk.Backfill[int]{Source: parted(n, 2), BatchSize: 10, InFlight: 3})
