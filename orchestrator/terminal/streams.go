@@ -60,3 +60,19 @@ func (s Streams) Talk(draw bool) *Talk {
 func (s Streams) Prompter(keys *Keyboard) *Prompter {
 	return &Prompter{keys: keys, w: s.Err, screen: s.bottom}
 }
+
+// Unread reports whether f is a pipe or a socket whose other end is closed, so that nobody reads
+// what is written into it.
+func Unread(f *os.File) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	closed := false
+	err = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(fds, 0)
+		closed = err == nil && n > 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+	})
+	return err == nil && closed
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func labelsOf(flags []string) (map[string]string, error) {
 }
 
 func runAgent(ctx context.Context, c *command, dirs []string, labels map[string]string, o agentOptions) error {
-	ctx, stop := untilUnread(ctx)
+	ctx, stop := untilUnread(ctx, os.Stdout, os.Stderr)
 	defer stop()
 	var releases []*release.Manifest
 	for _, dir := range dirs {

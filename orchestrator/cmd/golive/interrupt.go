@@ -4,7 +4,10 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
+
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // untilInterrupted is a context that ends with the first SIGINT, SIGTERM or, when the terminal
@@ -48,7 +51,23 @@ func atOnce(ctx context.Context) context.Context {
 
 // untilUnread is a context that ends also when nobody reads any more what this process says,
 // such as a pipe to a program that has ended: it would end without having stopped what it has
-// started.
-func untilUnread(ctx context.Context) (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(ctx, syscall.SIGPIPE)
+// started. A SIGPIPE alone does not say so: it comes, too, when a client of the bus in this process
+// has gone.
+func untilUnread(ctx context.Context, outputs ...*os.File) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
+	go func() { // ends with ctx
+		for {
+			select {
+			case <-pipes:
+				if slices.ContainsFunc(outputs, terminal.Unread) {
+					cancel()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, func() { signal.Stop(pipes); cancel() }
 }

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/golive-dev/golive/orchestrator/terminal"
 )
 
 // get sends this process a signal.
@@ -69,9 +71,42 @@ func TestASignalThatIsIgnoredStaysSo(t *testing.T) {
 }
 
 func TestAnOutputThatNobodyReadsEndsWhatRuns(t *testing.T) {
-	ctx, stop := untilUnread(t.Context())
+	reader, output, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer output.Close()
+	ctx, stop := untilUnread(t.Context(), output)
 	defer stop()
-	get(t, syscall.SIGPIPE)
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := output.Write([]byte("hello")); err == nil {
+		t.Error("a pipe that nobody reads takes what is written")
+	}
 	mustEnd(t, "what runs", ctx)
 	get(t, syscall.SIGPIPE) // while it is being stopped
+}
+
+// A client of the bus that goes away is no reason to end: the server in this process, which still
+// writes to it, gets a SIGPIPE.
+func TestAnotherPipeThatNobodyReadsEndsNothing(t *testing.T) {
+	reader, output, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	defer output.Close()
+	ctx, stop := untilUnread(t.Context(), output)
+	defer stop()
+	heard := make(chan os.Signal, 2)
+	signal.Notify(heard, syscall.SIGPIPE)
+	defer signal.Stop(heard)
+	for range 10 { // the first ones have been looked at when the last one comes
+		get(t, syscall.SIGPIPE)
+		<-heard
+	}
+	if terminal.Unread(output) || ctx.Err() != nil {
+		t.Errorf("with an output that somebody reads, it has ended: %v", ctx.Err())
+	}
 }

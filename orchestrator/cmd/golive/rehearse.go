@@ -151,7 +151,7 @@ type rehearsalRun struct {
 }
 
 func runRehearse(ctx context.Context, c *command, dir string, o rehearseOptions) (err error) {
-	ctx, stop := untilUnread(ctx)
+	ctx, stop := untilUnread(ctx, os.Stdout, os.Stderr)
 	defer stop()
 	r := &rehearsalRun{command: c, o: o, began: time.Now(), story: c.narrator(), out: Rehearsed{Differences: []string{}, NotRehearsed: []string{}, Moved: []string{}}}
 	if r.m, r.release, err = (taking{c}).take(ctx, dir, ""); err != nil {

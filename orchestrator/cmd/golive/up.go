@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -73,7 +74,7 @@ func runUp(ctx context.Context, c *command, dir string, o upOptions) error {
 		return &failure{code: codeMisused, exit: exitMisused, message: "--seed needs the key seed in " + c.short(m.Path) + ", which has none",
 			hint: "give there the command that makes data: seed: [go, run, ./seed]"}
 	}
-	ctx, stop := untilUnread(ctx)
+	ctx, stop := untilUnread(ctx, os.Stdout, os.Stderr)
 	defer stop()
 	t := &upTerminal{command: c, once: o.once, snapshots: snapshotsOf(m), narrator: c.narrator()}
 	err = local.Up{
