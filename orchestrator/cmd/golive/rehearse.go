@@ -106,31 +106,6 @@ copy of the environment's data, on this machine.`,
 	return cmd
 }
 
-// Rehearsed is what came of a rehearsal.
-type Rehearsed struct {
-	App      string `json:"app"`
-	Version  string `json:"version"`
-	Digest   string `json:"digest"` // of the manifest
-	Snapshot string `json:"snapshot"`
-	Taken    bool   `json:"taken"` // for this rehearsal
-
-	Plan        string   `json:"plan"`        // id of the plan in the environment
-	Same        bool     `json:"same"`        // the rehearsal had that very plan
-	Differences []string `json:"differences"` // of the plan here from the one there
-
-	Bytes    int64            `json:"bytes"` // of the archives that were copied
-	Messages uint64           `json:"messages"`
-	Copied   rollout.Duration `json:"copied"` // how long it took to bring them here
-	Filled   rollout.Duration `json:"filled"` // and to put them back
-	Took     rollout.Duration `json:"took"`   // all, from the command on
-
-	NotRehearsed []string `json:"notRehearsed"` // what was not tried
-	Moved        []string `json:"moved"`        // streams of the environment that were written to meanwhile
-	Kept         string   `json:"kept,omitempty"`
-
-	Report *report.Report `json:"report,omitempty"` // of the rollout; absent: it has not begun
-}
-
 // rehearsalRun is one rehearsal.
 type rehearsalRun struct {
 	*command
@@ -470,6 +445,7 @@ func (r *rehearsalRun) compare(ctx context.Context, dir string) {
 		r.say("!", "it is not known whether anything was written in the environment meanwhile: %s", terminal.Flat(err.Error()))
 		return
 	}
+	r.out.Compared = true
 	for i, p := range after {
 		if i < len(r.before) && r.before[i].Last != p.Last {
 			r.out.Moved = append(r.out.Moved, fmt.Sprintf("%s: from %d to %d", p.Stream, r.before[i].Last, p.Last))
@@ -499,56 +475,4 @@ func (r *rehearsalRun) conclude(ctx context.Context, ran error) error {
 	}
 	f := report.Failed(r.last)
 	return &failure{code: f.Code, exit: exitFailed, message: "in the rehearsal, " + f.Message, hint: "nothing has changed in the environment; mend it, and rehearse again"}
-}
-
-// printRehearsed tells a rehearsal for people.
-func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
-	p := d.Report
-	fmt.Fprintf(w, "\nRehearsal of %s %s on snapshot %s of %s, in %s: %s\n\n", d.App, d.Version, d.Snapshot, s.Version, terminal.Took(time.Duration(d.Took)), p.Status)
-	var rows [][]string
-	for _, step := range p.Steps {
-		records, aside, rate := "-", "-", "-"
-		if step.Records > 0 {
-			records, aside = terminal.Grouped(step.Records), terminal.Grouped(step.PutAside)
-			if step.Took > 0 {
-				rate = terminal.PerSecond(float64(step.Records) / time.Duration(step.Took).Seconds())
-			}
-		}
-		took := "-"
-		if step.Took > 0 {
-			took = terminal.Took(time.Duration(step.Took))
-		}
-		rows = append(rows, []string{fmt.Sprint(step.Number), step.ID, string(step.Status), took, records, rate, aside, terminal.OrDash(terminal.Fit(terminal.OneLine(step.Error), clipRecord))})
-	}
-	terminal.Columns(w, []string{"#", "STEP", "STATUS", "TOOK", "RECORDS", "RATE", "PUT ASIDE", "ERROR"}, rows)
-	fmt.Fprintln(w)
-	held := 0
-	for _, check := range p.Checks {
-		if check.Holds {
-			held++
-		} else {
-			fmt.Fprintf(w, "check failed: %s: %s\n", strings.TrimSpace(check.Step+" "+check.Name), terminal.OneLine(check.Error))
-		}
-	}
-	if held > 0 {
-		fmt.Fprintf(w, "%d of %s held.\n", held, terminal.Plural(len(p.Checks), "check"))
-	}
-	switch {
-	case p.Status != rollout.Completed: // nobody knows how long the rest would take
-	case p.Downtime > 0:
-		fmt.Fprintf(w, "In the environment: offline about %s, at this machine's rates and with as many records as in the snapshot.\n", terminal.Took(time.Duration(p.Downtime)))
-	default:
-		fmt.Fprintln(w, "In the environment: no downtime, as here.")
-	}
-	for _, what := range d.NotRehearsed {
-		fmt.Fprintf(w, "not rehearsed: %s\n", terminal.OneLine(what))
-	}
-	for _, what := range d.Differences {
-		fmt.Fprintf(w, "the plan differs from the environment's: %s\n", terminal.OneLine(what))
-	}
-	if len(d.Moved) == 0 {
-		fmt.Fprintln(w, "The environment: none of its streams was written to meanwhile.")
-		return
-	}
-	fmt.Fprintf(w, "The environment went on meanwhile, by itself: %s\n", terminal.OneLine(strings.Join(d.Moved, ", ")))
 }
