@@ -28,26 +28,31 @@ type typed struct {
 // NewKeyboard is a keyboard whose lines are read from in.
 func NewKeyboard(in io.Reader) *Keyboard { return &Keyboard{in: bufio.NewReader(in)} }
 
-// line is the next line that is typed, without the spaces around it. Who stops waiting when
-// ctx ends leaves a reader behind, since nothing else ends a read from a terminal: the line
-// that it gets is for whoever waits then.
-func (k *Keyboard) line(ctx context.Context) (string, error) {
-	waiting := make(chan typed, 1)
+// expect has the next line that is typed be for the caller, who looks at what it gives. Until
+// then, or until a later expect, what is typed waits for nobody else.
+func (k *Keyboard) expect() <-chan typed {
 	k.mu.Lock()
-	k.waiting = waiting
+	defer k.mu.Unlock()
+	k.waiting = make(chan typed, 1)
 	if !k.reading {
 		k.reading = true
 		go k.read()
 	}
-	k.mu.Unlock()
+	return k.waiting
+}
+
+// line is the line that was expected, without the spaces around it. Who stops waiting when ctx
+// ends leaves a reader behind, since nothing else ends a read from a terminal: the line that it
+// gets is for whoever waits then.
+func (k *Keyboard) line(ctx context.Context, expected <-chan typed) (string, error) {
 	select {
-	case t := <-waiting:
+	case t := <-expected:
 		return t.text, t.err
 	case <-ctx.Done():
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.waiting == waiting {
+	if k.waiting == expected {
 		k.waiting = nil
 	}
 	return "", ctx.Err()
@@ -76,13 +81,14 @@ type Prompter struct {
 // Ask asks for a line, and gives it without the spaces around it. When ctx ends first, the
 // question goes away, and the error is that of ctx; at the end of what is typed it is io.EOF.
 func (p *Prompter) Ask(ctx context.Context, question string) (string, error) {
-	if p.screen == nil { // what is written meanwhile shall not stand behind it
+	expected := p.keys.expect() // before the question can be seen, so that no answer is lost
+	if p.screen == nil {        // what is written meanwhile shall not stand behind it
 		fmt.Fprintln(p.w, strings.TrimRight(question, " "))
-		return p.keys.line(ctx)
+		return p.keys.line(ctx, expected)
 	}
 	p.screen.ask(question)
 	defer p.screen.asked()
-	return p.keys.line(ctx)
+	return p.keys.line(ctx, expected)
 }
 
 // IsYes reports whether an answer is yes.

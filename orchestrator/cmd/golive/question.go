@@ -198,6 +198,7 @@ type desk struct {
 	say func(text string)
 
 	open   *question
+	closed chan struct{} // when open has been answered; nil: there is none
 	asking sync.WaitGroup
 }
 
@@ -214,8 +215,13 @@ func (d *desk) see(ctx context.Context, s rollout.State) {
 	}
 	q := d.ask(s, step)
 	q.told = true // by the story, before it is seen here
-	d.open = q
+	last, closed := d.closed, make(chan struct{})
+	d.open, d.closed = q, closed
 	d.asking.Go(func() {
+		defer close(closed)
+		if last != nil {
+			<-last // it is gone, and has to leave the screen first
+		}
 		switch came, err := q.put(ctx); {
 		case ctx.Err() != nil:
 		case err != nil:
