@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/cucumber/godog"
+
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // shop is the example that is upgraded, with a machine of its own.
@@ -86,31 +88,16 @@ func (p *shop) up(ctx context.Context, line, version string) error {
 		return err
 	}
 	if p.door == "" {
-		if p.door, p.port, err = freePorts(); err != nil {
+		free, err := relaytest.FindAddresses(2)
+		if err != nil {
 			return err
 		}
+		_, p.door, _ = strings.Cut(free[0], ":")
+		_, p.port, _ = strings.Cut(free[1], ":")
 	}
 	p.line = line + " " + folder
 	return p.start(ctx, p.line, p.home(),
 		"SHOP_MACHINE="+p.file(), "SHOP_DOOR=127.0.0.1:"+p.door, "SHOP_PORT="+p.port)
-}
-
-// freePorts are two on which nobody listens.
-func freePorts() (one, other string, err error) {
-	var ports []string
-	for range 2 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", err
-		}
-		defer l.Close() // both at once, else they may be the same
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return "", "", err
-		}
-		ports = append(ports, port)
-	}
-	return ports[0], ports[1], nil
 }
 
 // look visits the shop once.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -69,28 +68,9 @@ func newCast(t *testing.T) *cast {
 	return c
 }
 
-// freeAddresses gives n addresses that nobody listens on. Their ports are none that the
-// operating system hands out, so that they stay free while their server is dead.
-func freeAddresses(t *testing.T, n int) []string {
-	t.Helper()
-	var all []string
-	for range 100 * n {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
-		if err != nil {
-			continue // taken
-		}
-		defer listener.Close() // only now, lest it is given twice
-		if all = append(all, listener.Addr().String()); len(all) == n {
-			return all
-		}
-	}
-	t.Fatalf("found %d free ports, want %d", len(all), n)
-	return nil
-}
-
 // servers describes the processes of n servers that form one bus.
 func (c *cast) servers(n int) []*actor {
-	addresses := freeAddresses(c.t, 2*n)
+	addresses := relaytest.FreeAddresses(c.t, 2*n)
 	clients, routes := addresses[:n], addresses[n:]
 	var all []*actor
 	for i := range n {

@@ -3,7 +3,6 @@ package orchestrator_test
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // leaf starts a server with a JetStream domain of its own, and gives what connects to it.
@@ -30,17 +30,6 @@ func leaf(t *testing.T, domain string, l *embedded.Leaf) *embedded.Server {
 		}
 	})
 	return s
-}
-
-// freeAddress is one that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // connectIn connects to a server for a JetStream domain.
@@ -62,7 +51,7 @@ func connectIn(t *testing.T, s *embedded.Server, domain string) func() *relay.Re
 // node, each with a JetStream and an orchestrator of its own.
 func TestEnvironmentsThatAreJoinedRefuseEachOther(t *testing.T) {
 	t.Parallel()
-	at := freeAddress(t)
+	at := relaytest.FreeAddresses(t, 1)[0]
 	hub := environmentOn(t, connectIn(t, leaf(t, "hub", &embedded.Leaf{Listen: at}), ""))
 	far := leaf(t, "far", &embedded.Leaf{Remotes: []string{at}})
 	ended := make(chan error, 2)
@@ -84,7 +73,7 @@ func TestEnvironmentsThatAreJoinedRefuseEachOther(t *testing.T) {
 // sides that name one JetStream domain.
 func TestOneEnvironmentOverALeafNode(t *testing.T) {
 	t.Parallel()
-	at := freeAddress(t)
+	at := relaytest.FreeAddresses(t, 1)[0]
 	near := connectIn(t, leaf(t, "hub", &embedded.Leaf{Listen: at}), "hub")
 	far := connectIn(t, leaf(t, "far", &embedded.Leaf{Remotes: []string{at}}), "hub")
 	e := environmentOn(t, near)

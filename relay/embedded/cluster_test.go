@@ -8,10 +8,11 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 func TestAServerOfAClusterDoesNotWaitForTheOthers(t *testing.T) {
-	s := start(t, embedded.Config{Data: t.TempDir(), Cluster: clusterOf(freeAddress(t), freeAddress(t), freeAddress(t))})
+	s := start(t, embedded.Config{Data: t.TempDir(), Cluster: clusterOf(relaytest.FreeAddresses(t, 3)...)})
 	nc := connect(t, s.URL())
 	if name := nc.ConnectedServerName(); name != "one" {
 		t.Errorf("the server is called %q", name)
@@ -88,15 +89,4 @@ func TestAKilledServerEndsItsConnectionsAndKeepsItsData(t *testing.T) {
 // clusterOf describes the first of the servers at the addresses.
 func clusterOf(addresses ...string) *embedded.Cluster {
 	return &embedded.Cluster{Name: "test", Server: "one", Listen: addresses[0], Routes: addresses}
-}
-
-// freeAddress gives an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

@@ -3,8 +3,6 @@ package relaytest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -58,7 +56,7 @@ func StartCluster(t testing.TB, n int) *Cluster {
 // configs describes n servers that know each other.
 func configs(t testing.TB, n int) []embedded.Config {
 	t.Helper()
-	addresses := freeAddresses(t, 2*n)
+	addresses := FreeAddresses(t, 2*n)
 	clients, routes := addresses[:n], addresses[n:]
 	all := make([]embedded.Config, n)
 	for i := range all {
@@ -71,25 +69,6 @@ func configs(t testing.TB, n int) []embedded.Config {
 }
 
 func serverName(i int) string { return fmt.Sprintf("server-%d", i) }
-
-// freeAddresses gives n addresses that nobody listens on. Their ports are none that the
-// operating system hands out, so that they stay free while their server is stopped.
-func freeAddresses(t testing.TB, n int) []string {
-	t.Helper()
-	var addresses []string
-	for range 100 * n {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000)))
-		if err != nil {
-			continue // taken
-		}
-		defer listener.Close() // only now, lest it is given twice
-		if addresses = append(addresses, listener.Addr().String()); len(addresses) == n {
-			return addresses
-		}
-	}
-	t.Fatalf("found %d free ports, want %d", len(addresses), n)
-	return nil
-}
 
 func (c *Cluster) stopAll() {
 	var stopping sync.WaitGroup

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/golive-dev/golive/relay/relaytest"
 )
 
 // The tests of PostgreSQL need its server and client programs (Debian: postgresql):
@@ -48,11 +50,9 @@ func startPostgreSQL(t testing.TB) string {
 	if out, err := init.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(relaytest.FreeAddresses(t, 1)[0])
 	check(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	check(t, l.Close())
-	server := exec.Command(program(t, "postgres"), "-D", dir+"/data", "-p", fmt.Sprint(port), "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
+	server := exec.Command(program(t, "postgres"), "-D", dir+"/data", "-p", port, "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
 	var log bytes.Buffer
 	server.SysProcAttr, server.Dir, server.Stderr = as, dir, &log
 	check(t, server.Start())
@@ -60,7 +60,7 @@ func startPostgreSQL(t testing.TB) string {
 		_ = server.Process.Signal(syscall.SIGINT)
 		_ = server.Wait()
 	})
-	dsn := fmt.Sprintf("host=127.0.0.1 port=%d user=admin password=%s", port, password)
+	dsn := fmt.Sprintf("host=127.0.0.1 port=%s user=admin password=%s", port, password)
 	tick, deadline := time.NewTicker(20*time.Millisecond), time.After(30*time.Second)
 	defer tick.Stop()
 	for try(t, dsn, "postgres", "SELECT 1") != nil {
