@@ -182,6 +182,7 @@ func writeRoute(t *testing.T, r *relay.Relay, route protocol.Route) uint64 {
 	must(t, err)
 	revision, err := kv.Put(ctx, route.Service, data)
 	must(t, err)
+	must(t, r.Conn().Publish(protocol.RouteSubject(route.Service), nil))
 	return revision
 }
 

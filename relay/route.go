@@ -16,10 +16,12 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// rereadEvery bounds how long an instance can act on an old route when no
-// notification reaches it: a KV watcher is blind for up to 20 s after the server it
-// was made on has died (measured), so notifications are never all we go by.
+// rereadEvery bounds how long an instance can act on an old route when no hint reaches it: they are
+// not kept, so they are never all we go by.
 const rereadEvery = protocol.ConfirmEvery
+
+// maxHints is how many hints may wait. More come only from somebody who is no orchestrator.
+const maxHints = 16
 
 // linger is how long an instance goes on listening, and forwards what it gets, after its
 // version has been taken off the route. A server chooses among the subscribers that it
@@ -45,6 +47,7 @@ type follower struct {
 	production []*nats.Subscription
 	lingering  *time.Timer        // after which production is left
 	unread     bool               // the route could not be read
+	known      protocol.Route     // the newest
 	bucket     jetstream.KeyValue // of routes, which has been found to be one that can be read; nil: not yet
 
 	leaving atomic.Int64  // production subscriptions that are being left
@@ -66,29 +69,33 @@ func (f *follower) followRoute(ctx context.Context) error {
 	defer nc.RemoveStatusListener(changed)
 	tick := time.NewTicker(rereadEvery)
 	defer tick.Stop()
-	var watch routeWatch
-	defer func() { watch.stop() }()
-	var confirmed protocol.Confirmation
-	for look := false; !nc.IsClosed(); {
-		confirmed = f.confirmSettled(confirmed)
-		if look && watch.updates == nil { // not at every turn: it may take its time
-			watch = f.watch(ctx)
-			f.reread(ctx)
-			confirmed = f.confirmSettled(confirmed)
+	hints := make(chan *nats.Msg, maxHints)
+	hinted, err := nc.Subscribe(protocol.RouteSubject(f.service.Name), func(m *nats.Msg) {
+		select {
+		case hints <- m:
+		default: // the route is read anew anyway
 		}
-		look = false
+	})
+	if err != nil {
+		return fmt.Errorf("listen for changes of the route: %w", err)
+	}
+	defer func() { _ = hinted.Unsubscribe() }() // the connection may be gone
+	var confirmed protocol.Confirmation
+	for !nc.IsClosed() {
+		confirmed = f.confirmSettled(confirmed)
 		leased := f.traffic.leased.Load() != nil
 		select {
 		case <-ctx.Done():
 			return nil
 		case l := <-f.stored:
 			f.renew(ctx, l)
-			look, confirmed = true, protocol.Confirmation{} // that there is a lease again is told at once
-		case entry, open := <-watch.updates:
-			if !open {
-				watch.stop()
-			} else if entry != nil {
-				f.read(ctx, entry)
+			confirmed = protocol.Confirmation{} // that there is a lease again is told at once
+		case m := <-hints:
+			if leased && !f.follow(ctx, m) {
+				for len(hints) > 0 {
+					<-hints // they say no more
+				}
+				f.reread(ctx)
 			}
 		case <-f.traffic.busy.idle:
 		case <-f.drained:
@@ -98,18 +105,17 @@ func (f *follower) followRoute(ctx context.Context) error {
 			}
 		case <-tick.C:
 			confirmed = protocol.Confirmation{} // once more: one may have been lost
-			if !leased {
+			if leased {
+				f.reread(ctx)
+			} else {
 				f.confirm(f.confirmation()) // that counts for nothing, but is shown
 			}
-			if known := f.traffic.role.Load().revision; leased && f.reread(ctx) && f.traffic.role.Load().revision != known {
-				watch.stop() // it should have told that: it is blind
-			}
 			f.traffic.mayAnswer(f.relay.clock()) // it is awake: if the lease has run out, it is renewed now
-			look = leased
 			f.requests.dismiss()
 		case <-changed:
-			watch.stop() // it may be blind now
-			look = leased
+			if leased {
+				f.reread(ctx) // a hint may have been missed
+			}
 		}
 	}
 	return nats.ErrConnectionClosed
@@ -143,13 +149,18 @@ func (f *follower) reread(ctx context.Context) bool {
 	return err == nil
 }
 
-// read plays the role that a watched entry gives. An unreadable one changes nothing.
-func (f *follower) read(ctx context.Context, entry jetstream.KeyValueEntry) {
-	route, err := readRoute(entry)
-	f.tellUnread(ctx, err)
-	if err == nil {
-		_ = f.play(ctx, route, entry.Revision()) // it has been logged, and the tick tries again
+// follow plays the role that a hint gives, and reports whether it counts: if it proves that it
+// continues the route that is known. Any other one says only that the route may have changed.
+func (f *follower) follow(ctx context.Context, m *nats.Msg) bool {
+	revision, ok := protocol.ParseNumber(m.Header.Get(protocol.HeaderRevision))
+	if !ok || revision <= f.traffic.role.Load().revision || !protocol.HintHolds(f.known, m.Header.Get(protocol.HeaderProof)) {
+		return false
 	}
+	var route protocol.Route
+	if err := json.Unmarshal(m.Data, &route); err != nil || route.Service != f.service.Name {
+		return false
+	}
+	return f.play(ctx, route, revision) == nil
 }
 
 // play takes on the role that a revision of the route gives, unless it plays it or a
@@ -158,7 +169,11 @@ func (f *follower) play(ctx context.Context, route protocol.Route, revision uint
 	last := f.traffic.role.Load()
 	next := newRole(route, revision, f.service.Name, f.service.Version)
 	known := revision == last.revision && last.verdict == next.verdict
-	if revision < last.revision || known && (f.production != nil || !next.listed()) {
+	if revision < last.revision {
+		return nil
+	}
+	f.known = route
+	if known && (f.production != nil || !next.listed()) {
 		return nil
 	}
 	if next.listed() {
@@ -311,35 +326,4 @@ func (f *follower) routes(ctx context.Context) (jetstream.KeyValue, error) {
 		return err
 	})
 	return f.bucket, err
-}
-
-// routeWatch tells that a route has changed. The zero value tells nothing.
-type routeWatch struct {
-	updates <-chan jetstream.KeyValueEntry
-	cancel  context.CancelFunc
-}
-
-func (w *routeWatch) stop() {
-	if w.cancel != nil {
-		w.cancel() // NATS ends the subscription
-	}
-	*w = routeWatch{}
-}
-
-// watch watches the route until it is stopped or ctx ends. It gives the zero value when
-// the bucket is not there yet, or does not answer in time.
-func (f *follower) watch(ctx context.Context) routeWatch {
-	ctx, cancel := context.WithCancel(ctx)
-	kv, err := f.routes(ctx)
-	if err != nil {
-		cancel()
-		return routeWatch{}
-	}
-	tooLong := time.AfterFunc(f.patience.bound(routeTimeout), cancel)
-	w, err := kv.Watch(ctx, f.service.Name, jetstream.UpdatesOnly())
-	if err != nil || !tooLong.Stop() {
-		cancel()
-		return routeWatch{}
-	}
-	return routeWatch{updates: w.Updates(), cancel: cancel}
 }

@@ -2,12 +2,15 @@ package relay_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -242,4 +245,65 @@ func eventually(t *testing.T, what string, holds func() bool) {
 			t.Fatal("it did not come to this:", what)
 		}
 	}
+}
+
+// hint tells the instances of todos a route, by a message.
+func hint(t *testing.T, r *relay.Relay, revision uint64, proof string, to protocol.Route) {
+	t.Helper()
+	m := nats.NewMsg(protocol.RouteSubject(to.Service))
+	m.Header.Set(protocol.HeaderRevision, strconv.FormatUint(revision, 10))
+	m.Header.Set(protocol.HeaderProof, proof)
+	var err error
+	m.Data, err = json.Marshal(to)
+	must(t, err)
+	must(t, r.Conn().PublishMsg(m))
+}
+
+// A hint is acted on as it stands only if it proves that whoever wrote the route before has sent
+// it. Any other one makes the instance read its route, and nothing else.
+func TestAHintCountsIfItProvesItself(t *testing.T) {
+	t.Parallel()
+	bus := relaytest.Start(t)
+	r := bus.Connect()
+	confirmed := listenToConfirmations(t, r, "todos")
+	bus.Serve(says("todos", "0.0.1", "here"))
+	proof, next := protocol.NewHint()
+	at := func(state protocol.VersionState) protocol.Route {
+		return protocol.Route{Service: "todos", Versions: []protocol.RouteVersion{{Version: "0.0.1", State: state}}, Next: next}
+	}
+	revision := writeRoute(t, r, at(protocol.StateOnline))
+	confirmed.await(revision, protocol.StateOnline)
+
+	other, _ := protocol.NewHint()
+	of := at(protocol.StateOffline)
+	of.Service = "web"
+	for _, forged := range []func(){
+		func() { hint(t, r, revision+1, other, at(protocol.StateOffline)) },
+		func() { hint(t, r, revision+1, "", at(protocol.StateOffline)) },
+		func() { hint(t, r, revision, proof, at(protocol.StateOffline)) },
+		func() { hint(t, r, revision-1, proof, at(protocol.StateOffline)) },
+		func() { must(t, r.Conn().Publish(protocol.RouteSubject("todos"), []byte("{"))) },
+		func() {
+			m := nats.NewMsg(protocol.RouteSubject("todos"))
+			m.Header.Set(protocol.HeaderRevision, "99")
+			m.Header.Set(protocol.HeaderProof, proof)
+			m.Data, _ = json.Marshal(of)
+			must(t, r.Conn().PublishMsg(m))
+		},
+	} {
+		forged()
+		must(t, r.Conn().Flush())
+		if answer, err := ask(t, r, "todos.say"); answer != "here" || err != nil {
+			t.Errorf("answer %q, error %v", answer, err)
+		}
+	}
+	if last, heard := confirmed.has(revision + 1); heard {
+		t.Errorf("confirmed what was forged: %+v", last)
+	}
+
+	eventually(t, "it acts on a hint that is not in the bucket", func() bool {
+		hint(t, r, revision+1, proof, at(protocol.StateOffline))
+		_, heard := confirmed.has(revision + 1)
+		return heard
+	})
 }

@@ -28,6 +28,7 @@ type bareInstance struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	events   chan func()
+	hints    chan *nats.Msg
 	over     chan struct{} // closed when the loop has ended
 	failed   error
 	leaving  bool
@@ -69,6 +70,10 @@ func (i *bareInstance) run(ctx context.Context, url string) (err error) {
 	}
 	defer i.nc.Close()
 	if i.js, err = jetstream.New(i.nc, jetstream.WithDefaultTimeout(2*time.Second)); err != nil {
+		return err
+	}
+	i.hints = make(chan *nats.Msg, 64)
+	if _, err := i.nc.ChanSubscribe("golive.route."+i.service, i.hints); err != nil {
 		return err
 	}
 	unhurried := context.WithoutCancel(ctx)
@@ -119,12 +124,10 @@ func (i *bareInstance) keep(ctx context.Context) {
 	defer lease.Stop()
 	defer read.Stop()
 	i.renew(ctx, true)
-	var watch jetstream.ConsumeContext
 	for ctx.Err() == nil {
-		if watch == nil {
-			watch, _ = i.watch(ctx) // or at the next turn
-		}
 		select {
+		case <-i.hints:
+			i.renew(ctx, false)
 		case <-lease.C:
 			i.renew(ctx, true)
 		case <-connected:
@@ -133,10 +136,6 @@ func (i *bareInstance) keep(ctx context.Context) {
 			i.renew(ctx, false)
 		case <-ctx.Done():
 		}
-	}
-	if watch != nil {
-		watch.Stop()
-		<-watch.Closed()
 	}
 }
 
@@ -192,20 +191,6 @@ func (i *bareInstance) read(ctx context.Context) (revision uint64, data []byte, 
 		err = errors.New("the route cannot be read")
 	}
 	return got.Message.Seq, got.Message.Data, err
-}
-
-func (i *bareInstance) watch(ctx context.Context) (jetstream.ConsumeContext, error) {
-	c, err := i.js.OrderedConsumer(ctx, "KV_golive-routes", jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{"$KV.golive-routes." + i.service}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return c.Consume(func(m jetstream.Msg) {
-		if at, err := m.Metadata(); err == nil {
-			i.happens(func() { i.act(at.Sequence.Stream, m.Data()) })
-		}
-	})
 }
 
 // act goes over to a revision of the route.

@@ -294,6 +294,7 @@ func (b *bench) writeRoute(route string) {
 	b.must(err)
 	_, err = routes.Put(b.t.Context(), "todos", []byte(route))
 	b.must(err)
+	b.must(b.nc.Publish("golive.route.todos", nil))
 }
 
 // publish makes a request, and gives where its answers come.

@@ -64,5 +64,6 @@ func routeOf(entry jetstream.KeyValueEntry) Route {
 	r := Route{Route: protocol.Route{Service: entry.Key()}, Revision: entry.Revision(), Since: entry.Created()}
 	// Of one that cannot be read, the instances go by the one before, and say so in their logs.
 	_ = json.Unmarshal(entry.Value(), &r.Route)
+	r.Next = ""
 	return r
 }

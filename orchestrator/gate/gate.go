@@ -101,7 +101,7 @@ func open(ctx context.Context, c Config, find func() (routes jetstream.KeyValue,
 	}
 	return &Gate{
 		patience: cmp.Or(c.Patience, DefaultPatience), nc: c.Conn,
-		routes:    &routes{nc: c.Conn, kv: kv, written: written, read: make(map[string]Route)},
+		routes:    &routes{nc: c.Conn, kv: kv, written: written, read: make(map[string]Route), proofs: make(map[string]hintProof)},
 		instances: newInstances(held),
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -50,8 +51,9 @@ type routes struct {
 	kv      jetstream.KeyValue
 	written jetstream.Stream // of the bucket
 
-	mu   sync.Mutex
-	read map[string]Route // by service: as it was read or written here last
+	mu     sync.Mutex
+	read   map[string]Route     // by service: as it was read or written here last
+	proofs map[string]hintProof // by service: of the newest route that was written here
 }
 
 // Route reads the route of a service from the bucket's leader.
@@ -67,6 +69,7 @@ func (s *routes) Route(ctx context.Context, service string) (Route, error) {
 	if err := json.Unmarshal(entry.Value(), &r.Route); err != nil {
 		return Route{}, fmt.Errorf("read route of %s at revision %d: %w", service, entry.Revision(), err)
 	}
+	r.Next = "" // it tells nobody here anything
 	s.remember(r)
 	return r, nil
 }
@@ -151,6 +154,8 @@ func (s *routes) Seal(ctx context.Context, service, by string) error {
 // whether the writing is there, and writes again if not: on its revision it can be stored
 // once at most.
 func (s *routes) write(ctx context.Context, on uint64, r protocol.Route) (revision uint64, err error) {
+	var proof string
+	proof, r.Next = protocol.NewHint()
 	value, err := json.Marshal(r)
 	if err != nil {
 		return 0, fmt.Errorf("write route of %s: %w", r.Service, err)
@@ -176,7 +181,30 @@ func (s *routes) write(ctx context.Context, on uint64, r protocol.Route) (revisi
 	if err != nil {
 		return 0, fmt.Errorf("write route of %s: %w", r.Service, err)
 	}
+	s.hint(r.Service, revision, value, on, proof)
 	return revision, nil
+}
+
+// hint tells the instances of a service its route, on top of a revision. One that misses it, or to
+// whom it proves nothing, reads the route by itself. Proof is that of the hint that comes next.
+func (s *routes) hint(service string, revision uint64, value []byte, on uint64, proof string) {
+	s.mu.Lock()
+	last := s.proofs[service]
+	s.proofs[service] = hintProof{revision, proof}
+	s.mu.Unlock()
+	m := nats.NewMsg(protocol.RouteSubject(service))
+	m.Header.Set(protocol.HeaderRevision, strconv.FormatUint(revision, 10))
+	if last.of == on {
+		m.Header.Set(protocol.HeaderProof, last.text)
+	}
+	m.Data = value
+	_ = s.nc.PublishMsg(m) // the connection may be gone
+}
+
+// hintProof is what the hint of the revision after another one is proved by.
+type hintProof struct {
+	of   uint64 // that other one, which was written here
+	text string
 }
 
 // Forget drops what is remembered of routes: the bucket was put back.

@@ -17,6 +17,9 @@ const (
 	HeaderCursor    = "Golive-Cursor"     // on a request for a stream that is taken up again: the cursor of the record to go on behind
 	HeaderTotal     = "Golive-Total"      // on an answer: how many records the stream has in all, whatever the cursor
 
+	HeaderRevision = "Golive-Revision" // of a hint that a route has changed: the revision
+	HeaderProof    = "Golive-Proof"    // of such a hint: see [HintHolds]
+
 	HeaderTraceparent = "traceparent" // W3C trace context
 
 	HeaderParts      = "Golive-Parts"            // of a request to the API: its answer may come in parts; of such a part: which, of how many: "2/3"

@@ -251,6 +251,7 @@ type Route struct {
 	Sequence    uint64         `json:"sequence,omitempty"` // of the fact in the journal that called for it
 	Versions    []RouteVersion `json:"versions"`
 	Maintenance *Maintenance   `json:"maintenance,omitempty"`
+	Next        string         `json:"next,omitempty"` // what the hint of the next revision proves itself by, see [HintHolds]
 }
 
 // RouteVersion is a version that a route lists.

@@ -59,6 +59,9 @@ func putRoute(ctx context.Context, nc *nats.Conn, route protocol.Route) (uint64,
 	if err != nil {
 		return 0, fmt.Errorf("write the route of %s: %w", route.Service, err)
 	}
+	if err := nc.Publish(protocol.RouteSubject(route.Service), nil); err != nil {
+		return 0, fmt.Errorf("tell that the route of %s has changed: %w", route.Service, err)
+	}
 	return revision, nil
 }
 
