@@ -200,6 +200,10 @@ func (w *worker) start(ctx context.Context, j job, m *nats.Msg) {
 	if m.Header.Get(protocol.HeaderSequence) != "" {
 		return // it tells that an app without a setup script is setting up: nobody has to answer
 	}
+	if to := j.script.Subject(protocol.StartVerb(j.revert)); m.Subject != to { // a consumer of JetStream has it delivered here
+		w.log.Error("start ignored", zap.String("message", to), zap.String("error", "it was published as "+m.Subject))
+		return
+	}
 	a := &attempt{worker: w, job: j, header: m.Header}
 	switch err := a.read(m.Data); {
 	case err != nil:

@@ -180,6 +180,7 @@ func (f *fleet) store(s rollout.State, after uint64) bool {
 
 // apply records an event on whatever is newest.
 func (f *fleet) apply(id string, e rollout.Event) bool {
+	f.now = f.now.Add(time.Nanosecond) // no two events have the same time, as those of the bus's clock
 	e.At = f.now
 	n := f.newest[id]
 	next, err := n.state.Apply(e)

@@ -32,6 +32,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/process":    {},
 		"orchestrator/source":     {"orchestrator/rollout"},
 		"orchestrator/mask":       {},
+		"orchestrator/access":     {"orchestrator/rollout", "relay", "relay/protocol"},
 		"orchestrator/journal":    adapters,
 		"orchestrator/ledger":     adapters,
 		"orchestrator/gate":       adapters,

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -82,7 +83,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.nats, "nats", "", "URL of the bus (environment: GOLIVE_NATS_URL)")
 	flags.StringVar(&c.creds, "creds", "", "NATS credentials file (environment: GOLIVE_NATS_CREDS)")
-	flags.StringVar(&c.context, "context", "", "context of the nats command line, in place of --nats and --creds (environment: GOLIVE_NATS_CONTEXT)")
+	flags.StringVar(&c.context, "context", "", "context of the nats command line, or its file, in place of --nats and --creds (environment: GOLIVE_NATS_CONTEXT)")
 	flags.StringVar(&c.domain, "js-domain", "", "JetStream domain of the environment, where the bus has several (environment: GOLIVE_JS_DOMAIN)")
 	flags.StringVar(&c.env, "env", "", "environment of the manifest: where its bus is, and what is different there (environment: GOLIVE_ENV)")
 	flags.StringVarP(&c.output, "output", "o", "table", "how to answer: table, json, yaml or jsonl")
@@ -91,7 +92,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	root.AddCommand(upCommand(c), serveCommand(c), deployCommand(c), planCommand(c), rehearseCommand(c), testCommand(c), watchCommand(c), statusCommand(c), historyCommand(c),
 		showCommand(c), reportCommand(c), routesCommand(c), ledgerCommand(c), approveCommand(c), rejectCommand(c), retryCommand(c),
 		abortCommand(c), pauseCommand(c), resumeCommand(c), paceCommand(c), backwardCommand(c), agentCommand(c),
-		snapshotCommand(c), configCommand(c), versionCommand(c))
+		snapshotCommand(c), busCommand(c), configCommand(c), versionCommand(c))
 	return root
 }
 
@@ -132,6 +133,9 @@ func checkFlags(c *command, cmd *cobra.Command) error {
 	}
 	if c.env == "" {
 		c.env = c.Getenv("GOLIVE_ENV")
+	}
+	if strings.ContainsRune(c.context, filepath.Separator) { // a file; else the name of one of the user's
+		c.context = c.absolute(c.context)
 	}
 	if c.context != "" && c.nats != "" {
 		return misused(cmd, "--context and --nats exclude each other: both say where the bus is")
