@@ -172,7 +172,7 @@ func (s *attempts) control(c control, which protocol.ControlMessage) (here bool)
 		here = true
 		switch c.verb {
 		case protocol.Cancel:
-			script.end(errCancelled)
+			script.cancel()
 		case protocol.Pause:
 			script.pause()
 		case protocol.Resume:

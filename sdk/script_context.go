@@ -76,6 +76,22 @@ func newScriptContext(ctx context.Context) *scriptContext {
 	return c
 }
 
+// cancel ends the context because the orchestrator says so. It does that at the deadline, too, and
+// what it says can be here before the own timer goes off: then it is the deadline that ends it.
+func (c *scriptContext) cancel() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cause := errCancelled
+	if c.timer != nil && time.Until(c.deadline) < cancelSlack {
+		cause = context.DeadlineExceeded
+	}
+	c.end(cause)
+}
+
+// cancelSlack is how much earlier than by the own clock the deadline may have passed for the
+// orchestrator, from where the start has taken a while to come.
+const cancelSlack = 250 * time.Millisecond
+
 // stop ends the context, once the script has.
 func (c *scriptContext) stop() {
 	c.mu.Lock()

@@ -99,6 +99,31 @@ func TestADeadlineCanBeMovedAndTakenAway(t *testing.T) {
 	})
 }
 
+// What the orchestrator says at the deadline may come before it by the own clock.
+func TestACancelAtTheDeadlineIsTheDeadline(t *testing.T) {
+	for _, c := range []struct {
+		left       time.Duration // 0: there is no deadline
+		paused     bool
+		err, cause error
+	}{
+		{cancelSlack - 1, false, context.DeadlineExceeded, context.DeadlineExceeded},
+		{cancelSlack, false, context.Canceled, errCancelled},
+		{cancelSlack - 1, true, context.Canceled, errCancelled},
+		{0, false, context.Canceled, errCancelled},
+	} {
+		inTime(t, func(t *testing.T, script *scriptContext) {
+			if c.left > 0 {
+				script.resume(time.Now().Add(c.left))
+			}
+			if c.paused {
+				script.pause()
+			}
+			script.cancel()
+			mustBe(t, script, c.err, c.cause)
+		})
+	}
+}
+
 func TestTheOuterContextEndsAScriptThatIsPaused(t *testing.T) {
 	why := errors.New("why")
 	inTime(t, func(t *testing.T, _ *scriptContext) {

@@ -60,8 +60,11 @@ func (c Config) Server(users []User, password func(user string) string) ([]byte,
 func list(b *bytes.Buffer, name string, subjects []string) {
 	fmt.Fprintf(b, "    %s: [", name)
 	width := 101
-	for _, subject := range subjects {
+	for i, subject := range subjects {
 		text := " " + quote(subject)
+		if i+1 < len(subjects) {
+			text += ","
+		}
 		if width += len(text); width > 100 {
 			b.WriteString("\n     ")
 			width = 5 + len(text)
