@@ -21,30 +21,10 @@
 //
 // # Permissions
 //
-// On a bus with permissions, an instance of the service web that calls todos needs no more
-// than these (nats-server.conf; tried with 2.15.3):
-//
-//	publish: [
-//	  "$KV.golive-leases.web.>", "golive.confirm.web.*", "golive.service.web.>", "web.>",
-//	  "$JS.API.STREAM.INFO.KV_golive-routes", "$JS.API.STREAM.MSG.GET.KV_golive-routes",
-//	  "$JS.API.CONSUMER.CREATE.KV_golive-routes.*.$KV.golive-routes.web",
-//	  "$JS.API.CONSUMER.DELETE.KV_golive-routes.*", "$JS.FC.KV_golive-routes.>",
-//	  "todos.>" ]
-//	subscribe: [ "_INBOX.>", "golive.service.web.> web", "web.> web", "$SRV.>" ]
-//	allow_responses: { max: 5, expires: "1m" }
-//
-// It can neither write a route nor answer for another service. Each time that a request
-// comes to a connection counts as a response, and in two cutovers that follow each other
-// closely one may come back: with max 1 it could not be answered then (seen). Responses
-// have to expire later than the longest request takes, and than one may be held.
-//
-// With streams, either side answers the other all the time:
-//
-//	allow_responses: { max: 256, expires: "1m" }
-//
-// for those who send them and for those who receive them, with no further subject. It is
-// enough for streams of any length, because each side is given a new reply subject again
-// and again.
+// On a bus with users, [protocol.InstanceRights] are what an instance of a service needs: golive
+// bus config gives them. It can neither write a route nor answer for another service, and hears
+// nobody's answers but its own. Each user has a prefix of its own for its inboxes (Config.Inbox).
+// Streams need nothing further, on either side.
 //
 // # Without this package
 //

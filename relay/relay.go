@@ -37,6 +37,7 @@ const (
 	EnvCredentials = "GOLIVE_NATS_CREDS"
 	EnvContext     = "GOLIVE_NATS_CONTEXT"
 	EnvDomain      = "GOLIVE_JS_DOMAIN"
+	EnvInbox       = "GOLIVE_INBOX_PREFIX"
 	EnvService     = "GOLIVE_SERVICE"
 	EnvVersion     = "GOLIVE_VERSION"
 )
@@ -48,15 +49,16 @@ type Config struct {
 	Credentials    string                     // path of a NATS credentials file; empty: none
 	Context        string                     // name of a context of the nats command line, used in place of URL and Credentials; empty: none
 	Domain         string                     // of JetStream, where the environment is kept; empty: that of the context or, if it names none, the one that is near
+	Inbox          string                     // prefix of the inboxes that answers come to, such as _INBOX.web, where each user may subscribe its own alone; empty: that of the context, or _INBOX
 	Server         nats.InProcessConnProvider // a server in this process, used in place of URL
 	RequestTimeout time.Duration              // of a request whose context has no deadline; 0: [DefaultRequestTimeout]
 	Logger         *zap.Logger                // nil means silence
 }
 
-// FromEnvironment is the Config that GOLIVE_NATS_URL, GOLIVE_NATS_CREDS, GOLIVE_NATS_CONTEXT and
-// GOLIVE_JS_DOMAIN describe; what they do not set is left at its default.
+// FromEnvironment is the Config that GOLIVE_NATS_URL, GOLIVE_NATS_CREDS, GOLIVE_NATS_CONTEXT,
+// GOLIVE_JS_DOMAIN and GOLIVE_INBOX_PREFIX describe; what they do not set is left at its default.
 func FromEnvironment() Config {
-	return Config{URL: os.Getenv(EnvURL), Credentials: os.Getenv(EnvCredentials), Context: os.Getenv(EnvContext), Domain: os.Getenv(EnvDomain)}
+	return Config{URL: os.Getenv(EnvURL), Credentials: os.Getenv(EnvCredentials), Context: os.Getenv(EnvContext), Domain: os.Getenv(EnvDomain), Inbox: os.Getenv(EnvInbox)}
 }
 
 // Relay is a connection to the bus. It is safe for concurrent use.
@@ -97,6 +99,9 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 	if c.Domain != "" && !domainName.MatchString(c.Domain) {
 		return nil, fmt.Errorf("connect to %s: the JetStream domain %q is no name: letters, digits, - and _", redact(url), c.Domain)
 	}
+	if err := CheckInbox(c.Inbox); c.Inbox != "" && err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
+	}
 	if err := check(c, url); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
@@ -129,6 +134,17 @@ func Connect(ctx context.Context, c Config) (*Relay, error) {
 		return nil, fmt.Errorf("connect to %s: %w", redact(url), err)
 	}
 	return r, nil
+}
+
+// inboxPrefix is what is an inbox for golive, see [protocol.IsInbox], and for servers.
+var inboxPrefix = regexp.MustCompile(`^_[A-Za-z0-9_-]*(\.[A-Za-z0-9_=@-]+)*$`)
+
+// CheckInbox refuses what can be no prefix of inboxes.
+func CheckInbox(prefix string) error {
+	if !inboxPrefix.MatchString(prefix) {
+		return fmt.Errorf("%q is no prefix of inboxes: it begins with _, such as _INBOX.web, and holds no wildcard", prefix)
+	}
+	return nil
 }
 
 // domainName is what servers take for the name of a JetStream domain, and what fits into a
@@ -193,6 +209,9 @@ func (r *Relay) options(c Config, connected chan<- struct{}) []nats.Option {
 	}
 	if c.Server != nil {
 		opts = append(opts, nats.InProcessServer(c.Server))
+	}
+	if c.Inbox != "" {
+		opts = append(opts, nats.CustomInboxPrefix(c.Inbox))
 	}
 	if c.Credentials != "" {
 		opts = append(opts, nats.UserCredentials(c.Credentials))

@@ -71,32 +71,10 @@
 //
 // # Permissions
 //
-// On a bus with permissions, the setup service of todo-search 0.0.1, with an online script
-// that moves records of todos, needs no more than these (nats-server.conf; kept by a test):
-//
-//	publish: [
-//	  "deployment-todo-search-0.0.1-online-progress", "deployment-todo-search-0.0.1-online-start",
-//	  "deployment-todo-search-0.0.1-online-done", "deployment-todo-search-0.0.1-online-failed",
-//	  "golive.hello", "golive.log.*", "golive.share.todo-search.>",
-//	  "$JS.API.STREAM.INFO.KV_golive-claims", "$JS.API.STREAM.MSG.GET.KV_golive-claims",
-//	  "$KV.golive-claims.*.todo-search.>",
-//	  "$JS.API.STREAM.INFO.KV_golive-routes", "$JS.API.STREAM.MSG.GET.KV_golive-routes",
-//	  "todos.>", "golive.service.todos.>", "todo-search.>", "golive.service.todo-search.>" ]
-//	subscribe: [
-//	  "_INBOX.>", "golive.script.todo-search.>", "golive.share.todo-search.>",
-//	  "deployment-todo-search-0.0.1-online-start",
-//	  "deployment-todo-search-0.0.1-online-cancel", "deployment-todo-search-0.0.1-online-pause",
-//	  "deployment-todo-search-0.0.1-online-resume", "deployment-todo-search-0.0.1-online-pace" ]
-//	allow_responses: { max: 256, expires: "1m" }
-//
-// and, for the buckets golive-checkpoints and, to put records aside, golive-failed-records,
-// what it has for golive-claims; for the latter also
-//
-//	"$JS.API.CONSUMER.CREATE.KV_golive-failed-records.>",
-//	"$JS.API.CONSUMER.DELETE.KV_golive-failed-records.*", "$JS.FC.KV_golive-failed-records.>"
-//
-// It passes a start on when it is told to stop, hence that it may publish one. A script of
-// another phase, and one that undoes, has its own names.
+// On a bus with users, [protocol.SetupRights] are what the setup services of a service, or of an
+// app, need, for its versions with some major numbers: golive bus config gives them. Its scripts
+// reach the services that are named there, in production and at their private addresses. It
+// passes a start on when it is told to stop, hence that it may publish one.
 //
 // # Without this package
 //

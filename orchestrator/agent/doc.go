@@ -80,25 +80,16 @@
 //   - Without permissions, everybody on the bus may write the journal. Give each agent a
 //     user of its own, with TLS, and the permissions below.
 //
-//   - The connection's inbox is shared by all users that may subscribe _INBOX.>; one that may
-//     do so can read the journal's answers to this agent. Use an account per environment.
+//   - On a bus whose users share their inboxes, who may subscribe _INBOX.> can read the journal's
+//     answers to this agent. Give each user a prefix of its own, as golive bus config does.
 //
 //   - An order whose step is beyond its deadline is refused, and a program is stopped at the
 //     deadline, both by the clock of the bus, whatever the host's own says.
 //
 // # Permissions
 //
-// An agent called web-1 needs no more than these (nats-server.conf; tried with 2.15.3). The
-// buckets and the stream must be there: any orchestrator makes them.
-//
-//	publish: [
-//	  "$KV.golive-agents.web-1", "$KV.golive-hosts.*.*.*.web-1", "golive.agent.web-1.ping",
-//	  "$JS.API.STREAM.INFO.GOLIVE", "$JS.API.STREAM.MSG.GET.GOLIVE",
-//	  "$JS.API.STREAM.INFO.KV_golive-agents", "$JS.API.STREAM.MSG.GET.KV_golive-agents",
-//	  "$JS.API.STREAM.INFO.KV_golive-hosts", "$JS.API.STREAM.MSG.GET.KV_golive-hosts" ]
-//	subscribe: [ "_INBOX.>", "golive.agent.web-1.*" ]
-//	allow_responses: { max: 5, expires: "1m" }
-//
-// and, for checks that send messages to a service todos, publish "golive.service.todos.>".
-// It may write only its own lease and its own results, and can read all of the journal.
+// On a bus with users, [protocol.AgentRights] are what an agent needs: golive bus config gives
+// them. The buckets and the stream must be there: any orchestrator makes them. It may write only
+// its own lease and its own results, and can read all of the journal. That it has the labels which
+// it says is believed.
 package agent

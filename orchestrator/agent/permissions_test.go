@@ -1,14 +1,12 @@
 package agent_test
 
 import (
+	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/relaytest"
+
 	"context"
-	"os"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -19,48 +17,15 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// documented is what the package's comment says that an agent called web-1 needs.
-func documented(t *testing.T) string {
-	t.Helper()
-	doc, err := os.ReadFile("doc.go")
-	must(t, err)
-	all := regexp.MustCompile(`(?s)//\tpublish: .*?//\tallow_responses: [^\n]*\n`).Find(doc)
-	if all == nil {
-		t.Fatal("the package's comment lists no permissions")
-	}
-	text := strings.ReplaceAll(string(all), "//\t", "")
-	return strings.Replace(text, `publish: [`, `publish: [ "golive.service.todos.>",`, 1)
-}
-
-// An agent needs no more than its package's comment says, and can neither write the journal
+// An agent needs no more than its rights, and can neither write the journal
 // nor what others have done.
 func TestPermissions(t *testing.T) {
 	h := newHost(t, release.Step{Name: "migrate", Command: &release.Command{Shell: "echo done"}},
 		release.Step{Name: "looks", Check: &release.Check{Message: "todos.count"}})
-	options := filepath.Join(t.TempDir(), "nats-server.conf")
-	text := `jetstream { store_dir: "` + t.TempDir() + `" }
-authorization { users: [
-  { user: admin, password: admin }
-  { user: web, password: web, permissions: {
-` + documented(t) + `  } }
-] }`
-	must(t, os.WriteFile(options, []byte(text), 0o600))
-	o, err := server.ProcessConfigFile(options)
-	must(t, err)
-	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", -1, true, true
-	s, err := server.NewServer(o)
-	must(t, err)
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(patience) {
-		t.Fatal("the server did not start")
-	}
+	bus := relaytest.StartGuarded(t, embedded.User{Name: "admin"}, relaytest.With("web", protocol.AgentRights("web", "web-1", "todos")))
 	core, log := observer.New(zap.DebugLevel)
 	connect := func(user string) *relay.Relay {
-		r, err := relay.Connect(t.Context(), relay.Config{URL: "nats://" + user + ":" + user + "@" + s.Addr().String(), Logger: zap.New(core)})
+		r, err := relay.Connect(t.Context(), relay.Config{URL: bus.URLOf(user), Inbox: protocol.Inbox(user), Logger: zap.New(core)})
 		must(t, err)
 		t.Cleanup(r.Close)
 		return r
@@ -82,6 +47,7 @@ authorization { users: [
 	h.record()
 	c := h.config()
 	c.Conn = connect("web").Conn()
+	var err error
 	c.Journal, err = journal.Make(t.Context(), c.Conn, 1)
 	must(t, err)
 	eventually(t, "the service answers", func() bool {

@@ -23,6 +23,7 @@ type Place struct {
 	Creds   string // file with the credentials; empty: none
 	Context string // of the nats command line; it says both
 	Domain  string // of JetStream; empty: that of the context, or the one that is near
+	Inbox   string // prefix of inboxes; empty: that of the context, or NATS's own
 
 	Variable string // of the process's environment that named it; empty: something else has
 }
@@ -32,7 +33,7 @@ func (p Place) Known() bool { return p.URL != "" || p.Context != "" }
 
 // Environment is the place as programs find it in their environment.
 func (p Place) Environment() []string {
-	return []string{relay.EnvURL + "=" + p.URL, relay.EnvCredentials + "=" + p.Creds, relay.EnvContext + "=" + p.Context, relay.EnvDomain + "=" + p.Domain}
+	return []string{relay.EnvURL + "=" + p.URL, relay.EnvCredentials + "=" + p.Creds, relay.EnvContext + "=" + p.Context, relay.EnvDomain + "=" + p.Domain, relay.EnvInbox + "=" + p.Inbox}
 }
 
 // How long a person waits for the bus: where nobody listens, and where somebody does, who may be
@@ -56,7 +57,7 @@ func (p Place) Connect(ctx context.Context, by string, log *zap.Logger) (*relay.
 	}
 	defer within(connectTimeout, p.deserted).Stop()
 	defer within(longConnectTimeout, func() bool { return true }).Stop()
-	r, err := relay.Connect(trying, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Domain: p.Domain, Name: "golive " + by, Logger: log})
+	r, err := relay.Connect(trying, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Domain: p.Domain, Inbox: p.Inbox, Name: "golive " + by, Logger: log})
 	if relay.CheckURL(p.URL) != nil {
 		return nil, &report.Failure{Code: report.CodeNoBus, Message: err.Error(), Hint: "correct GOLIVE_NATS_URL, or nats in golive.yaml, or name another one with --nats URL"}
 	}

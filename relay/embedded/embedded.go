@@ -191,7 +191,6 @@ func (u User) server() *server.User {
 	may := &server.Permissions{}
 	if u.Publish != nil {
 		may.Publish = &server.SubjectPermission{Allow: u.Publish}
-		may.Response = &server.ResponsePermission{MaxMsgs: 5, Expires: time.Hour}
 	}
 	if u.Subscribe != nil {
 		may.Subscribe = &server.SubjectPermission{Allow: u.Subscribe}

@@ -100,7 +100,7 @@ func (c *Cluster) URL() string { return strings.Join(c.URLs(), ",") }
 // that stops. It is closed when the test ends.
 func (c *Cluster) Connect() *relay.Relay {
 	c.t.Helper()
-	return connect(c.t, c.URL())
+	return connect(c.t, relay.Config{URL: c.URL()})
 }
 
 // Stop stops a server as a crash does: its connections end at once, and it hands

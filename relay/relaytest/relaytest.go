@@ -18,6 +18,7 @@ import (
 
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Parallel has up to n parallel tests of a package run at the same time, or as many as the
@@ -60,10 +61,15 @@ func StartGuarded(t testing.TB, users ...embedded.User) *Bus {
 	return start(t, users)
 }
 
-// As gives a connection of a user, closed when the test ends.
+// With is a user of a bus that has certain rights.
+func With(name string, rights protocol.Rights) embedded.User {
+	return embedded.User{Name: name, Publish: rights.Publish, Subscribe: rights.Subscribe}
+}
+
+// As gives a connection of a user, closed when the test ends. Its inboxes are its own.
 func (b *Bus) As(user string) *relay.Relay {
 	b.t.Helper()
-	return b.ConnectTo(b.URLOf(user))
+	return connect(b.t, relay.Config{URL: b.URLOf(user), Inbox: protocol.Inbox(user)})
 }
 
 // URLOf is the server's address with a user's name and password.
@@ -97,14 +103,15 @@ func (b *Bus) Connect() *relay.Relay {
 // ConnectTo is Connect by way of another URL, such as that of a [Cable].
 func (b *Bus) ConnectTo(url string) *relay.Relay {
 	b.t.Helper()
-	return connect(b.t, url)
+	return connect(b.t, relay.Config{URL: url})
 }
 
-func connect(t testing.TB, url string) *relay.Relay {
+func connect(t testing.TB, c relay.Config) *relay.Relay {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	r, err := relay.Connect(ctx, relay.Config{URL: url, Name: t.Name()})
+	c.Name = t.Name()
+	r, err := relay.Connect(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func (c *command) named(m *release.Manifest) local.Place {
 
 // told is the bus that the flags name, or else the variables of the process.
 func (c *command) told() local.Place {
-	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain}
+	p := local.Place{URL: c.nats, Creds: c.creds, Context: c.context, Domain: c.domain, Inbox: c.inbox}
 	switch {
 	case c.nats != "" && !c.given["nats"]:
 		p.Variable = relay.EnvURL
@@ -39,7 +39,7 @@ func (c *command) told() local.Place {
 
 // within is the bus of an environment of a manifest.
 func (c *command) within(m *release.Manifest, e release.Environment) local.Place {
-	p := local.Place{URL: e.NATS, Creds: c.creds, Context: e.Context, Domain: cmp.Or(c.domain, e.Domain)}
+	p := local.Place{URL: e.NATS, Creds: c.creds, Context: e.Context, Domain: cmp.Or(c.domain, e.Domain), Inbox: c.inbox}
 	if e.Creds != "" && p.Creds == "" {
 		p.Creds = e.Creds
 		if !filepath.IsAbs(p.Creds) {
@@ -81,7 +81,7 @@ func (c *command) addressBy(dir string, load func() (*release.Manifest, error)) 
 			message: "no bus is named, and no golive up runs for this folder",
 			hint:    "name one with --nats URL, or start the app: golive up DIR"}
 	case 1:
-		return local.Place{URL: near[0].URL, Creds: c.creds, Domain: c.domain}, nil
+		return local.Place{URL: near[0].URL, Creds: c.creds, Domain: c.domain, Inbox: c.inbox}, nil
 	}
 	var all []string
 	for _, b := range near {
@@ -125,7 +125,7 @@ func (c *command) attach(ctx context.Context, p local.Place, name string, asJSON
 		level = zapcore.DebugLevel
 	}
 	log := c.loggerFrom(level, asJSON)
-	r, err := relay.Connect(ctx, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Domain: p.Domain, Name: name, Logger: log})
+	r, err := relay.Connect(ctx, relay.Config{URL: p.URL, Credentials: p.Creds, Context: p.Context, Domain: p.Domain, Inbox: p.Inbox, Name: name, Logger: log})
 	if err != nil && ctx.Err() != nil {
 		return nil, log, nil
 	}

@@ -19,6 +19,7 @@ type options struct {
 	creds   string
 	context string // of the nats command line
 	domain  string // of JetStream
+	inbox   string // prefix of inboxes
 	env     string // of the manifest
 	output  string
 	paint   string

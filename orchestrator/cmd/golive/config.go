@@ -11,6 +11,7 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/terminal"
+	"github.com/golive-dev/golive/relay"
 )
 
 // setting is an effective value and where it comes from.
@@ -96,6 +97,9 @@ func busSettings(c *command, m *release.Manifest, dir string) []setting {
 	}
 	if c.domain != "" {
 		all = append(all, setting{Key: "jsDomain", Value: c.domain, Source: by("js-domain", "GOLIVE_JS_DOMAIN")})
+	}
+	if c.inbox != "" {
+		all = append(all, setting{Key: "inboxPrefix", Value: c.inbox, Source: by("inbox-prefix", relay.EnvInbox)})
 	}
 	said := make(map[string]setting)
 	for _, s := range m.Settings() {

@@ -23,7 +23,7 @@ func TestImports(t *testing.T) {
 		"relay/bus":               {"relay/protocol"},
 		"relay":                   {"relay/bus", "relay/protocol"},
 		"relay/embedded":          {},
-		"relay/relaytest":         {"relay", "relay/embedded"},
+		"relay/relaytest":         {"relay", "relay/embedded", "relay/protocol"},
 		"sdk":                     {"relay", "relay/bus", "relay/protocol"},
 		"sdk/state":               {"relay"},
 		"sdk/spec":                {"relay", "relay/bus", "relay/protocol", "relay/embedded", "sdk"},

@@ -85,6 +85,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags.StringVar(&c.creds, "creds", "", "NATS credentials file (environment: GOLIVE_NATS_CREDS)")
 	flags.StringVar(&c.context, "context", "", "context of the nats command line, or its file, in place of --nats and --creds (environment: GOLIVE_NATS_CONTEXT)")
 	flags.StringVar(&c.domain, "js-domain", "", "JetStream domain of the environment, where the bus has several (environment: GOLIVE_JS_DOMAIN)")
+	flags.StringVar(&c.inbox, "inbox-prefix", "", "prefix of inboxes, where each user may hear its own alone (environment: GOLIVE_INBOX_PREFIX)")
 	flags.StringVar(&c.env, "env", "", "environment of the manifest: where its bus is, and what is different there (environment: GOLIVE_ENV)")
 	flags.StringVarP(&c.output, "output", "o", "table", "how to answer: table, json, yaml or jsonl")
 	flags.StringVar(&c.paint, "color", "auto", "auto, always or never")
@@ -116,7 +117,7 @@ func checkFlags(c *command, cmd *cobra.Command) error {
 		return misused(cmd, fmt.Sprintf("unknown color %q: valid are auto, always, never", c.paint))
 	}
 	c.given = make(map[string]bool)
-	for _, flag := range []string{"nats", "creds", "context", "env", "js-domain"} {
+	for _, flag := range []string{"nats", "creds", "context", "env", "js-domain", "inbox-prefix"} {
 		c.given[flag] = cmd.Flags().Changed(flag)
 	}
 	if c.nats == "" && c.context == "" {
@@ -130,6 +131,12 @@ func checkFlags(c *command, cmd *cobra.Command) error {
 	}
 	if c.domain == "" {
 		c.domain = c.Getenv("GOLIVE_JS_DOMAIN")
+	}
+	if c.inbox == "" {
+		c.inbox = c.Getenv(relay.EnvInbox)
+	}
+	if err := relay.CheckInbox(c.inbox); c.inbox != "" && err != nil {
+		return misused(cmd, "--inbox-prefix: "+err.Error())
 	}
 	if c.env == "" {
 		c.env = c.Getenv("GOLIVE_ENV")

@@ -292,7 +292,9 @@ func TestALifeOnASharedBus(t *testing.T) {
 	}
 	b.mustRun("ann", "show", second, "--failed-records")
 	b.mustRun("ann", "show", second, "--hosts", "work")
-	b.mustRun("ann", "retry", second, "search/online", "--failed-records")
+	if code, out := b.run(t.Context(), "ann", "retry", second, "search/online", "--failed-records"); code != exitFailed || !strings.Contains(out, "1 record is still put aside") {
+		t.Errorf("retry ends with %d:\n%s", code, out)
+	}
 	b.mustRun("ann", "snapshot", "take", "shop")
 	b.mustRun("ann", "backward", "shop", "1.0.0", "--yes")
 }
