@@ -71,12 +71,12 @@ func requests(services []string) Rights {
 
 // BucketRights let a user work with a key-value bucket that is there.
 func BucketRights(name string) Rights {
-	return stored("KV_"+name).With(Rights{Publish: []string{"$KV." + name + ".>"}})
+	return stored("KV_" + name).With(Rights{Publish: []string{"$KV." + name + ".>"}})
 }
 
 // ObjectRights let a user work with an object store that is there.
 func ObjectRights(name string) Rights {
-	return stored("OBJ_"+name).With(Rights{Publish: []string{"$O." + name + ".>", "$JS.API.STREAM.PURGE.OBJ_" + name}})
+	return stored("OBJ_" + name).With(Rights{Publish: []string{"$O." + name + ".>", "$JS.API.STREAM.PURGE.OBJ_" + name}})
 }
 
 // StreamRights let a user read a stream that is there. Which subjects it has, they do not know.
