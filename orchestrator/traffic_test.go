@@ -38,16 +38,16 @@ func (e *environment) serving(v string) {
 // is taken from it.
 func (e *environment) hang(service, version string) (end func()) {
 	e.t.Helper()
-	_, leases, err := bus.MakeRoutes(e.t.Context(), e.nc, "", 1)
+	_, _, err := bus.MakeRoutes(e.t.Context(), e.nc, "", 1)
+	e.must(err)
+	js, err := jetstream.New(e.nc)
 	e.must(err)
 	key := protocol.LeaseKey(service, version, "hangs")
 	value, err := json.Marshal(protocol.Lease{Version: version, Host: "somewhere", PID: 7})
 	e.must(err)
-	_, err = leases.Put(e.t.Context(), key, value)
+	_, err = js.Publish(e.t.Context(), protocol.KeySubject(protocol.LeasesBucket, key), value, jetstream.WithMsgTTL(time.Hour))
 	e.must(err)
 	return func() {
-		js, err := jetstream.New(e.nc)
-		e.must(err)
 		stream, err := js.Stream(e.t.Context(), "KV_"+protocol.LeasesBucket)
 		e.must(err)
 		e.must(stream.Purge(e.t.Context(), jetstream.WithPurgeSubject(protocol.KeySubject(protocol.LeasesBucket, key))))

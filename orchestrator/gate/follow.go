@@ -52,18 +52,28 @@ func (s *routes) followUntil(ctx context.Context, changed <-chan nats.Status, kn
 				continue // the end of what was there, what we know, or no route
 			}
 			known[entry.Key()] = entry.Revision()
-			if err := told(routeOf(entry)); err != nil {
+			r, written := routeOf(entry)
+			if !written {
+				if _, err := s.Route(ctx, entry.Key()); err == nil { // which mends it
+					continue
+				}
+			}
+			if err := told(r); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// routeOf reads an entry; one that cannot be read lists nothing.
-func routeOf(entry jetstream.KeyValueEntry) Route {
-	r := Route{Route: protocol.Route{Service: entry.Key()}, Revision: entry.Revision(), Since: entry.Created()}
-	// Of one that cannot be read, the instances go by the one before, and say so in their logs.
-	_ = json.Unmarshal(entry.Value(), &r.Route)
-	r.Next = ""
-	return r
+// routeOf reads an entry; false says that it is none that an orchestrator has written, and then it
+// lists nothing: the instances go by the one before, and say so in their logs.
+func routeOf(entry jetstream.KeyValueEntry) (Route, bool) {
+	r := Route{Revision: entry.Revision(), Since: entry.Created().UTC()}
+	err := json.Unmarshal(entry.Value(), &r.Route)
+	if whole := err == nil && r.Service == entry.Key(); !whole {
+		r.Route = protocol.Route{Service: entry.Key()}
+		return r, entry.Operation() != jetstream.KeyValuePut
+	}
+	r.Next = "" // it tells nobody here anything
+	return r, true
 }

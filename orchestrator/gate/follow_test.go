@@ -81,3 +81,36 @@ func TestFollowEndsWithTheErrorOfWhoIsTold(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// What somebody else has had written in place of a route, such as the answer of a server, is
+// replaced by the route before, where that is known; instances go by that one all the time.
+func TestWhatIsNoRouteIsReplacedByTheRouteBefore(t *testing.T) {
+	for _, garbage := range []string{`{"type":"io.nats.jetstream.api.v1.stream_msg_get_response"}`, `{"service":"web","versions":[]}`, "{", ""} {
+		b := newBench(t)
+		b.bus.Serve(says("1.0.0"))
+		revision := b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r1", Instances: 1})
+		told := followed(t, b.Gate)
+		mustBeTold(t, told, "todos 1.0.0 online")
+		b.writeRoute(garbage)
+		mustBeTold(t, told, "todos 1.0.0 online")
+		r, err := b.Gate.Route(t.Context(), "todos")
+		b.must(err)
+		if r.Revision != revision+2 || r.Rollout != "r1" {
+			t.Errorf("after %q the route is %+v", garbage, r)
+		}
+		b.writeRoute(garbage)
+		r, err = b.Gate.Route(t.Context(), "todos") // also before that is heard
+		b.must(err)
+		if r.Revision != revision+4 || r.String() != "1.0.0 online" {
+			t.Errorf("after %q the route is %+v", garbage, r)
+		}
+		b.open(gate.Order{Service: "todos", Version: "1.0.0", Rollout: "r2", Instances: 1, Replaces: r.Revision})
+
+		b.writeRoute(garbage)
+		stranger, err := gate.Make(t.Context(), gate.Config{Conn: b.bus.Connect().Conn()})
+		b.must(err)
+		if r, err = stranger.Route(t.Context(), "todos"); err != nil || r.Revision < revision+4 || r.Service != "todos" {
+			t.Errorf("who does not know the route before reads %+v, %v", r, err)
+		}
+	}
+}

@@ -122,12 +122,12 @@ func (b *bench) confirm(service, instance string, c protocol.Confirmation) {
 // lease makes an instance count as alive until it is taken from it.
 func (b *bench) lease(service, version, id string) (end func()) {
 	b.t.Helper()
-	_, leases, err := bus.MakeRoutes(b.t.Context(), b.nc, "", 1)
+	_, _, err := bus.MakeRoutes(b.t.Context(), b.nc, "", 1)
 	b.must(err)
 	value, err := json.Marshal(protocol.Lease{Version: version, Host: "test", PID: 7})
 	b.must(err)
 	key := protocol.LeaseKey(service, version, id)
-	_, err = leases.Put(b.t.Context(), key, value)
+	_, err = b.js.Publish(b.t.Context(), protocol.KeySubject(protocol.LeasesBucket, key), value, jetstream.WithMsgTTL(time.Hour))
 	b.must(err)
 	return func() {
 		b.t.Helper()

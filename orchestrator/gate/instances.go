@@ -166,11 +166,51 @@ func (x *instances) alive(ctx context.Context, service string) ([]leaseholder, e
 	var all []leaseholder
 	for subject := range info.State.Subjects {
 		key := strings.TrimPrefix(subject, prefix)
-		if _, version, id, ok := protocol.ParseLeaseKey(key); ok {
-			all = append(all, leaseholder{key, id, version, info.TimeStamp})
+		_, version, id, ok := protocol.ParseLeaseKey(key)
+		if !ok {
+			continue
+		}
+		h := leaseholder{key, id, version, info.TimeStamp}
+		if genuine, err := x.genuine(ctx, service, h); err != nil {
+			return nil, err
+		} else if genuine {
+			all = append(all, h)
 		}
 	}
 	return all, nil
+}
+
+// genuine reports whether what stands in place of a lease is one. Somebody else may have had the
+// server write its answer there, which never runs out. Who has confirmed something is an instance.
+func (x *instances) genuine(ctx context.Context, service string, h leaseholder) (bool, error) {
+	x.mu.Lock()
+	_, heard := x.newest[service][h.id]
+	x.mu.Unlock()
+	if heard {
+		return true, nil
+	}
+	m, err := x.lease(ctx, h)
+	if m == nil || err != nil {
+		return false, err
+	}
+	var lease protocol.Lease
+	_, timed := time.ParseDuration(m.Header.Get(protocol.HeaderTTL))
+	return json.Unmarshal(m.Data, &lease) == nil && protocol.EncodeVersion(lease.Version) == h.encodedVersion && timed == nil, nil
+}
+
+// lease reads the lease of an instance; nil: there is none any more.
+func (x *instances) lease(ctx context.Context, h leaseholder) (m *jetstream.RawStreamMsg, err error) {
+	err = ask(ctx, func(ctx context.Context) (err error) {
+		m, err = x.held.GetLastMsgForSubject(ctx, protocol.KeySubject(protocol.LeasesBucket, h.key))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			m, err = nil, nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read lease %s: %w", h.key, err)
+	}
+	return m, nil
 }
 
 // Instances lists the instances of a service, by version and id: those that are alive, and
@@ -217,12 +257,9 @@ const expiryTakes = 3 * time.Second
 // is none.
 func (x *instances) describe(ctx context.Context, l leaseholder, c confirmation) (Instance, error) {
 	i := c.instance(l.id)
-	m, err := x.held.GetLastMsgForSubject(ctx, protocol.KeySubject(protocol.LeasesBucket, l.key))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return i, nil
-	}
-	if err != nil {
-		return i, fmt.Errorf("read lease %s: %w", l.key, err)
+	m, err := x.lease(ctx, l)
+	if m == nil || err != nil {
+		return i, err
 	}
 	var lease protocol.Lease
 	if json.Unmarshal(m.Data, &lease) == nil {

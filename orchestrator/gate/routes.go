@@ -56,22 +56,36 @@ type routes struct {
 	proofs map[string]hintProof // by service: of the newest route that was written here
 }
 
-// Route reads the route of a service from the bucket's leader.
+// Route reads the route of a service from the bucket's leader. What no orchestrator has written is
+// replaced by the route before, if that is known here; else it lists nothing.
 func (s *routes) Route(ctx context.Context, service string) (Route, error) {
-	entry, err := s.entry(ctx, service)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return none(service), nil
+	for {
+		entry, err := s.entry(ctx, service)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return none(service), nil
+		}
+		if err != nil {
+			return Route{}, fmt.Errorf("read route of %s: %w", service, err)
+		}
+		r, written := routeOf(entry)
+		if before := s.last(service); !written && before.Revision > 0 && before.Revision < r.Revision {
+			if _, err := s.write(ctx, r.Revision, before.Route); err != nil && !errors.Is(err, rollout.ErrConflict) {
+				return Route{}, err
+			}
+			continue
+		}
+		if written {
+			s.remember(r)
+		}
+		return r, nil
 	}
-	if err != nil {
-		return Route{}, fmt.Errorf("read route of %s: %w", service, err)
-	}
-	r := Route{Revision: entry.Revision(), Since: entry.Created().UTC()}
-	if err := json.Unmarshal(entry.Value(), &r.Route); err != nil {
-		return Route{}, fmt.Errorf("read route of %s at revision %d: %w", service, entry.Revision(), err)
-	}
-	r.Next = "" // it tells nobody here anything
-	s.remember(r)
-	return r, nil
+}
+
+// last is the route of a service as far as it is known here.
+func (s *routes) last(service string) Route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read[service]
 }
 
 func none(service string) Route { return Route{Route: protocol.Route{Service: service}} }
@@ -215,8 +229,4 @@ func (s *routes) Forget() {
 }
 
 // remembered is the revision of a service's route as far as it is known here.
-func (s *routes) remembered(service string) uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.read[service].Revision
-}
+func (s *routes) remembered(service string) uint64 { return s.last(service).Revision }

@@ -112,7 +112,7 @@ func TestAttacksOnASharedBus(t *testing.T) {
 	b := newSharedBus(t)
 	b.store()
 	b.keep("orchestrator", "serve", "--env", "test", "1.0.0")
-	b.keep("agent-web-1", "agent", "--env", "test", "1.0.0", "--name", "web-1", "--label", "role=web")
+	b.keep("agent-web-1", "agent", "--env", "test", "1.0.0", "2.0.0", "--name", "web-1", "--label", "role=web")
 	b.await("obs", "status")
 	b.serve("1.0.0")
 	id := b.deploy("1.0.0")
@@ -130,12 +130,25 @@ func TestAttacksOnASharedBus(t *testing.T) {
 	}
 	before := b.mustRun("ann", "history")
 	b.fruitless(id, as)
+	for _, reply := range []string{
+		"golive.rollout.shop.ROLLOUT", "$KV.golive-routes.stock", "golive.answer.ROLLOUT.3.1.do", "golive.api.abort.ann",
+		"golive.confirm.stock.x", "golive.route.stock", "deployment-search-1.0.0-offline-start", "$KV.golive-leases.stock.1_0_0.x",
+		"$KV.golive-claims.ROLLOUT.search.offline.1.do", "golive.hello", "golive.agent.web-1.run",
+	} {
+		get := attack{user: "search", subject: "$JS.API.STREAM.MSG.GET.KV_golive-routes", reply: reply, data: `{"last_by_subj":"$KV.golive-routes.search"}`}
+		get.do(t, as("search"), id)
+	}
 	if after := b.mustRun("ann", "history"); after != before {
 		t.Errorf("history was\n%s and is\n%s", before, after)
+	}
+	if m, err := as("search").Request("stock.count", nil, 20*time.Second); err != nil || string(m.Data) != "100" {
+		t.Errorf("stock answers %v, %v", m, err)
 	}
 	if routes := b.mustRun("ann", "routes"); strings.Count(routes, "online") != 2 {
 		t.Errorf("routes are\n%s", routes)
 	}
+	b.serve("2.0.0")
+	b.deploy("2.0.0") // all goes on
 }
 
 // fruitless are attacks that the server cannot refuse, and that change nothing.
