@@ -149,3 +149,31 @@ func TestThePolicyOfTheEnvironmentCounts(t *testing.T) {
 	_, err = api.NewClient(bare).Deploy(t.Context(), api.DeployRequest{Rollout: newID(t), Release: release})
 	e.refused(err, api.CodeRolloutOpen, "one rollout at a time")
 }
+
+// A bus that lets in nobody who is unknown, but does not tell its users who they are, is none where
+// people are believed to be who they say.
+func TestApprovalsStayShutWhereTheBusDoesNotTellWhoIsWho(t *testing.T) {
+	t.Parallel()
+	bus := relaytest.StartGuarded(t,
+		embedded.User{Name: "golive", Publish: []string{"golive.>", "todo-app-0.>", "_INBOX.>", "$JS.>", "$KV.>"}},
+		embedded.User{Name: "ann", Publish: []string{"golive.api.*"}})
+	e := environmentOn(t, func() *relay.Relay { return bus.As("golive") })
+	e.policy = rollout.Policy{Required: true, By: []string{"ann"}}
+	e.orchestrate()
+	ann := api.NewClient(bus.As("ann").Conn())
+	id := newID(t)
+	_, err := ann.Deploy(t.Context(), api.DeployRequest{Rollout: id, Release: search(), By: "ann"})
+	e.must(err)
+	if by := e.show(id).By; by != "" {
+		t.Errorf("it was started by %q, which nobody knows", by)
+	}
+	e.refused(e.approve(ann, id, "", 0, "ann"), api.CodeNotAllowed, "it has to be known who asks")
+	if _, err := ann.Abort(t.Context(), api.AbortRequest{RolloutRequest: api.RolloutRequest{Rollout: id, By: "bob"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range e.show(id).Events {
+		if event.Event.By != "" {
+			t.Errorf("%s is by %q, which nobody knows", event.Event.Type, event.Event.By)
+		}
+	}
+}

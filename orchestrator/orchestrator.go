@@ -199,7 +199,7 @@ func (o *Orchestrator) parts(ctx context.Context, watch *kept.Watch) (parts, err
 	if err != nil {
 		return parts{}, err
 	}
-	user, err := api.User(ctx, c.Conn)
+	users, err := api.HasUsers(ctx, c.Conn)
 	if err != nil {
 		return parts{}, err
 	}
@@ -221,7 +221,7 @@ func (o *Orchestrator) parts(ctx context.Context, watch *kept.Watch) (parts, err
 	recorder := view.NewRecorder(c.Journal, seen, c.Logger, c.At)
 	commands := command.New(command.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
-		Setup: services, Records: put, Storage: probe, Kept: watch, Log: c.Logger, Policy: c.Policy, Users: user != "", Version: c.Version, Clocks: clocks,
+		Setup: services, Records: put, Storage: probe, Kept: watch, Log: c.Logger, Policy: c.Policy, Users: users, Version: c.Version, Clocks: clocks,
 		Store: c.Snapshots, Replicas: c.Replicas,
 	})
 	return parts{services, probe, commands, engine.New(engine.Config{

@@ -9,13 +9,13 @@ import (
 // golive.api.<command>.<user> was sent by that user, if the server lets nobody else publish
 // there. What a request says of itself, in its field by, is a claim.
 
-// known takes down who asks, if the subject tells.
-func known(request any, subject string) error {
+// known takes down who asks, if the subject tells. On a bus with users nothing else does.
+func (c *base) known(request any, subject string) error {
 	user, ok := protocol.ParseUserAPISubject(subject)
 	if !ok {
 		return refuse(api.CodeInvalid, "leave the user out, or write it as the protocol says", "%s names no user", subject)
 	}
-	if asks, personal := request.(api.Personal); personal && user != "" {
+	if asks, personal := request.(api.Personal); personal && (user != "" || c.Users) {
 		asks.Is(user)
 	}
 	return nil

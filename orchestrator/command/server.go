@@ -196,7 +196,7 @@ func result[In, Out any](ctx context.Context, c *Server, q micro.Request, f func
 			return nil, err
 		}
 	}
-	if err := known(&in, q.Subject()); err != nil {
+	if err := c.known(&in, q.Subject()); err != nil {
 		return nil, err
 	}
 	if _, deploys := any(in).(api.DeployRequest); !deploys { // that finds out itself what is newest of its app
