@@ -128,7 +128,7 @@ func TestAttacksOnASharedBus(t *testing.T) {
 			t.Errorf("%s: %s may use %s", a.what, a.user, subject)
 		}
 	}
-	before := b.mustRun("ann", "history")
+	before := b.mustRun("ann", "history", "-o", "json")
 	b.fruitless(id, as)
 	for _, reply := range []string{
 		"golive.rollout.shop.ROLLOUT", "$KV.golive-routes.stock", "golive.answer.ROLLOUT.3.1.do", "golive.api.abort.ann",
@@ -138,7 +138,7 @@ func TestAttacksOnASharedBus(t *testing.T) {
 		get := attack{user: "search", subject: "$JS.API.STREAM.MSG.GET.KV_golive-routes", reply: reply, data: `{"last_by_subj":"$KV.golive-routes.search"}`}
 		get.do(t, as("search"), id)
 	}
-	if after := b.mustRun("ann", "history"); after != before {
+	if after := b.mustRun("ann", "history", "-o", "json"); after != before {
 		t.Errorf("history was\n%s and is\n%s", before, after)
 	}
 	if m, err := as("search").Request("stock.count", nil, 20*time.Second); err != nil || string(m.Data) != "100" {
