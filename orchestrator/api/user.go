@@ -69,6 +69,9 @@ func (q *RetryRequest) Is(user string) { q.By = user }
 func (q *BackwardRequest) Is(user string) { q.By = user }
 
 // Is is of [Personal].
+func (q *RestoreRequest) Is(user string) { q.By = user }
+
+// Is is of [Personal].
 func (q *TakeRequest) Is(user string) { q.By = user }
 
 // Is is of [Personal].

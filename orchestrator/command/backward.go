@@ -240,6 +240,9 @@ func (c *returner) furtherBack(ctx context.Context, s rollout.State) error {
 // turnBack takes a rollout backward by itself, whose check has failed behind the gate. What
 // scripts without a revert script have done stays.
 func (c *returner) turnBack(ctx context.Context, r journal.Record) error {
+	if r.State.Restore != nil {
+		return c.turnRestoreBack(ctx, r)
+	}
 	missing, err := c.missingReverts(ctx, r.State.Release.App, []journal.Record{r})
 	if err != nil {
 		return err

@@ -177,8 +177,11 @@ func (c *deployer) begin(ctx context.Context, q api.DeployRequest, known bool) (
 }
 
 // givesWay reports whether a rollout ends when another one of its app begins: it has failed,
-// and does not go backward by itself.
-func givesWay(r journal.Record) bool { return r.State.Status == rollout.Failed && !r.State.TurnsBack() }
+// and does not go backward by itself. A restore does not: its data may be neither that of before
+// nor that of then.
+func givesWay(r journal.Record) bool {
+	return r.State.Status == rollout.Failed && !r.State.TurnsBack() && r.State.Restore == nil
+}
 
 // goesFurther reports whether a deploy of a release has a rollout go on that was to run some
 // phases only.

@@ -30,6 +30,7 @@ type Server struct {
 	interventions *interventions
 	returner      *returner
 	amender       *amender
+	restorer      *restorer
 	queries       *queries
 	astray        astray
 }
@@ -40,7 +41,7 @@ func New(c Config) *Server {
 	p := &planner{b}
 	return &Server{
 		base: b, planner: p, deployer: &deployer{b, p}, interventions: &interventions{b},
-		returner: &returner{b}, amender: &amender{b}, queries: &queries{b},
+		returner: &returner{b}, amender: &amender{b}, queries: &queries{b}, restorer: &restorer{b},
 	}
 }
 
@@ -77,6 +78,9 @@ func (c *Server) endpoints(ctx context.Context, group *tasks.Group) map[string]e
 		"approve":  answer(ctx, c, group, c.interventions.approve),
 		"reject":   answer(ctx, c, group, c.interventions.reject),
 		"backward": answer(ctx, c, group, c.returner.backward),
+
+		"restore":      answer(ctx, c, group, c.restorer.restore),
+		"restore-plan": answer(ctx, c, group, c.restorer.plan),
 
 		"snapshot-take":  answer(ctx, c, group, taker.take),
 		"snapshot-check": answer(ctx, c, group, taker.check),

@@ -32,6 +32,9 @@ func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(taki
 	if err != nil {
 		return rollout.SnapshotRun{}, err
 	}
+	if s.Restore != nil {
+		all.Spare = s.Restore.Snapshot
+	}
 	there, err := all.Load(ctx, s.Release.App, s.ID)
 	if err == nil {
 		return runOf(there), nil
@@ -44,9 +47,9 @@ func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(taki
 		return rollout.SnapshotRun{Absent: absent}, err
 	}
 	var taken snapshot.Snapshot
-	err = t.workNow(ctx, work{ID: s.ID, App: s.Release.App, Snapshot: s.ID, Doing: "take"}, tell, func(ctx context.Context, told func(snapshot.Progress)) (err error) {
+	err = t.workNow(ctx, work{ID: s.ID, App: s.Release.App, Snapshot: s.ID, Doing: "take"}, tell, func(ctx context.Context, l *workLease) (err error) {
 		taken, err = all.Take(ctx, wanted, func(p snapshot.Progress) {
-			told(p)
+			l.progress(p)
 			tell(true, tellTaking(p))
 		})
 		return err
@@ -83,11 +86,48 @@ func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Sn
 	default:
 		wanted.Version, wanted.Rollout, wanted.Services = live.Release.Version, live.ID, snapshot.ServicesOf(live.Release)
 	}
-	if absent, err = c.addThere(ctx, &wanted, snapshot.ServicesOf(s.Release)); err != nil || len(wanted.Services) == 0 {
+	named := snapshot.ServicesOf(s.Release)
+	if s.Restore != nil {
+		wanted.Reason = "before restore " + s.ID
+		more, err := c.touched(ctx, s)
+		if err != nil {
+			return wanted, nil, err
+		}
+		named = append(named, more...)
+	}
+	if absent, err = c.addThere(ctx, &wanted, named); err != nil || len(wanted.Services) == 0 {
 		return wanted, absent, err
 	}
 	wanted.Moment.Paused, err = c.paused(ctx, wanted.Services)
 	return wanted, absent, err
+}
+
+// touched are the services whose data a restore changes, with what it changes: what it puts back,
+// and what it deletes.
+func (c *taker) touched(ctx context.Context, s rollout.State) ([]snapshot.Service, error) {
+	_, target, err := c.stored(ctx, s.Release.App, s.Restore.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	var all []snapshot.Service
+	for _, service := range target.Services {
+		one := snapshot.Service{Name: service.Name, Version: service.Version}
+		for _, p := range service.Parts {
+			one.Parts = append(one.Parts, snapshot.Part{Kind: p.Kind, Name: p.Name})
+		}
+		all = append(all, one)
+	}
+	for _, step := range s.All() {
+		if step.Put == nil || len(step.Put.Drop) == 0 {
+			continue
+		}
+		one := snapshot.Service{Name: step.Name, Version: step.Version}
+		for _, stream := range step.Put.Drop {
+			one.Parts = append(one.Parts, snapshot.Part{Kind: snapshot.KindStream, Name: stream})
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // addThere adds to what a snapshot is to hold the parts of services that it does not have, and
@@ -130,14 +170,14 @@ func (c *taker) addThere(ctx context.Context, to *snapshot.Snapshot, services []
 
 // workNow does a work that is claimed in the environment, as soon as no other one is under way,
 // and blocks until it has ended.
-func (c *taker) workNow(ctx context.Context, w work, tell func(taking bool, text string), do func(context.Context, func(snapshot.Progress)) error) error {
+func (c *taker) workNow(ctx context.Context, w work, tell func(taking bool, text string), do func(context.Context, *workLease) error) error {
 	for {
 		lease, under, err := c.claim(ctx, w, true)
 		if err != nil {
 			return err
 		}
 		if lease != nil {
-			return c.run(lease, do)
+			return c.run(lease, func(ctx context.Context, _ func(snapshot.Progress)) error { return do(ctx, lease) })
 		}
 		tell(false, fmt.Sprintf("snapshot %s of %s to end: one at a time is taken", under.Snapshot, under.App))
 		if tasks.Pause(ctx, renewWork); ctx.Err() != nil {
@@ -163,8 +203,11 @@ func runOf(s snapshot.Snapshot) rollout.SnapshotRun {
 // tellTaking is how far a take is, for people.
 func tellTaking(p snapshot.Progress) string {
 	text := "stream " + p.Stream
-	if p.Doing == "check" {
+	switch p.Doing {
+	case "check":
 		text = "reading back " + text
+	case "put":
+		text = "putting back " + text
 	}
 	if p.Of > 1<<20 {
 		text += fmt.Sprintf(", %d of about %d MB", p.Done>>20, p.Of>>20)

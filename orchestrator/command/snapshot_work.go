@@ -138,8 +138,10 @@ const endWork = 5 * time.Second
 type workLease struct {
 	kv jetstream.KeyValue
 
-	mu       sync.Mutex
-	work     work
+	mu   sync.Mutex // of work
+	work work
+
+	writing  sync.Mutex // one write at a time
 	revision uint64
 }
 
@@ -152,6 +154,8 @@ func (l *workLease) progress(p snapshot.Progress) {
 
 // write writes the lease, on condition that nobody else has since.
 func (l *workLease) write(ctx context.Context, first bool) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	l.mu.Lock()
 	data, err := json.Marshal(l.work)
 	l.mu.Unlock()

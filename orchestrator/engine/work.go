@@ -150,6 +150,8 @@ func (g *Engine) act(ctx context.Context, r journal.Record, act rollout.Act) err
 		return g.traffic.moveTraffic(ctx, r, act.Step)
 	case rollout.TakeSnapshot:
 		return g.snapshots.takeSnapshot(ctx, r, act.Step)
+	case rollout.PutData:
+		return g.snapshots.putData(ctx, r, act.Step)
 	case rollout.AwaitCancelled:
 		return g.scripts.awaitCancelled(ctx, r, act.Step)
 	}

@@ -85,6 +85,12 @@ func (b *Book) apply(s rollout.State, sequence uint64) *Book {
 	if !s.Idle() {
 		next.changed = s.ID
 	}
+	if s.Restore != nil {
+		if s.Status == rollout.Completed {
+			next.restored(s)
+		}
+		return &next
+	}
 	switch s.Event.Type {
 	case rollout.Created, rollout.Enqueued:
 		next.mustNotSkip(s.Release.MustNotSkip)

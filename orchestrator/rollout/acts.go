@@ -17,6 +17,7 @@ const (
 	AskAgents      ActKind = "ask-agents"      // to do its command or check; of one that was cancelled, until they have stopped
 	StopAgents     ActKind = "stop-agents"     // the step has ended without them
 	TakeSnapshot   ActKind = "take-snapshot"   // of the data of the app; of one that was cancelled, say so
+	PutData        ActKind = "put-data"        // of a service back; of one that was cancelled, say so
 )
 
 // Act is something to be done about a step.
@@ -46,6 +47,8 @@ func (s State) Acts() []Act {
 			act.Kind = AskAgents
 		case step.Kind == Snapshot:
 			act.Kind = TakeSnapshot
+		case step.Kind == Put:
+			act.Kind = PutData
 		case step.Kind != Migration:
 			act.Kind = LeadTraffic
 		case step.Cancelled:

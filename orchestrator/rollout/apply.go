@@ -74,7 +74,7 @@ func apply(d *draft, e Event) error {
 // applyAnswer ends an attempt with what its script or the agents have answered, or with why
 // there is no answer; of a move of traffic, with why it has failed.
 func applyAnswer(d *draft, e Event) error {
-	kinds := []Kind{Migration, Command, Check, Snapshot}
+	kinds := []Kind{Migration, Command, Check, Snapshot, Put}
 	if e.Type == StepBroke {
 		kinds = append(kinds, Traffic, Maintenance)
 	}
@@ -92,6 +92,7 @@ func applyAnswer(d *draft, e Event) error {
 	step.Ended, step.Deadline, step.Left = e.At, time.Time{}, 0
 	step.learn(answer, e.Type == StepAnswered)
 	step.took(e.Snapshot)
+	step.put(e.Put)
 	if e.Type == StepAnswered {
 		step.Status, step.Error = StepDone, nil
 		if step.Revert {

@@ -81,7 +81,7 @@ func (s State) ChangeFrom(before State, previous uint64) Change {
 	if previous == 0 || !samePlan(before, s) {
 		return c
 	}
-	c.State.Release, c.State.Steps = Release{}, nil
+	c.State.Release, c.State.Steps, c.State.Restore = Release{}, nil, nil
 	for i, step := range s.Steps {
 		if was := before.Steps[i]; was != step && !reflect.DeepEqual(was, step) {
 			c.State.Steps = append(c.State.Steps, step)
@@ -127,7 +127,7 @@ func (s State) Fold(c Change, sequence uint64) (State, error) {
 	case c.Previous == 0:
 		return s, fmt.Errorf("rollout %s: its first change has no release", c.Rollout)
 	}
-	next.Release, next.Steps = s.Release, slices.Clone(s.Steps)
+	next.Release, next.Steps, next.Restore = s.Release, slices.Clone(s.Steps), s.Restore
 	for _, step := range c.State.Steps {
 		if step == nil || step.Number < 1 || step.Number > len(next.Steps) || next.Steps[step.Number-1].ID != step.ID {
 			return s, fmt.Errorf("rollout %s: a change is about a step that it does not have", c.Rollout)

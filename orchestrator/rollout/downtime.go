@@ -63,7 +63,7 @@ func (s State) Downtime(now time.Time) time.Duration {
 func (s State) RetryAfter(step Step) time.Duration {
 	closes := step.Kind == Maintenance && !step.Move.Lift
 	if step.Backwards() { // to what the step of the service before it has left
-		closes = false
+		closes = step.Move.Replaces != nil && step.Move.Replaces.Closed
 		for _, before := range s.Steps[:step.Number-1] {
 			if before.Name == step.Name && before.Kind == Maintenance && before.Status != StepSkipped {
 				closes = !before.Move.Lift

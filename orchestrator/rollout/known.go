@@ -25,7 +25,7 @@ func knownParts(s State) error {
 	}
 	for _, step := range s.Steps {
 		switch step.Kind {
-		case Migration, Traffic, Maintenance, Approving, Command, Check, Snapshot:
+		case Migration, Traffic, Maintenance, Approving, Command, Check, Snapshot, Put:
 		default:
 			return fmt.Errorf("rollout %s: kind %q of step %s is %w", s.ID, step.Kind, step.ID, ErrUnknown)
 		}

@@ -70,7 +70,7 @@ func blocked(s State, step Step) bool {
 	if undoing(s) && (s.Status == Aborting || step.Kind != Migration) {
 		return false
 	}
-	if slices.ContainsFunc(s.Unanswered, func(a AttemptID) bool { return a.Name == step.Name || step.Kind == Snapshot }) {
+	if slices.ContainsFunc(s.Unanswered, func(a AttemptID) bool { return a.Name == step.Name || step.Kind == Snapshot || step.Kind == Put }) {
 		return true
 	}
 	return slices.ContainsFunc(s.Steps, func(other *Step) bool {

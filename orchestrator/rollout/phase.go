@@ -90,6 +90,9 @@ func applyFurther(d *draft, e Event) error {
 // TurnsBack reports whether the rollout has to be taken backward by itself: a check has
 // failed behind the gate, and the release wants that.
 func (s State) TurnsBack() bool {
+	if s.Restore != nil {
+		return s.Status == Failed && s.Backward == nil
+	}
 	if !s.Release.AutoRevert || s.Status != Failed || s.Backward != nil {
 		return false
 	}

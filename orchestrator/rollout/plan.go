@@ -275,7 +275,7 @@ func (p *planner) maintenance(s Service, wanted bool) {
 		}
 	}
 	replace := p.facts.Routes[s.Name]
-	if !wanted || len(replace.Online) == 0 || p.planned(step.ID) >= 0 {
+	if !wanted || len(replace.Online) == 0 || replace.Closed || p.planned(step.ID) >= 0 {
 		p.reach[step.ID] = step.Needs
 		return
 	}

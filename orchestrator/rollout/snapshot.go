@@ -23,6 +23,8 @@ func SnapshotWhens() []SnapshotWhen { return []SnapshotWhen{BeforeOffline, Never
 type SnapshotRun struct {
 	Before protocol.Phase `json:"before,omitempty"` // that it comes before, or in which a gate opens that it comes before; empty: a command
 
+	Checks string `json:"checks,omitempty"` // the snapshot that the step reads back, and takes none; empty: it takes one
+
 	ID     string   `json:"id,omitempty"`     // of the snapshot; empty: it is not taken yet, or there was no data
 	Bytes  uint64   `json:"bytes,omitempty"`  // that its streams held
 	Size   int64    `json:"size,omitempty"`   // bytes as stored
@@ -109,6 +111,6 @@ func (s *Step) took(taken *SnapshotRun) {
 		return
 	}
 	run := *taken
-	run.Before = s.Snapshot.Before
+	run.Before, run.Checks = s.Snapshot.Before, s.Snapshot.Checks
 	s.Snapshot = &run
 }

@@ -80,7 +80,8 @@ const (
 	Approving   Kind = "approval"    // a person has to say yes
 	Command     Kind = "command"     // agents run a program
 	Check       Kind = "check"       // agents look whether something is well
-	Snapshot    Kind = "snapshot"    // the data of the app is taken, before anything changes it
+	Snapshot    Kind = "snapshot"    // the data of the app is taken, before anything changes it; in a restore also: what is put back is read
+	Put         Kind = "put"         // the data of a service is put back, as a snapshot has it
 )
 
 // StepStatus is where a step stands.
@@ -132,6 +133,7 @@ type Step struct {
 	Work     *Work           `json:"work,omitempty"`     // of a command or check
 	Hosts    []protocol.Host `json:"hosts,omitempty"`    // of a command or check: what came of its newest attempt
 	Snapshot *SnapshotRun    `json:"snapshot,omitempty"` // of a snapshot
+	Put      *PutRun         `json:"put,omitempty"`      // of a put
 }
 
 // Tries is how often a step is tried again by itself, and how often that was needed.
@@ -179,6 +181,7 @@ type RouteMove struct {
 type Replace struct {
 	Revision uint64   `json:"revision"`         // 0: the service has no route
 	Online   []string `json:"online,omitempty"` // versions that serve
+	Closed   bool     `json:"closed,omitempty"` // it was under maintenance, and goes back to that (of a restore)
 }
 
 // ScriptID says which script a migration step runs.
@@ -189,8 +192,10 @@ func (s Step) ScriptID() protocol.Script {
 func (s *Step) finished() bool { return s.Status == StepDone || s.Status == StepSkipped }
 
 // works reports whether somebody works on the step, and answers: a script, agents, or who takes
-// a snapshot.
-func (s *Step) works() bool { return s.Kind == Migration || s.Work != nil || s.Kind == Snapshot }
+// a snapshot, or puts one back.
+func (s *Step) works() bool {
+	return s.Kind == Migration || s.Work != nil || s.Kind == Snapshot || s.Kind == Put
+}
 
 // Backwards reports whether a traffic or maintenance step puts back what it has found.
 func (s Step) Backwards() bool { return s.Move.Back || s.Revert }
@@ -227,6 +232,7 @@ type State struct {
 	Paused   *Pause    `json:"paused,omitempty"`   // the whole rollout is
 	Backward *Backward `json:"backward,omitempty"` // it goes, or has gone, backward
 	Mark     *Mark     `json:"mark,omitempty"`     // of status marked
+	Restore  *Restore  `json:"restore,omitempty"`  // it brings no version, it puts a snapshot back; nil: it is none of these
 }
 
 // Pause says since when somebody keeps a rollout or a step from going on.
@@ -307,6 +313,7 @@ type Event struct {
 	Routes map[string]uint64 `json:"routes,omitempty"` // of BackwardAsked: revisions of the services' routes
 
 	Snapshot *SnapshotRun `json:"snapshot,omitempty"` // of StepAnswered of a snapshot: what was taken
+	Put      *PutRun      `json:"put,omitempty"`      // of StepAnswered of a put: what was put back
 }
 
 // Mark is the state of a script that a person has recorded as run, without running it.

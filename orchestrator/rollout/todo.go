@@ -29,8 +29,12 @@ func (s State) Waits() []string {
 		return nil
 	case s.Status == Queued:
 		return []string{"the rollout before it to end"}
+	case s.TurnsBack() && s.Restore != nil:
+		return []string{"golive to put data and traffic back as they were when the restore began"}
 	case s.TurnsBack():
 		return []string{"golive to take it backward: a check has failed behind the gate"}
+	case s.Status == Failed && s.Restore != nil:
+		return []string{"somebody to retry it: until then the services stay under maintenance"}
 	case s.Status == Failed:
 		return []string{"somebody to retry or abort it"}
 	case s.Paused != nil:
@@ -53,6 +57,8 @@ func (s State) Waits() []string {
 			all = append(all, step.ID+": the agents to tell that it has stopped")
 		case step.Status == StepRunning && step.Cancelled && step.Kind == Snapshot:
 			all = append(all, step.ID+": its take to stop")
+		case step.Status == StepRunning && step.Cancelled && step.Kind == Put:
+			all = append(all, step.ID+": putting its data back to stop")
 		case step.Status == StepRunning && step.Cancelled:
 			all = append(all, step.ID+": its script to answer that it has stopped")
 		case step.Paused != nil && !step.finished():

@@ -15,6 +15,9 @@ func undoing(s State) bool {
 
 // applyAbort ends the rollout: scripts are told to stop, traffic is put back, data is not.
 func applyAbort(d *draft, e Event) error {
+	if d.Restore != nil {
+		return applyRestoreEnd(d, e)
+	}
 	switch d.Status {
 	case Queued, Running, Failed, Reverting:
 	case Amending:
@@ -55,6 +58,8 @@ func lifted(s State, step Step) bool {
 // that run are told to stop, and waited for.
 func applyBackward(d *draft, e Event) error {
 	switch {
+	case d.Restore != nil && d.Status == Completed:
+		return fmt.Errorf("%w: rollout %s is %s: what it has put back is undone by another restore", ErrStale, d.ID, d.Status)
 	case d.Status == Running, d.Status == Completed, d.Status == Failed && d.Backward == nil:
 	case d.Status == Amending:
 		return fmt.Errorf("%w: rollout %s is %s, it cannot be taken backward: abort it first", ErrStale, d.ID, d.Status)

@@ -21,13 +21,14 @@ type Snapshots struct {
 	Store     Store            // where they lie; required
 	Keep      int              // of each app so many, the newest, once one more is there; 0: all
 	Now       func() time.Time // required
+	Spare     string           // id of a snapshot that is not dropped for being old: it is about to be put back; empty: none
 	At        func(Point)      // may end the process at a named point; nil: it does not
 }
 
-// Point is a place in a take at which a process may be ended, to show that nothing is lost.
+// Point is a place in a take or a put at which a process may be ended, to show that nothing is lost.
 type Point string
 
-// The points, in the order in which they are passed.
+// The points of a take, in the order in which they are passed.
 const (
 	Swept      Point = "swept"     // what was left is removed
 	CutFirst   Point = "cut-first" // the first archive is stored
@@ -39,7 +40,7 @@ const (
 
 // Progress tells how far a take or a check has come.
 type Progress struct {
-	Doing  string `json:"doing"`            // "take" or "check"
+	Doing  string `json:"doing"`            // "take", "check" or "put"
 	Stream string `json:"stream,omitempty"` // that it is at
 	Done   int64  `json:"done"`             // bytes of archives so far
 	Of     uint64 `json:"of,omitempty"`     // bytes that the streams hold, about; archives are smaller; 0: not known
@@ -405,7 +406,7 @@ func (s *Snapshots) dropOld(ctx context.Context, taken Snapshot) error {
 	all = slices.DeleteFunc(all, func(one Snapshot) bool { return one.App != taken.App || one.For != taken.For })
 	slices.SortFunc(all, func(a, b Snapshot) int { return strings.Compare(b.ID, a.ID) })
 	for _, old := range all[min(s.Keep, len(all)):] {
-		if old.ID == taken.ID {
+		if old.ID == taken.ID || old.ID == s.Spare {
 			continue
 		}
 		if err := s.Drop(ctx, old.App, old.ID); err != nil {
