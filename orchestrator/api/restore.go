@@ -23,19 +23,19 @@ type RestoreRequest struct {
 // RestorePlan is what a restore would do.
 type RestorePlan struct {
 	App      string                   `json:"app"`
-	From     string                   `json:"from,omitempty"`    // version that is live; empty: none
-	Version  string                   `json:"version"`           // that was live then
-	Snapshot string                   `json:"snapshot"`          // id
-	Taken    time.Time                `json:"taken"`             // when it was taken
-	Of       string                   `json:"of,omitempty"`      // the rollout right before which it was taken; empty: somebody had asked for it
-	OneCut   bool                     `json:"oneMoment"`         // it is of one moment
-	Bytes    uint64                   `json:"bytes"`             // of data that is put back
-	Messages uint64                   `json:"messages"`          // that are put back
-	Stays    []string                 `json:"stays,omitempty"`   // streams that the snapshot says nothing of: they stay as they are
-	Void     []string                 `json:"void,omitempty"`    // scripts that have run since, as in "todos 0.0.2 offline": they count no more
-	Steps    []RestoreStep            `json:"steps"`             // in their order
-	Lasts    *rollout.Duration        `json:"lasts,omitempty"`   // how long it takes as far as is known; absent: that is not known
-	Closed   *rollout.Duration        `json:"closed,omitempty"`  // of it: how long services are under maintenance
+	From     string                   `json:"from,omitempty"`     // version that is live; empty: none
+	Version  string                   `json:"version"`            // that was live then
+	Snapshot string                   `json:"snapshot"`           // id
+	Taken    time.Time                `json:"taken"`              // when it was taken
+	Of       string                   `json:"of,omitempty"`       // the rollout right before which it was taken; empty: somebody had asked for it
+	OneCut   bool                     `json:"oneMoment"`          // it is of one moment
+	Bytes    uint64                   `json:"bytes"`              // of data that is put back
+	Messages uint64                   `json:"messages"`           // that are put back
+	Stays    []string                 `json:"stays,omitempty"`    // streams that the snapshot says nothing of: they stay as they are
+	Void     []string                 `json:"void,omitempty"`     // scripts that have run since, as in "todos 0.0.2 offline": they count no more
+	Steps    []RestoreStep            `json:"steps"`              // in their order
+	Lasts    *rollout.Duration        `json:"lasts,omitempty"`    // how long it takes as far as is known; absent: that is not known
+	Closed   *rollout.Duration        `json:"closed,omitempty"`   // of it: how long services are under maintenance
 	Problems []*protocol.ServiceError `json:"problems,omitempty"` // why it cannot begin now
 }
 
@@ -47,6 +47,7 @@ type RestoreStep struct {
 	Name    string            `json:"name"`
 	Version string            `json:"version"`
 	Online  []string          `json:"online,omitempty"` // versions that are online now
+	Checks  bool              `json:"checks,omitempty"` // of a snapshot: it is read back, and none is taken
 	Drain   bool              `json:"drain,omitempty"`  // no version is online afterwards
 	Bytes   uint64            `json:"bytes,omitempty"`  // that are read or put back
 	Drop    []string          `json:"drop,omitempty"`   // streams that are deleted: they were not there

@@ -62,7 +62,7 @@ func (c *returner) turnRound(ctx context.Context, q api.BackwardRequest, careful
 		return none, err
 	}
 	if e.Missing = without.stepsOf(all[0].State.ID); len(without.steps) > 0 && !q.SkipMissing {
-		return none, without.refuse()
+		return none, without.refuse(all)
 	}
 	if careful {
 		if err := c.refuseDark(ctx, all); err != nil {
@@ -190,16 +190,21 @@ func (w missingReverts) stepsOf(id string) []string {
 	return all
 }
 
-// refuse names them all.
-func (w missingReverts) refuse() error {
+// refuse names them all, and how data comes back for which there is a snapshot of before the oldest
+// of the rollouts that were to be undone.
+func (w missingReverts) refuse(undo []journal.Record) error {
 	var names []string
 	var missing []wanted
 	for _, r := range w.steps {
 		names = append(names, r.step.ID+" of "+r.rollout.Release.Version)
 		missing = append(missing, r.revert())
 	}
-	return refuseUnheard(api.CodeNoRevert, fmt.Sprintf("nobody listens to the revert of %s: nothing was changed", strings.Join(names, ", ")),
-		"start the setup service of "+services(missing)+", with its revert scripts, or leave what they did as it is with --skip-missing", missing, w.late)
+	hint := "start the setup service of " + services(missing) + ", with its revert scripts, or leave what they did as it is with --skip-missing"
+	last := undo[len(undo)-1].State
+	if taken, has := last.SnapshotTaken(); has {
+		hint += "; to put data and traffic back as they were before: golive restore " + last.Release.App + " " + taken.ID
+	}
+	return refuseUnheard(api.CodeNoRevert, fmt.Sprintf("nobody listens to the revert of %s: nothing was changed", strings.Join(names, ", ")), hint, missing, w.late)
 }
 
 // furtherBack goes on to the rollout before one that was undone, if the way leads there

@@ -38,6 +38,13 @@ func (c *interventions) retry(ctx context.Context, q api.RetryRequest) (api.Roll
 func (c *interventions) abort(ctx context.Context, q api.AbortRequest) (api.RolloutView, error) {
 	return c.intervene(ctx, q.Rollout, func(s rollout.State) (*rollout.Event, error) {
 		switch {
+		case s.Restore != nil && s.Backward != nil && (s.Status == rollout.Reverting || s.Status == rollout.Reverted || s.TurnsBack()):
+			return nil, nil
+		case s.Restore != nil && s.Status == rollout.Completed:
+			return nil, refuse(api.CodeConflict, "golive restore "+s.Release.App+" "+s.ID+" puts back what it has found", "restore %s is completed: it cannot be aborted any more", s.ID)
+		case s.Restore != nil && s.Status == rollout.Failed && s.Backward != nil && !q.Force:
+			return nil, refuse(api.CodeConfirm, "golive retry "+s.ID+" goes on putting data and traffic back; to end it as it is all the same: golive abort "+s.ID+" --yes",
+				"restore %s has failed on its way back: ended now, its services stay under maintenance, and their data may be incomplete, until another restore puts something whole back", s.ID)
 		case s.Status == rollout.Aborting, s.Status == rollout.Aborted, stoppedAmending(s), s.Status == rollout.Amending && s.Stopping() && !q.Force:
 			return nil, nil
 		case s.Status == rollout.Completed:

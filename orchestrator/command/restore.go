@@ -25,7 +25,7 @@ type wantedRestore struct {
 	rollout.Restoring
 	snapshot snapshot.Snapshot
 	open     []journal.Record // rollouts of the app that have not ended
-	dark     []absentVersion // whose instances are missing
+	dark     []absentVersion  // whose instances are missing
 	stays    []string         // streams that hold data and that the snapshot says nothing of
 }
 

@@ -24,8 +24,12 @@ func Failed(s rollout.State) *Failure {
 	if back {
 		end = "has failed on its way backward"
 	}
+	what := "rollout"
+	if s.Restore != nil {
+		what = "restore"
+	}
 	f := &Failure{Code: CodeFailed, Hint: "golive show " + s.ID + " tells by whom and why",
-		Message: fmt.Sprintf("rollout %s of %s %s %s", s.ID, s.Release.App, s.Release.Version, end)}
+		Message: fmt.Sprintf("%s %s of %s %s %s", what, s.ID, s.Release.App, s.Release.Version, end)}
 	for _, step := range s.FailedSteps() {
 		f.Message += fmt.Sprintf("\nstep %s: %s", step.ID, WhyFailed(step))
 	}
@@ -33,6 +37,10 @@ func Failed(s rollout.State) *Failure {
 		f.Message += "\n" + s.Backward.Reason
 	}
 	switch {
+	case back && s.Restore != nil:
+		f.Hint = "until then the services stay under maintenance; correct the cause, then: golive retry " + s.ID
+	case s.Restore != nil && s.Status == rollout.Reverted:
+		f.Message += "\ndata and traffic are as they were when it began"
 	case back:
 		f.Hint = "correct the cause, then: golive retry " + s.ID
 	case s.Status == rollout.Failed:

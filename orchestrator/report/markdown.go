@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,11 @@ import (
 // and people have written stands in it as code, see [terminal.Markdown].
 func (r Report) Markdown() string {
 	var p page
-	p.line("# Rollout of %s %s: %s", terminal.Markdown(r.App), terminal.Markdown(r.Version), status(string(r.Status)))
+	what := "Rollout"
+	if r.Restore != nil {
+		what = "Restore"
+	}
+	p.line("# %s of %s %s: %s", what, terminal.Markdown(r.App), terminal.Markdown(r.Version), status(string(r.Status)))
 	p.table("", []string{"", ""}, r.facts())
 	p.table("Plan, and what came of it", []string{"#", "Step", "Does", "Wave", "Status", "Order", "Began", "Took", "Before", "Attempts", "Records", "Remark"}, r.stepRows())
 	p.table("Otherwise than planned", []string{"Step", "What", "Detail"}, rowsOf(r.Deviations, func(d Deviation) []string {
@@ -32,13 +37,21 @@ func (r Report) Markdown() string {
 	}))
 	p.table("Hosts", []string{"Step", "Host", "Status", "Attempt", "Took", "Exit code", "Remark"}, rowsOf(r.Hosts, Host.row))
 	p.table("Downtime", []string{"Service", "From", "To", "Lasted"}, rowsOf(r.Outages, r.outageRow))
-	p.table("Digests", []string{"Part", "Version", "Digest"}, rowsOf(r.Digests, func(d Digest) []string {
+	p.table("Digests", []string{"Part", "Version", "Digest"}, rowsOf(r.digests(), func(d Digest) []string {
 		return []string{text(d.Part), text(d.Version), text(d.Digest)}
 	}))
 	p.table("What happened", []string{"When", "What"}, rowsOf(r.Events, func(e Event) []string {
 		return []string{at(e.At), text(e.What)}
 	}))
 	return p.String()
+}
+
+// digests are those of the release, and of the data that was put back.
+func (r Report) digests() []Digest {
+	if r.Restore == nil {
+		return r.Digests
+	}
+	return append(slices.Clone(r.Digests), r.Restore.Digests...)
 }
 
 // page is a page that is being written.
@@ -125,6 +138,12 @@ func (r Report) facts() [][]string {
 		add("Commit", text(r.Source.Commit))
 	} else {
 		add("Source", "not known")
+	}
+	if r.Restore != nil {
+		add("Put back", text(r.Restore.Snapshot))
+		add("As right before", text(r.Restore.Of))
+		add("Version before", text(r.Restore.From))
+		add("Messages put back", number(int64(r.Restore.Messages)))
 	}
 	if r.Snapshot != nil {
 		add("Snapshot", text(r.Snapshot.ID))

@@ -30,7 +30,7 @@ type Pulse struct {
 	Script  bool      // it runs a script
 	Work    bool      // agents run a command or check
 	Asks    bool      // it waits for people to approve
-	Takes   bool      // it takes a snapshot
+	Takes   bool      // it takes, or reads, a snapshot, or puts one back
 
 	hosts   string    // how far agents are; empty: not known
 	paused  string    // by whom and why; empty: it is not
@@ -41,7 +41,7 @@ type Pulse struct {
 // NewPulse is that of a step of which nothing has been heard yet.
 func NewPulse(step rollout.Step) Pulse {
 	return Pulse{Step: step.ID, Attempt: step.Attempt, Since: step.Started,
-		Script: step.Kind == rollout.Migration, Work: step.Work != nil, Asks: Asks(step), Takes: step.Kind == rollout.Snapshot}
+		Script: step.Kind == rollout.Migration, Work: step.Work != nil, Asks: Asks(step), Takes: step.Kind == rollout.Snapshot || step.Kind == rollout.Put}
 }
 
 // Sighted is how far a step is that runs, as an orchestrator has seen it.
@@ -78,7 +78,7 @@ func pausedBy(s rollout.State, step rollout.Step) string {
 	if s.Paused != nil {
 		pause = s.Paused
 	}
-	if pause == nil || step.Kind != rollout.Migration && step.Kind != rollout.Snapshot && step.Work == nil {
+	if pause == nil || step.Kind != rollout.Migration && step.Kind != rollout.Snapshot && step.Kind != rollout.Put && step.Work == nil {
 		return ""
 	}
 	if text := Because(rollout.Event{By: pause.By, Reason: pause.Reason}); text != "" {

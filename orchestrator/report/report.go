@@ -35,6 +35,7 @@ type Report struct {
 	Repeats string           `json:"repeats,omitempty"`
 
 	Source   *rollout.Source `json:"source,omitempty"`   // the commit; absent: not known
+	Restore  *Restored       `json:"restore,omitempty"`  // what it was to put back; absent: it is no restore
 	Snapshot *Snapshot       `json:"snapshot,omitempty"` // of the state right before; absent: none was taken
 	Digests  []Digest        `json:"digests"`            // of the manifest, and of each script that has told one
 

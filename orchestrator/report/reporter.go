@@ -81,7 +81,7 @@ func (p *Reporter) Report() Report {
 		Format: FormatReport, Rollout: s.ID, App: s.Release.App, Version: s.Release.Version, Environment: s.Release.Environment,
 		Strategy: s.Release.Strategy, Status: s.Status, Outcome: outcome(s), Sequence: p.sequence, At: s.Event.At.UTC(),
 		By: s.By, Reason: p.reason, Begun: s.Created.UTC(), Took: rollout.Duration(s.Event.At.Sub(s.Created)), Repeats: s.Repeats,
-		Source: s.Release.Source, Digests: digests(s), Steps: p.steps(), Asked: orEmpty(p.asked), Approvals: []Question{},
+		Restore: restored(s), Source: s.Release.Source, Digests: digests(s), Steps: p.steps(), Asked: orEmpty(p.asked), Approvals: []Question{},
 		Checks: []Check{}, Hosts: []Host{}, PutAside: PutAside(s, ""), Downtime: rollout.Duration(s.Downtime(s.Event.At)),
 		Outages: orEmpty(s.Outages()), Events: orEmpty(p.events),
 	}

@@ -74,11 +74,18 @@ func (l *lines) changeSnapshot(step rollout.Step) {
 	switch step.Status {
 	case rollout.StepRunning:
 		begun := "is being taken"
+		if step.Snapshot.Checks != "" {
+			begun = "is being read back"
+		}
 		if step.Cancelled {
 			begun = "is told to stop"
 		}
 		l.say(terminal.Plain, "→", "%s %s%s", step.ID, begun, attempt(step))
 	case rollout.StepDone:
+		if step.Snapshot.Checks != "" {
+			l.say(terminal.Green, "✓", "%s: it is whole: %s (%s)", step.ID, TellTaken(*step.Snapshot), lasted)
+			return
+		}
 		l.say(terminal.Green, "✓", "%s: %s (%s)", step.ID, TellTaken(*step.Snapshot), lasted)
 	case rollout.StepRetrying:
 		l.say(terminal.Yellow, "✗", "%s (%s): %s: attempt %d %s", step.ID, lasted, step.Error, step.Attempt+1, nextTry(step))

@@ -46,7 +46,7 @@ func ToSay(s rollout.State) []string {
 	if s.Held() {
 		all = append(all, "go on with: golive deploy, in the folder of "+s.Release.App+" "+s.Release.Version)
 	}
-	if s.Status == rollout.Failed && s.Backward == nil && !s.TurnsBack() {
+	if s.Status == rollout.Failed && s.Restore == nil && s.Backward == nil && !s.TurnsBack() {
 		if lines := strings.Split(afterFailure(s), "\n"); len(lines) > 1 {
 			all = append(all, lines...)
 		}
@@ -66,6 +66,9 @@ func Asked(r rollout.State) string {
 func AfterAbort(r rollout.State) string {
 	if len(r.Steps) == 0 {
 		return "it had not begun"
+	}
+	if r.Restore != nil {
+		return afterRestoreAbort
 	}
 	return "what was online before is online"
 }

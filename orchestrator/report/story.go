@@ -80,6 +80,10 @@ func (s *Story) Rest() []terminal.Line {
 // Head says which rollout it is.
 func Head(r rollout.State) []terminal.Line {
 	var l lines
+	if r.Restore != nil {
+		l.say(terminal.Plain, "*", "restore %s: %s %s, %s, %s", r.ID, r.Release.App, r.Release.Version, asOf(*r.Restore), terminal.Plural(len(r.Steps), "step"))
+		return l
+	}
 	l.say(terminal.Plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, terminal.Plural(len(r.Steps), "step"))
 	return l
 }
@@ -135,8 +139,12 @@ func stepDoes(step rollout.Step) string {
 		return tellQuestion(*step.Approval)
 	case step.Work != nil:
 		return tellWork(*step.Work, nil, false)
+	case step.Kind == rollout.Snapshot && step.Snapshot != nil && step.Snapshot.Checks != "":
+		return "read back the snapshot that is put back"
 	case step.Kind == rollout.Snapshot:
 		return "take a snapshot of the data"
+	case step.Kind == rollout.Put && step.Put != nil:
+		return putDoes(*step.Put)
 	case step.Kind == rollout.Maintenance && step.Move.Lift:
 		return "end the maintenance of " + before
 	case step.Kind == rollout.Maintenance:
@@ -188,6 +196,10 @@ func (s *Story) Tell(r rollout.State) []terminal.Line {
 func (l *lines) end(r rollout.State) {
 	if r.Held() {
 		l.say(terminal.Green, "‖", "phase %s has run: the rollout waits for a deploy that has it go on", r.Until)
+	}
+	if r.Restore != nil {
+		l.endRestore(r)
+		return
 	}
 	switch r.Status {
 	case rollout.Completed:
@@ -275,6 +287,9 @@ func (s *Story) change(l *lines, r rollout.State, step rollout.Step) {
 		return
 	case step.Kind == rollout.Snapshot:
 		l.changeSnapshot(step)
+		return
+	case step.Kind == rollout.Put:
+		l.changePut(step)
 		return
 	case step.Kind != rollout.Migration:
 		l.changeTraffic(step)

@@ -55,6 +55,9 @@ func runAbort(ctx context.Context, c *command, q api.AbortRequest) error {
 		return err
 	}
 	want := rollout.Aborted
+	if begun.Restore != nil && begun.Backward != nil && !begun.Status.Final() {
+		want = rollout.Reverted
+	}
 	if begun.Status == rollout.Amending || begun.Status == rollout.Completed { // its records stay aside, its version stays live
 		want = rollout.Completed
 	}

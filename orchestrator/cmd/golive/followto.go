@@ -35,6 +35,15 @@ func followBy(ctx context.Context, c *command, f *follower, begun api.RolloutVie
 			fmt.Fprintf(w, "phase %s of %s %s has run: the rollout waits; go on with: %s (rollout %s)\n", last.Until, app, version, c.here("golive deploy"), last.ID)
 			return
 		}
+		switch {
+		case last.Restore != nil && want == rollout.Completed:
+			fmt.Fprintf(w, "%s %s is live, with its data as in snapshot %s (restore %s; to undo it: golive restore %s %s)\n",
+				app, version, last.Restore.Snapshot, last.ID, app, last.ID)
+			return
+		case last.Restore != nil && want == rollout.Reverted:
+			fmt.Fprintf(w, "restore %s of %s %s is undone: data and traffic are as they were when it began\n", last.ID, app, version)
+			return
+		}
 		switch want {
 		case rollout.Aborted:
 			fmt.Fprintf(w, "rollout %s of %s %s is aborted: %s\n", last.ID, app, version, report.AfterAbort(last))

@@ -92,7 +92,7 @@ gate, runs what is left while it serves, and remembers what has run.`,
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what the orchestrator and the relay do")
 	root.AddCommand(upCommand(c), serveCommand(c), deployCommand(c), planCommand(c), rehearseCommand(c), testCommand(c), watchCommand(c), statusCommand(c), historyCommand(c),
 		showCommand(c), reportCommand(c), routesCommand(c), ledgerCommand(c), approveCommand(c), rejectCommand(c), retryCommand(c),
-		abortCommand(c), pauseCommand(c), resumeCommand(c), paceCommand(c), backwardCommand(c), agentCommand(c),
+		abortCommand(c), pauseCommand(c), resumeCommand(c), paceCommand(c), backwardCommand(c), restoreCommand(c), agentCommand(c),
 		snapshotCommand(c), busCommand(c), configCommand(c), versionCommand(c))
 	return root
 }
