@@ -124,6 +124,9 @@ func (s State) Announcements() []Announcement {
 	if s.Event.Type == PaceAsked || s.Event.Type == Stopped {
 		return all // it ends nothing, and that a rollout has failed was announced when it did
 	}
+	if s.Restore != nil {
+		return all // it brings no version: nobody sets one up, and none has failed
+	}
 	outcome := Outcome{Rollout: s.ID, App: s.Release.App, Version: s.Release.Version, Final: s.Status.Final()}
 	about := Announcement{Fact: true, Key: string(s.Status)}
 	switch s.Status {

@@ -178,6 +178,8 @@ func (w *world) run(words, more []string) (string, error) {
 		return w.stopped(args)
 	case "deploy":
 		return w.deploy(args)
+	case "put-back":
+		return w.putBack(args)
 	case "answer":
 		return w.answer(args)
 	case "open":
@@ -525,6 +527,8 @@ func set(e *rollout.Event, key, value string) (err error) {
 		e.Answer.PutAside, err = strconv.ParseInt(value, 10, 64)
 	case key == "snapshot":
 		e.Snapshot = &rollout.SnapshotRun{ID: value}
+	case key == "digest":
+		e.Put = &rollout.PutRun{Messages: 3, Digest: value}
 	case key == "note":
 		e.Answer.Note = value
 	case key == "host":
@@ -682,6 +686,9 @@ func describeStep(s rollout.Step) string {
 	if s.Snapshot != nil && s.Snapshot.ID != "" {
 		text += ", taken as " + s.Snapshot.ID
 	}
+	if s.Put != nil && s.Put.Digest != "" {
+		text += ", put as " + s.Put.Digest
+	}
 	if s.Script.Note != "" {
 		text += ", " + s.Script.Note
 	}
@@ -702,6 +709,8 @@ func describeTodo(s rollout.State, step rollout.Step) string {
 		return "stop " + step.ID
 	case step.Kind == rollout.Snapshot:
 		return fmt.Sprintf("take %s #%d", step.ID, step.Attempt)
+	case step.Kind == rollout.Put:
+		return describePut(step)
 	case step.Kind != rollout.Migration && step.Backwards():
 		text := fmt.Sprintf("put %v of %s back", step.Move.Replaces.Online, step.Name) + retryAfter(s, step)
 		if step.Move.Awaits {
