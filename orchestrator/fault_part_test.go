@@ -22,6 +22,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/ledger"
+	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/view"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/embedded"
@@ -227,17 +228,18 @@ func (w *workplace) orchestrate(ctx context.Context, orders <-chan order) error 
 	var times atomic.Int64
 	var h halt
 	go h.obey(ctx, orders)
+	at := func(p view.Point) {
+		h.come(p)
+		if p != w.At || times.Add(1) != int64(w.Nth) {
+			return
+		}
+		_ = w.note(action{What: cameTo, Point: string(p)})
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
 	o, err := orchestrator.New(orchestrator.Config{
-		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Replicas: w.Replicas, Heartbeat: heartbeat, Resend: resend, Logger: w.log,
-		At: func(p view.Point) {
-			h.come(p)
-			if p != w.At || times.Add(1) != int64(w.Nth) {
-				return
-			}
-			_ = w.note(action{What: cameTo, Point: string(p)})
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
-		},
+		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Replicas: w.Replicas, Heartbeat: heartbeat, Resend: resend, Logger: w.log, At: at,
+		Snapshots: snapshot.Config{At: func(p snapshot.Point) { at(view.Point(p)) }},
 	})
 	if err != nil {
 		return err
