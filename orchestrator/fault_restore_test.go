@@ -87,21 +87,29 @@ func newKeptApp(t *testing.T) *keptApp {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	t.Cleanup(func() { end(); running.Wait() })
+	var parts []func()
 	for _, version := range []string{"1.0.0", "2.0.0"} {
 		for i, name := range []string{"left", "right"} {
-			s.play(ctx, &running, name, version, keptStreams[i])
+			parts = append(parts, s.instance(ctx, name, version))
+			if version == "2.0.0" {
+				parts = append(parts, s.script(ctx, name, version, keptStreams[i]))
+			}
 		}
 	}
+	looks := s.connect()
+	t.Cleanup(func() { end(); running.Wait() }) // before the connections are closed
+	for _, part := range parts {
+		running.Go(part)
+	}
 	s.bring("1.0.0")
-	running.Go(func() { s.look(ctx) })
+	running.Go(func() { s.look(ctx, looks) })
 	return s
 }
 
-// play runs an instance and, of version 2.0.0, the script of a service.
-func (s *keptApp) play(ctx context.Context, running *sync.WaitGroup, name, version, stream string) {
+// instance runs one of a service.
+func (s *keptApp) instance(ctx context.Context, name, version string) func() {
 	r := s.connect()
-	running.Go(func() {
+	return func() {
 		err := r.Serve(ctx, relay.Service{Name: name, Version: version, Handlers: map[string]relay.Handler{
 			"look": func(ctx context.Context, _ *relay.Message) (any, error) {
 				answer := seen{Version: version}
@@ -118,12 +126,13 @@ func (s *keptApp) play(ctx context.Context, running *sync.WaitGroup, name, versi
 		if err != nil && ctx.Err() == nil {
 			s.t.Errorf("%s %s: %v", name, version, err)
 		}
-	})
-	if version == "1.0.0" {
-		return
 	}
+}
+
+// script runs the setup service of a service, whose offline script stores a message.
+func (s *keptApp) script(ctx context.Context, name, version, stream string) func() {
 	scripts := s.connect()
-	running.Go(func() {
+	return func() {
 		setup := sdk.SetupService{Service: name, Version: version, Offline: func(ctx context.Context, _ *sdk.Run) error {
 			_, err := s.js.PublishMsg(ctx, message(stream+".more", "2"), jetstream.WithExpectLastSequencePerSubject(0))
 			if errors.Is(err, jetstream.ErrKeyExists) || err != nil && isWrongSequence(err) {
@@ -134,7 +143,7 @@ func (s *keptApp) play(ctx context.Context, running *sync.WaitGroup, name, versi
 		if err := setup.Run(ctx, scripts); err != nil && ctx.Err() == nil {
 			s.t.Errorf("setup of %s: %v", name, err)
 		}
-	})
+	}
 }
 
 // fill makes a stream of so many messages.
@@ -171,8 +180,7 @@ func (s *keptApp) digest(name string) string {
 
 // look asks both services all the time, and judges what they answer: each version has its own data,
 // all of it.
-func (s *keptApp) look(ctx context.Context) {
-	r := s.connect()
+func (s *keptApp) look(ctx context.Context, r *relay.Relay) {
 	for n := 0; ctx.Err() == nil; n++ {
 		asking, cancel := context.WithTimeout(ctx, time.Second)
 		var answer seen

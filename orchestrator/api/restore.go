@@ -34,24 +34,26 @@ type RestorePlan struct {
 	Stays    []string                 `json:"stays,omitempty"`    // streams that the snapshot says nothing of: they stay as they are
 	Void     []string                 `json:"void,omitempty"`     // scripts that have run since, as in "todos 0.0.2 offline": they count no more
 	Steps    []RestoreStep            `json:"steps"`              // in their order
-	Lasts    *rollout.Duration        `json:"lasts,omitempty"`    // how long it takes as far as is known; absent: that is not known
-	Closed   *rollout.Duration        `json:"closed,omitempty"`   // of it: how long services are under maintenance
+	Lasts    rollout.Duration         `json:"lasts"`              // how long it takes, by what was measured
+	Closed   rollout.Duration         `json:"closed"`             // of it: how long services are under maintenance
+	AtLeast  bool                     `json:"atLeast,omitempty"`  // it takes longer: nothing was put back here yet, and it is written slower than it was read
 	Problems []*protocol.ServiceError `json:"problems,omitempty"` // why it cannot begin now
 }
 
 // RestoreStep is a step of the plan of a restore.
 type RestoreStep struct {
-	Number  int               `json:"number"`
-	ID      string            `json:"id"`
-	Kind    rollout.Kind      `json:"kind"`
-	Name    string            `json:"name"`
-	Version string            `json:"version"`
-	Online  []string          `json:"online,omitempty"` // versions that are online now
-	Checks  bool              `json:"checks,omitempty"` // of a snapshot: it is read back, and none is taken
-	Drain   bool              `json:"drain,omitempty"`  // no version is online afterwards
-	Bytes   uint64            `json:"bytes,omitempty"`  // that are read or put back
-	Drop    []string          `json:"drop,omitempty"`   // streams that are deleted: they were not there
-	Lasts   *rollout.Duration `json:"lasts,omitempty"`  // as far as is known; absent: that is not known
+	Number  int              `json:"number"`
+	ID      string           `json:"id"`
+	Kind    rollout.Kind     `json:"kind"`
+	Name    string           `json:"name"`
+	Version string           `json:"version"`
+	Online  []string         `json:"online,omitempty"`  // versions that are online now
+	Checks  bool             `json:"checks,omitempty"`  // of a snapshot: it is read back, and none is taken
+	Drain   bool             `json:"drain,omitempty"`   // no version is online afterwards
+	Bytes   uint64           `json:"bytes,omitempty"`   // that are read or put back
+	Drop    []string         `json:"drop,omitempty"`    // streams that are deleted: they were not there
+	Lasts   rollout.Duration `json:"lasts"`             // by what was measured; moves of traffic take next to nothing
+	AtLeast bool             `json:"atLeast,omitempty"` // it takes longer
 }
 
 // Restore begins a restore, and gives the rollout that does it.

@@ -86,15 +86,25 @@ func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Sn
 	default:
 		wanted.Version, wanted.Rollout, wanted.Services = live.Release.Version, live.ID, snapshot.ServicesOf(live.Release)
 	}
-	named := snapshot.ServicesOf(s.Release)
 	if s.Restore != nil {
-		wanted.Reason = "before restore " + s.ID
-		more, err := c.touched(ctx, s)
-		if err != nil {
-			return wanted, nil, err
-		}
-		named = append(named, more...)
+		return c.beforeRestore(ctx, s, wanted)
 	}
+	if absent, err = c.addThere(ctx, &wanted, snapshot.ServicesOf(s.Release)); err != nil || len(wanted.Services) == 0 {
+		return wanted, absent, err
+	}
+	wanted.Moment.Paused, err = c.paused(ctx, wanted.Services)
+	return wanted, absent, err
+}
+
+// beforeRestore is [taker.before] of a restore: what is live, and what the restore changes. What
+// is gone is no reason not to take the rest: it may be why there is a restore.
+func (c *taker) beforeRestore(ctx context.Context, s rollout.State, wanted snapshot.Snapshot) (_ snapshot.Snapshot, absent []string, err error) {
+	touched, err := c.touched(ctx, s)
+	if err != nil {
+		return wanted, nil, err
+	}
+	named := append(wanted.Services, touched...)
+	wanted.Services, wanted.Reason = nil, "before restore "+s.ID
 	if absent, err = c.addThere(ctx, &wanted, named); err != nil || len(wanted.Services) == 0 {
 		return wanted, absent, err
 	}

@@ -81,9 +81,9 @@ func printRestorePlan(w io.Writer, p api.RestorePlan) {
 	fmt.Fprintf(w, "puts back: %s, %s\n\n", terminal.Plural(int(p.Messages), "message"), terminal.Bytes(int64(p.Bytes)))
 	var rows [][]string
 	for _, s := range p.Steps {
-		rows = append(rows, []string{fmt.Sprint(s.Number), s.ID, report.TellRestoreStep(s), lasts(s.Lasts)})
+		rows = append(rows, []string{fmt.Sprint(s.Number), s.ID, report.TellRestoreStep(s), lasts(s.Lasts, s.AtLeast)})
 	}
-	terminal.Columns(w, []string{"#", "STEP", "DOES", "TAKES ABOUT"}, rows)
+	terminal.Columns(w, []string{"#", "STEP", "DOES", "TAKES"}, rows)
 	fmt.Fprintln(w)
 	if !p.OneCut {
 		fmt.Fprintln(w, "not of one moment: services wrote while the snapshot was taken; golive snapshot show tells how much")
@@ -94,15 +94,25 @@ func printRestorePlan(w io.Writer, p api.RestorePlan) {
 	for _, stream := range p.Stays {
 		fmt.Fprintf(w, "stays as it is: stream %s, of which the snapshot says nothing\n", stream)
 	}
-	fmt.Fprintf(w, "takes about: %s, of which under maintenance: %s\n", lasts(p.Lasts), lasts(p.Closed))
+	about := "about"
+	if p.AtLeast {
+		about = "at least"
+	}
+	fmt.Fprintf(w, "takes: %s %s, of which %s under maintenance\n", about, terminal.Took(time.Duration(p.Lasts)), terminal.Took(time.Duration(p.Closed)))
+	if p.AtLeast {
+		fmt.Fprintln(w, "It is longer: no data of this app was put back here yet, and it is written slower than it was read.")
+	}
 }
 
-// lasts is how long something takes, a dash where that is not known.
-func lasts(d *rollout.Duration) string {
-	if d == nil {
+// lasts is how long a step takes, a dash where that is next to nothing.
+func lasts(d rollout.Duration, atLeast bool) string {
+	switch {
+	case d == 0:
 		return "-"
+	case atLeast:
+		return "more than " + terminal.Took(time.Duration(d))
 	}
-	return terminal.Took(time.Duration(*d))
+	return terminal.Took(time.Duration(d))
 }
 
 func runRestore(ctx context.Context, c *command, q api.RestoreRequest) error {
