@@ -15,6 +15,8 @@
 //	resume     StepRequest        RolloutView       lets it go on
 //	pace       PaceRequest        RolloutView       has a script work faster or slower
 //	backward   BackwardRequest    RolloutView       undoes an app's last rollout, or several
+//	restore    RestoreRequest     RolloutView       puts data and traffic back as they were before a rollout
+//	restore-plan  RestoreRequest  RestorePlan       tells what a restore would do, and changes nothing
 //	mark       MarkRequest        RolloutView       records a script as run, without running it
 //	records    RecordsRequest     RecordsPage       a page of the records that were put aside
 //	follow     FollowRequest      FollowPage        what happens to a rollout, from an event on; see Client.Follow

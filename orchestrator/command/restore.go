@@ -121,7 +121,7 @@ func (w wantedRestore) problems() []*protocol.ServiceError {
 			start = append(start, a.service+" "+a.version)
 		}
 		all = append(all, &protocol.ServiceError{
-			Code: api.CodeNotAlive, Message: "traffic would go back to " + strings.Join(who, ", ") + ": nothing was changed",
+			Code: api.CodeNotAlive, Message: "traffic would go back to " + strings.Join(who, ", "),
 			Hint: "start " + strings.Join(start, ", ") + " first, or restore all the same with --yes: it waits for them then, under maintenance",
 		})
 	}

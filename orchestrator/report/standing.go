@@ -25,6 +25,9 @@ func TellStatus(s rollout.State) string {
 	if s.IsRepeat() {
 		return string(s.Status) + ", no change"
 	}
+	if s.Restore != nil {
+		return string(s.Status) + ", restore"
+	}
 	return string(s.Status)
 }
 

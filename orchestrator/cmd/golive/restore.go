@@ -152,14 +152,14 @@ func confirmRestore(ctx context.Context, c *command, client *api.Client, q *api.
 		if problem.Code != api.CodeNotAlive {
 			return problem
 		}
-		dark = append(dark, problem.Message)
+		dark = append(dark, problem.Message+": they are waited for, under maintenance")
 	}
 	again := "golive restore " + q.App + " " + p.Snapshot + " --yes"
 	if c.keys == nil {
 		return &failure{code: codeMisused, exit: exitMisused, message: "restore asks before it changes anything, and nobody is here to answer", hint: "to do it without being asked: " + again}
 	}
 	printRestorePlan(c.Err, p)
-	fmt.Fprintf(c.Err, "What was stored since %s is gone from the data then; golive restore %s can bring it back.\n", p.Taken.UTC().Format(time.RFC3339), q.App)
+	fmt.Fprintf(c.Err, "What was stored since %s is gone from the data then; another restore can bring it back.\n", p.Taken.UTC().Format(time.RFC3339))
 	for _, text := range dark {
 		fmt.Fprintln(c.Err, terminal.Flat(text))
 	}
