@@ -75,3 +75,63 @@ Feature: data and traffic as they were before a rollout
     And these scripts have run:
       | script               | times |
       | orders 1.1.0 offline | 2     |
+
+  @long
+  Scenario: a person is asked for the version that comes back
+    When I start "golive restore shop" on a terminal of 100 columns
+    Then the terminal shows, in this order:
+      """
+      …Type the version that comes back, 1.0.0, to go on:…
+      """
+    When I type "1.1.0"
+    Then it ends with code 1
+    And orders answers as version 1.1.0
+    When I start "golive restore shop" on a terminal of 100 columns
+    Then the terminal shows, in this order:
+      """
+      …Type the version that comes back, 1.0.0, to go on:…
+      """
+    When I type "1.0.0"
+    Then it ends with code 0
+    And orders answers as version 1.0.0
+    And there are 500 messages in the stream ORDERS
+    When I run "golive history shop"
+    Then the answer holds "<id>  shop  1.0.0    completed, restore  …"
+    When I run "golive restore shop --yes"
+    Then it ends with code 0
+    And orders answers as version 1.1.0
+    And there are 507 messages in the stream ORDERS
+
+  @long
+  Scenario: one of two orchestrators is killed while it puts data back
+    When I start "golive restore shop --yes"
+    And the second orchestrator is killed with SIGKILL
+    Then it ends with code 0
+    And orders answers as version 1.0.0
+    And there are 500 messages in the stream ORDERS
+
+  @long
+  Scenario: where a script has no revert, the way back names it
+    When I run "golive backward shop"
+    Then it ends with code 1
+    And I am told:
+      """
+      golive: error: nobody listens to the revert of orders/offline of 1.1.0: nothing was changed
+      golive: hint: start the setup service of orders 1.1.0, with its revert scripts, or leave what they did as it is with --skip-missing; to put data and traffic back as they were before: golive restore shop <id>
+      """
+
+  @long
+  Scenario: its report tells what was put back
+    Given I have run "golive restore shop --yes --reason spoilt"
+    When I run "golive abort ROLLOUT"
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: restore <id> is completed: it cannot be aborted any more
+      golive: hint: golive restore shop <id> puts back what it has found
+      """
+    When I run "golive report ROLLOUT"
+    Then the answer holds "# Restore of `shop` `1.0.0`: completed"
+    And the answer holds "| Why | `spoilt` |"
+    And the answer holds "| Messages put back | 500 |"
+    And the answer holds "| Version before | `1.1.0` |"

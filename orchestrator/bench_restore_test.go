@@ -78,7 +78,7 @@ func fillForRestore(b *testing.B, url string) {
 	body := make([]byte, *benchRestoreMessage)
 	for n := 0; n < *benchRestoreMB*1_000_000/len(body) && err == nil; n++ {
 		_, _ = crypto.Read(body[:len(body)/2]) // never fails
-		_, err = js.PublishAsync("data.bench", slices.Clone(body))
+		_, err = js.PublishAsync("data.bench", slices.Clone(body), jetstream.WithStallWait(benchPatience))
 	}
 	if err != nil {
 		b.Fatal(err)

@@ -81,7 +81,7 @@ func (s *Story) Rest() []terminal.Line {
 func Head(r rollout.State) []terminal.Line {
 	var l lines
 	if r.Restore != nil {
-		l.say(terminal.Plain, "*", "restore %s: %s %s, %s, %s", r.ID, r.Release.App, r.Release.Version, asOf(*r.Restore), terminal.Plural(len(r.Steps), "step"))
+		l.say(terminal.Plain, "*", "rollout %s: %s %s, a restore: data and traffic %s, %s", r.ID, r.Release.App, r.Release.Version, asOf(*r.Restore), terminal.Plural(len(r.Steps), "step"))
 		return l
 	}
 	l.say(terminal.Plain, "*", "rollout %s: %s %s, %s", r.ID, r.Release.App, r.Release.Version, terminal.Plural(len(r.Steps), "step"))

@@ -37,8 +37,8 @@ func followBy(ctx context.Context, c *command, f *follower, begun api.RolloutVie
 		}
 		switch {
 		case last.Restore != nil && want == rollout.Completed:
-			fmt.Fprintf(w, "%s %s is live, with its data as in snapshot %s (restore %s; to undo it: golive restore %s %s)\n",
-				app, version, last.Restore.Snapshot, last.ID, app, last.ID)
+			fmt.Fprintf(w, "%s %s is live, with its data as in snapshot %s; to undo that: golive restore %s %s (rollout %s)\n",
+				app, version, last.Restore.Snapshot, app, last.ID, last.ID)
 			return
 		case last.Restore != nil && want == rollout.Reverted:
 			fmt.Fprintf(w, "restore %s of %s %s is undone: data and traffic are as they were when it began\n", last.ID, app, version)
