@@ -298,7 +298,7 @@ func (w *wantedRestore) puts(since []rollout.State) {
 	has := make(map[string]bool)
 	for _, service := range w.snapshot.Services {
 		for _, p := range service.Parts {
-			has[p.Stream()] = true
+			has[p.Where(service.Name)] = true
 		}
 	}
 	for _, s := range since {
@@ -332,9 +332,9 @@ func (w *wantedRestore) puts(since []rollout.State) {
 		}
 		for _, service := range snapshot.ServicesOf(s.Release) {
 			for _, p := range service.Parts {
-				if !has[p.Stream()] {
-					has[p.Stream()] = true
-					w.stays = append(w.stays, p.Stream())
+				if where := p.Where(service.Name); !has[where] {
+					has[where] = true
+					w.stays = append(w.stays, where)
 				}
 			}
 		}

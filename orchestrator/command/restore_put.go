@@ -103,7 +103,7 @@ func (c *taker) putting(ctx context.Context, s rollout.State, step rollout.Step)
 	for _, service := range target.Services {
 		if service.Name == step.Name {
 			for _, p := range service.Parts {
-				touched = append(touched, p.Stream())
+				touched = append(touched, p.Where(service.Name))
 			}
 		}
 	}
@@ -116,14 +116,14 @@ func (c *taker) putting(ctx context.Context, s rollout.State, step rollout.Step)
 	return all, back(now, touched), nil
 }
 
-// back is how streams come back that a step has touched, as a snapshot has them, whichever service
+// back is how data comes back that a step has touched, as a snapshot has them, whichever service
 // they stand under there; those that it does not have were not there.
 func back(now snapshot.Snapshot, touched []string) snapshot.Putting {
 	p := snapshot.Putting{Of: now, Parts: []string{}}
 	has := make(map[string]bool)
 	for _, service := range now.Services {
 		for _, part := range service.Parts {
-			has[part.Stream()] = true
+			has[part.Where(service.Name)] = true
 		}
 	}
 	for _, stream := range touched {

@@ -21,7 +21,7 @@ const (
 type Putting struct {
 	Of      Snapshot // that it is taken from
 	Service string   // of it, whose parts are put back; empty: those of all
-	Parts   []string // of these, the streams that are put back; nil: all
+	Parts   []string // of these, where those are that are put back, see [Part.Where]; nil: all
 	Drop    []string // streams that are deleted: they were not there
 
 	// Sure is asked right before anything is deleted: an error says that somebody else may be at
@@ -80,7 +80,7 @@ func (p Putting) parts() (parts []partOf, size uint64) {
 			continue
 		}
 		for _, part := range service.Parts {
-			if p.Parts == nil || slices.Contains(p.Parts, part.Stream()) {
+			if p.Parts == nil || slices.Contains(p.Parts, part.Where(service.Name)) {
 				parts, size = append(parts, partOf{service.Name, part}), size+uint64(part.Size)
 			}
 		}
@@ -88,8 +88,30 @@ func (p Putting) parts() (parts []partOf, size uint64) {
 	return parts, size
 }
 
-// replace puts one part back in the place of what is there.
+// Where names where the data of a part of a service is: two parts that have the same are the same
+// data, whichever service a release has named it for.
+func (p Part) Where(service string) string {
+	if p.inJetStream() {
+		return p.Stream()
+	}
+	return service + "/" + p.Kind + "-" + p.Name
+}
+
+// inJetStream reports whether a stream keeps the part.
+func (p Part) inJetStream() bool {
+	return p.Kind == KindStream || p.Kind == KindKV || p.Kind == KindObjects
+}
+
+// replace puts one part back in the place of what is there, as its kind wants it.
 func (s *Snapshots) replace(ctx context.Context, p Putting, part partOf, told *teller) (Content, error) {
+	if part.inJetStream() {
+		return s.replaceStream(ctx, p, part, told)
+	}
+	return Content{}, fmt.Errorf("nobody here can put back state of the kind %s", part.Kind)
+}
+
+// replaceStream puts a stream or a bucket back.
+func (s *Snapshots) replaceStream(ctx context.Context, p Putting, part partOf, told *teller) (Content, error) {
 	if err := s.clear(ctx, part.Stream(), p.Sure); err != nil {
 		return Content{}, err
 	}
@@ -102,7 +124,7 @@ func (s *Snapshots) replace(ctx context.Context, p Putting, part partOf, told *t
 		if err != nil {
 			return nil, err
 		}
-		return counted{stoppedReader{ctx, io.TeeReader(r, told)}, r}, nil
+		return archiveRead{stoppedReader{ctx, io.TeeReader(r, told)}, r}, nil
 	}})
 	if err == nil && content.Messages == part.Messages && content.Digest != part.Digest {
 		err = fmt.Errorf("stream %s: %w: its messages are not those that were taken", part.Stream(), ErrDamaged)
@@ -110,8 +132,8 @@ func (s *Snapshots) replace(ctx context.Context, p Putting, part partOf, told *t
 	return content, err
 }
 
-// counted is an archive that is being read.
-type counted struct {
+// archiveRead is an archive that is being read.
+type archiveRead struct {
 	io.Reader
 	io.Closer
 }

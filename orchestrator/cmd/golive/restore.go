@@ -92,7 +92,7 @@ func printRestorePlan(w io.Writer, p api.RestorePlan) {
 		fmt.Fprintf(w, "counts no more: %s, which has run since\n", terminal.Flat(script))
 	}
 	for _, stream := range p.Stays {
-		fmt.Fprintf(w, "stays as it is: stream %s, of which the snapshot says nothing\n", stream)
+		fmt.Fprintf(w, "stays as it is: %s, of which the snapshot says nothing\n", stream)
 	}
 	about := "about"
 	if p.AtLeast {
