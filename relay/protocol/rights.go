@@ -148,7 +148,7 @@ var Queries = []string{"plan", "status", "list", "follow", "routes", "ledger", "
 // ObserverRights are those of somebody who looks, and follows rollouts, and can change nothing.
 func ObserverRights(user string) Rights {
 	r := answers(user).With(Rights{
-		Publish:   []string{"$SYS.REQ.USER.INFO", UserAPISubject("show", user), UserAPISubject("snapshot-show", user)},
+		Publish:   []string{"$SYS.REQ.USER.INFO", UserAPISubject("show", user), UserAPISubject("snapshot-show", user), UserAPISubject("restore-plan", user)},
 		Subscribe: []string{"golive.notice.*.*", "golive.log.*", "golive.rollout.*.*"},
 	})
 	for _, command := range Queries {
