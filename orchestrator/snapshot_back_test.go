@@ -216,7 +216,7 @@ func TestADamagedSnapshotChangesNothing(t *testing.T) {
 			e.must(err)
 			e.must(r.Close())
 			e.must(store.Write(t.Context(), name, func(w io.Writer) error { _, err := w.Write(damage(data)); return err }))
-			s := e.unchanged(e.restore("shop", ""), after, "damaged")
+			s := e.unchanged(e.restore("shop", ""), after, "cannot be put back, so nothing was changed")
 			if len(s.Outages()) > 0 {
 				t.Error("services were under maintenance")
 			}
@@ -226,6 +226,7 @@ func TestADamagedSnapshotChangesNothing(t *testing.T) {
 
 // TestAPutThatFailsIsUndone has something in the way of each attempt to put the data back.
 func TestAPutThatFailsIsUndone(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	e := newEnvironment(t)
 	js, err := jetstream.New(e.nc)
@@ -284,6 +285,7 @@ func TestARestoreIsAborted(t *testing.T) {
 
 // TestARestoreMayFindNoRoom has the bus full, but for a little.
 func TestARestoreMayFindNoRoom(t *testing.T) {
+	relaytest.Long(t)
 	t.Parallel()
 	server, err := embedded.Start(embedded.Config{Data: t.TempDir(), Unsynced: true, MaxStore: 24 << 20})
 	if err != nil {

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
-	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -151,16 +149,6 @@ func (c *Server) stillWanted(ctx context.Context, s rollout.State, step rollout.
 
 // WhyPut is why data could not be put back, and what a person does about it; false where it is to
 // be tried again as it is: whoever does it is ending, or is not wanted any more.
-func WhyPut(ctx context.Context, err error) (*protocol.ScriptError, bool) {
-	if ctx.Err() != nil || errors.Is(err, ErrUnwanted) {
-		return nil, false
-	}
-	why := &protocol.ScriptError{Code: protocol.CodeFailed, Message: rollout.Clip("the data could not be put back: " + strings.TrimSpace(err.Error()))}
-	var known *protocol.ServiceError
-	if errors.As(err, &known) && known.Code != api.CodeUnavailable {
-		again := false
-		why.Retry = &again
-		why.Message = rollout.Clip(fmt.Sprintf("the data could not be put back: %s (%s)", known.Message, known.Hint))
-	}
-	return why, true
+func WhyPut(ctx context.Context, _ rollout.Step, err error) (*protocol.ScriptError, bool) {
+	return whyFailed(ctx, "the data could not be put back: ", err)
 }

@@ -225,18 +225,26 @@ func tellTaking(p snapshot.Progress) string {
 	return text
 }
 
-// WhySnapshot is why a snapshot could not be taken before a rollout, and what a person does about
-// it; false where it is to be tried again as it is: whoever takes it is ending.
-func WhySnapshot(ctx context.Context, err error) (*protocol.ScriptError, bool) {
-	if ctx.Err() != nil {
+// WhySnapshot is why the snapshot of a rollout could not be taken or, of a restore, read back, and
+// what a person does about it; false where it is to be tried again as it is: whoever does it is ending.
+func WhySnapshot(ctx context.Context, step rollout.Step, err error) (*protocol.ScriptError, bool) {
+	if step.Snapshot.Checks != "" {
+		return whyFailed(ctx, "the snapshot cannot be put back, so nothing was changed: ", err)
+	}
+	return whyFailed(ctx, "the snapshot could not be taken, so nothing was run: ", err)
+}
+
+// whyFailed is the error of a step, which begins with what; false where it is none.
+func whyFailed(ctx context.Context, what string, err error) (*protocol.ScriptError, bool) {
+	if ctx.Err() != nil || errors.Is(err, ErrUnwanted) {
 		return nil, false
 	}
-	why := &protocol.ScriptError{Code: protocol.CodeFailed, Message: rollout.Clip("the snapshot could not be taken, so nothing was run: " + strings.TrimSpace(err.Error()))}
+	why := &protocol.ScriptError{Code: protocol.CodeFailed, Message: rollout.Clip(what + strings.TrimSpace(err.Error()))}
 	var known *protocol.ServiceError
 	if errors.As(err, &known) {
 		again := false
 		why.Retry = &again
-		why.Message = rollout.Clip(fmt.Sprintf("the snapshot could not be taken, so nothing was run: %s (%s)", known.Message, known.Hint))
+		why.Message = rollout.Clip(fmt.Sprintf("%s%s (%s)", what, known.Message, known.Hint))
 	}
 	return why, true
 }

@@ -43,7 +43,7 @@ func (g *snapshots) putData(ctx context.Context, r journal.Record, step rollout.
 // work does what a step is there for, as long as that is wanted, and records what has come of it;
 // why says why that is an error of the step, and false where it is none.
 func (g *snapshots) work(ctx context.Context, r journal.Record, step rollout.Step,
-	why func(context.Context, error) (*protocol.ScriptError, bool), do func(context.Context, tells) (rollout.Event, error),
+	why func(context.Context, rollout.Step, error) (*protocol.ScriptError, bool), do func(context.Context, tells) (rollout.Event, error),
 ) error {
 	broke := rollout.Event{Type: rollout.StepBroke, Step: step.ID, Attempt: step.Attempt, Revert: step.Revert}
 	if step.Cancelled {
@@ -68,7 +68,7 @@ func (g *snapshots) work(ctx context.Context, r journal.Record, step rollout.Ste
 		done.Type, done.Step, done.Attempt, done.Revert = rollout.StepAnswered, step.ID, step.Attempt, step.Revert
 		return g.Recorder.Record(ctx, r, done)
 	}
-	failed, is := why(ctx, err)
+	failed, is := why(ctx, step, err)
 	if !is {
 		return err
 	}
