@@ -40,10 +40,10 @@ func BenchmarkRestore(b *testing.B) {
 	stage.orchestrate()
 	stage.runScript()
 	e := &restoreBench{b, stage.client}
-	id := e.deployed(stateful())
+	e.deployed(stateful())
 	var total, closed, put, taken time.Duration
 	for b.Loop() {
-		id = e.deployed(changing("1.1.0"))
+		id := e.deployed(changing("1.1.0"))
 		q := api.RestoreRequest{App: "shop", Rollout: e.id(), Target: id, By: "test"}
 		if _, err := e.client.Restore(b.Context(), q); err != nil {
 			b.Fatal(err)

@@ -461,3 +461,44 @@ func TestAFailedRolloutGivesWayToARestore(t *testing.T) {
 		t.Errorf("the route is %s", routes[0].Route)
 	}
 }
+
+// TestTheFirstRolloutIsUndoneByARestore has data that was there before any version was live.
+func TestTheFirstRolloutIsUndoneByARestore(t *testing.T) {
+	t.Parallel()
+	e := newEnvironment(t)
+	e.orchestrate()
+	e.data(5)
+	before, _ := e.holds("DATA")
+	e.writer("1.1.0")
+	first := e.deploy(changing("1.1.0"))
+	e.awaitStatus(first, rollout.Completed)
+	after, _ := e.holds("DATA")
+	plan, err := e.client.PlanRestore(t.Context(), api.RestoreRequest{App: "shop"})
+	e.must(err)
+	if plan.Version != "" || plan.From != "1.1.0" || len(plan.Problems) > 0 {
+		t.Errorf("the plan is %+v", plan)
+	}
+	id := e.restore("shop", "")
+	e.awaitStatus(id, rollout.Completed)
+	if got, _ := e.holds("DATA"); got != before {
+		t.Error("the data is not that of before")
+	}
+	routes, err := e.client.Routes(t.Context())
+	e.must(err)
+	if online := routes[0].Online(); len(online) > 0 || routes[0].Maintenance != nil {
+		t.Errorf("the route is %s", routes[0].Route)
+	}
+	_, err = e.client.Backward(t.Context(), api.BackwardRequest{App: "shop", By: "ann"})
+	e.refused(err, api.CodeConflict, "nothing to undo")
+	_, err = e.client.Status(t.Context(), api.AppRequest{App: "shop"})
+	e.must(err)
+	e.awaitStatus(e.restore("shop", id), rollout.Completed)
+	if got, _ := e.holds("DATA"); got != after {
+		t.Error("the data is not that of before the restore")
+	}
+	routes, err = e.client.Routes(t.Context())
+	e.must(err)
+	if online := routes[0].Online(); len(online) != 1 || online[0] != "1.1.0" {
+		t.Errorf("the route is %s", routes[0].Route)
+	}
+}

@@ -24,7 +24,7 @@ type RestoreRequest struct {
 type RestorePlan struct {
 	App      string                   `json:"app"`
 	From     string                   `json:"from,omitempty"`     // version that is live; empty: none
-	Version  string                   `json:"version"`            // that was live then
+	Version  string                   `json:"version,omitempty"`  // that was live then; empty: none
 	Snapshot string                   `json:"snapshot"`           // id
 	Taken    time.Time                `json:"taken"`              // when it was taken
 	Of       string                   `json:"of,omitempty"`       // the rollout right before which it was taken; empty: somebody had asked for it

@@ -89,8 +89,8 @@ func (c *restorer) begin(ctx context.Context, q api.RestoreRequest) (journal.Rec
 			return none, problem
 		}
 	}
-	for _, r := range w.open {
-		if err := c.supersede(ctx, r.State, q.Rollout, q.By, "restore "+q.Rollout+" takes its place"); err != nil {
+	if len(w.open) > 0 {
+		if err := c.supersede(ctx, w.open[0].State, q.Rollout, q.By, "restore "+q.Rollout+" takes its place"); err != nil {
 			return none, err
 		}
 		return none, rollout.ErrConflict // the app has a newer event now
@@ -206,10 +206,11 @@ func (c *restorer) target(ctx context.Context, q api.RestoreRequest) (snapshot.S
 	return s, err
 }
 
-// releaseOf is the release that was live when a snapshot was taken.
+// releaseOf is the release that was live when a snapshot was taken; one without a service where none
+// was: all that is online now has come since.
 func (c *restorer) releaseOf(ctx context.Context, s snapshot.Snapshot) (rollout.Release, error) {
 	if s.Rollout == "" {
-		return rollout.Release{}, refuse(api.CodeConflict, "golive backward "+s.App+" undoes its first rollout", "no version of %s was live when snapshot %s was taken: there is no traffic to lead back", s.App, s.ID)
+		return rollout.Release{App: s.App, Version: s.Version, Strategy: rollout.Parallel}, nil
 	}
 	r, err := c.Journal.Load(ctx, s.App, s.Rollout)
 	if errors.Is(err, rollout.ErrNotFound) {

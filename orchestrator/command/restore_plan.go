@@ -25,6 +25,9 @@ func (c *restorer) plan(ctx context.Context, q api.RestoreRequest) (api.RestoreP
 		App: q.App, From: w.Restore.From, Version: w.Release.Version, Snapshot: w.snapshot.ID, Taken: w.snapshot.Taken, Of: w.Restore.Of,
 		OneCut: w.snapshot.Moment.One, Stays: w.stays, Problems: w.problems(),
 	}
+	if w.Restore.Live == "" {
+		p.Version = ""
+	}
 	for _, service := range w.snapshot.Services {
 		for _, part := range service.Parts {
 			p.Bytes, p.Messages = p.Bytes+part.State.Bytes, p.Messages+part.Messages

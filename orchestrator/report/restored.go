@@ -44,6 +44,13 @@ func asOf(r rollout.Restore) string {
 // endRestore says that a restore has ended, or what it waits for.
 func (l *lines) endRestore(r rollout.State) {
 	what := r.Release.App + " " + r.Release.Version
+	switch {
+	case r.Status == rollout.Completed && r.Restore.Live == "":
+		l.say(terminal.Green, "✓", "no version of %s is live, and its data is %s: %s%s", r.Release.App, asOf(*r.Restore), inTime(r), withDowntime(r))
+		return
+	case r.Restore.Live == "":
+		what = r.Release.App
+	}
 	switch r.Status {
 	case rollout.Completed:
 		l.say(terminal.Green, "✓", "%s is live, with its data %s: %s%s", what, asOf(*r.Restore), inTime(r), withDowntime(r))

@@ -36,6 +36,10 @@ func followBy(ctx context.Context, c *command, f *follower, begun api.RolloutVie
 			return
 		}
 		switch {
+		case last.Restore != nil && want == rollout.Completed && last.Restore.Live == "":
+			fmt.Fprintf(w, "no version of %s is live, and its data is as in snapshot %s; to undo that: golive restore %s %s (rollout %s)\n",
+				app, last.Restore.Snapshot, app, last.ID, last.ID)
+			return
 		case last.Restore != nil && want == rollout.Completed:
 			fmt.Fprintf(w, "%s %s is live, with its data as in snapshot %s; to undo that: golive restore %s %s (rollout %s)\n",
 				app, version, last.Restore.Snapshot, app, last.ID, last.ID)

@@ -77,7 +77,7 @@ func planRestore(ctx context.Context, c *command, q api.RestoreRequest) error {
 }
 
 func printRestorePlan(w io.Writer, p api.RestorePlan) {
-	fmt.Fprintf(w, "restore of %s: from %s to %s, %s, %s\n", p.App, terminal.OrDash(p.From), p.Version, report.AsOf(p), terminal.Ago(p.Taken))
+	fmt.Fprintf(w, "restore of %s: from %s to %s, %s, %s\n", p.App, terminal.OrDash(p.From), cmp.Or(p.Version, "no version"), report.AsOf(p), terminal.Ago(p.Taken))
 	fmt.Fprintf(w, "puts back: %s, %s\n\n", terminal.Plural(int(p.Messages), "message"), terminal.Bytes(int64(p.Bytes)))
 	var rows [][]string
 	for _, s := range p.Steps {
@@ -163,11 +163,15 @@ func confirmRestore(ctx context.Context, c *command, client *api.Client, q *api.
 	for _, text := range dark {
 		fmt.Fprintln(c.Err, terminal.Flat(text))
 	}
-	answer, err := c.prompter().Ask(ctx, "Type the version that comes back, "+p.Version+", to go on: ")
+	name, question := p.Version, "Type the version that comes back, "+p.Version+", to go on: "
+	if name == "" {
+		name, question = p.App, "No version was live then, so none is afterwards. Type the name of the app, "+p.App+", to go on: "
+	}
+	answer, err := c.prompter().Ask(ctx, question)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return cmp.Or(ctx.Err(), err)
 	}
-	if strings.TrimSpace(answer) != p.Version {
+	if strings.TrimSpace(answer) != name {
 		return &failure{code: codeFailed, exit: exitFailed, message: "not restored: nothing was changed", hint: "to do it without being asked: " + again}
 	}
 	q.Force = len(dark) > 0
