@@ -44,8 +44,11 @@ func (c *restorer) restore(ctx context.Context, q api.RestoreRequest) (api.Rollo
 	q.By, q.Reason = rollout.Clip(q.By), rollout.Clip(q.Reason)
 	for {
 		r, err := c.begin(ctx, q)
-		if errors.Is(err, rollout.ErrConflict) && ctx.Err() == nil {
-			continue
+		if errors.Is(err, rollout.ErrConflict) {
+			if ctx.Err() == nil {
+				continue
+			}
+			err = refuse(api.CodeConflict, "ask again", "others go on changing %s: nothing was begun", q.App)
 		}
 		if err != nil {
 			return api.RolloutView{}, err

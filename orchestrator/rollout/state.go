@@ -16,7 +16,8 @@
 // taken backward it undoes in reverse order all that it has done and that can be undone. It
 // never turns forward again, and never turns round by itself: [State.TurnsBack] says when it
 // should be asked to. A completed one can be amending for a while: its scripts try the
-// records again that they have put aside, and no traffic moves.
+// records again that they have put aside, and no traffic moves. A restore is a rollout that brings no
+// version: it puts data and traffic back, and no gate opens before all data is whole.
 package rollout
 
 import (
