@@ -41,6 +41,7 @@ func (s *scenario) environmentSteps(sc *godog.ScenarioContext) {
 	sc.Step(`^the (first|second|third|fourth|fifth|sixth) orchestrator gets (Ctrl-C|SIGTERM)$`, s.interruptOrchestrator)
 	sc.Step(`^the (first|second|third|fourth|fifth|sixth) orchestrator ends with code (\d+)$`, s.orchestratorEnds)
 	sc.Step(`^the bus goes away and comes back$`, s.restartBus)
+	sc.Step(`^the bus goes away$`, s.endBus)
 	sc.Step(`^somebody starts the programs of the app (\S+)$`, s.startPrograms)
 	sc.Step(`^somebody starts the setup service of (\S+) (\S+) with the scripts (.+)$`, s.startSetup)
 	sc.Step(`^the setup service of (\S+) (\S+) is built anew and takes the place of the one that runs$`, s.rebuildSetup)
@@ -68,6 +69,13 @@ func (s *scenario) restartBus() error {
 		return err
 	}
 	return s.startBusAt(strings.TrimPrefix(before.url, "nats://"))
+}
+
+// endBus stops the bus for good.
+func (s *scenario) endBus() error {
+	before := s.bus
+	s.bus = nil
+	return before.stop()
 }
 
 func (s *scenario) startEnvironment(ctx context.Context, orchestrators string) error {

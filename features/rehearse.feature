@@ -122,3 +122,44 @@ Feature: rehearsing a release on a copy of an environment's data
       golive: hint: rehearse without --snapshot: that takes one of what is live
       """
     And nothing of a rehearsal is left
+
+  Scenario: it is said what is not known when the environment cannot be reached any more
+    Given the offline script of search 2.0.0 takes until I say so
+    When I start "golive rehearse shop" with secrets in my shell
+    And the offline script of search 2.0.0 has begun
+    And the bus goes away
+    And I let the offline script of search 2.0.0 end
+    Then it ends with code 0
+    And the story tells "! it is not known whether anything was written in the environment meanwhile: …"
+    And the answer holds "The environment: it is not known whether its streams were written to meanwhile."
+    And nothing of a rehearsal is left
+
+  Scenario: the folder of the version before is looked at before a snapshot is taken
+    When I run "golive rehearse shop --from shop" with secrets in my shell
+    Then it ends with code 2
+    And I am told this and more:
+      """
+      golive: error: --from is the folder of shop 2.0.0, and 1.0.0 is live
+      golive: hint: name the folder of the version that is live: golive status
+      """
+    And nothing of a rehearsal is left
+    When I run "golive snapshot list shop"
+    Then the answer is:
+      """
+      There is no snapshot here yet.
+      """
+
+  Scenario: what is in a commit, and nothing else, is rehearsed
+    Given the folder of the app shop is committed to git, with the tag v2
+    And the manifest of the app shop is:
+      """
+      this is no manifest any more
+      """
+    When I run "golive rehearse shop --commit v2" with secrets in my shell
+    Then it ends with code 0
+    And the answer holds these lines:
+      """
+      Rehearsal of shop 2.0.0 on snapshot <id> of 1.0.0, in <duration>: completed
+      source: commit … (v2)
+      """
+    And nothing of a rehearsal is left

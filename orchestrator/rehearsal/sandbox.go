@@ -31,6 +31,7 @@ const (
 	archivesFolder = "archives" // of the snapshot
 	homeFolder     = "home"
 	tempFolder     = "tmp"
+	treeFolder     = "tree" // of a commit
 )
 
 // Make makes a sandbox in the folder parent.
@@ -40,7 +41,7 @@ func Make(parent string) (*Sandbox, error) {
 		return nil, fmt.Errorf("make the folder of the rehearsal: %w", err)
 	}
 	s := &Sandbox{Dir: dir, lock: flock.New(filepath.Join(dir, "lock"))}
-	for _, name := range []string{dataFolder, archivesFolder, homeFolder, tempFolder} {
+	for _, name := range []string{dataFolder, archivesFolder, homeFolder, tempFolder, treeFolder} {
 		err = errors.Join(err, os.Mkdir(filepath.Join(dir, name), 0o700))
 	}
 	locked := false
@@ -63,6 +64,9 @@ func (s *Sandbox) Data() string { return filepath.Join(s.Dir, dataFolder) }
 func (s *Sandbox) Archives() snapshot.Folder {
 	return snapshot.Folder(filepath.Join(s.Dir, archivesFolder))
 }
+
+// Tree is an empty folder for the files of a commit.
+func (s *Sandbox) Tree() string { return filepath.Join(s.Dir, treeFolder) }
 
 // Remove removes the sandbox. Nothing of it may run any more.
 func (s *Sandbox) Remove() error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,16 +27,14 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// Names of who asks for the rollout in a rehearsal, and of who answers its approvals: the one may
-// have to be another one.
-const (
-	rehearsing = "golive rehearse"
-	answering  = "rehearsal"
-)
+// rehearsing is who asks for the rollout in a rehearsal. Its approvals are answered by another one,
+// as that may have to be so.
+const rehearsing = "golive rehearse"
 
 type rehearseOptions struct {
 	snapshot string
 	from     string // folder of the version before; empty: it does not run
+	commit   string // that the release is of; empty: it is the folder's
 	keep     bool
 	pass     []string // variables of the environment that programs get, too
 }
@@ -65,6 +62,7 @@ rehearse: true; the others are named.
 The exit code is 0 if the rollout has completed, and 1 if not.`,
 		Example: `  golive rehearse examples/todo
   golive rehearse --snapshot 0199c6d2 -o json
+  golive rehearse --commit v0.0.2 --from ../todo-0.0.1
   golive rehearse --pass LICENSE_KEY --report reports`,
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,6 +79,7 @@ The exit code is 0 if the rollout has completed, and 1 if not.`,
 		},
 	}
 	cmd.Flags().StringVar(&o.from, "from", "", "folder of the version that is live, whose services run in the rehearsal, too")
+	cmd.Flags().StringVar(&o.commit, "commit", "", commitUsage)
 	cmd.Flags().StringVar(&o.snapshot, "snapshot", "", "id of the snapshot to rehearse on, or its beginning (default: one is taken)")
 	c.reportFlag(cmd, "write the report of the rollout into this folder, too")
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the data of the rehearsal, and say where it is")
@@ -129,20 +128,9 @@ func runRehearse(ctx context.Context, c *command, dir string, o rehearseOptions)
 	ctx, stop := untilUnread(ctx, os.Stdout, os.Stderr)
 	defer stop()
 	r := &rehearsalRun{command: c, o: o, began: time.Now(), story: c.narrator(), out: Rehearsed{Differences: []string{}, NotRehearsed: []string{}, Moved: []string{}}}
-	if r.m, r.release, err = (taking{c}).take(ctx, dir, ""); err != nil {
-		return err
-	}
-	if o.from != "" {
-		if r.live, err = c.load(o.from); err != nil {
-			return err
-		}
-	}
-	swept, err := rehearsal.Sweep(atOnce(ctx), os.TempDir())
-	for _, folder := range swept {
-		r.say("▪", "removed what a rehearsal has left that was killed: %s", folder)
-	}
-	if err != nil {
-		r.say("!", "what a rehearsal has left that was killed is still there: %s", terminal.Flat(err.Error()))
+	defer func() { err = errors.Join(err, r.clean()) }()
+	if err := r.prepare(ctx, dir); err != nil {
+		return r.stopped(ctx, err)
 	}
 	environment, err := c.reachFor(ctx, dir, r.m)
 	if err != nil {
@@ -152,13 +140,36 @@ func runRehearse(ctx context.Context, c *command, dir string, o rehearseOptions)
 		defer environment.Close()
 		return r.read(ctx, api.NewClient(environment.Conn()))
 	}
-	defer func() { err = errors.Join(err, r.clean()) }()
 	if err := read(); err != nil {
 		return r.stopped(ctx, err)
 	}
 	ran := r.run(ctx)
 	r.compare(ctx, dir)
 	return r.conclude(ctx, ran)
+}
+
+// prepare makes the folder of the rehearsal, and reads the release.
+func (r *rehearsalRun) prepare(ctx context.Context, dir string) (err error) {
+	swept, err := rehearsal.Sweep(atOnce(ctx), os.TempDir())
+	for _, folder := range swept {
+		r.say("▪", "removed what a rehearsal has left that was killed: %s", folder)
+	}
+	if err != nil {
+		r.say("!", "what a rehearsal has left that was killed is still there: %s", terminal.Flat(err.Error()))
+	}
+	if r.sandbox, err = rehearsal.Make(os.TempDir()); err != nil {
+		return err
+	}
+	if r.o.commit == "" {
+		r.m, r.release, err = taking{r.command}.take(ctx, dir, "")
+	} else {
+		r.m, r.release, err = taking{r.command}.takeTree(ctx, dir, r.o.commit, r.sandbox.Tree())
+	}
+	if err != nil || r.o.from == "" {
+		return err
+	}
+	r.live, err = r.load(r.o.from)
+	return err
 }
 
 func (r *rehearsalRun) say(mark, format string, args ...any) {
@@ -193,6 +204,9 @@ func (r *rehearsalRun) read(ctx context.Context, client *api.Client) (err error)
 	if r.plan, err = client.Plan(ctx, api.PlanRequest{Release: r.release}); err != nil {
 		return err
 	}
+	if err := r.checkFrom(ctx, client); err != nil {
+		return err
+	}
 	if r.copied.Snapshot, err = r.snapshot(ctx, client); err != nil {
 		return err
 	}
@@ -201,8 +215,8 @@ func (r *rehearsalRun) read(ctx context.Context, client *api.Client) (err error)
 	if s.App != r.m.App {
 		return &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("snapshot %s is of %s, the release is of %s", s.ID, s.App, r.m.App), hint: "golive snapshot list " + r.m.App}
 	}
-	if r.live != nil && (r.live.App != s.App || r.live.Version != s.Version) {
-		return &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("--from is the folder of %s %s, and the snapshot is of %s %s", r.live.App, r.live.Version, s.App, s.Version), hint: "name the folder of the version that is live: golive status"}
+	if r.live != nil && r.live.Version != s.Version {
+		return r.notFrom("the snapshot is of " + s.Version)
 	}
 	if err := r.current(ctx, client, s); err != nil {
 		return err
@@ -214,9 +228,6 @@ func (r *rehearsalRun) read(ctx context.Context, client *api.Client) (err error)
 	if needs := rehearsal.Needs(s); free < needs {
 		return &failure{code: codeFailed, exit: exitFailed, message: fmt.Sprintf("there is no room for a rehearsal: it needs about %s, and %s has %s", terminal.Bytes(int64(needs)), os.TempDir(), terminal.Bytes(int64(free))),
 			hint: "make room there, or name another folder with TMPDIR"}
-	}
-	if r.sandbox, err = rehearsal.Make(os.TempDir()); err != nil {
-		return err
 	}
 	r.copied.Archives = r.sandbox.Archives()
 	var services []string
@@ -239,6 +250,30 @@ func (r *rehearsalRun) read(ctx context.Context, client *api.Client) (err error)
 	r.out.Bytes, r.out.Copied = s.Size, rollout.Duration(time.Since(began).Round(time.Millisecond))
 	r.say("✓", "copied %s of snapshot %s in %s", terminal.Bytes(s.Size), s.ID, terminal.Took(time.Duration(r.out.Copied)))
 	return nil
+}
+
+// checkFrom refuses a folder that is not that of the version that is live, before a snapshot is
+// taken.
+func (r *rehearsalRun) checkFrom(ctx context.Context, client *api.Client) error {
+	if r.live == nil {
+		return nil
+	}
+	if r.live.App != r.m.App {
+		return r.notFrom("the release is of " + r.m.App)
+	}
+	if r.o.snapshot != "" {
+		return nil // it says what was live
+	}
+	live, err := rehearsal.Live(ctx, client, r.m.App)
+	if err == nil && live != "" && live != r.live.Version { // if nothing is, there is nothing to rehearse on
+		err = r.notFrom(live + " is live")
+	}
+	return err
+}
+
+func (r *rehearsalRun) notFrom(why string) error {
+	return &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("--from is the folder of %s %s, and %s", r.live.App, r.live.Version, why),
+		hint: "name the folder of the version that is live: golive status"}
 }
 
 // draw shows how much of the snapshot has come.
@@ -277,17 +312,10 @@ func (r *rehearsalRun) snapshot(ctx context.Context, client *api.Client) (snapsh
 
 // current refuses a snapshot since which scripts have run: what they did is not in its data.
 func (r *rehearsalRun) current(ctx context.Context, client *api.Client, s snapshot.Snapshot) error {
-	entries, err := client.Ledger(ctx, api.LedgerRequest{App: r.m.App})
+	changed, err := rehearsal.Changed(ctx, client, s)
 	if err != nil {
 		return err
 	}
-	var now []protocol.Script
-	for _, e := range entries {
-		if e.Void == "" {
-			now = append(now, e.Script())
-		}
-	}
-	changed := rehearsal.Since(s, func(script protocol.Script) bool { return slices.Contains(now, script) }, now)
 	if len(changed) == 0 {
 		return nil
 	}
@@ -311,6 +339,7 @@ func (r *rehearsalRun) run(ctx context.Context) error {
 		r.out.NotRehearsed = append(r.out.NotRehearsed, "the handing over from instances of "+r.copied.Snapshot.Version+", none of which ran: name their folder with --from")
 	}
 	governed := r.plan.DependsOn.Release // as the environment has it, with its own rules
+	governed.Source = r.release.Source
 	return local.Up{
 		Manifest: r.m, Data: r.sandbox.Data(), Listen: embedded.DefaultListen, Beacons: r.sandbox.Dir, Dir: r.Dir,
 		Before: r.live, Release: &governed, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: skipped,
@@ -353,31 +382,10 @@ func (r *rehearsalRun) orchestrate(ctx, working context.Context, bus *relay.Rela
 	if r.out.Same {
 		r.say("✓", "the plan is the one of the environment: %s", here.ID[:rollout.ShortPlan])
 	} else {
-		r.out.Differences = differences(r.plan.DependsOn, here.DependsOn)
+		r.out.Differences = rehearsal.Differences(r.plan.DependsOn, here.DependsOn)
 		r.say("!", "the plan differs from the one of the environment: %s", terminal.Flat(strings.Join(r.out.Differences, "; ")))
 	}
 	return local.Orchestrator{Gate: e.gate, Journal: e.journal, Ended: ended}, nil
-}
-
-// differences tells in what a plan here depends on other things than the one there.
-func differences(there, here rollout.Basis) []string {
-	var all []string
-	for _, ran := range there.Ran {
-		if !slices.ContainsFunc(here.Ran, func(o rollout.RanScript) bool {
-			return o.Name == ran.Name && o.Version == ran.Version && o.Phase == ran.Phase
-		}) {
-			all = append(all, fmt.Sprintf("%s %s of %s has run there, and counts as not run here: its journal is gone, or somebody has marked it", ran.Name, ran.Version, ran.Phase))
-		}
-	}
-	for i, route := range there.Routes {
-		if i >= len(here.Routes) || !slices.Equal(here.Routes[i].Online, route.Online) || here.Routes[i].Revision != route.Revision {
-			all = append(all, "the traffic of "+route.Service+" is another one")
-		}
-	}
-	if len(all) == 0 {
-		all = append(all, "its release, or what is live, is another one")
-	}
-	return all
 }
 
 // follow tells the story of the rollout, answers its approvals, and makes the report.
@@ -397,36 +405,13 @@ func (r *rehearsalRun) follow(ctx context.Context, what local.Following) (api.Ro
 	return last, err
 }
 
-// answer says yes to all of an approval, as often as it has to be said.
+// answer says yes to an approval, and that it was the rehearsal.
 func (r *rehearsalRun) answer(ctx context.Context, client *api.Client, s rollout.State, step rollout.Step) error {
-	q := api.ApproveRequest{StepRequest: api.StepRequest{RolloutRequest: api.RolloutRequest{Rollout: s.ID, Reason: "a rehearsal answers by itself"}, Step: step.ID}}
-	q.By = voterOf(step, 0)
-	for _, q.Item = range step.Approval.Unconfirmed() {
-		if _, err := client.Approve(ctx, q); err != nil {
-			return err
-		}
-	}
-	q.Item = 0
-	for n := len(step.Approval.Approved); n < max(step.Approval.Policy.Count, 1); n++ {
-		q.By = voterOf(step, n)
-		if _, err := client.Approve(ctx, q); err != nil {
-			return err
-		}
+	if err := rehearsal.Approve(ctx, client, s, step); err != nil {
+		return err
 	}
 	r.say("✓", "approval %s is answered by the rehearsal itself: in the environment it waits for people", step.ID)
 	return nil
-}
-
-// voterOf is in whose name the rehearsal answers, as the person number n from 0: where the
-// environment names who may, as them.
-func voterOf(step rollout.Step, n int) string {
-	switch may := step.Approval.Policy.By; {
-	case n < len(may):
-		return may[n]
-	case n > 0:
-		return fmt.Sprintf("%s-%d", answering, n+1)
-	}
-	return answering
 }
 
 // compare tells which streams of the environment were written to since the rehearsal began.

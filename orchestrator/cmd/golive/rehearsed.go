@@ -59,6 +59,9 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 	}
 	terminal.Columns(w, []string{"#", "STEP", "STATUS", "TOOK", "RECORDS", "RATE", "PUT ASIDE", "ERROR"}, rows)
 	fmt.Fprintln(w)
+	if p.Source != nil {
+		fmt.Fprintf(w, "source: %s\n", terminal.Flat(report.TellSource(*p.Source)))
+	}
 	held := 0
 	for _, check := range p.Checks {
 		if check.Holds {

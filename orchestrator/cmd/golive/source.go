@@ -127,9 +127,36 @@ func notClean(c *command, m *release.Manifest, changes []string) error {
 		hint:    "commit them, put them into .gitignore, or take what is committed: golive deploy --commit HEAD"}
 }
 
-// takeCommit reads the release of a commit.
+// takeCommit reads the release of a commit. The files of the commit are in a temporary folder
+// meanwhile.
 func (c taking) takeCommit(ctx context.Context, dir, commit string) (*release.Manifest, rollout.Release, error) {
-	m, s, err := c.loadCommit(ctx, dir, commit)
+	copied, err := os.MkdirTemp("", "golive-commit-")
+	if err != nil {
+		return nil, rollout.Release{}, err
+	}
+	defer os.RemoveAll(copied)
+	m, s, err := c.loadCommit(ctx, dir, commit, copied, false)
+	return c.taken(ctx, m, s, commit, err)
+}
+
+// takeTree reads the release of a commit, and leaves all files of the commit in the empty folder
+// tree: programs of the manifest run there. What else is relative to the manifest is relative to
+// dir.
+func (c taking) takeTree(ctx context.Context, dir, commit, tree string) (*release.Manifest, rollout.Release, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, sourcePatience, fmt.Errorf("git has not answered for %s", sourcePatience))
+	defer cancel()
+	m, s, err := c.loadCommit(ctx, dir, commit, tree, true)
+	m, r, err := c.taken(ctx, m, s, commit, err)
+	if err != nil {
+		return nil, r, err
+	}
+	there := *m
+	there.Dir = filepath.Join(tree, filepath.FromSlash(s.Folder))
+	return &there, r, nil
+}
+
+// taken is the release of a commit that was read; err is why it could not be.
+func (c taking) taken(ctx context.Context, m *release.Manifest, s rollout.Source, commit string, err error) (*release.Manifest, rollout.Release, error) {
 	var problems release.Errors
 	var given *failure
 	switch {
@@ -161,9 +188,9 @@ func hintOf(err error, app string) string {
 	return ""
 }
 
-// loadCommit reads the manifest of a commit, as if it stood in dir. The files of the commit are in
-// a temporary folder meanwhile.
-func (c taking) loadCommit(ctx context.Context, dir, commit string) (*release.Manifest, rollout.Source, error) {
+// loadCommit reads the manifest of a commit, as if it stood in dir. The files of the commit, of
+// the folder of the manifest or all, are in the empty folder to then, at their paths.
+func (c taking) loadCommit(ctx context.Context, dir, commit, to string, all bool) (*release.Manifest, rollout.Source, error) {
 	folder, file := c.absolute(dir), ""
 	if info, err := os.Stat(folder); err == nil && info.Mode().IsRegular() {
 		folder, file = filepath.Split(folder)
@@ -176,15 +203,14 @@ func (c taking) loadCommit(ctx context.Context, dir, commit string) (*release.Ma
 	if err != nil {
 		return nil, s, err
 	}
-	copied, err := os.MkdirTemp("", "golive-commit-")
-	if err != nil {
+	wanted := s.Folder
+	if all {
+		wanted = ""
+	}
+	if err := repository.Export(ctx, s.Commit, wanted, to); err != nil {
 		return nil, s, err
 	}
-	defer os.RemoveAll(copied)
-	if err := repository.Export(ctx, s.Commit, s.Folder, copied); err != nil {
-		return nil, s, err
-	}
-	m, err := release.LoadCopy(filepath.Join(copied, filepath.FromSlash(s.Folder), file), folder, c.env)
+	m, err := release.LoadCopy(filepath.Join(to, filepath.FromSlash(s.Folder), file), folder, c.env)
 	if err != nil {
 		return nil, s, problems(c.command, err, fmt.Sprintf("commit %s has no manifest in the folder %s", s.Commit[:12], c.short(folder)))
 	}
