@@ -98,6 +98,37 @@ Feature: rehearsing a release on a copy of an environment's data
       """
 
   @long
+  Scenario: an environment wants a rehearsal, and is told of it
+    Given the app shop goes live with the strategy downtime
+    And the manifest of the app shop also says:
+      """
+      approvals: {rehearsed: 24h}
+      """
+    And somebody starts the programs of the app shop
+    When I run "golive deploy shop"
+    Then it ends with code 1
+    And I am told:
+      """
+      golive: error: the environment takes only what has passed a rehearsal within 24h (approvals.rehearsed), and this very release of shop 2.0.0 has passed none
+      golive: hint: golive rehearse, with the same DIR, --commit and --env; then deploy again
+      """
+    When I run "golive rehearse shop --tell=false" with secrets in my shell
+    Then it ends with code 0
+    When I run "golive deploy shop"
+    Then it ends with code 1
+    When I run "golive rehearse shop" with secrets in my shell
+    Then it ends with code 0
+    When I run "golive plan shop"
+    Then it ends with code 3
+    And the answer holds these lines:
+      """
+      1     │ …
+      rehearsed: … on snapshot <id>, offline about <duration>
+      """
+    When I run "golive deploy shop"
+    Then it ends with code 0
+
+  @long
   Scenario: two rehearsals at once do not disturb each other
     When I start "golive rehearse shop" with secrets in my shell
     And I run "golive test deploy shop" with secrets in my shell
@@ -149,6 +180,7 @@ Feature: rehearsing a release on a copy of an environment's data
       There is no snapshot here yet.
       """
 
+  @long
   Scenario: what is in a commit, and nothing else, is rehearsed
     Given the folder of the app shop is committed to git, with the tag v2
     And the manifest of the app shop is:

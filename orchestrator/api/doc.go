@@ -30,6 +30,7 @@
 //	snapshot-list   AppRequest       SnapshotList   the snapshots
 //	snapshot-show   SnapshotRequest  snapshot.Snapshot  what is in one
 //	snapshot-drop   SnapshotRequest  snapshot.Snapshot  removes one
+//	rehearsal-tell  RehearsalRequest  rehearsed.Outcome  keeps what came of a rehearsal
 //	hosts      HostsRequest       []protocol.Host   what agents have done for a step
 //	agents     {}                 []protocol.Agent  the agents that are alive
 //	version    {}                 VersionInfo       which golive this is

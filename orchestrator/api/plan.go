@@ -41,6 +41,21 @@ type PlanView struct {
 	NoData    []string                 `json:"noData,omitempty"`   // streams of services that are online, in which the release says that their data is, and which are not there
 	DependsOn rollout.Basis            `json:"dependsOn"`
 	Source    *rollout.Source          `json:"source,omitempty"` // as in the request
+
+	Rehearsed *PlannedRehearsal `json:"rehearsed,omitempty"` // the last rehearsal of this very release; nil: none is known
+}
+
+// PlannedRehearsal is what is known of the last rehearsal of a release, as whoever has rehearsed it
+// has told.
+type PlannedRehearsal struct {
+	Rehearsal string           `json:"rehearsal"` // its id
+	At        time.Time        `json:"at"`        // when it was told
+	By        string           `json:"by,omitempty"`
+	Passed    bool             `json:"passed"`
+	Drilled   bool             `json:"drilled,omitempty"` // it was gone back and forward again, too
+	Snapshot  string           `json:"snapshot"`
+	Commit    string           `json:"commit,omitempty"`
+	Downtime  rollout.Duration `json:"downtime"` // that it predicts: at its rates, for as much data as there is here now
 }
 
 // PlanStep is a step of a plan.
@@ -87,6 +102,7 @@ type LiveBefore struct {
 // LastRun says when a step was last done, and how long that took.
 type LastRun struct {
 	Environment string `json:"environment,omitempty"` // where that was; empty: in this one
+	Rehearsal   bool   `json:"rehearsal,omitempty"`   // it was a rehearsal, which Rollout is the id of; the duration is what it predicts
 
 	Duration rollout.Duration `json:"duration"`
 	At       time.Time        `json:"at"` // when it had finished

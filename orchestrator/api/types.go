@@ -15,15 +15,16 @@ const (
 	CodeConflict    = "conflict"     // the state of the thing does not allow it
 	CodeUnavailable = "unavailable"  // the bus or its storage does not answer
 
-	CodeConfirm     = "confirm"       // it may do harm, and has to be asked for with force
-	CodeNoRevert    = "no_revert"     // scripts that have run have no revert script, or nobody listens for it
-	CodeOlder       = "older"         // the version is older than what has run
-	CodeMustNotSkip = "must_not_skip" // a version in between has to be rolled out first
-	CodePlanChanged = "plan_changed"  // what the plan depends on has changed since it was made
-	CodeNotAllowed  = "not_allowed"   // somebody else may say so, or it is not known who does
-	CodeRequires    = "requires"      // another version has to be completed first
-	CodeTooLarge    = "too_large"     // it does not fit into a message of this bus
-	CodePhase       = "phase"         // the release has no such phase, or another one has to run first
+	CodeConfirm      = "confirm"       // it may do harm, and has to be asked for with force
+	CodeNoRevert     = "no_revert"     // scripts that have run have no revert script, or nobody listens for it
+	CodeOlder        = "older"         // the version is older than what has run
+	CodeMustNotSkip  = "must_not_skip" // a version in between has to be rolled out first
+	CodePlanChanged  = "plan_changed"  // what the plan depends on has changed since it was made
+	CodeNotAllowed   = "not_allowed"   // somebody else may say so, or it is not known who does
+	CodeRequires     = "requires"      // another version has to be completed first
+	CodeTooLarge     = "too_large"     // it does not fit into a message of this bus
+	CodeNotRehearsed = "not_rehearsed" // the release has not passed a rehearsal within the time that the environment wants
+	CodePhase        = "phase"         // the release has no such phase, or another one has to run first
 )
 
 // DeployRequest asks for a rollout. The id is the client's, a UUID v7, so that a

@@ -147,6 +147,11 @@ func (c *deployer) begin(ctx context.Context, q api.DeployRequest, known bool) (
 	}
 	open := c.View.OfApp(app)
 	busy := slices.IndexFunc(open, func(r journal.Record) bool { return !givesWay(r) })
+	if busy < 0 || !goesFurther(open[busy].State, q.Release) {
+		if err := c.planner.checkRehearsed(ctx, q.Release); err != nil {
+			return journal.Record{}, err
+		}
+	}
 	if busy < 0 || !q.Queue { // else what it requires may be on its way
 		if err := c.planner.checkRequires(ctx, q.Release); err != nil {
 			return journal.Record{}, err

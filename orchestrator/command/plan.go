@@ -47,6 +47,9 @@ func (c *planner) plan(ctx context.Context, q api.PlanRequest) (api.PlanView, er
 	if p.Steps, err = c.planSteps(ctx, s, g); err != nil {
 		return api.PlanView{}, err
 	}
+	if err := c.rehearsedBefore(ctx, r, &p); err != nil {
+		return api.PlanView{}, err
+	}
 	p.Before = liveBefore(g.book, r, p.GoesOn)
 	p.Downtime = plannedDowntime(s, p.Steps)
 	for _, f := range failed {
@@ -211,8 +214,12 @@ func (c *planner) problems(ctx context.Context, q api.PlanRequest, p api.PlanVie
 	if busy >= 0 {
 		all = append(all, describe(underWay(open[busy].State)))
 	}
+	var rehearsal error
+	if p.GoesOn == "" { // else it was looked at when it began
+		rehearsal = c.checkRehearsed(ctx, q.Release)
+	}
 	for _, err := range []error{
-		c.checkOwners(ctx, q.Release), c.checkVersions(ctx, q.Release, g.basis.Facts(), q.AllowOlder), c.checkRequires(ctx, q.Release),
+		rehearsal, c.checkOwners(ctx, q.Release), c.checkVersions(ctx, q.Release, g.basis.Facts(), q.AllowOlder), c.checkRequires(ctx, q.Release),
 	} {
 		if err == nil {
 			continue

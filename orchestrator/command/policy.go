@@ -20,6 +20,9 @@ func (c *planner) governed(r rollout.Release) rollout.Release {
 	if own.Deadline > 0 {
 		p.Deadline = own.Deadline
 	}
+	if own.Rehearsed > 0 && (p.Rehearsed == 0 || own.Rehearsed < p.Rehearsed) {
+		p.Rehearsed = own.Rehearsed
+	}
 	r.Approvals = p
 	return r
 }

@@ -90,6 +90,8 @@ func (c *Server) endpoints(ctx context.Context, group *tasks.Group) map[string]e
 		"snapshot-read":  answer(ctx, c, group, taker.read),
 		"snapshot-state": answer(ctx, c, group, taker.state),
 
+		"rehearsal-tell": answer(ctx, c, group, c.tellRehearsal),
+
 		"records": answer(ctx, c, group, c.amender.listRecords),
 		"show":    answer(ctx, c, group, c.queries.show),
 		"follow":  answer(ctx, c, group, c.queries.follow),

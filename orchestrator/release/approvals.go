@@ -16,6 +16,12 @@ const (
 	MaxDeadline = 90 * 24 * time.Hour
 )
 
+// Limits of how long ago a rehearsal may have been: an environment knows of it for no longer.
+const (
+	MinRehearsed = time.Minute
+	MaxRehearsed = 30 * 24 * time.Hour
+)
+
 // readApprovals reads who may say yes.
 func readApprovals(v value) rollout.Policy {
 	var a rollout.Policy
@@ -31,6 +37,7 @@ func approvalsFields(a *rollout.Policy) []field {
 		{key: "count", byDefault: "1", read: func(v value) { a.Count = readApprovalsCount(v, a) }},
 		{key: "notStarter", byDefault: "false", read: func(v value) { a.NotStarter = readTruth(v) }},
 		{key: "deadline", read: func(v value) { a.Deadline = readDeadline(v) }},
+		{key: "rehearsed", read: func(v value) { a.Rehearsed = readRehearsed(v) }},
 	}
 }
 
@@ -58,6 +65,11 @@ func readApprovalsCount(v value, a *rollout.Policy) int {
 // readDeadline reads after which time somebody is reminded of an approval.
 func readDeadline(v value) rollout.Duration {
 	return rollout.Duration(readBetween(v, span{what: "a deadline", like: "30m or 4h", units: "h, m and s", hint: "leave the key out for none", least: MinDeadline, most: MaxDeadline}))
+}
+
+// readRehearsed reads within which time a release has to have passed a rehearsal.
+func readRehearsed(v value) rollout.Duration {
+	return rollout.Duration(readBetween(v, span{what: "the time since a rehearsal", like: "24h", units: "h, m and s", hint: "leave the key out for none", least: MinRehearsed, most: MaxRehearsed}))
 }
 
 // readChecklist reads what is confirmed one by one.
@@ -101,11 +113,12 @@ type approvalsDigest struct {
 	Count      int           `json:"count,omitempty"`
 	NotStarter bool          `json:"notStarter,omitempty"`
 	Deadline   time.Duration `json:"deadline,omitempty"`
+	Rehearsed  time.Duration `json:"rehearsed,omitempty"`
 }
 
 // digestApprovals is what counts of a policy; nil if it says nothing.
 func digestApprovals(a rollout.Policy) *approvalsDigest {
-	d := approvalsDigest{a.Required, slices.Sorted(slices.Values(a.By)), unless(a.Count, 1), a.NotStarter, time.Duration(a.Deadline)}
+	d := approvalsDigest{a.Required, slices.Sorted(slices.Values(a.By)), unless(a.Count, 1), a.NotStarter, time.Duration(a.Deadline), time.Duration(a.Rehearsed)}
 	if reflect.ValueOf(d).IsZero() {
 		return nil
 	}

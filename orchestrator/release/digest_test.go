@@ -103,6 +103,7 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"by":          approvals(rollout.Policy{By: []string{"ann"}}),
 		"count":       approvals(rollout.Policy{Count: 2}),
 		"notStarter":  approvals(rollout.Policy{NotStarter: true}),
+		"rehearsed":   approvals(rollout.Policy{Rehearsed: rollout.Duration(time.Hour)}),
 		"reminder":    approvals(rollout.Policy{Deadline: rollout.Duration(time.Hour)}),
 		"rate":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(8.0)} },
 	} {

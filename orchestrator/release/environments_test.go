@@ -40,7 +40,7 @@ func TestAnEnvironmentMergesMapsAndReplacesAllElse(t *testing.T) {
 	search := m.Services[1]
 	want := release.Environment{
 		Name: "staging", NATS: "nats://staging:4222", Creds: "secrets/staging.creds",
-		Approvals: rollout.Policy{Required: true, By: []string{"carol"}, Count: 1, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},
+		Approvals: rollout.Policy{Required: true, By: []string{"carol"}, Count: 1, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour), Rehearsed: rollout.Duration(24 * time.Hour)},
 		Source:    release.SourcePolicy{Clean: true},
 		Snapshots: release.Snapshots{Folder: "../snapshots", Keep: 3},
 	}

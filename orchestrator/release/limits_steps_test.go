@@ -48,6 +48,8 @@ func TestLimitsOfSteps(t *testing.T) {
 			"approvals.by[100]: this is user 101: at most 100 are allowed"},
 		{"count", head + "approvals: {count: 100}", head + "approvals: {count: 101}", "approvals.count: expected a whole number from 1 to 100, found the number 101"},
 		{"as many as there are", head + "approvals: {count: 2, by: [a, b]}", head + "approvals: {count: 3, by: [a, b]}", "approvals.count: 3 people have to approve, but by names 2"},
+		{"rehearsed", head + "approvals: {rehearsed: 720h}", head + "approvals: {rehearsed: 720h1s}", `approvals.rehearsed: the time since a rehearsal is at most 720h, found "720h1s"`},
+		{"just rehearsed", head + "approvals: {rehearsed: 1m}", head + "approvals: {rehearsed: 59s}", `approvals.rehearsed: the time since a rehearsal is at least 1m, found "59s"`},
 		{"older", head + "requires: {version: 1.0.0-rc.1}", head + "requires: {version: 1.0.0}", `requires.version: "1.0.0" is not older than the app's version "1.0.0"`},
 		{"environments", head + environments("{}"), head + environments("{}") + "  more: {}\n", "environments.more: this is environment 51: at most 50 are allowed"},
 	} {

@@ -88,7 +88,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Data:  "../kept", Reports: "../reports",
 		Steps: fullSteps(), AutoRevert: true, Requires: &release.Requirement{Version: "0.0.1", Completed: true}, Snapshot: rollout.NeverSnapshot,
 		Environment: release.Environment{
-			Approvals: rollout.Policy{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour)},
+			Approvals: rollout.Policy{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour), Rehearsed: rollout.Duration(24 * time.Hour)},
 			Snapshots: release.Snapshots{Folder: "../snapshots", Keep: 10},
 		},
 		Environments: []string{"dev", "production", "staging"},

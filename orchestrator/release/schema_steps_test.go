@@ -55,6 +55,7 @@ type approvalsShape struct {
 	Count      int           `json:"count,omitempty" jsonschema:"default=1" jsonschema_description:"How many different people have to approve."`
 	NotStarter bool          `json:"notStarter,omitempty" jsonschema:"default=false" jsonschema_description:"None of them may be the one who started the rollout."`
 	Deadline   durationShape `json:"deadline,omitempty" jsonschema_description:"After which a reminder goes out, of approvals that name none: from 1s to 2160h. Leave it out for none."`
+	Rehearsed  durationShape `json:"rehearsed,omitempty" jsonschema_description:"Within which this very release has to have passed a rehearsal before it is deployed: from 1m to 720h. Leave it out for none."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.

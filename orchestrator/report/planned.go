@@ -63,10 +63,28 @@ func TellLiveBefore(app, version string, b api.LiveBefore) string {
 // TellLast is how long a step took last, and when and where that was.
 func TellLast(r api.LastRun) string {
 	text := terminal.Took(time.Duration(r.Duration))
-	if r.Environment != "" {
+	switch {
+	case r.Rehearsal:
+		text += " by a rehearsal"
+	case r.Environment != "":
 		text += " in " + r.Environment
 	}
 	return text + ", " + terminal.Ago(r.At)
+}
+
+// TellRehearsal is what is known of the last rehearsal of a release.
+func TellRehearsal(r api.PlannedRehearsal) string {
+	text := fmt.Sprintf("%s on snapshot %s", terminal.Ago(r.At), r.Snapshot)
+	if r.Drilled {
+		text += ", with a drill"
+	}
+	switch {
+	case !r.Passed:
+		return text + ": it has failed"
+	case r.Downtime > 0:
+		return text + ", offline about " + terminal.Took(time.Duration(r.Downtime))
+	}
+	return text + ", no downtime"
 }
 
 // TellPlannedDowntime is how long services will be under maintenance, as far as that is known.

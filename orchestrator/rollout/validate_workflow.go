@@ -167,6 +167,8 @@ func (p Policy) validate() error {
 		return fmt.Errorf("approvals: %d people may approve, at most %d are allowed", len(p.By), MaxApprovals)
 	case p.Deadline < 0:
 		return fmt.Errorf("approvals: deadline is %s, it must not be negative", time.Duration(p.Deadline))
+	case p.Rehearsed < 0:
+		return fmt.Errorf("approvals: rehearsed is %s, it must not be negative", time.Duration(p.Rehearsed))
 	case len(p.By) > 0 && p.Count > len(p.By):
 		return fmt.Errorf("approvals: %d people have to approve, and only %d may", p.Count, len(p.By))
 	}

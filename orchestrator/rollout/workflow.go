@@ -82,6 +82,7 @@ type Policy struct {
 	Count      int      `json:"count,omitempty"`      // how many different people have to; 0: 1
 	NotStarter bool     `json:"notStarter,omitempty"` // none of them may be the one who started the rollout
 	Deadline   Duration `json:"deadline,omitempty"`   // of questions that name none; 0: none
+	Rehearsed  Duration `json:"rehearsed,omitempty"`  // within which the release has to have passed a rehearsal before it is deployed; 0: it need not
 }
 
 // Approval is where an approval step stands.

@@ -76,6 +76,7 @@ func TestTheLimitsOfAPolicy(t *testing.T) {
 	for why, change := range map[string]func(*rollout.Release){
 		"approvals: count is -1, it must be from 1 to 100, or 0 for 1":                             func(r *rollout.Release) { r.Approvals.Count = -1 },
 		"approvals: 101 people may approve, at most 100 are allowed":                               func(r *rollout.Release) { r.Approvals.By = make([]string, 101) },
+		"approvals: rehearsed is -1ns, it must not be negative":                                    func(r *rollout.Release) { r.Approvals.Rehearsed = -1 },
 		"approvals: deadline is -1ns, it must not be negative":                                     func(r *rollout.Release) { r.Approvals.Deadline = -1 },
 		"approvals: 2 people have to approve, and only 1 may":                                      func(r *rollout.Release) { r.Approvals = rollout.Policy{By: []string{"bob"}, Count: 2} },
 		`approvals: "" may approve, which is nobody, or named twice`:                               func(r *rollout.Release) { r.Approvals.By = []string{""} },

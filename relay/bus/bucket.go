@@ -38,11 +38,17 @@ var (
 
 	// Takes is made with the first snapshot. What is in it is a lease: whoever takes one renews it.
 	Takes = Bucket{Name: protocol.TakesBucket, Format: 1, MaxAge: TakeLease}
+
+	// Rehearsals is made when the first one is told.
+	Rehearsals = Bucket{Name: protocol.RehearsalsBucket, Format: 1, MaxAge: RehearsalsKept}
 )
 
 // TakeLease is how long a snapshot counts as being taken that nobody has said so of again: longer
 // than an election.
 const TakeLease = 30 * time.Second
+
+// RehearsalsKept is how long it is known what came of a rehearsal.
+const RehearsalsKept = 30 * 24 * time.Hour
 
 // claimsMaxAge is how long it is known which attempts setup services have begun: longer
 // than any rollout stays open.

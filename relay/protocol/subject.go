@@ -26,6 +26,8 @@ const (
 
 	SnapshotsStore = "golive-snapshots" // an object store: the snapshots of apps
 	TakesBucket    = "golive-takes"     // key: an app; the snapshot that is being taken or checked
+
+	RehearsalsBucket = "golive-rehearsals" // key: an app and the digest of a release; what came of its last rehearsal
 )
 
 // Wildcards for those that follow everything of a kind.

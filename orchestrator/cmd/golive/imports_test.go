@@ -15,7 +15,7 @@ const module = "github.com/golive-dev/golive/"
 func TestImports(t *testing.T) {
 	adapters := []string{"orchestrator/rollout", "relay", "relay/bus", "relay/protocol"}
 	commandMay := append(adapters, "orchestrator/api", "orchestrator/tasks", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate",
-		"orchestrator/fleet", "orchestrator/records", "orchestrator/snapshot", "orchestrator/setup", "orchestrator/storage", "orchestrator/kept", "orchestrator/view")
+		"orchestrator/fleet", "orchestrator/records", "orchestrator/snapshot", "orchestrator/rehearsed", "orchestrator/setup", "orchestrator/storage", "orchestrator/kept", "orchestrator/view")
 	localMay := append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/gate", "orchestrator/agent", "orchestrator/process",
 		"orchestrator/release", "orchestrator/report", "orchestrator/terminal", "relay/embedded")
 	allowed := map[string][]string{
@@ -38,9 +38,10 @@ func TestImports(t *testing.T) {
 		"orchestrator/gate":       adapters,
 		"orchestrator/fleet":      adapters,
 		"orchestrator/agent":      append(adapters, "orchestrator/journal", "orchestrator/process", "orchestrator/release"),
-		"orchestrator/api":        append(adapters, "orchestrator/ledger", "orchestrator/gate", "orchestrator/snapshot"),
+		"orchestrator/api":        append(adapters, "orchestrator/ledger", "orchestrator/gate", "orchestrator/snapshot", "orchestrator/rehearsed"),
 		"orchestrator/tasks":      {},
 		"orchestrator/records":    adapters,
+		"orchestrator/rehearsed":  adapters,
 		"orchestrator/snapshot":   adapters,
 		"orchestrator/storage":    adapters,
 		"orchestrator/kept":       append(adapters, "orchestrator/journal"),
@@ -52,7 +53,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/terminal":   {},
 		"orchestrator/report":     {"orchestrator/rollout", "orchestrator/api", "orchestrator/snapshot", "orchestrator/terminal", "relay/protocol"},
 		"orchestrator/local":      localMay,
-		"orchestrator/rehearsal":  append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/process", "orchestrator/snapshot"),
+		"orchestrator/rehearsal":  append(adapters, "orchestrator/api", "orchestrator/rehearsed", "orchestrator/journal", "orchestrator/process", "orchestrator/snapshot"),
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

@@ -223,6 +223,9 @@ func printPlan(w io.Writer, p api.PlanView) {
 		fmt.Fprintf(w, "gives way: rollout %s, which has failed\n", id)
 	}
 	fmt.Fprintf(w, "downtime: %s\n", report.TellPlannedDowntime(p.Downtime))
+	if p.Rehearsed != nil {
+		fmt.Fprintf(w, "rehearsed: %s\n", report.TellRehearsal(*p.Rehearsed))
+	}
 	for _, stream := range p.NoData {
 		fmt.Fprintf(w, "no snapshot: stream %s, in which the release says that data is, is not there\n", stream)
 	}

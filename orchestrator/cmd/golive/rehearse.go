@@ -17,6 +17,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/gate"
 	"github.com/golive-dev/golive/orchestrator/local"
 	"github.com/golive-dev/golive/orchestrator/rehearsal"
+	"github.com/golive-dev/golive/orchestrator/rehearsed"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -36,6 +37,7 @@ type rehearseOptions struct {
 	from     string // folder of the version before; empty: it does not run
 	commit   string // that the release is of; empty: it is the folder's
 	keep     bool
+	tell     bool     // the environment is told what came of it
 	pass     []string // variables of the environment that programs get, too
 }
 
@@ -46,10 +48,11 @@ func rehearseCommand(c *command) *cobra.Command {
 		Short: "Try a release on this machine, on a copy of an environment's data",
 		Long: `rehearse brings the release whose manifest, golive.yaml, is in DIR (default:
 this folder) live on a copy of the environment, on this machine, and changes
-nothing there but that it takes a snapshot. With --snapshot it uses one that is
-there. The copy has the data of the snapshot, what has run, and the routes, so
-the plan is the one that a deploy would have. Its bus and its services run here,
-as golive up runs them, and are gone at the end with all their data.
+nothing there but that it takes a snapshot, and tells at the end what came of
+it. With --snapshot it uses one that is there. The copy has the data of the
+snapshot, what has run, and the routes, so the plan is the one that a deploy
+would have. Its bus and its services run here, as golive up runs them, and are
+gone at the end with all their data.
 
 Programs of the rehearsal have no address and no credentials of the environment:
 of the variables of this shell they get those that a program needs to run, and
@@ -83,6 +86,7 @@ The exit code is 0 if the rollout has completed, and 1 if not.`,
 	cmd.Flags().StringVar(&o.snapshot, "snapshot", "", "id of the snapshot to rehearse on, or its beginning (default: one is taken)")
 	c.reportFlag(cmd, "write the report of the rollout into this folder, too")
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the data of the rehearsal, and say where it is")
+	cmd.Flags().BoolVar(&o.tell, "tell", true, "tell the environment what came of it, for plan and for approvals: {rehearsed}")
 	cmd.Flags().StringSliceVar(&o.pass, "pass", nil, "name of a variable that programs get from this shell; can be repeated")
 	return cmd
 }
@@ -109,6 +113,7 @@ copy of the environment's data, on this machine.`,
 type rehearsalRun struct {
 	*command
 	o       rehearseOptions
+	id      string
 	began   time.Time
 	m       *release.Manifest
 	live    *release.Manifest // whose services run, too; nil: none
@@ -117,6 +122,7 @@ type rehearsalRun struct {
 	copied  rehearsal.Copy
 	sandbox *rehearsal.Sandbox
 	before  []api.StreamPosition
+	held    []rehearsed.Held // by the copy
 	out     Rehearsed
 
 	story *narrator
@@ -127,7 +133,11 @@ type rehearsalRun struct {
 func runRehearse(ctx context.Context, c *command, dir string, o rehearseOptions) (err error) {
 	ctx, stop := untilUnread(ctx, os.Stdout, os.Stderr)
 	defer stop()
-	r := &rehearsalRun{command: c, o: o, began: time.Now(), story: c.narrator(), out: Rehearsed{Differences: []string{}, NotRehearsed: []string{}, Moved: []string{}}}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	r := &rehearsalRun{command: c, o: o, id: id.String(), began: time.Now(), story: c.narrator(), out: Rehearsed{Differences: []string{}, NotRehearsed: []string{}, Moved: []string{}}}
 	defer func() { err = errors.Join(err, r.clean()) }()
 	if err := r.prepare(ctx, dir); err != nil {
 		return r.stopped(ctx, err)
@@ -144,7 +154,7 @@ func runRehearse(ctx context.Context, c *command, dir string, o rehearseOptions)
 		return r.stopped(ctx, err)
 	}
 	ran := r.run(ctx)
-	r.compare(ctx, dir)
+	r.lookAgain(ctx, dir)
 	return r.conclude(ctx, ran)
 }
 
@@ -338,8 +348,8 @@ func (r *rehearsalRun) run(ctx context.Context) error {
 	if r.live == nil {
 		r.out.NotRehearsed = append(r.out.NotRehearsed, "the handing over from instances of "+r.copied.Snapshot.Version+", none of which ran: name their folder with --from")
 	}
-	governed := r.plan.DependsOn.Release // as the environment has it, with its own rules
-	governed.Source = r.release.Source
+	governed := r.plan.DependsOn.Release                                // as the environment has it, with its own rules
+	governed.Source, governed.Approvals.Rehearsed = r.release.Source, 0 // this is the rehearsal
 	return local.Up{
 		Manifest: r.m, Data: r.sandbox.Data(), Listen: embedded.DefaultListen, Beacons: r.sandbox.Dir, Dir: r.Dir,
 		Before: r.live, Release: &governed, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: skipped,
@@ -362,6 +372,7 @@ func (r *rehearsalRun) orchestrate(ctx, working context.Context, bus *relay.Rela
 	for _, s := range r.copied.Snapshot.Services {
 		for _, p := range s.Parts {
 			r.out.Messages += p.Messages
+			r.held = append(r.held, rehearsed.Held{Stream: p.Stream(), Messages: p.Messages})
 		}
 	}
 	r.say("✓", "put back %s in %s", terminal.Plural(int(r.out.Messages), "message"), terminal.Took(time.Duration(r.out.Filled)))
@@ -414,18 +425,27 @@ func (r *rehearsalRun) answer(ctx context.Context, client *api.Client, s rollout
 	return nil
 }
 
-// compare tells which streams of the environment were written to since the rehearsal began.
-func (r *rehearsalRun) compare(ctx context.Context, dir string) {
+// lookAgain goes back to the environment at the end: to see which of its streams were written to
+// since the rehearsal began, and to tell it what came of that.
+func (r *rehearsalRun) lookAgain(ctx context.Context, dir string) {
 	if ctx.Err() != nil {
 		return
 	}
 	environment, err := r.reachFor(ctx, dir, r.m)
 	if err != nil {
 		r.say("!", "it is not known whether anything was written in the environment meanwhile: %s", terminal.Flat(err.Error()))
+		r.notTold(err)
 		return
 	}
 	defer environment.Close()
-	after, err := api.NewClient(environment.Conn()).Positions(ctx, r.out.Snapshot)
+	client := api.NewClient(environment.Conn())
+	r.compare(ctx, client)
+	r.tell(ctx, client)
+}
+
+// compare tells which streams of the environment were written to since the rehearsal began.
+func (r *rehearsalRun) compare(ctx context.Context, client *api.Client) {
+	after, err := client.Positions(ctx, r.out.Snapshot)
 	if err != nil {
 		r.say("!", "it is not known whether anything was written in the environment meanwhile: %s", terminal.Flat(err.Error()))
 		return
@@ -435,6 +455,25 @@ func (r *rehearsalRun) compare(ctx context.Context, dir string) {
 		if i < len(r.before) && r.before[i].Last != p.Last {
 			r.out.Moved = append(r.out.Moved, fmt.Sprintf("%s: from %d to %d", p.Stream, r.before[i].Last, p.Last))
 		}
+	}
+}
+
+// tell tells the environment what came of the rehearsal, if its rollout has come to an end.
+func (r *rehearsalRun) tell(ctx context.Context, client *api.Client) {
+	if !r.o.tell || r.out.Report == nil {
+		return
+	}
+	q := api.RehearsalRequest{Outcome: r.out.outcome(r.id, r.held), By: me()}
+	if _, err := client.TellRehearsal(ctx, q); err != nil {
+		r.notTold(err)
+		return
+	}
+	r.out.Told = true
+}
+
+func (r *rehearsalRun) notTold(err error) {
+	if r.o.tell && r.out.Report != nil {
+		r.say("!", "the environment does not know what came of the rehearsal: %s", terminal.Flat(err.Error()))
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/rehearsed"
 	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/terminal"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Rehearsed is what came of a rehearsal.
@@ -33,9 +35,27 @@ type Rehearsed struct {
 	NotRehearsed []string `json:"notRehearsed"` // what was not tried
 	Moved        []string `json:"moved"`        // streams of the environment that were written to meanwhile
 	Compared     bool     `json:"compared"`     // that is known
+	Told         bool     `json:"told"`         // the environment knows what came of it
 	Kept         string   `json:"kept,omitempty"`
 
 	Report *report.Report `json:"report,omitempty"` // of the rollout; absent: it has not begun
+}
+
+// outcome is what the environment is told.
+func (d Rehearsed) outcome(id string, held []rehearsed.Held) rehearsed.Outcome {
+	o := rehearsed.Outcome{
+		ID: id, App: d.App, Version: d.Version, Digest: d.Digest, Snapshot: d.Snapshot,
+		Passed: d.Report.Status == rollout.Completed, Downtime: d.Report.Downtime, Held: held,
+	}
+	if d.Report.Source != nil && !d.Report.Source.Dirty {
+		o.Commit = d.Report.Source.Commit
+	}
+	for _, s := range d.Report.Steps {
+		if s.Status == rollout.StepDone && s.Skipped == "" {
+			o.Steps = append(o.Steps, rehearsed.Step{ID: s.ID, Took: s.Took, Records: s.Records, Offline: strings.HasSuffix(s.ID, "/"+string(protocol.Offline))})
+		}
+	}
+	return o
 }
 
 // printRehearsed tells a rehearsal for people.
