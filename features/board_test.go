@@ -71,6 +71,9 @@ type order struct {
 	Do    string `json:"do,omitempty"`   // fail, fail for good or panic; empty: succeed
 	Text  string `json:"text,omitempty"` // of the failure
 
+	Writes  string `json:"writes,omitempty"`  // a message of this subject, that it stores
+	Removes string `json:"removes,omitempty"` // messages of this subject, that it removes from the stream that the subject begins with
+
 	Rate  float64 `json:"rate,omitempty"`  // records a second that it deals with, of those who work through records
 	Aside int64   `json:"aside,omitempty"` // records that it puts aside, because of the text
 	Held  string  `json:"held,omitempty"`  // why it is not as fast as it could be

@@ -195,3 +195,51 @@ Feature: rehearsing a release on a copy of an environment's data
       source: commit … (v2)
       """
     And nothing of a rehearsal is left
+
+  @long
+  Scenario: a drill goes back and forward again, and compares the data
+    Given version 2.0.0 of the app shop, with these services:
+      | service | version | scripts         | reverts         | state               |
+      | search  | 2.0.0   | offline, online | offline, online | {streams: [ORDERS]} |
+    And the offline script of search 2.0.0 stores the message ORDERS.new
+    And the offline revert script of search 2.0.0 removes the messages ORDERS.new
+    When I run "golive rehearse shop --drill --from was" with secrets in my shell
+    Then it ends with code 0
+    And the story tells "* the drill: back to 1.0.0, and forward again"
+    And the answer holds these lines:
+      """
+      Drill: back in <duration>: the data is what it was before (…).
+      Drill: forward again in <duration>: the data is what it was after (…).
+      The environment: none of its streams was written to meanwhile.
+      """
+    When I run "golive plan shop"
+    Then the answer holds "rehearsed: … on snapshot <id>, with a drill, no downtime"
+
+  @long
+  Scenario: what a revert script leaves behind shows itself in the drill
+    Given version 2.0.0 of the app shop, with these services:
+      | service | version | scripts         | reverts         | state               |
+      | search  | 2.0.0   | offline, online | offline, online | {streams: [ORDERS]} |
+    And the offline script of search 2.0.0 stores the message ORDERS.new
+    When I run "golive rehearse shop --drill" with secrets in my shell
+    Then it ends with code 1
+    And the answer holds these lines:
+      """
+      Drill: back in <duration>, and the data is not what it was before:
+      stream ORDERS: a message is new, from sequence 501 (ORDERS.new) on
+      Drill: forward again in <duration>, and the data is not what it was after:
+      stream ORDERS: a message is new, from sequence 502 (ORDERS.new) on
+      """
+    And I am told this and more:
+      """
+      golive: error: in the drill, what it does is not undone by going back: stream ORDERS: a message is new, from sequence 501 (ORDERS.new) on
+      golive: hint: nothing has changed in the environment; mend it, and rehearse again
+      """
+    And nothing of a rehearsal is left
+
+  @long
+  Scenario: a drill says what cannot be undone
+    When I run "golive rehearse shop --drill" with secrets in my shell
+    Then it ends with code 0
+    And the answer holds "Drill: what it does cannot be undone: nobody listens to the revert of …"
+    And nothing of a rehearsal is left

@@ -16,6 +16,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/sdk"
 )
@@ -120,6 +123,31 @@ func playSetup(phases []string) int {
 	return sdk.Main(s)
 }
 
+// changeData does to the data what the board says.
+func changeData(ctx context.Context, o order) error {
+	if o.Writes == "" && o.Removes == "" {
+		return nil
+	}
+	nc, err := nats.Connect(os.Getenv("GOLIVE_NATS_URL"))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err == nil && o.Writes != "" {
+		_, err = js.Publish(ctx, o.Writes, []byte("written"))
+	}
+	if err != nil || o.Removes == "" {
+		return err
+	}
+	name, _, _ := strings.Cut(o.Removes, ".")
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSubject(o.Removes))
+}
+
 // obey is a script that does what the board says, and holds when it is paused.
 func obey(script string) sdk.Script {
 	return func(ctx context.Context, run *sdk.Run) error {
@@ -142,6 +170,9 @@ func obey(script string) sdk.Script {
 			if err = run.AwaitResume(ctx); err == nil {
 				run.Log.Info("going on")
 			}
+		}
+		if err == nil {
+			err = changeData(ctx, o)
 		}
 		switch {
 		case err != nil:

@@ -53,6 +53,8 @@ func (s *scenario) scriptSteps(sc *godog.ScenarioContext) {
 		func(phase, name, version string, items int64, when, text string) {
 			s.order(name+" "+version+" "+phase, order{Items: items, Check: when, Text: text}, order{Items: items})
 		})
+	say(`stores the message (\S+)`, func(text string) []order { return []order{{Writes: text}} })
+	say(`removes the messages (\S+)`, func(text string) []order { return []order{{Removes: text}} })
 	sc.Step(script+`takes until I say so$`, func(phase, name, version string) {
 		s.order(name+" "+version+" "+phase, order{Wait: true})
 	})

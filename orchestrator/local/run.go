@@ -90,6 +90,9 @@ func (u *upRun) rollOut(ctx context.Context, begun rollout.State) error {
 			last, sequence = u.repeated(ctx, last, sequence)
 		}
 		if u.Once {
+			if err == nil && u.After != nil {
+				err = interrupted(ctx, u.After(ctx, last, sequence, u.followOther), &last)
+			}
 			return err
 		}
 		retried, e := u.stay(ctx, last, sequence)
@@ -106,6 +109,15 @@ func (u *upRun) rollOut(ctx context.Context, begun rollout.State) error {
 		}
 		begun, after = *retried, sequence
 	}
+}
+
+// followOther follows a rollout after the one that up is for, as rollOut does.
+func (u *upRun) followOther(ctx context.Context, begun rollout.State, after uint64) (rollout.State, uint64, error) {
+	last, sequence, err := u.follow(ctx, begun, after)
+	if ctx.Err() != nil {
+		return last, sequence, err
+	}
+	return last, sequence, errors.Join(err, u.app.stopSetups(u.atOnce))
 }
 
 // repeated gives the rollout that one has only repeated, and the sequence of its newest event:

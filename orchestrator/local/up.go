@@ -33,6 +33,12 @@ type Up struct {
 	Unsynced bool                    // its own bus leaves syncing to the operating system: it is thrown away
 	Skips    func(release.Step) bool // commands that are taken for done without being run; nil: none
 
+	// After is called with Once when the rollout has completed, while all still runs. It may do more
+	// with rollouts of the app, each of which is followed by follow to its end: from a state on, of
+	// which the sequence is given (0: from the beginning). An error is what Run gives. Nil: nothing
+	// is done.
+	After func(ctx context.Context, last rollout.State, sequence uint64, follow Follower) error
+
 	Once       bool // it ends when the rollout has ended
 	AllowOlder bool // it may bring a version that is older than what has run here
 	Seed       int  // GOLIVE_SEED of the manifest's seed command; 0: it is not run
@@ -73,6 +79,10 @@ type Following struct {
 	After        uint64                    // the sequence of the event to go on from; 0: from the beginning
 	Each         func(rollout.State) error // called with every state, after it was told; an error ends following
 }
+
+// Follower follows a rollout, from behind the event at a sequence on, to its end, with the programs
+// that it needs. It gives its last state, and the sequence of that.
+type Follower func(ctx context.Context, begun rollout.State, after uint64) (rollout.State, uint64, error)
 
 // ErrUndone says that the rollout was undone because somebody wanted that, as its story has told.
 var ErrUndone = errors.New("it was undone")

@@ -24,6 +24,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/terminal"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
 	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -37,6 +38,7 @@ type rehearseOptions struct {
 	from     string // folder of the version before; empty: it does not run
 	commit   string // that the release is of; empty: it is the folder's
 	keep     bool
+	drill    bool     // it is gone back and forward again, too
 	tell     bool     // the environment is told what came of it
 	pass     []string // variables of the environment that programs get, too
 }
@@ -62,10 +64,15 @@ files of DIR they can read.
 Approvals answer themselves. Commands of steps are run only where they say
 rehearse: true; the others are named.
 
-The exit code is 0 if the rollout has completed, and 1 if not.`,
+With --drill it goes back afterwards, with the revert scripts, and forward again:
+the data has to be what it was before, and then what it was after.
+
+The exit code is 0 if the rollout has completed, and a drill has found nothing;
+1 if not.`,
 		Example: `  golive rehearse examples/todo
   golive rehearse --snapshot 0199c6d2 -o json
   golive rehearse --commit v0.0.2 --from ../todo-0.0.1
+  golive rehearse --drill --from ../todo-0.0.1
   golive rehearse --pass LICENSE_KEY --report reports`,
 		Args: arguments(0, 1, "at most one folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -86,6 +93,7 @@ The exit code is 0 if the rollout has completed, and 1 if not.`,
 	cmd.Flags().StringVar(&o.snapshot, "snapshot", "", "id of the snapshot to rehearse on, or its beginning (default: one is taken)")
 	c.reportFlag(cmd, "write the report of the rollout into this folder, too")
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the data of the rehearsal, and say where it is")
+	cmd.Flags().BoolVar(&o.drill, "drill", false, "go back and forward again, too, and compare the data each time")
 	cmd.Flags().BoolVar(&o.tell, "tell", true, "tell the environment what came of it, for plan and for approvals: {rehearsed}")
 	cmd.Flags().StringSliceVar(&o.pass, "pass", nil, "name of a variable that programs get from this shell; can be repeated")
 	return cmd
@@ -123,6 +131,8 @@ type rehearsalRun struct {
 	sandbox *rehearsal.Sandbox
 	before  []api.StreamPosition
 	held    []rehearsed.Held // by the copy
+	state   rehearsal.State  // of the data before the rollout, for a drill
+	rolled  rollout.Release  // as it is deployed here
 	out     Rehearsed
 
 	story *narrator
@@ -350,9 +360,10 @@ func (r *rehearsalRun) run(ctx context.Context) error {
 	}
 	governed := r.plan.DependsOn.Release                                // as the environment has it, with its own rules
 	governed.Source, governed.Approvals.Rehearsed = r.release.Source, 0 // this is the rehearsal
+	r.rolled = governed
 	return local.Up{
 		Manifest: r.m, Data: r.sandbox.Data(), Listen: embedded.DefaultListen, Beacons: r.sandbox.Dir, Dir: r.Dir,
-		Before: r.live, Release: &governed, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: skipped,
+		Before: r.live, Release: &r.rolled, After: r.drill, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: skipped,
 		Once: true, AllowOlder: true, By: rehearsing, Version: Version, Talk: r.story.Talk, Logger: r.logger(),
 		Orchestrate: r.orchestrate, Follow: r.follow, Output: r.story.stepOutput,
 		Events: func(context.Context, string, uint64, func(api.Followed) error) error { return nil }, Online: func(local.Online) error { return nil }, Fail: func(error) {},
@@ -363,9 +374,9 @@ func (r *rehearsalRun) run(ctx context.Context) error {
 func skipped(step release.Step) bool { return step.Command != nil && !step.Command.Rehearse }
 
 // orchestrate fills the bus of the sandbox, and starts an orchestrator on it.
-func (r *rehearsalRun) orchestrate(ctx, working context.Context, bus *relay.Relay) (local.Orchestrator, error) {
+func (r *rehearsalRun) orchestrate(ctx, working context.Context, there *relay.Relay) (local.Orchestrator, error) {
 	began := time.Now()
-	if err := r.copied.Fill(ctx, bus.Conn()); err != nil {
+	if err := r.copied.Fill(ctx, there.Conn()); err != nil {
 		return local.Orchestrator{}, err
 	}
 	r.out.Filled = rollout.Duration(time.Since(began).Round(time.Millisecond))
@@ -375,8 +386,17 @@ func (r *rehearsalRun) orchestrate(ctx, working context.Context, bus *relay.Rela
 			r.held = append(r.held, rehearsed.Held{Stream: p.Stream(), Messages: p.Messages})
 		}
 	}
+	if r.o.drill {
+		js, err := bus.NewJetStream(there.Conn())
+		if err == nil {
+			r.state, err = rehearsal.Look(ctx, js, rehearsal.PartsOf(r.copied.Snapshot, r.rolled))
+		}
+		if err != nil {
+			return local.Orchestrator{}, err
+		}
+	}
 	r.say("✓", "put back %s in %s", terminal.Plural(int(r.out.Messages), "message"), terminal.Took(time.Duration(r.out.Filled)))
-	e, err := newEngine(ctx, bus, orchestrator.Config{Replicas: 1, Heartbeat: upHeartbeat, Logger: r.logger()}, gate.Config{})
+	e, err := newEngine(ctx, there, orchestrator.Config{Replicas: 1, Heartbeat: upHeartbeat, Logger: r.logger()}, gate.Config{})
 	if err != nil {
 		return local.Orchestrator{}, err
 	}
@@ -384,8 +404,8 @@ func (r *rehearsalRun) orchestrate(ctx, working context.Context, bus *relay.Rela
 	if err != nil {
 		return local.Orchestrator{}, err
 	}
-	r.relay = bus
-	here, err := api.NewClient(bus.Conn()).Plan(ctx, api.PlanRequest{Release: r.plan.DependsOn.Release, AllowOlder: true})
+	r.relay = there
+	here, err := api.NewClient(there.Conn()).Plan(ctx, api.PlanRequest{Release: r.plan.DependsOn.Release, AllowOlder: true})
 	if err != nil {
 		return local.Orchestrator{}, err
 	}
@@ -405,6 +425,9 @@ func (r *rehearsalRun) follow(ctx context.Context, what local.Following) (api.Ro
 	f := &follower{nc: r.relay.Conn(), story: r.story, after: what.After, each: what.Each, lines: r.lines()}
 	f.person = func(s rollout.State, step rollout.Step) error { return r.answer(ctx, client, s, step) }
 	last, err := f.follow(ctx, events{client}, what.App, what.Rollout)
+	if r.out.Report != nil { // it is the drill
+		return last, err
+	}
 	r.last = last.State
 	if err == nil {
 		made, e := makeReport(ctx, client, last.ID, last.Sequence)
@@ -414,6 +437,31 @@ func (r *rehearsalRun) follow(ctx context.Context, what local.Following) (api.Ro
 		r.out.Report = &made
 	}
 	return last, err
+}
+
+// drill goes back and forward again, if that is asked for. What it finds is not an error.
+func (r *rehearsalRun) drill(ctx context.Context, last rollout.State, sequence uint64, follow local.Follower) error {
+	if !r.o.drill {
+		return nil
+	}
+	r.say("*", "the drill: back to %s, and forward again", r.copied.Snapshot.Version)
+	js, err := bus.NewJetStream(r.relay.Conn())
+	if err != nil {
+		return err
+	}
+	d := rehearsal.Drill{
+		JetStream: js, Client: api.NewClient(r.relay.Conn()), Parts: rehearsal.PartsOf(r.copied.Snapshot, r.rolled), Release: r.rolled, By: rehearsing,
+		Follow: follow,
+	}
+	found, err := d.Run(ctx, r.state, last, sequence)
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
+		found.Failed = err.Error()
+	}
+	r.out.Drill = &found
+	return nil
 }
 
 // answer says yes to an approval, and that it was the rehearsal.
@@ -495,7 +543,7 @@ func (r *rehearsalRun) conclude(ctx context.Context, ran error) error {
 		return err
 	}
 	if ran == nil {
-		return nil
+		return drillFailed(r.out.Drill)
 	}
 	f := report.Failed(r.last)
 	return &failure{code: f.Code, exit: exitFailed, message: "in the rehearsal, " + f.Message, hint: "nothing has changed in the environment; mend it, and rehearse again"}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/rehearsal"
 	"github.com/golive-dev/golive/orchestrator/rehearsed"
 	"github.com/golive-dev/golive/orchestrator/report"
 	"github.com/golive-dev/golive/orchestrator/rollout"
@@ -38,7 +39,8 @@ type Rehearsed struct {
 	Told         bool     `json:"told"`         // the environment knows what came of it
 	Kept         string   `json:"kept,omitempty"`
 
-	Report *report.Report `json:"report,omitempty"` // of the rollout; absent: it has not begun
+	Drill  *rehearsal.Drilled `json:"drill,omitempty"`  // absent: there was none
+	Report *report.Report     `json:"report,omitempty"` // of the rollout; absent: it has not begun
 }
 
 // outcome is what the environment is told.
@@ -46,6 +48,9 @@ func (d Rehearsed) outcome(id string, held []rehearsed.Held) rehearsed.Outcome {
 	o := rehearsed.Outcome{
 		ID: id, App: d.App, Version: d.Version, Digest: d.Digest, Snapshot: d.Snapshot,
 		Passed: d.Report.Status == rollout.Completed, Downtime: d.Report.Downtime, Held: held,
+	}
+	if d.Drill != nil && d.Drill.Final == "" {
+		o.Drilled, o.Passed = d.Drill.Held, o.Passed && d.Drill.Held
 	}
 	if d.Report.Source != nil && !d.Report.Source.Dirty {
 		o.Commit = d.Report.Source.Commit
@@ -100,6 +105,7 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 	default:
 		fmt.Fprintln(w, "In the environment: no downtime, as here.")
 	}
+	printDrill(w, d.Drill)
 	for _, what := range d.NotRehearsed {
 		fmt.Fprintf(w, "not rehearsed: %s\n", terminal.OneLine(what))
 	}
@@ -115,4 +121,52 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 		return
 	}
 	fmt.Fprintf(w, "The environment went on meanwhile, by itself: %s\n", terminal.OneLine(strings.Join(d.Moved, ", ")))
+}
+
+// printDrill tells a drill for people; nil: there was none.
+func printDrill(w io.Writer, d *rehearsal.Drilled) {
+	if d == nil {
+		return
+	}
+	if d.Final != "" {
+		fmt.Fprintf(w, "Drill: what it does cannot be undone: %s\n", terminal.OneLine(d.Final))
+		return
+	}
+	legs := []struct {
+		way, was string
+		took     rollout.Duration
+		differs  []string
+	}{{"back", "before", d.Took, d.Back}, {"forward again", "after", d.Forward, d.Again}}
+	for i, leg := range legs {
+		if len(d.Digests) < i+3 {
+			break
+		}
+		if len(leg.differs) == 0 {
+			fmt.Fprintf(w, "Drill: %s in %s: the data is what it was %s (%.12s).\n", leg.way, terminal.Took(time.Duration(leg.took)), leg.was, d.Digests[i+2])
+			continue
+		}
+		fmt.Fprintf(w, "Drill: %s in %s, and the data is not what it was %s:\n", leg.way, terminal.Took(time.Duration(leg.took)), leg.was)
+		for _, what := range leg.differs {
+			fmt.Fprintf(w, "  %s\n", terminal.OneLine(what))
+		}
+	}
+	if d.Failed != "" {
+		fmt.Fprintf(w, "Drill: %s\n", terminal.OneLine(d.Failed))
+	}
+}
+
+// drillFailed is the failure of a drill that has not held; nil: it has, or there was none.
+func drillFailed(d *rehearsal.Drilled) error {
+	if d == nil || d.Held || d.Final != "" {
+		return nil
+	}
+	message := d.Failed
+	switch {
+	case message != "":
+	case len(d.Back) > 0:
+		message = "what it does is not undone by going back: " + d.Back[0]
+	default:
+		message = "going forward again does something else: " + d.Again[0]
+	}
+	return &failure{code: codeFailed, exit: exitFailed, message: "in the drill, " + message, hint: "nothing has changed in the environment; mend it, and rehearse again"}
 }
