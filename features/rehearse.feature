@@ -243,3 +243,30 @@ Feature: rehearsing a release on a copy of an environment's data
     Then it ends with code 0
     And the answer holds "Drill: what it does cannot be undone: nobody listens to the revert of …"
     And nothing of a rehearsal is left
+
+  Scenario: only some of the data is copied, and what is personal is masked
+    Given the manifest of the app shop also says:
+      """
+      mask: {ORDERS: {order: digits, "#2": digits}}
+      """
+    When I run "golive rehearse shop --latest 2 --where ORDERS.*" with secrets in my shell
+    Then it ends with code 0
+    And the story tells "✓ put back 14 messages in <duration>"
+    And the answer holds "data: the newest 2 of each subject; only ORDERS.*; masked in ORDERS"
+    And nothing of a rehearsal is left
+    When I run "golive snapshot list shop -o json"
+    Then the answer holds ""for": "rehearsal","
+
+  @long
+  Scenario: what cannot be masked is not handed out
+    Given the manifest of the app shop also says:
+      """
+      mask: {ORDERS: {order: mail}}
+      """
+    When I run "golive rehearse shop" with secrets in my shell
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: copy ORDERS of service search: … it cannot be masked: refused: field "order": it is a number, which cannot be mail: mark it as digits
+      """
+    And nothing of a rehearsal is left

@@ -54,6 +54,7 @@ type environment struct {
 	lease        time.Duration  // of services to be started; 0: the default
 	compare      time.Duration  // of orchestrators to be made; 0: the default
 	policy       rollout.Policy // of orchestrators to be made
+	mask         snapshot.MaskedParts
 }
 
 func newEnvironment(t *testing.T) *environment {
@@ -123,7 +124,7 @@ func (e *environment) orchestrator(r *relay.Relay) *orchestrator.Orchestrator {
 	e.must(err)
 	o, err := orchestrator.New(orchestrator.Config{
 		Conn: nc, Journal: j, Ledger: l, Gate: g, Fleet: f, Heartbeat: heartbeat, Resend: resend, Keep: e.keep, Probe: e.probe, Compare: e.compare,
-		Policy: e.policy, Snapshots: snapshot.Config{At: e.atSnapshot}, Logger: e.log,
+		Policy: e.policy, Mask: e.mask, Snapshots: snapshot.Config{At: e.atSnapshot}, Logger: e.log,
 	})
 	e.must(err)
 	return o

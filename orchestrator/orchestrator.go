@@ -68,6 +68,8 @@ type Config struct {
 	Version   string          // of golive, as told by the API; empty: "0.0.0-dev"
 	Logger    *zap.Logger     // nil means silence
 
+	Mask snapshot.MaskedParts // what of a snapshot is handed out masked only; nil: all of it as it is
+
 	// At, if it is not nil, is called whenever the engine has come to one of its named
 	// points; it may end the process there, to show that nothing is lost.
 	At func(view.Point)
@@ -222,7 +224,7 @@ func (o *Orchestrator) parts(ctx context.Context, watch *kept.Watch) (parts, err
 	commands := command.New(command.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,
 		Setup: services, Records: put, Storage: probe, Kept: watch, Log: c.Logger, Policy: c.Policy, Users: users, Version: c.Version, Clocks: clocks,
-		Store: c.Snapshots, Replicas: c.Replicas,
+		Store: c.Snapshots, Mask: c.Mask, Replicas: c.Replicas,
 	})
 	return parts{services, probe, commands, engine.New(engine.Config{
 		Conn: c.Conn, Journal: c.Journal, Ledger: index, View: seen, Recorder: recorder, Gate: c.Gate, Fleet: c.Fleet,

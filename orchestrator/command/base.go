@@ -43,6 +43,8 @@ type Config struct {
 	Replicas int            // of what is made for snapshots; 0 means 1
 	Users    bool           // the bus has users, so it can be known who asks for something
 	Version  string         // of golive
+
+	Mask snapshot.MaskedParts // what of a snapshot is handed out masked only; nil: all of it as it is
 }
 
 // base is what all commands share.

@@ -37,6 +37,9 @@ func (c *taker) read(ctx context.Context, q api.ReadRequest) (api.SnapshotPiece,
 	if err != nil {
 		return none, describeSnapshot(err)
 	}
+	if err := c.checkMasked(of); err != nil {
+		return none, err
+	}
 	p, err := of.Part(q.Service, q.Kind, q.Name)
 	if err != nil {
 		return none, describeSnapshot(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/golive-dev/golive/orchestrator/mask"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
 )
@@ -26,6 +27,8 @@ type Environment struct {
 	Approvals rollout.Policy // who may approve
 	Source    SourcePolicy   // what a release may be taken from
 	Snapshots Snapshots      // where they lie, and how many are kept
+
+	Mask map[string]mask.Written // what is masked in copies of them, by stream or bucket
 }
 
 // Bus is an environment that the manifest knows, whichever it was loaded for: where its

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/mask"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -43,6 +44,7 @@ func TestAnEnvironmentMergesMapsAndReplacesAllElse(t *testing.T) {
 		Approvals: rollout.Policy{Required: true, By: []string{"carol"}, Count: 1, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour), Rehearsed: rollout.Duration(24 * time.Hour)},
 		Source:    release.SourcePolicy{Clean: true},
 		Snapshots: release.Snapshots{Folder: "../snapshots", Keep: 3},
+		Mask:      map[string]mask.Written{"todos": {"title": mask.Text, "owner.mail": mask.Mail, "#1": mask.Digits}, "users": {"mail": mask.Mail}},
 	}
 	switch {
 	case !reflect.DeepEqual(m.Environment, want):

@@ -106,6 +106,7 @@ func manifestFields(m *Manifest, environment bool) []field {
 		{key: "snapshot", byDefault: string(rollout.BeforeOffline), read: func(v value) { m.Snapshot = readSnapshotWhen(v) }},
 		{key: "approvals", read: func(v value) { m.Environment.Approvals = readApprovals(v) }},
 		{key: "snapshots", read: func(v value) { m.Environment.Snapshots = readSnapshots(v) }},
+		{key: "mask", read: func(v value) { m.Environment.Mask = readMask(v) }},
 		{key: "environments", fixed: true, read: readEnvironments},
 	}
 	if environment {

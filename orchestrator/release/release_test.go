@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golive-dev/golive/orchestrator/mask"
 	"github.com/golive-dev/golive/orchestrator/release"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -90,6 +91,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Environment: release.Environment{
 			Approvals: rollout.Policy{By: []string{"ann", "bob"}, Count: 2, NotStarter: true, Deadline: rollout.Duration(4 * time.Hour), Rehearsed: rollout.Duration(24 * time.Hour)},
 			Snapshots: release.Snapshots{Folder: "../snapshots", Keep: 10},
+			Mask:      map[string]mask.Written{"todos": {"title": mask.Text, "owner.mail": mask.Mail, "#1": mask.Digits}},
 		},
 		Environments: []string{"dev", "production", "staging"},
 		Dir:          folder, Path: filepath.Join(folder, "golive.yaml"),

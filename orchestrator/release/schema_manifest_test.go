@@ -51,6 +51,8 @@ type differentShape struct {
 	Snapshot   string          `json:"snapshot,omitempty" jsonschema:"enum=before-offline,enum=never,default=before-offline" jsonschema_description:"When a rollout takes a snapshot of the data of its services, where they say where it is. before-offline: right before the first script or command that changes data."`
 	Approvals  *approvalsShape `json:"approvals,omitempty" jsonschema_description:"Who may say yes. An environment replaces what it names."`
 	Snapshots  *snapshotsShape `json:"snapshots,omitempty" jsonschema_description:"Where snapshots of the data lie, and how many are kept. golive serve has it from the manifest that it is given."`
+
+	Mask map[string]map[string]maskShape `json:"mask,omitempty" jsonschema_description:"What is masked in copies of snapshots, as rehearsals get them, by stream or bucket, at most 300, each with at most 100 fields by their paths, such as owner.mail, and tokens of its subjects or keys, such as #1. golive serve has it from the manifest that it is given."`
 }
 
 // sourceShape is what a release may be taken from, as it is written.
@@ -248,3 +250,11 @@ func choices[T any](words []T) []any {
 }
 
 func pointer(n uint64) *uint64 { return &n }
+
+// maskShape is what becomes of a value, as it is written.
+type maskShape string
+
+// JSONSchemaExtend adds what tags cannot say.
+func (maskShape) JSONSchemaExtend(s *jsonschema.Schema) {
+	s.Enum = []any{"text", "mail", "digits", "drop", "pass"}
+}

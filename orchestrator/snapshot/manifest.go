@@ -32,6 +32,8 @@ type Snapshot struct {
 	By      string    `json:"by,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
 	For     Purpose   `json:"for,omitempty"` // what it was taken for
+	Of      string    `json:"of,omitempty"`  // of a copy: id of the snapshot that it is of
+	Cut     *Cut      `json:"cut,omitempty"` // of a copy: what of that it holds
 
 	Services []Service `json:"services"`
 	Ledger   []Ran     `json:"ledger,omitempty"` // the scripts that counted as run
@@ -173,7 +175,7 @@ func (s Snapshot) validate() error {
 	if err := protocol.ValidateVersion(s.Version); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if s.For != "" && s.For != ForRollout && s.For != ForRehearsal {
+	if s.For != "" && s.For != ForRollout && s.For != ForRehearsal && s.For != ForCopy {
 		return fmt.Errorf("%w: what it was taken for is unknown", ErrDamaged)
 	}
 	for _, service := range s.Services {

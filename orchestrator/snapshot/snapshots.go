@@ -399,12 +399,11 @@ func (s *Snapshots) dropOld(ctx context.Context, taken Snapshot) error {
 	if s.Keep <= 0 {
 		return nil
 	}
-	all, err := s.Find(ctx, "")
+	all, _, err := s.List(ctx, taken.App)
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(one Snapshot) bool { return one.App != taken.App || one.For != taken.For })
-	slices.SortFunc(all, func(a, b Snapshot) int { return strings.Compare(b.ID, a.ID) })
+	all = slices.DeleteFunc(all, func(one Snapshot) bool { return one.For != taken.For })
 	for _, old := range all[min(s.Keep, len(all)):] {
 		if old.ID == taken.ID || old.ID == s.Spare {
 			continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ type rehearseOptions struct {
 	from     string // folder of the version before; empty: it does not run
 	commit   string // that the release is of; empty: it is the folder's
 	keep     bool
+	latest   int
+	where    []string
+	sample   string
 	drill    bool     // it is gone back and forward again, too
 	tell     bool     // the environment is told what came of it
 	pass     []string // variables of the environment that programs get, too
@@ -64,14 +68,17 @@ files of DIR they can read.
 Approvals answer themselves. Commands of steps are run only where they say
 rehearse: true; the others are named.
 
-With --drill it goes back afterwards, with the revert scripts, and forward again:
-the data has to be what it was before, and then what it was after.
+With --drill it goes back afterwards, with the revert scripts, and forward
+again: the data has to be what it was before, and then what it was after.
+With --latest, --where and --sample only some of the data is copied. What the
+manifest masks is masked before it comes here.
 
 The exit code is 0 if the rollout has completed, and a drill has found nothing;
 1 if not.`,
 		Example: `  golive rehearse examples/todo
   golive rehearse --snapshot 0199c6d2 -o json
   golive rehearse --commit v0.0.2 --from ../todo-0.0.1
+  golive rehearse --latest 1 --sample 1%
   golive rehearse --drill --from ../todo-0.0.1
   golive rehearse --pass LICENSE_KEY --report reports`,
 		Args: arguments(0, 1, "at most one folder"),
@@ -93,6 +100,9 @@ The exit code is 0 if the rollout has completed, and a drill has found nothing;
 	cmd.Flags().StringVar(&o.snapshot, "snapshot", "", "id of the snapshot to rehearse on, or its beginning (default: one is taken)")
 	c.reportFlag(cmd, "write the report of the rollout into this folder, too")
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the data of the rehearsal, and say where it is")
+	cmd.Flags().IntVar(&o.latest, "latest", 0, "copy only so many messages of each subject, the newest; 0: all")
+	cmd.Flags().StringSliceVar(&o.where, "where", nil, "of the stream or bucket that it is of copy only this subject, with * and >; can be repeated")
+	cmd.Flags().StringVar(&o.sample, "sample", "", "copy only about this share of the data, such as 1%")
 	cmd.Flags().BoolVar(&o.drill, "drill", false, "go back and forward again, too, and compare the data each time")
 	cmd.Flags().BoolVar(&o.tell, "tell", true, "tell the environment what came of it, for plan and for approvals: {rehearsed}")
 	cmd.Flags().StringSliceVar(&o.pass, "pass", nil, "name of a variable that programs get from this shell; can be repeated")
@@ -263,12 +273,12 @@ func (r *rehearsalRun) read(ctx context.Context, client *api.Client) (err error)
 		return err
 	}
 	began := time.Now()
-	if err := r.copied.Fetch(ctx, client, r.draw); err != nil {
+	if err := r.fetch(ctx, client); err != nil {
 		return err
 	}
-	r.story.EndDrawing()
+	s = r.copied.Snapshot
 	r.out.Bytes, r.out.Copied = s.Size, rollout.Duration(time.Since(began).Round(time.Millisecond))
-	r.say("✓", "copied %s of snapshot %s in %s", terminal.Bytes(s.Size), s.ID, terminal.Took(time.Duration(r.out.Copied)))
+	r.say("✓", "copied %s of snapshot %s in %s", terminal.Bytes(s.Size), r.out.Snapshot, terminal.Took(time.Duration(r.out.Copied)))
 	return nil
 }
 
@@ -301,6 +311,65 @@ func (r *rehearsalRun) draw(done int64) {
 	if r.story.Draws() {
 		r.story.Draw([]terminal.Bar{{Name: "snapshot", State: "copying", Percent: int(100 * done / max(r.copied.Snapshot.Size, 1)), Numbers: terminal.Bytes(done)}})
 	}
+}
+
+// cut is what is asked for of the data.
+func (r *rehearsalRun) cut() (snapshot.Cut, error) {
+	c := snapshot.Cut{Latest: r.o.latest, Where: r.o.where, Mask: r.m.Environment.Mask}
+	if r.o.sample != "" {
+		number, percent := strings.CutSuffix(r.o.sample, "%")
+		share, err := strconv.ParseFloat(number, 64)
+		if percent {
+			share /= 100
+		}
+		if err != nil || share <= 0 || share > 1 {
+			return c, &failure{code: codeMisused, exit: exitMisused, message: fmt.Sprintf("--sample %s: it must be a share like 1%%, more than 0 and at most 100%%", r.o.sample)}
+		}
+		c.Sample = share
+	}
+	if err := c.Validate(); err != nil {
+		return c, &failure{code: codeMisused, exit: exitMisused, message: err.Error(), hint: "see golive rehearse --help"}
+	}
+	return c, nil
+}
+
+// fetch brings the archives here: of the snapshot or, where only some of it is asked for or values
+// are masked, of a copy that is made of it there, and removed when it has come.
+func (r *rehearsalRun) fetch(ctx context.Context, client *api.Client) error {
+	defer r.story.EndDrawing()
+	cut, err := r.cut()
+	if err != nil {
+		return err
+	}
+	if cut.Whole() {
+		err = r.copied.Fetch(ctx, client, r.draw)
+		var refused *protocol.ServiceError
+		if !errors.As(err, &refused) || refused.Code != api.CodeMasked {
+			return err
+		}
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	q := api.CopyRequest{App: r.m.App, Snapshot: r.copied.Snapshot.ID, Copy: id.String(), Cut: cut, By: me()}
+	made, err := untilDone(ctx, r.command, func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
+		return client.CopySnapshot(ctx, q)
+	})
+	if err != nil {
+		return err
+	}
+	if r.copied.Snapshot, err = client.Snapshot(ctx, made.ID); err != nil {
+		return err
+	}
+	r.out.Cut = r.copied.Snapshot.Cut
+	if err := r.copied.Fetch(ctx, client, r.draw); err != nil {
+		return err
+	}
+	if _, err := client.DropSnapshot(ctx, api.SnapshotRequest{Snapshot: made.ID, By: me()}); err != nil {
+		r.say("!", "the copy %s of the snapshot is still there, until later ones take its place: %s", made.ID, terminal.Flat(err.Error()))
+	}
+	return nil
 }
 
 // snapshot is the one that is named, or one that is taken now.

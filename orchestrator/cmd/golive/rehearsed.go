@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,8 @@ type Rehearsed struct {
 	Digest   string `json:"digest"` // of the manifest
 	Snapshot string `json:"snapshot"`
 	Taken    bool   `json:"taken"` // for this rehearsal
+
+	Cut *snapshot.Cut `json:"cut,omitempty"` // what of the snapshot was copied, and masked; absent: all, as it is
 
 	Plan        string   `json:"plan"`        // id of the plan in the environment
 	Same        bool     `json:"same"`        // the rehearsal had that very plan
@@ -84,6 +88,9 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 	}
 	terminal.Columns(w, []string{"#", "STEP", "STATUS", "TOOK", "RECORDS", "RATE", "PUT ASIDE", "ERROR"}, rows)
 	fmt.Fprintln(w)
+	if d.Cut != nil {
+		fmt.Fprintf(w, "data: %s\n", terminal.OneLine(tellCut(*d.Cut)))
+	}
 	if p.Source != nil {
 		fmt.Fprintf(w, "source: %s\n", terminal.Flat(report.TellSource(*p.Source)))
 	}
@@ -169,4 +176,28 @@ func drillFailed(d *rehearsal.Drilled) error {
 		message = "going forward again does something else: " + d.Again[0]
 	}
 	return &failure{code: codeFailed, exit: exitFailed, message: "in the drill, " + message, hint: "nothing has changed in the environment; mend it, and rehearse again"}
+}
+
+// tellCut says what of a snapshot there was.
+func tellCut(c snapshot.Cut) string {
+	var all []string
+	if c.Latest > 0 {
+		all = append(all, fmt.Sprintf("the newest %d of each subject", c.Latest))
+	}
+	if len(c.Where) > 0 {
+		all = append(all, "only "+strings.Join(c.Where, ", "))
+	}
+	if c.Sample > 0 {
+		all = append(all, fmt.Sprintf("a sample of about %g%%", 100*c.Sample))
+	}
+	var masked []string
+	for _, name := range slices.Sorted(maps.Keys(c.Mask)) {
+		if !c.Mask[name].Passes() {
+			masked = append(masked, name)
+		}
+	}
+	if len(masked) > 0 {
+		all = append(all, "masked in "+strings.Join(masked, ", "))
+	}
+	return strings.Join(all, "; ")
 }

@@ -83,6 +83,7 @@ the bus is.`,
 type rules struct {
 	policy    rollout.Policy
 	snapshots snapshot.Config
+	mask      snapshot.MaskedParts
 }
 
 // snapshotsOf is where the snapshots of a manifest's environment lie, and how many are kept.
@@ -110,7 +111,7 @@ func governs(c *command, dir string) (local.Place, rules, error) {
 	if p = c.named(m); !p.Known() {
 		p.URL = nats.DefaultURL
 	}
-	return p, rules{m.Environment.Approvals, snapshotsOf(m)}, nil
+	return p, rules{m.Environment.Approvals, snapshotsOf(m), m.Environment.Mask}, nil
 }
 
 func runServe(ctx context.Context, c *command, dir string, o serveOptions) error {
@@ -123,7 +124,7 @@ func runServe(ctx context.Context, c *command, dir string, o serveOptions) error
 		return err
 	}
 	defer r.Close()
-	e, err := newEngine(ctx, r, orchestrator.Config{Policy: rules.policy, Snapshots: rules.snapshots, Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log},
+	e, err := newEngine(ctx, r, orchestrator.Config{Policy: rules.policy, Snapshots: rules.snapshots, Mask: rules.mask, Replicas: o.replicas, Heartbeat: o.beat, Keep: o.keep, Logger: log},
 		gate.Config{Patience: o.patience})
 	if err != nil {
 		return err
