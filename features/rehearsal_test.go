@@ -34,7 +34,7 @@ func (s *scenario) rehearse(ctx context.Context, how, line string) error {
 	if err := os.MkdirAll(s.nest(), 0o700); err != nil {
 		return err
 	}
-	err := s.start(ctx, line+" --pass "+envBoard+","+envFolder, s.home(), "TMPDIR="+s.nest(), "AWS_SECRET="+canary, "NATS_CREDS="+canary)
+	err := s.start(ctx, passing(line), s.home(), "TMPDIR="+s.nest(), "AWS_SECRET="+canary, "NATS_CREDS="+canary)
 	if err != nil || how == "start" {
 		return err
 	}
@@ -118,4 +118,15 @@ func (s *scenario) rehearsers() ([]rehearser, error) {
 		}
 	}
 	return all, nil
+}
+
+// passing is a line with what the programs of a scenario need, before a command that runs
+// meanwhile.
+func passing(line string) string {
+	flags, command, found := strings.Cut(line, " -- ")
+	flags += " --pass " + envBoard + "," + envFolder
+	if found {
+		return flags + " -- " + command
+	}
+	return flags
 }

@@ -270,3 +270,28 @@ Feature: rehearsing a release on a copy of an environment's data
       golive: error: copy ORDERS of service search: … it cannot be masked: refused: field "order": it is a number, which cannot be mail: mark it as digits
       """
     And nothing of a rehearsal is left
+
+  @long
+  Scenario: it is told what callers would have seen
+    Given the app shop goes live with the strategy downtime
+    And the file requests of the app shop is:
+      """
+      {"message": "search.version", "every": "10ms"}
+      """
+    When I run "golive rehearse shop --from was --load shop/requests -- sleep 100" with secrets in my shell
+    Then it ends with code 0
+    And the answer holds these lines:
+      """
+      The command ran until the rollout had ended.
+      CALLERS OF  SENT  ANSWERED  MAINTENANCE  ERRORS  SLOWEST  LONGEST WITHOUT AN ANSWER
+      search …
+      """
+    And nothing of a rehearsal is left
+    When I run "golive rehearse shop --load shop/nothing" with secrets in my shell
+    Then it ends with code 2
+    And I am told this and more:
+      """
+      golive: error: --load: open <folder>/nothing: no such file or directory
+      """
+    When I run "golive rehearse shop --drill --load shop/requests" with secrets in my shell
+    Then it ends with code 2

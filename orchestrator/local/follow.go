@@ -91,7 +91,7 @@ func (u *upRun) follow(ctx context.Context, begun rollout.State, after uint64) (
 	results := make(chan result, 1)
 	go func() {
 		started, plan := false, begun
-		last, err := u.Follow(following, Following{App: begun.Release.App, Rollout: begun.ID, After: after, Each: func(s rollout.State) error {
+		last, err := u.Follow(following, Following{App: begun.Release.App, Rollout: begun.ID, Bus: u.app.bus.URL, After: after, Each: func(s rollout.State) error {
 			if len(plan.Steps) == 0 { // it waited for the one before it to be aborted
 				plan = s
 			}

@@ -76,6 +76,7 @@ type Orchestrator struct {
 // Following is a rollout that is to be followed.
 type Following struct {
 	App, Rollout string
+	Bus          string                    // URL of the bus that programs reach
 	After        uint64                    // the sequence of the event to go on from; 0: from the beginning
 	Each         func(rollout.State) error // called with every state, after it was told; an error ends following
 }

@@ -39,6 +39,8 @@ type rehearseOptions struct {
 	from     string // folder of the version before; empty: it does not run
 	commit   string // that the release is of; empty: it is the folder's
 	keep     bool
+	load     string   // file of requests that are sent meanwhile; empty: none are
+	command  []string // that runs meanwhile; nil: none does
 	latest   int
 	where    []string
 	sample   string
@@ -50,7 +52,7 @@ type rehearseOptions struct {
 func rehearseCommand(c *command) *cobra.Command {
 	var o rehearseOptions
 	cmd := &cobra.Command{
-		Use:   "rehearse [DIR]",
+		Use:   "rehearse [DIR] [-- COMMAND]",
 		Short: "Try a release on this machine, on a copy of an environment's data",
 		Long: `rehearse brings the release whose manifest, golive.yaml, is in DIR (default:
 this folder) live on a copy of the environment, on this machine, and changes
@@ -70,6 +72,8 @@ rehearse: true; the others are named.
 
 With --drill it goes back afterwards, with the revert scripts, and forward
 again: the data has to be what it was before, and then what it was after.
+With --load requests are sent while the rollout runs, and what callers have seen
+is told. A COMMAND runs for as long, in this folder, with GOLIVE_NATS_URL.
 With --latest, --where and --sample only some of the data is copied. What the
 manifest masks is masked before it comes here.
 
@@ -78,11 +82,24 @@ The exit code is 0 if the rollout has completed, and a drill has found nothing;
 		Example: `  golive rehearse examples/todo
   golive rehearse --snapshot 0199c6d2 -o json
   golive rehearse --commit v0.0.2 --from ../todo-0.0.1
+  golive rehearse --load requests.jsonl --from ../todo-0.0.1
+  golive rehearse examples/todo -- ./ask-all-the-time
   golive rehearse --latest 1 --sample 1%
   golive rehearse --drill --from ../todo-0.0.1
   golive rehearse --pass LICENSE_KEY --report reports`,
-		Args: arguments(0, 1, "at most one folder"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if n := cmd.ArgsLenAtDash(); n >= 0 {
+				args, o.command = args[:n], args[n:]
+			}
+			return arguments(0, 1, "at most one folder, and behind -- a command")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if n := cmd.ArgsLenAtDash(); n >= 0 {
+				args = args[:n]
+			}
+			if o.drill && (o.load != "" || len(o.command) > 0) {
+				return misused(cmd, "--drill cannot be had together with requests or a command: what they write would count as a difference")
+			}
 			dir := "."
 			if len(args) > 0 {
 				dir = args[0]
@@ -100,6 +117,7 @@ The exit code is 0 if the rollout has completed, and a drill has found nothing;
 	cmd.Flags().StringVar(&o.snapshot, "snapshot", "", "id of the snapshot to rehearse on, or its beginning (default: one is taken)")
 	c.reportFlag(cmd, "write the report of the rollout into this folder, too")
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the data of the rehearsal, and say where it is")
+	cmd.Flags().StringVar(&o.load, "load", "", "a file of requests that are sent while the rollout runs, one in JSON on each line")
 	cmd.Flags().IntVar(&o.latest, "latest", 0, "copy only so many messages of each subject, the newest; 0: all")
 	cmd.Flags().StringSliceVar(&o.where, "where", nil, "of the stream or bucket that it is of copy only this subject, with * and >; can be repeated")
 	cmd.Flags().StringVar(&o.sample, "sample", "", "copy only about this share of the data, such as 1%")
@@ -122,7 +140,7 @@ copy of the environment's data, on this machine.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return misused(cmd, "golive test needs deploy") },
 	}
 	deploy := rehearseCommand(c)
-	deploy.Use, deploy.Example = "deploy [DIR]", "  golive test deploy examples/todo"
+	deploy.Use, deploy.Example = "deploy [DIR] [-- COMMAND]", "  golive test deploy examples/todo"
 	cmd.AddCommand(deploy)
 	return cmd
 }
@@ -143,6 +161,7 @@ type rehearsalRun struct {
 	held    []rehearsed.Held // by the copy
 	state   rehearsal.State  // of the data before the rollout, for a drill
 	rolled  rollout.Release  // as it is deployed here
+	load    []rehearsal.Load // that is sent meanwhile
 	out     Rehearsed
 
 	story *narrator
@@ -195,10 +214,12 @@ func (r *rehearsalRun) prepare(ctx context.Context, dir string) (err error) {
 	} else {
 		r.m, r.release, err = taking{r.command}.takeTree(ctx, dir, r.o.commit, r.sandbox.Tree())
 	}
-	if err != nil || r.o.from == "" {
-		return err
+	if err == nil && r.o.from != "" {
+		r.live, err = r.command.load(r.o.from)
 	}
-	r.live, err = r.load(r.o.from)
+	if err == nil && r.o.load != "" {
+		r.load, err = r.readLoad(ctx)
+	}
 	return err
 }
 
@@ -493,6 +514,13 @@ func (r *rehearsalRun) follow(ctx context.Context, what local.Following) (api.Ro
 	client := api.NewClient(r.relay.Conn())
 	f := &follower{nc: r.relay.Conn(), story: r.story, after: what.After, each: what.Each, lines: r.lines()}
 	f.person = func(s rollout.State, step rollout.Step) error { return r.answer(ctx, client, s, step) }
+	if r.out.Report == nil {
+		stop, err := r.startLoad(ctx, what.Bus)
+		if err != nil {
+			return api.RolloutView{}, err
+		}
+		defer stop()
+	}
 	last, err := f.follow(ctx, events{client}, what.App, what.Rollout)
 	if r.out.Report != nil { // it is the drill
 		return last, err

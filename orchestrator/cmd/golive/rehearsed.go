@@ -37,6 +37,9 @@ type Rehearsed struct {
 	Filled   rollout.Duration `json:"filled"` // and to put them back
 	Took     rollout.Duration `json:"took"`   // all, from the command on
 
+	Seen    []rehearsal.Seen `json:"seen,omitempty"`    // by callers, of the requests that were sent meanwhile
+	Command string           `json:"command,omitempty"` // how the command that ran meanwhile has ended; empty: there was none
+
 	NotRehearsed []string `json:"notRehearsed"` // what was not tried
 	Moved        []string `json:"moved"`        // streams of the environment that were written to meanwhile
 	Compared     bool     `json:"compared"`     // that is known
@@ -112,6 +115,7 @@ func printRehearsed(w io.Writer, d Rehearsed, s snapshot.Snapshot) {
 	default:
 		fmt.Fprintln(w, "In the environment: no downtime, as here.")
 	}
+	printSeen(w, d.Seen, d.Command)
 	printDrill(w, d.Drill)
 	for _, what := range d.NotRehearsed {
 		fmt.Fprintf(w, "not rehearsed: %s\n", terminal.OneLine(what))
