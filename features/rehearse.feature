@@ -129,6 +129,31 @@ Feature: rehearsing a release on a copy of an environment's data
     Then it ends with code 0
 
   @long
+  Scenario: a release whose check fails in the rehearsal is not taken
+    Given the manifest of the app shop also says:
+      """
+      approvals: {rehearsed: 24h}
+      """
+    And the release of the app shop goes through these steps:
+      """
+      - {phase: offline}
+      - {phase: online}
+      - {name: smoke, check: {shell: "echo 3 are missing; exit 1"}}
+      """
+    When I run "golive rehearse shop" with secrets in my shell
+    Then it ends with code 1
+    And the answer holds "check failed: smoke: …"
+    When I run "golive plan shop"
+    Then the answer holds "rehearsed: … on snapshot <id>: it has failed"
+    When I run "golive deploy shop"
+    Then it ends with code 1
+    And I am told this and more:
+      """
+      golive: error: the environment takes only what has passed a rehearsal within 24h (approvals.rehearsed), and this very release of shop 2.0.0 has failed in the last one, … ago
+      golive: hint: mend it, and rehearse again: golive rehearse
+      """
+
+  @long
   Scenario: two rehearsals at once do not disturb each other
     When I start "golive rehearse shop" with secrets in my shell
     And I run "golive test deploy shop" with secrets in my shell

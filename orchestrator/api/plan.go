@@ -54,6 +54,7 @@ type PlannedRehearsal struct {
 	Passed    bool             `json:"passed"`
 	Drilled   bool             `json:"drilled,omitempty"` // it was gone back and forward again, too
 	Snapshot  string           `json:"snapshot"`
+	Partial   bool             `json:"partial,omitempty"` // on some of its data only
 	Commit    string           `json:"commit,omitempty"`
 	Downtime  rollout.Duration `json:"downtime"` // that it predicts: at its rates, for as much data as there is here now
 }

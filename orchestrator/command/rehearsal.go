@@ -102,7 +102,7 @@ func (c *planner) rehearsedBefore(ctx context.Context, r rollout.Release, p *api
 		}
 	}
 	p.Rehearsed = &api.PlannedRehearsal{
-		Rehearsal: o.ID, At: o.At, By: o.By, Passed: o.Passed, Drilled: o.Drilled, Snapshot: o.Snapshot, Commit: o.Commit,
+		Rehearsal: o.ID, At: o.At, By: o.By, Passed: o.Passed, Drilled: o.Drilled, Snapshot: o.Snapshot, Partial: o.Partial, Commit: o.Commit,
 		Downtime: max(downtime, 0),
 	}
 	return nil

@@ -41,6 +41,7 @@ type Outcome struct {
 	Passed   bool   `json:"passed"`             // the rollout has completed and, if there was a drill, that has held
 	Drilled  bool   `json:"drilled,omitempty"`  // it was gone back and forward again, too
 	Snapshot string `json:"snapshot"`           // id of the one that it was on
+	Partial  bool   `json:"partial,omitempty"`  // on some of its data only
 	Commit   string `json:"commit,omitempty"`   // of git, that the release was taken from; empty: not known
 	Downtime Took   `json:"downtime,omitempty"` // of the app
 	Steps    []Step `json:"steps,omitempty"`    // that have run

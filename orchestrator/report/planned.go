@@ -74,7 +74,11 @@ func TellLast(r api.LastRun) string {
 
 // TellRehearsal is what is known of the last rehearsal of a release.
 func TellRehearsal(r api.PlannedRehearsal) string {
-	text := fmt.Sprintf("%s on snapshot %s", terminal.Ago(r.At), r.Snapshot)
+	on := "on"
+	if r.Partial {
+		on = "on some of the data of"
+	}
+	text := fmt.Sprintf("%s %s snapshot %s", terminal.Ago(r.At), on, r.Snapshot)
 	if r.Drilled {
 		text += ", with a drill"
 	}

@@ -53,7 +53,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/terminal":   {},
 		"orchestrator/report":     {"orchestrator/rollout", "orchestrator/api", "orchestrator/snapshot", "orchestrator/terminal", "relay/protocol"},
 		"orchestrator/local":      localMay,
-		"orchestrator/rehearsal":  append(adapters, "orchestrator/api", "orchestrator/rehearsed", "orchestrator/journal", "orchestrator/process", "orchestrator/snapshot"),
+		"orchestrator/rehearsal":  append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/process", "orchestrator/snapshot"),
 		"orchestrator/cmd/golive": {"*"},
 	}
 	for _, p := range packages(t) {

@@ -56,6 +56,9 @@ func (d Rehearsed) outcome(id string, held []rehearsed.Held) rehearsed.Outcome {
 		ID: id, App: d.App, Version: d.Version, Digest: d.Digest, Snapshot: d.Snapshot,
 		Passed: d.Report.Status == rollout.Completed, Downtime: d.Report.Downtime, Held: held,
 	}
+	if d.Cut != nil {
+		o.Partial = d.Cut.Latest > 0 || len(d.Cut.Where) > 0 || d.Cut.Sample > 0
+	}
 	if d.Drill != nil && d.Drill.Final == "" {
 		o.Drilled, o.Passed = d.Drill.Held, o.Passed && d.Drill.Held
 	}
