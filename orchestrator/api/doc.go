@@ -30,7 +30,7 @@
 //	snapshot-list   AppRequest       SnapshotList   the snapshots
 //	snapshot-show   SnapshotRequest  snapshot.Snapshot  what is in one
 //	snapshot-drop   SnapshotRequest  snapshot.Snapshot  removes one
-//	snapshot-copy   CopyRequest      SnapshotWork   makes a copy that holds only some, or is masked; asked again, tells how far it is
+//	snapshot-copy   CopyRequest      SnapshotWork   makes a copy of some of one, or a masked one; asked again, tells how far it is
 //	rehearsal-tell  RehearsalRequest  rehearsed.Outcome  keeps what came of a rehearsal
 //	hosts      HostsRequest       []protocol.Host   what agents have done for a step
 //	agents     {}                 []protocol.Agent  the agents that are alive
