@@ -66,7 +66,7 @@ Feature: rehearsing a release on a copy of an environment's data
   @long
   Scenario: what a killed rehearsal has left is removed by the next one
     Given the offline script of search 2.0.0 takes until I say so
-    When I start "golive rehearse shop" with secrets in my shell
+    When I start "golive rehearse shop -- sleep 1000" with secrets in my shell
     And the offline script of search 2.0.0 has begun
     And golive gets SIGKILL
     Then it is gone

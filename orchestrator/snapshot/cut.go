@@ -122,7 +122,7 @@ func (s *Snapshots) Copy(ctx context.Context, from Snapshot, id, by string, cut 
 		return Snapshot{}, err
 	}
 	to := from
-	to.ID, to.By, to.For, to.Of, to.Cut, to.Size = id, by, ForCopy, from.ID, &cut, 0
+	to.ID, to.By, to.Reason, to.For, to.Of, to.Cut, to.Size = id, by, "copy of snapshot "+from.ID, ForCopy, from.ID, &cut, 0
 	to.Services = make([]Service, len(from.Services))
 	for i, service := range from.Services {
 		to.Services[i] = service

@@ -220,6 +220,9 @@ func (r *rehearsalRun) prepare(ctx context.Context, dir string) (err error) {
 	if err == nil && r.o.load != "" {
 		r.load, err = r.readLoad(ctx)
 	}
+	if err == nil {
+		_, err = r.cut()
+	}
 	return err
 }
 
@@ -271,14 +274,6 @@ func (r *rehearsalRun) read(ctx context.Context, client *api.Client) (err error)
 	}
 	if err := r.current(ctx, client, s); err != nil {
 		return err
-	}
-	free, err := rehearsal.Room(os.TempDir())
-	if err != nil {
-		return err
-	}
-	if needs := rehearsal.Needs(s); free < needs {
-		return &failure{code: codeFailed, exit: exitFailed, message: fmt.Sprintf("there is no room for a rehearsal: it needs about %s, and %s has %s", terminal.Bytes(int64(needs)), os.TempDir(), terminal.Bytes(int64(free))),
-			hint: "make room there, or name another folder with TMPDIR"}
 	}
 	r.copied.Archives = r.sandbox.Archives()
 	var services []string
@@ -354,6 +349,23 @@ func (r *rehearsalRun) cut() (snapshot.Cut, error) {
 	return c, nil
 }
 
+// checkRoom refuses data that there is no room for.
+func (r *rehearsalRun) checkRoom(s snapshot.Snapshot) error {
+	free, err := rehearsal.Room(os.TempDir())
+	if err != nil {
+		return err
+	}
+	needs := rehearsal.Needs(s)
+	if r.o.drill {
+		needs += uint64(s.Size) // going forward again takes another snapshot
+	}
+	if free >= needs {
+		return nil
+	}
+	return &failure{code: codeFailed, exit: exitFailed, message: fmt.Sprintf("there is no room for a rehearsal: it needs about %s, and %s has %s", terminal.Bytes(int64(needs)), os.TempDir(), terminal.Bytes(int64(free))),
+		hint: "make room there, name another folder with TMPDIR, or take less: --latest, --where, --sample"}
+}
+
 // fetch brings the archives here: of the snapshot or, where only some of it is asked for or values
 // are masked, of a copy that is made of it there, and removed when it has come.
 func (r *rehearsalRun) fetch(ctx context.Context, client *api.Client) error {
@@ -363,6 +375,9 @@ func (r *rehearsalRun) fetch(ctx context.Context, client *api.Client) error {
 		return err
 	}
 	if cut.Whole() {
+		if err := r.checkRoom(r.copied.Snapshot); err != nil {
+			return err
+		}
 		err = r.copied.Fetch(ctx, client, r.draw)
 		var refused *protocol.ServiceError
 		if !errors.As(err, &refused) || refused.Code != api.CodeMasked {
@@ -384,6 +399,9 @@ func (r *rehearsalRun) fetch(ctx context.Context, client *api.Client) error {
 		return err
 	}
 	r.out.Cut = r.copied.Snapshot.Cut
+	if err := r.checkRoom(r.copied.Snapshot); err != nil {
+		return err
+	}
 	if err := r.copied.Fetch(ctx, client, r.draw); err != nil {
 		return err
 	}

@@ -227,6 +227,9 @@ func printSnapshot(w io.Writer, s snapshot.Snapshot) {
 	fmt.Fprintf(w, "taken %s in %s%s\n", terminal.Ago(s.Taken), terminal.Took(time.Duration(s.Took)), who)
 	fmt.Fprintf(w, "read back whole %s, %s stored\n", terminal.Ago(s.Checked), terminal.Bytes(s.Size))
 	fmt.Fprintln(w, report.Moment(s.Moment))
+	if s.Cut != nil {
+		fmt.Fprintf(w, "a copy for a rehearsal, of snapshot %s: %s\n", s.Of, terminal.OneLine(terminal.OrDash(tellCut(*s.Cut))))
+	}
 	if s.Rollout != "" {
 		fmt.Fprintf(w, "brought by rollout %s, after which %s counted as run\n", s.Rollout, terminal.Plural(len(s.Ledger), "script"))
 	}
