@@ -291,6 +291,7 @@ func (c *taker) planned(ctx context.Context, s rollout.State) (services []string
 		return services, bytes, 0, err
 	}
 	found, _, err := all.List(ctx, s.Release.App) // those that cannot be read tell no speed
+	found = slices.DeleteFunc(found, func(one snapshot.Snapshot) bool { return one.Cut != nil })
 	if err != nil || len(found) == 0 {
 		return services, bytes, 0, err
 	}
