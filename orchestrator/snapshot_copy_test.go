@@ -47,6 +47,10 @@ func TestASnapshotIsHandedOutMasked(t *testing.T) {
 		t.Error("nothing is masked in it")
 	}
 	e.must(read(copied))
+	second := q
+	second.Copy = newID(t)
+	other, err := e.copySnapshot(second)
+	e.must(err)
 	for code, change := range map[string]func(*api.CopyRequest){
 		api.CodeInvalid:  func(q *api.CopyRequest) { q.Cut.Sample = 2 },
 		api.CodeNotFound: func(q *api.CopyRequest) { q.Snapshot = newID(t) },
@@ -57,6 +61,16 @@ func TestASnapshotIsHandedOutMasked(t *testing.T) {
 		_, err := e.copySnapshot(wrong)
 		e.refused(err, code, "")
 	}
+	done := api.CopyRequest{App: "shop", Snapshot: taken.ID, Copy: taken.ID, Done: true}
+	_, err = e.client.CopySnapshot(t.Context(), done)
+	e.refused(err, api.CodeInvalid, "is no copy")
+	for range 2 {
+		done.Copy = other.ID
+		_, err = e.client.CopySnapshot(t.Context(), done)
+		e.must(err)
+	}
+	_, err = e.client.Snapshot(t.Context(), other.ID)
+	e.refused(err, api.CodeNotFound, "")
 	again := q
 	again.Snapshot, again.Copy = copied.ID, newID(t)
 	_, err = e.copySnapshot(again)

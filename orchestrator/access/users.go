@@ -21,6 +21,7 @@ const (
 	Agent        Role = "agent"
 	Person       Role = "person"
 	Deployer     Role = "deployment system"
+	Rehearser    Role = "rehearser"
 	Observer     Role = "observer"
 )
 
@@ -38,13 +39,15 @@ type Team struct {
 	Deployers []string
 	Observers []string
 	Agents    []string // by the names that golive agent is given
+
+	Rehearsers []string
 }
 
 // orchestrators is the user that all orchestrators of an environment connect as.
 const orchestrators = "orchestrator"
 
 // Users are those of a release and a team, in a fixed order: the orchestrators, each service, each
-// setup service, agents, people, deployment systems and observers. The error names two that would
+// setup service, agents, people, deployment systems, rehearsers and observers. The error names two that would
 // have the same name.
 //
 // The rights of setup services are for the versions with the major number that the release has,
@@ -88,6 +91,9 @@ func Users(r rollout.Release, team Team) ([]User, error) {
 	}
 	for _, name := range team.Deployers {
 		all = append(all, User{name, Deployer, "", protocol.DeployerRights(name).With(progress)})
+	}
+	for _, name := range team.Rehearsers {
+		all = append(all, User{name, Rehearser, "", protocol.RehearserRights(name).With(progress)})
 	}
 	for _, name := range team.Observers {
 		all = append(all, User{name, Observer, "", protocol.ObserverRights(name).With(progress)})

@@ -18,13 +18,14 @@ type CopyRequest struct {
 	Copy     string       `json:"copy"`     // id of the copy
 	Cut      snapshot.Cut `json:"cut"`
 	By       string       `json:"by,omitempty"`
+	Done     bool         `json:"done,omitempty"` // the copy is of no more use: it is removed, if it is there
 }
 
 // Is is of [Personal].
 func (q *CopyRequest) Is(user string) { q.By = user }
 
 // CopySnapshot begins to make a copy of a snapshot, or tells how far it is, as [Client.TakeSnapshot]
-// does.
+// does. Of one that is done with it tells nothing.
 func (c *Client) CopySnapshot(ctx context.Context, q CopyRequest) (SnapshotWork, error) {
 	return call[SnapshotWork](ctx, c, "snapshot-copy", q)
 }

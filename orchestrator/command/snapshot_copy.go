@@ -23,6 +23,9 @@ func (c *taker) copy(ctx context.Context, q api.CopyRequest) (api.SnapshotWork, 
 			return none, err
 		}
 	}
+	if q.Done {
+		return none, c.dropCopy(ctx, q)
+	}
 	q.Cut.Mask = c.Mask.And(q.Cut.Mask)
 	if err := q.Cut.Validate(); err != nil {
 		return none, refuse(api.CodeInvalid, "correct what is asked for, or the key mask of golive.yaml", "a copy of a snapshot: %v", err)
@@ -55,6 +58,24 @@ func (c *taker) copy(ctx context.Context, q api.CopyRequest) (api.SnapshotWork, 
 		}
 		return err
 	})
+}
+
+// dropCopy removes a copy, and nothing that is none.
+func (c *taker) dropCopy(ctx context.Context, q api.CopyRequest) error {
+	all, err := c.look(ctx)
+	if err != nil || all == nil {
+		return err
+	}
+	there, err := all.Load(ctx, q.App, q.Copy)
+	switch {
+	case errors.Is(err, snapshot.ErrNotFound):
+		return nil
+	case err != nil:
+		return describeSnapshot(err)
+	case there.Cut == nil || there.Of != q.Snapshot:
+		return refuse(api.CodeInvalid, "golive snapshot drop removes a snapshot", "%s is no copy of snapshot %s", q.Copy, q.Snapshot)
+	}
+	return all.Drop(ctx, q.App, q.Copy)
 }
 
 // checkMasked refuses to hand out what the environment wants masked, and is not.

@@ -163,6 +163,15 @@ func DeployerRights(user string) Rights {
 	return ObserverRights(user).With(Rights{Publish: []string{UserAPISubject("deploy", user), UserAPISubject("retry", user)}})
 }
 
+// RehearserRights are those of somebody who rehearses releases: of an observer, and what has a
+// snapshot taken, copied and handed out, and the environment told what came of it. Where the
+// environment masks, what is handed out is masked.
+func RehearserRights(user string) Rights {
+	return ObserverRights(user).With(Rights{Publish: []string{
+		UserAPISubject("snapshot-take", user), UserAPISubject("snapshot-copy", user), APISubject("snapshot-read"), UserAPISubject("rehearsal-tell", user),
+	}})
+}
+
 // PersonRights are those of a person who operates the environment: every command, under the own
 // name, also those that show records which were put aside, and read snapshots.
 func PersonRights(user string) Rights {

@@ -81,6 +81,7 @@ nats-server --signal reload.`,
 	flags.StringVar(&o.folder, "to", "bus", "folder to write to")
 	flags.StringArrayVar(&o.team.People, "person", nil, "somebody who operates the environment, may be repeated")
 	flags.StringArrayVar(&o.team.Deployers, "deployer", nil, "a system that deploys, may be repeated")
+	flags.StringArrayVar(&o.team.Rehearsers, "rehearser", nil, "somebody who rehearses releases, may be repeated")
 	flags.StringArrayVar(&o.team.Observers, "observer", nil, "somebody who only looks, may be repeated")
 	flags.StringArrayVar(&o.team.Agents, "agent", nil, "the name of an agent, may be repeated")
 	flags.StringVar(&o.server.Listen, "listen", "127.0.0.1:4222", "where the server listens")

@@ -405,7 +405,8 @@ func (r *rehearsalRun) fetch(ctx context.Context, client *api.Client) error {
 	if err := r.copied.Fetch(ctx, client, r.draw); err != nil {
 		return err
 	}
-	if _, err := client.DropSnapshot(ctx, api.SnapshotRequest{Snapshot: made.ID, By: me()}); err != nil {
+	q.Done = true
+	if _, err := client.CopySnapshot(ctx, q); err != nil {
 		r.say("!", "the copy %s of the snapshot is still there, until later ones take its place: %s", made.ID, terminal.Flat(err.Error()))
 	}
 	return nil
