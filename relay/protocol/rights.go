@@ -168,7 +168,7 @@ func DeployerRights(user string) Rights {
 // environment masks, what is handed out is masked.
 func RehearserRights(user string) Rights {
 	return ObserverRights(user).With(Rights{Publish: []string{
-		UserAPISubject("snapshot-take", user), UserAPISubject("snapshot-copy", user), APISubject("snapshot-read"), UserAPISubject("rehearsal-tell", user),
+		UserAPISubject("snapshot-take", user), UserAPISubject("snapshot-state", user), UserAPISubject("snapshot-copy", user), APISubject("snapshot-read"), UserAPISubject("rehearsal-tell", user),
 	}})
 }
 

@@ -98,7 +98,7 @@ func newSharedBus(t *testing.T) *sharedBus {
 	}
 	address := relaytest.FreeAddresses(t, 1)[0]
 	b.mustRun("", "bus", "config", "1.0.0", "--env", "test", "--listen", address, "--storage", t.TempDir(),
-		"--deployer", "ci", "--observer", "obs", "--agent", "web-1")
+		"--deployer", "ci", "--observer", "obs", "--agent", "web-1", "--rehearser", "eve")
 	o, err := server.ProcessConfigFile(filepath.Join(b.folder, "bus", "nats-server.conf"))
 	if err != nil {
 		t.Fatal(err)
@@ -296,5 +296,6 @@ func TestALifeOnASharedBus(t *testing.T) {
 		t.Errorf("retry ends with %d:\n%s", code, out)
 	}
 	b.mustRun("ann", "snapshot", "take", "shop")
+	b.rehearse("eve")
 	b.mustRun("ann", "backward", "shop", "1.0.0", "--yes")
 }
