@@ -37,7 +37,7 @@ Feature: rehearsing a release on a copy of an environment's data
     And the online script of search 2.0.0 deals with 500 items, "reindexed"
     And I have run "golive snapshot take shop"
     And I remember all that is kept in the environment
-    When I run "golive rehearse shop --snapshot 0 --from was" with secrets in my shell
+    When I run "golive rehearse shop --snapshot 0 --from was --tell=false" with secrets in my shell
     Then it ends with code 0
     And the story tells "search 1.0.0 | info route …"
     And the story tells "✓ the plan is the one of the environment: …"
