@@ -61,6 +61,8 @@ func TestASnapshotIsHandedOutMasked(t *testing.T) {
 		_, err := e.copySnapshot(wrong)
 		e.refused(err, code, "")
 	}
+	_, err = e.client.Restore(t.Context(), api.RestoreRequest{App: "shop", Rollout: newID(t), Target: copied.ID})
+	e.refused(err, api.CodeInvalid, "is a copy for a rehearsal")
 	done := api.CopyRequest{App: "shop", Snapshot: taken.ID, Copy: taken.ID, Done: true}
 	_, err = e.client.CopySnapshot(t.Context(), done)
 	e.refused(err, api.CodeInvalid, "is no copy")

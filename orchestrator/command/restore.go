@@ -206,6 +206,9 @@ func (c *restorer) target(ctx context.Context, q api.RestoreRequest) (snapshot.S
 	if err == nil && s.App != q.App {
 		return none, refuse(api.CodeInvalid, "golive snapshot list "+q.App+" tells which there are", "snapshot %s is of app %s, not of %s", s.ID, s.App, q.App)
 	}
+	if err == nil && s.Cut != nil {
+		return none, refuse(api.CodeInvalid, "golive restore "+q.App+" "+s.Of+" puts back the snapshot that it is of", "%s is a copy for a rehearsal: it holds only some of the data, or has values masked", s.ID)
+	}
 	return s, err
 }
 
