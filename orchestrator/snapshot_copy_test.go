@@ -1,12 +1,14 @@
 package orchestrator_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/mask"
 	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/orchestrator/snapshot"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // copySnapshot has a copy made, and waits for it.
@@ -14,6 +16,10 @@ func (e *environment) copySnapshot(q api.CopyRequest) (snapshot.Snapshot, error)
 	e.t.Helper()
 	for {
 		work, err := e.client.CopySnapshot(e.t.Context(), q)
+		var refused *protocol.ServiceError
+		if errors.As(err, &refused) && refused.Code == api.CodeConflict {
+			continue // the one before is just about to end
+		}
 		if err != nil {
 			return snapshot.Snapshot{}, err
 		}

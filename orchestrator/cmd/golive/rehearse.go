@@ -389,7 +389,7 @@ func (r *rehearsalRun) fetch(ctx context.Context, client *api.Client) error {
 		return err
 	}
 	q := api.CopyRequest{App: r.m.App, Snapshot: r.copied.Snapshot.ID, Copy: id.String(), Cut: cut, By: me()}
-	made, err := untilDone(ctx, r.command, func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
+	made, err := r.untilFree(ctx, client, "copy", func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
 		return client.CopySnapshot(ctx, q)
 	})
 	if err != nil {
@@ -422,21 +422,29 @@ func (r *rehearsalRun) snapshot(ctx context.Context, client *api.Client) (snapsh
 		return snapshot.Snapshot{}, err
 	}
 	q := api.TakeRequest{App: r.m.App, Snapshot: id.String(), By: me(), Reason: "rehearsal of " + r.m.Version, For: snapshot.ForRehearsal}
-	begun := false
-	taken, err := untilDone(ctx, r.command, func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
-		work, err := client.TakeSnapshot(ctx, q)
-		var refused *protocol.ServiceError
-		if !begun && errors.As(err, &refused) && refused.Code == api.CodeConflict && time.Since(r.began) < askAgain {
-			return api.SnapshotWork{Progress: snapshot.Progress{Doing: "take"}}, nil // another one is being taken
-		}
-		begun = true
-		return work, err
+	taken, err := r.untilFree(ctx, client, "take", func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
+		return client.TakeSnapshot(ctx, q)
 	})
 	if err != nil {
 		return taken, err
 	}
 	r.say("✓", "snapshot %s of %s %s: %s in %s, %s", taken.ID, taken.App, taken.Version, held(taken), terminal.Took(time.Duration(taken.Took)), report.Moment(taken.Moment))
 	return client.Snapshot(ctx, taken.ID)
+}
+
+// untilFree asks for a snapshot until it is done, and waits first until another one is that is under
+// way: one at a time is taken or copied.
+func (r *rehearsalRun) untilFree(ctx context.Context, client *api.Client, doing string, ask func(context.Context, *api.Client) (api.SnapshotWork, error)) (snapshot.Snapshot, error) {
+	begun, since := false, time.Now()
+	return untilDoneBy(ctx, r.command, client, func(ctx context.Context, client *api.Client) (api.SnapshotWork, error) {
+		work, err := ask(ctx, client)
+		var refused *protocol.ServiceError
+		if !begun && errors.As(err, &refused) && refused.Code == api.CodeConflict && time.Since(since) < askAgain {
+			return api.SnapshotWork{Progress: snapshot.Progress{Doing: doing}}, nil
+		}
+		begun = true
+		return work, err
+	})
 }
 
 // current refuses a snapshot since which scripts have run: what they did is not in its data.

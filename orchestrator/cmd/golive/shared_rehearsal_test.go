@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/api"
 	"github.com/golive-dev/golive/orchestrator/rehearsed"
 	"github.com/golive-dev/golive/orchestrator/snapshot"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // rehearse asks for all that a rehearsal needs of the environment, as a user.
@@ -29,6 +31,10 @@ func (b *sharedBus) rehearse(user string) {
 		b.t.Helper()
 		for {
 			work, err := ask()
+			var refused *protocol.ServiceError
+			if errors.As(err, &refused) && refused.Code == api.CodeConflict {
+				continue // the one before is just about to end
+			}
 			must(err)
 			if work.Snapshot != nil {
 				return *work.Snapshot

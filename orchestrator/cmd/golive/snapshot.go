@@ -107,29 +107,34 @@ const (
 // answers it goes on asking for a minute: one that has died may be back.
 func untilDone(ctx context.Context, c *command, f func(context.Context, *api.Client) (api.SnapshotWork, error)) (snapshot.Snapshot, error) {
 	return ask(ctx, c, "", func(ctx context.Context, client *api.Client) (snapshot.Snapshot, error) {
-		talk := c.talk()
-		defer talk.EndDrawing()
-		began, answered := time.Now(), time.Time{}
-		for wait := askSoon; ; wait = min(2*wait, askLater) {
-			work, err := f(ctx, client)
-			switch {
-			case err == nil && work.Snapshot != nil:
-				return *work.Snapshot, nil
-			case err == nil:
-				answered = time.Now()
-				drawSnapshot(talk, work.Progress, time.Since(began))
-			case !nobodyAnswers(err) || answered.IsZero() || time.Since(answered) > askAgain:
-				return snapshot.Snapshot{}, err
-			}
-			t := time.NewTimer(wait)
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				t.Stop()
-				return snapshot.Snapshot{}, fmt.Errorf("%w: it goes on, and golive snapshot list tells when it is done", ctx.Err())
-			}
-		}
+		return untilDoneBy(ctx, c, client, f)
 	})
+}
+
+// untilDoneBy is untilDone over a connection that is there.
+func untilDoneBy(ctx context.Context, c *command, client *api.Client, f func(context.Context, *api.Client) (api.SnapshotWork, error)) (snapshot.Snapshot, error) {
+	talk := c.talk()
+	defer talk.EndDrawing()
+	began, answered := time.Now(), time.Time{}
+	for wait := askSoon; ; wait = min(2*wait, askLater) {
+		work, err := f(ctx, client)
+		switch {
+		case err == nil && work.Snapshot != nil:
+			return *work.Snapshot, nil
+		case err == nil:
+			answered = time.Now()
+			drawSnapshot(talk, work.Progress, time.Since(began))
+		case !nobodyAnswers(err) || answered.IsZero() || time.Since(answered) > askAgain:
+			return snapshot.Snapshot{}, err
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return snapshot.Snapshot{}, fmt.Errorf("%w: it goes on, and golive snapshot list tells when it is done", ctx.Err())
+		}
+	}
 }
 
 // nobodyAnswers reports whether an error says that there is no orchestrator at the moment.
