@@ -26,6 +26,9 @@
 // nobody's answers but its own. Each user has a prefix of its own for its inboxes (Config.Inbox).
 // Streams need nothing further, on either side.
 //
+// A service with a State needs [protocol.StateRights], too. Only orchestrators may publish there:
+// whoever may gets the state, and can replace it.
+//
 // # Without this package
 //
 // How a program in any language sends and receives streams, and takes part in a cutover,

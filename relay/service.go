@@ -38,6 +38,7 @@ type Service struct {
 	Handlers map[string]Handler // by message, without the service's name; required, unless there are Streams
 
 	Streams map[string]StreamHandler // by message; one may have a Handler as well, for plain requests
+	State   State                    // how the service takes and puts its own state; the zero value: it does not
 
 	Metadata     map[string]string // shown by `nats micro info`; the key url is shown by `golive up`
 	Concurrency  int               // how many messages are handled at once; 0: [DefaultConcurrency]
@@ -62,6 +63,9 @@ func (s *Service) check() error {
 	}
 	if len(s.Handlers)+len(s.Streams) == 0 {
 		return fmt.Errorf("service %s %s: Handlers is empty: give a handler for each message", s.Name, s.Version)
+	}
+	if err := s.State.check(); err != nil {
+		return fmt.Errorf("service %s %s: %w", s.Name, s.Version, err)
 	}
 	for _, message := range slices.Sorted(maps.Keys(s.Handlers)) {
 		if err := protocol.ValidateMessage(message); err != nil {
@@ -125,6 +129,14 @@ func (r *Relay) Serve(ctx context.Context, s Service) error {
 		return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
 	}
 	defer func() { _ = address.Unsubscribe() }() // the connection may be gone
+	if !s.State.empty() {
+		stop, err := (&stateKeeper{identity: i.identity, ctx: handling}).listen()
+		if err != nil {
+			_ = private.Stop() // only fails when already stopped
+			return fmt.Errorf("serve %s %s: %w", s.Name, s.Version, err)
+		}
+		defer stop()
+	}
 	alive, end := context.WithCancel(handling)
 	var keeping sync.WaitGroup
 	keeping.Go(func() {

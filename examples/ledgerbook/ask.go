@@ -16,10 +16,18 @@ func ask(args []string) int {
 	r, err := relay.Connect(ctx, relay.FromEnvironment())
 	if err == nil {
 		defer r.Close()
-		if args[0] == "enter" {
+		switch args[0] {
+		case "enter":
 			err = enter(ctx, r, args[1], args[2], args[3])
-		} else {
+		case "show":
 			err = show(ctx, r, args[1])
+		case "file":
+			err = r.Request(ctx, "receipts.file", receipt{Entry: args[1], Text: args[2]}, nil)
+		default:
+			var found receipt
+			if err = r.Request(ctx, "receipts.get", receipt{Entry: args[1]}, &found); err == nil {
+				fmt.Println(found.Text)
+			}
 		}
 	}
 	if err != nil {

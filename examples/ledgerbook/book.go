@@ -34,16 +34,29 @@ func openBook(ctx context.Context, path string) (*book, error) {
 	return &book{db}, nil
 }
 
-// service answers book.enter, book.balance and book.entries.
-func (b *book) service(version string) relay.Service {
+// bookService answers book.enter, book.balance and book.entries.
+func bookService(path, version string) relay.Service {
 	return relay.Service{
 		Name: "book", Version: version,
 		Handlers: map[string]relay.Handler{
-			"enter":   relay.JSON(b.enter),
-			"balance": relay.JSON(b.balance),
-			"entries": relay.JSON(b.entries),
+			"enter":   opened(path, (*book).enter),
+			"balance": opened(path, (*book).balance),
+			"entries": opened(path, (*book).entries),
 		},
 	}
+}
+
+// opened has a request answered with the database, which is open for that long only: while the
+// service is under maintenance it can be replaced.
+func opened[In, Out any](path string, answer func(*book, context.Context, In) (Out, error)) relay.Handler {
+	return relay.JSON(func(ctx context.Context, in In) (out Out, err error) {
+		b, err := openBook(ctx, path)
+		if err != nil {
+			return out, err
+		}
+		defer func() { err = errors.Join(err, b.db.Close()) }()
+		return answer(b, ctx, in)
+	})
 }
 
 // enter adds an entry, and gives it with its id.

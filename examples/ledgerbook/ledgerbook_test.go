@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func TestTheBooksAreClosedAndOpenedAgain(t *testing.T) {
 	bus := relaytest.Start(t)
 	r := bus.Connect()
 	before := open(t, path)
-	stop := bus.Serve(before.service("0.0.1"))
+	bus.Serve(bookService(path, "0.0.1"))
 	for _, e := range []entry{{Account: "rent", Cents: -80000, Text: "March"}, {Account: "rent", Cents: -80000, Text: "April"}, {Account: "pay", Cents: 250000, Text: "April"}} {
 		if err := r.Request(ctx, "book.enter", e, nil, relay.ToVersion("0.0.1")); err != nil {
 			t.Fatal(err)
@@ -106,9 +107,8 @@ func TestTheBooksAreClosedAndOpenedAgain(t *testing.T) {
 	}
 
 	if out, err := ledgerbook(t, path, folder, "state", "put"); err == nil || !strings.Contains(out, "close it everywhere") {
-		t.Errorf("put while it serves: %v: %s", err, out)
+		t.Errorf("put while somebody has it open: %v: %s", err, out)
 	}
-	stop()
 	if err := before.db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +120,49 @@ func TestTheBooksAreClosedAndOpenedAgain(t *testing.T) {
 		if got := texts(t, after, account); got != want {
 			t.Errorf("%s has %s, want %s", account, got, want)
 		}
+	}
+}
+
+func TestTheReceiptsTakeAndPutThemselves(t *testing.T) {
+	bus := relaytest.Start(t)
+	r, err := openReceipts(filepath.Join(t.TempDir(), "receipts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.service("0.0.1")
+	bus.Serve(s)
+	client := bus.Connect()
+	ask := func(message string, of receipt) (receipt, error) {
+		err := client.Request(t.Context(), "receipts."+message, of, &of, relay.ToVersion("0.0.1"))
+		return of, err
+	}
+	if _, err := ask("file", receipt{Entry: "1", Text: "paid"}); err != nil {
+		t.Fatal(err)
+	}
+	var taken bytes.Buffer
+	if err := s.State.Take(t.Context(), "one", &taken); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []receipt{{"1", "changed"}, {"2", "added"}} {
+		if _, err := ask("file", one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := errors.Join(s.State.Check(t.Context(), "one", bytes.NewReader(taken.Bytes())), s.State.Put(t.Context(), "one", bytes.NewReader(taken.Bytes()))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := ask("get", receipt{Entry: "1"}); err != nil || got.Text != "paid" {
+		t.Errorf("the receipt is %+v, %v", got, err)
+	}
+	for _, one := range []receipt{{Entry: "2"}, {Entry: "../1"}} {
+		if _, err := ask("get", one); err == nil {
+			t.Errorf("there is a receipt %s", one.Entry)
+		}
+	}
+	if _, err := ask("file", receipt{Entry: "../1", Text: "x"}); err == nil {
+		t.Error("a path is an entry")
 	}
 }
 

@@ -62,6 +62,9 @@ func Users(r rollout.Release, team Team) ([]User, error) {
 		rights := protocol.InstanceRights(s.Name, s.Name, services...)
 		if s.State != nil {
 			rights = rights.With(data(*s.State))
+			if s.State.Messages {
+				rights = rights.With(protocol.StateRights(s.Name))
+			}
 		}
 		all = append(all, User{s.Name, Instance, s.Name, rights})
 	}

@@ -38,6 +38,7 @@ type Config struct {
 	Environment []string          // of its programs, KEY=VALUE, beside Base
 	Base        []string          // of its programs, KEY=VALUE; nil: its own
 	Records     string            // folder that tells which of its programs run, for [process.Remains]; empty: none does
+	Scratch     string            // folder for what state commands take and put; empty: that of the system for what is temporary
 	Logger      *zap.Logger       // nil means silence
 
 	// Skips reports whether a command is taken for done, and for undone, without being run; nil:
@@ -47,6 +48,9 @@ type Config struct {
 	// Output is called with each line that a program of a step prints, by several goroutines
 	// at once; nil: nobody is told.
 	Output func(step string, attempt int, line string)
+
+	// StateOutput is called with each line that the state command of a service prints, as Output is.
+	StateOutput func(service, line string)
 }
 
 // Agent is one agent. It is safe for concurrent use.
@@ -59,6 +63,7 @@ type Agent struct {
 	results results
 	lease   lease
 	jobs    jobs
+	states  states
 }
 
 // New checks the configuration and starts nothing.

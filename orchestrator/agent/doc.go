@@ -36,6 +36,14 @@
 // is read. A message goes to the private address of the version that the release brings, and
 // an answer that is an error of the service is not well.
 //
+// # State
+//
+// For snapshots, an agent calls the commands that take the state of services and put it back
+// (services.NAME.state.command of a manifest) with take, check, put or drop; sdk/state/README.md has
+// their contract. The folder that they fill or read is made for each call and removed afterwards, and
+// what is in it goes over the bus, in pieces. Environment and folder are as with the commands of
+// steps; GOLIVE_SNAPSHOT and GOLIVE_SNAPSHOT_DIR are there, too, and no rollout is.
+//
 // # What an attacker can and cannot do
 //
 // Nothing executable travels over the bus. An order holds names and a number: rollout, app,
@@ -49,7 +57,13 @@
 //   - the agent's labels are those which the manifest asks for;
 //   - for backward, the manifest says that the command takes it.
 //
-// Then it runs what the manifest says. So:
+// Then it runs what the manifest says.
+//
+// An order for the state of a service holds names and a digest. The agent acts only if it was given
+// the manifest of that app, version and digest, which has a command for the state of that service
+// and labels that the agent has; if the takes bucket says, by its leader, that this snapshot of this
+// app is being taken, checked or put right now; and if the answer goes to a subject beneath the
+// inbox that stands there. A put is followed only while the bucket says put. So:
 //
 //   - Who may publish golive.agent.> but not write the journal can have nothing run. They
 //     can keep an agent busy looking things up. They cannot have anything stopped either: a
@@ -60,6 +74,9 @@
 //   - Who may write $KV.golive-hosts.> can have golive believe that a host is done, and have
 //     what runs stopped. Who may write $KV.golive-agents.<name> can have that agent end. Give
 //     both to orchestrators alone, beside what each agent needs (below).
+//   - Who may write $KV.golive-takes.>, as orchestrators may, can have the state of a service
+//     handed out, and replaced by another. Who may not gets nothing of it: an order in the name of
+//     an orchestrator that is at it is answered to that orchestrator.
 //   - Who may answer golive.agent.<name>.ping can keep an agent of that name from starting.
 //
 // What it does not protect against, and what to do:

@@ -73,6 +73,12 @@ func (a *Agent) listen(ctx, saving context.Context) (unsubscribe func(), err err
 		}
 		all = append(all, sub)
 	}
+	sub, err := a.listenState(ctx)
+	if err != nil {
+		unsubscribe()
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	all = append(all, sub)
 	flushing, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	if err := a.c.Conn.FlushWithContext(flushing); err != nil {

@@ -1,10 +1,8 @@
 package agent_test
 
 import (
-	"github.com/golive-dev/golive/relay/embedded"
-	"github.com/golive-dev/golive/relay/relaytest"
-
 	"context"
+	"io"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -13,8 +11,13 @@ import (
 
 	"github.com/golive-dev/golive/orchestrator/journal"
 	"github.com/golive-dev/golive/orchestrator/release"
+	"github.com/golive-dev/golive/orchestrator/rollout"
 	"github.com/golive-dev/golive/relay"
+	"github.com/golive-dev/golive/relay/bus"
+	"github.com/golive-dev/golive/relay/embedded"
 	"github.com/golive-dev/golive/relay/protocol"
+	"github.com/golive-dev/golive/relay/relaytest"
+	"github.com/golive-dev/golive/relay/transfer"
 )
 
 // An agent needs no more than its rights, and can neither write the journal
@@ -22,10 +25,10 @@ import (
 func TestPermissions(t *testing.T) {
 	h := newHost(t, release.Step{Name: "migrate", Command: &release.Command{Shell: "echo done"}},
 		release.Step{Name: "looks", Check: &release.Check{Message: "todos.count"}})
-	bus := relaytest.StartGuarded(t, embedded.User{Name: "admin"}, relaytest.With("web", protocol.AgentRights("web", "web-1", "todos")))
+	guarded := relaytest.StartGuarded(t, embedded.User{Name: "admin"}, relaytest.With("web", protocol.AgentRights("web", "web-1", "todos")))
 	core, log := observer.New(zap.DebugLevel)
 	connect := func(user string) *relay.Relay {
-		r, err := relay.Connect(t.Context(), relay.Config{URL: bus.URLOf(user), Inbox: protocol.Inbox(user), Logger: zap.New(core)})
+		r, err := relay.Connect(t.Context(), relay.Config{URL: guarded.URLOf(user), Inbox: protocol.Inbox(user), Logger: zap.New(core)})
 		must(t, err)
 		t.Cleanup(r.Close)
 		return r
@@ -44,6 +47,9 @@ func TestPermissions(t *testing.T) {
 		stop()
 		<-served
 	}()
+	h.manifest.Services[0].State = &rollout.Data{Command: true}
+	h.manifest.Services[0].StateCommand = []string{"sh", "-c", "echo x >$GOLIVE_SNAPSHOT_DIR/x"}
+	h.matches()
 	h.record()
 	c := h.config()
 	c.Conn = connect("web").Conn()
@@ -61,6 +67,12 @@ func TestPermissions(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
+	states := &stateHost{host: h, inbox: h.nc.NewInbox()}
+	states.takes, err = bus.Make(t.Context(), h.nc, bus.Takes, "", 1)
+	must(t, err)
+	states.claim(states.claimed(protocol.StateTake))
+	_, err = transfer.Fetch(t.Context(), states.ask(protocol.StateTake), io.Discard)
+	must(t, err)
 	first := a.Instance()
 	if h.holder() != first {
 		t.Error("it does not hold the name")
@@ -76,6 +88,7 @@ func TestPermissions(t *testing.T) {
 		protocol.RolloutSubject("todo-app", h.state.ID), protocol.KeySubject(protocol.AgentsBucket, "web-2"),
 		protocol.KeySubject(protocol.HostsBucket, protocol.HostKey(h.state.ID, 1, false, "web-2")),
 		protocol.KeySubject(protocol.HostsBucket, protocol.AssignmentKey(h.state.ID, 1, false)), protocol.AgentSubject("web-2", "run"),
+		protocol.KeySubject(protocol.TakesBucket, protocol.SnapshotClaimKey),
 	} {
 		before := len(log.FilterMessage("bus error").All())
 		must(t, c.Conn.PublishMsg(&nats.Msg{Subject: subject, Data: []byte("forged")}))

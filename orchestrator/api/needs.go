@@ -21,7 +21,7 @@ const transferTime = 5 * time.Second
 // Features are what a request may say in its field needs that it relies on: an orchestrator
 // that does not know one refuses the request, instead of doing it without.
 func Features() []string {
-	return []string{"approvals", "autoRevert", "checks", "commands", "phases", "rehearsed", "requires", "snapshot", "source", "state", "traffic-steps"}
+	return []string{"approvals", "autoRevert", "checks", "commands", "phases", "rehearsed", "requires", "snapshot", "source", "state", "state-keepers", "traffic-steps"}
 }
 
 // needsOf lists what a release relies on that orchestrators of before did not have.
@@ -43,7 +43,7 @@ func needsOf(r rollout.Release) []string {
 		needs["approvals"] = true
 	}
 	needs["autoRevert"], needs["requires"], needs["source"], needs["state"] = r.AutoRevert, r.Requires != nil, r.Source != nil, r.HasData()
-	needs["snapshot"], needs["rehearsed"] = r.TakesSnapshot(), r.Approvals.Rehearsed > 0
+	needs["snapshot"], needs["rehearsed"], needs["state-keepers"] = r.TakesSnapshot(), r.Approvals.Rehearsed > 0, r.KeepsState()
 	var all []string
 	for need, is := range needs {
 		if is {

@@ -24,6 +24,9 @@ func (c *planner) noData(ctx context.Context, r rollout.Release, g planInputs) (
 			continue
 		}
 		for _, p := range service.Parts {
+			if p.Kept() {
+				continue
+			}
 			_, err := js.Stream(ctx, p.Stream())
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				missing = append(missing, p.Stream())

@@ -25,7 +25,12 @@ func (c *Server) CheckTarget(ctx context.Context, s rollout.State, tell func(wor
 	if err != nil {
 		return rollout.SnapshotRun{}, err
 	}
-	w := work{ID: s.ID, App: s.Release.App, Snapshot: target.ID, Doing: "check"}
+	k, err := t.keeperOf(ctx, target)
+	if err != nil {
+		return rollout.SnapshotRun{}, err
+	}
+	all.Keeper = k
+	w := work{ID: s.ID, App: s.Release.App, Snapshot: target.ID, Doing: protocol.StateCheck, Inbox: k.inbox}
 	err = t.workNow(ctx, w, tell, func(ctx context.Context, l *workLease) error {
 		_, err := all.Check(ctx, target, func(p snapshot.Progress) {
 			l.progress(p)
@@ -50,7 +55,12 @@ func (c *Server) PutData(ctx context.Context, s rollout.State, step rollout.Step
 		return rollout.PutRun{}, err
 	}
 	var done snapshot.Done
-	w := work{ID: s.ID, App: s.Release.App, Snapshot: p.Of.ID, Doing: "put"}
+	k, err := t.keeperOf(ctx, p.Of)
+	if err != nil {
+		return rollout.PutRun{}, err
+	}
+	all.Keeper = k
+	w := work{ID: s.ID, App: s.Release.App, Snapshot: p.Of.ID, Doing: protocol.StatePut, Inbox: k.inbox}
 	err = t.workNow(ctx, w, tell, func(ctx context.Context, l *workLease) (err error) {
 		if err := c.stillWanted(ctx, s, step); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,12 +43,14 @@ func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(taki
 	if !errors.Is(err, snapshot.ErrNotFound) {
 		return rollout.SnapshotRun{}, describeSnapshot(err)
 	}
-	wanted, absent, err := t.before(ctx, s)
+	wanted, absent, releases, err := t.before(ctx, s)
 	if err != nil || len(wanted.Services) == 0 {
 		return rollout.SnapshotRun{Absent: absent}, err
 	}
+	k := t.keeper(releases...)
+	all.Keeper = k
 	var taken snapshot.Snapshot
-	err = t.workNow(ctx, work{ID: s.ID, App: s.Release.App, Snapshot: s.ID, Doing: "take"}, tell, func(ctx context.Context, l *workLease) (err error) {
+	err = t.workNow(ctx, work{ID: s.ID, App: s.Release.App, Snapshot: s.ID, Doing: protocol.StateTake, Inbox: k.inbox}, tell, func(ctx context.Context, l *workLease) (err error) {
 		taken, err = all.Take(ctx, wanted, func(p snapshot.Progress) {
 			l.progress(p)
 			tell(true, tellTaking(p))
@@ -65,11 +68,13 @@ func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(taki
 
 // before is what the snapshot of the state right before a rollout is to hold: the data of the
 // services that are live, and what the new release names beside it and is there. Absent is what is
-// not. Its version is the one that is live or, where none is, that of the release.
-func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Snapshot, absent []string, err error) {
+// not. Its version is the one that is live or, where none is, that of the release. Releases are
+// those whose commands take what is not in JetStream: of the one that is live, which knows its
+// state, or, if no agent has that any more, of the new one.
+func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Snapshot, absent []string, releases []rollout.Release, err error) {
 	book, err := c.Ledger.Book(ctx, s.Release.App)
 	if err != nil {
-		return wanted, nil, err
+		return wanted, nil, nil, err
 	}
 	wanted = snapshot.Snapshot{
 		ID: s.ID, App: s.Release.App, Version: s.Release.Version, By: rollout.Clip(s.By), For: snapshot.ForRollout,
@@ -82,30 +87,32 @@ func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Sn
 		wanted.Version, wanted.Rollout = dropped.version, dropped.rollout
 	case errors.Is(err, rollout.ErrNotFound): // nothing is live
 	case err != nil:
-		return wanted, nil, err
+		return wanted, nil, nil, err
 	default:
+		releases = []rollout.Release{live.Release}
 		wanted.Version, wanted.Rollout, wanted.Services = live.Release.Version, live.ID, snapshot.ServicesOf(live.Release)
 	}
 	if s.Restore != nil {
-		return c.beforeRestore(ctx, s, wanted)
+		wanted, absent, err = c.beforeRestore(ctx, s, wanted, live.Release)
+		return wanted, absent, append(releases, s.Release), err
 	}
-	if absent, err = c.addThere(ctx, &wanted, snapshot.ServicesOf(s.Release)); err != nil || len(wanted.Services) == 0 {
-		return wanted, absent, err
+	if absent, err = c.addThere(ctx, &wanted, snapshot.ServicesOf(s.Release), live.Release); err != nil || len(wanted.Services) == 0 {
+		return wanted, absent, nil, err
 	}
 	wanted.Moment.Paused, err = c.paused(ctx, wanted.Services)
-	return wanted, absent, err
+	return wanted, absent, append(releases, s.Release), err
 }
 
 // beforeRestore is [taker.before] of a restore: what is live, and what the restore changes. What
 // is gone is no reason not to take the rest: it may be why there is a restore.
-func (c *taker) beforeRestore(ctx context.Context, s rollout.State, wanted snapshot.Snapshot) (_ snapshot.Snapshot, absent []string, err error) {
+func (c *taker) beforeRestore(ctx context.Context, s rollout.State, wanted snapshot.Snapshot, live rollout.Release) (_ snapshot.Snapshot, absent []string, err error) {
 	touched, err := c.touched(ctx, s)
 	if err != nil {
 		return wanted, nil, err
 	}
 	named := append(wanted.Services, touched...)
 	wanted.Services, wanted.Reason = nil, "before restore "+s.ID
-	if absent, err = c.addThere(ctx, &wanted, named); err != nil || len(wanted.Services) == 0 {
+	if absent, err = c.addThere(ctx, &wanted, named, live); err != nil || len(wanted.Services) == 0 {
 		return wanted, absent, err
 	}
 	wanted.Moment.Paused, err = c.paused(ctx, wanted.Services)
@@ -123,7 +130,7 @@ func (c *taker) touched(ctx context.Context, s rollout.State) ([]snapshot.Servic
 	for _, service := range target.Services {
 		one := snapshot.Service{Name: service.Name, Version: service.Version}
 		for _, p := range service.Parts {
-			one.Parts = append(one.Parts, snapshot.Part{Kind: p.Kind, Name: p.Name})
+			one.Parts = append(one.Parts, snapshot.Part{Kind: p.Kind, Name: p.Name, Timeout: p.Timeout, Most: p.Most})
 		}
 		all = append(all, one)
 	}
@@ -141,8 +148,9 @@ func (c *taker) touched(ctx context.Context, s rollout.State) ([]snapshot.Servic
 }
 
 // addThere adds to what a snapshot is to hold the parts of services that it does not have, and
-// that are there.
-func (c *taker) addThere(ctx context.Context, to *snapshot.Snapshot, services []snapshot.Service) (absent []string, err error) {
+// that are there. The state that a command takes is there if the service is live; what a service
+// itself takes is not if the version that is live does not say so.
+func (c *taker) addThere(ctx context.Context, to *snapshot.Snapshot, services []snapshot.Service, live rollout.Release) (absent []string, err error) {
 	js, err := bus.NewJetStream(c.Conn)
 	if err != nil {
 		return nil, err
@@ -150,15 +158,27 @@ func (c *taker) addThere(ctx context.Context, to *snapshot.Snapshot, services []
 	has := make(map[string]bool)
 	for _, s := range to.Services {
 		for _, p := range s.Parts {
-			has[p.Stream()] = true
+			has[p.Title()] = true
 		}
 	}
 	for _, s := range services {
+		there := slices.ContainsFunc(live.Services, func(is rollout.Service) bool { return is.Name == s.Name })
+		gives := slices.ContainsFunc(live.Services, func(is rollout.Service) bool {
+			return is.Name == s.Name && is.State != nil && is.State.Messages
+		})
 		for _, p := range s.Parts {
-			if has[p.Stream()] {
+			if has[p.Title()] {
 				continue
 			}
-			has[p.Stream()] = true
+			has[p.Title()] = true
+			if p.Kept() {
+				if there && p.Kind == snapshot.KindCommand || gives && p.Kind == snapshot.KindMessages {
+					addPart(to, s, p)
+				} else if there {
+					absent = append(absent, p.Title())
+				}
+				continue
+			}
 			_, err := js.Stream(ctx, p.Stream())
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				absent = append(absent, p.Stream())
@@ -167,15 +187,20 @@ func (c *taker) addThere(ctx context.Context, to *snapshot.Snapshot, services []
 			if err != nil {
 				return nil, fmt.Errorf("look at stream %s of service %s: %w", p.Stream(), s.Name, err)
 			}
-			i := slices.IndexFunc(to.Services, func(is snapshot.Service) bool { return is.Name == s.Name })
-			if i < 0 {
-				i = len(to.Services)
-				to.Services = append(to.Services, snapshot.Service{Name: s.Name, Version: s.Version})
-			}
-			to.Services[i].Parts = append(to.Services[i].Parts, p)
+			addPart(to, s, p)
 		}
 	}
 	return absent, nil
+}
+
+// addPart adds a part of a service to what a snapshot is to hold.
+func addPart(to *snapshot.Snapshot, s snapshot.Service, p snapshot.Part) {
+	i := slices.IndexFunc(to.Services, func(is snapshot.Service) bool { return is.Name == s.Name })
+	if i < 0 {
+		i = len(to.Services)
+		to.Services = append(to.Services, snapshot.Service{Name: s.Name, Version: s.Version})
+	}
+	to.Services[i].Parts = append(to.Services[i].Parts, p)
 }
 
 // workNow does a work that is claimed in the environment, as soon as no other one is under way,
@@ -212,7 +237,7 @@ func runOf(s snapshot.Snapshot) rollout.SnapshotRun {
 
 // tellTaking is how far a take is, for people.
 func tellTaking(p snapshot.Progress) string {
-	text := "stream " + p.Stream
+	text := cmp.Or(p.Kept, "stream "+p.Stream)
 	switch p.Doing {
 	case "check":
 		text = "reading back " + text
@@ -265,7 +290,7 @@ func (c *planner) plannedSnapshot(ctx context.Context, s rollout.State, p *api.P
 // data that is, and how long it takes if it goes as fast as the newest one of the app did; 0:
 // that is not known.
 func (c *taker) planned(ctx context.Context, s rollout.State) (services []string, bytes uint64, lasts time.Duration, err error) {
-	wanted, _, err := c.before(ctx, s)
+	wanted, _, _, err := c.before(ctx, s)
 	if err != nil {
 		return nil, 0, 0, err
 	}
@@ -276,6 +301,9 @@ func (c *taker) planned(ctx context.Context, s rollout.State) (services []string
 	for _, service := range wanted.Services {
 		services = append(services, service.Name)
 		for _, p := range service.Parts {
+			if p.Kept() {
+				continue // nobody knows but who keeps it
+			}
 			stream, err := js.Stream(ctx, p.Stream())
 			if errors.Is(err, jetstream.ErrStreamNotFound) {
 				continue // the plan says so beside

@@ -63,7 +63,9 @@ func (c *taker) state(ctx context.Context, q api.SnapshotRequest) ([]api.StreamP
 	}
 	for _, service := range s.Services {
 		for _, p := range service.Parts {
-			all = append(all, api.StreamPosition{Stream: p.Stream()})
+			if !p.Kept() {
+				all = append(all, api.StreamPosition{Stream: p.Stream()})
+			}
 		}
 	}
 	js, err := bus.NewJetStream(c.Conn)

@@ -26,13 +26,14 @@ type work struct {
 	App      string                 `json:"app"`
 	Snapshot string                 `json:"snapshot"`
 	Doing    string                 `json:"doing"`
+	Inbox    string                 `json:"inbox,omitempty"` // at which agents answer, see [protocol.SnapshotClaim]; empty: none is asked
 	Progress snapshot.Progress      `json:"progress"`
 	Ended    bool                   `json:"ended,omitempty"`
 	Error    *protocol.ServiceError `json:"error,omitempty"`
 }
 
 const (
-	workKey   = "now"
+	workKey   = protocol.SnapshotClaimKey
 	renewWork = time.Second // how often the lease is renewed, with how far the work is
 )
 

@@ -16,6 +16,7 @@ import (
 	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/orchestrator/tasks"
 	"github.com/golive-dev/golive/relay/bus"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // taker takes and keeps snapshots. What takes long goes on behind the answer, until the server
@@ -67,11 +68,13 @@ func (c *taker) take(ctx context.Context, q api.TakeRequest) (api.SnapshotWork, 
 	if q.For != "" && q.For != snapshot.ForRehearsal {
 		return api.SnapshotWork{}, refuse(api.CodeInvalid, "leave it out, or say "+string(snapshot.ForRehearsal), "for must be %s or nothing, found %q", snapshot.ForRehearsal, rollout.Clip(string(q.For)))
 	}
-	wanted, err := c.wanted(ctx, q)
+	wanted, releases, err := c.wanted(ctx, q)
 	if err != nil {
 		return api.SnapshotWork{}, err
 	}
-	return c.work(ctx, work{ID: q.Snapshot, App: q.App, Snapshot: q.Snapshot, Doing: "take"}, func(ctx context.Context, tell func(snapshot.Progress)) error {
+	k := c.keeper(releases...)
+	all.Keeper = k
+	return c.work(ctx, work{ID: q.Snapshot, App: q.App, Snapshot: q.Snapshot, Doing: protocol.StateTake, Inbox: k.inbox}, func(ctx context.Context, tell func(snapshot.Progress)) error {
 		taken, err := all.Take(ctx, wanted, tell)
 		if err == nil {
 			c.Log.Info("snapshot taken", zap.String("snapshot", taken.ID), zap.String("app", taken.App), zap.Int64("bytes", taken.Size), zap.String("by", taken.By))
@@ -89,33 +92,33 @@ func checkSnapshotID(id string) error {
 }
 
 // wanted is what a snapshot of an app is to hold: the data of the services that its last
-// completed rollout has brought.
-func (c *taker) wanted(ctx context.Context, q api.TakeRequest) (snapshot.Snapshot, error) {
+// completed rollout has brought. Releases are those whose commands take what is not in JetStream.
+func (c *taker) wanted(ctx context.Context, q api.TakeRequest) (s snapshot.Snapshot, releases []rollout.Release, err error) {
 	none := snapshot.Snapshot{}
 	book, err := c.Ledger.Book(ctx, q.App)
 	if err != nil {
-		return none, err
+		return none, nil, err
 	}
 	live, err := c.liveRollout(ctx, q.App, book)
 	var dropped *droppedError
 	switch {
 	case errors.As(err, &dropped):
-		return none, refuse(api.CodeNotFound, "deploy it again: that changes nothing but to record what it is", "the journal of rollout %s, which brought %s %s, was dropped, and with it where its data is", dropped.rollout, q.App, dropped.version)
+		return none, nil, refuse(api.CodeNotFound, "deploy it again: that changes nothing but to record what it is", "the journal of rollout %s, which brought %s %s, was dropped, and with it where its data is", dropped.rollout, q.App, dropped.version)
 	case errors.Is(err, rollout.ErrNotFound):
-		return none, refuse(api.CodeNotFound, "golive status lists the apps", "no rollout of an app %q has completed here: there is nothing to take", q.App)
+		return none, nil, refuse(api.CodeNotFound, "golive status lists the apps", "no rollout of an app %q has completed here: there is nothing to take", q.App)
 	case err != nil:
-		return none, err
+		return none, nil, err
 	}
-	s := snapshot.Snapshot{
+	s = snapshot.Snapshot{
 		ID: q.Snapshot, App: q.App, Version: live.Release.Version, Rollout: live.ID, By: rollout.Clip(q.By), Reason: rollout.Clip(q.Reason), For: q.For,
 		Ledger: ranOf(book),
 	}
 	if s.Services = snapshot.ServicesOf(live.Release); len(s.Services) == 0 {
-		return none, refuse(api.CodeNoState, "say it in golive.yaml, services.NAME.state: {streams: [NAME]}, and deploy that",
+		return none, nil, refuse(api.CodeNoState, "say it in golive.yaml, services.NAME.state: {streams: [NAME]}, and deploy that",
 			"no service of %s %s says where its data is: there is nothing to take", q.App, s.Version)
 	}
 	s.Moment.Paused, err = c.paused(ctx, s.Services)
-	return s, err
+	return s, []rollout.Release{live.Release}, err
 }
 
 // droppedError says that the journal of the rollout that has brought what is live was dropped. It
@@ -175,10 +178,40 @@ func (c *taker) check(ctx context.Context, q api.SnapshotRequest) (api.SnapshotW
 	if err != nil {
 		return api.SnapshotWork{}, err
 	}
-	return c.work(ctx, work{ID: q.Check, App: s.App, Snapshot: s.ID, Doing: "check"}, func(ctx context.Context, tell func(snapshot.Progress)) error {
+	k, err := c.keeperOf(ctx, s)
+	if err != nil {
+		return api.SnapshotWork{}, err
+	}
+	all.Keeper = k
+	return c.work(ctx, work{ID: q.Check, App: s.App, Snapshot: s.ID, Doing: protocol.StateCheck, Inbox: k.inbox}, func(ctx context.Context, tell func(snapshot.Progress)) error {
 		_, err := all.Check(ctx, s, tell)
 		return err
 	})
+}
+
+// keeperOf reaches who keeps the state that a snapshot holds: the commands of what is live now or,
+// if no agent has that, of what was live when it was taken.
+func (c *taker) keeperOf(ctx context.Context, s snapshot.Snapshot) (*keeper, error) {
+	var releases []rollout.Release
+	book, err := c.Ledger.Book(ctx, s.App)
+	if err != nil {
+		return nil, err
+	}
+	live, err := c.liveRollout(ctx, s.App, book)
+	if err == nil {
+		releases = append(releases, live.Release)
+	} else if !errors.Is(err, rollout.ErrNotFound) {
+		return nil, err
+	}
+	for _, id := range []string{s.Rollout, s.ID} { // one that was taken before a rollout has its id
+		then, err := c.Journal.Load(ctx, s.App, id)
+		if err == nil && id != live.ID {
+			releases = append(releases, then.State.Release)
+		} else if err != nil && !errors.Is(err, rollout.ErrNotFound) {
+			return nil, err
+		}
+	}
+	return c.keeper(releases...), nil
 }
 
 // find gives the snapshot of an id, or of the beginning of one.
@@ -248,16 +281,43 @@ func (c *taker) drop(ctx context.Context, q api.SnapshotRequest) (snapshot.Snaps
 	if err != nil {
 		return s, err
 	}
-	if err := all.Drop(ctx, s.App, s.ID); err != nil {
+	if err := c.dropKept(ctx, all, s); err != nil {
 		return s, err
 	}
 	c.Log.Info("snapshot dropped", zap.String("snapshot", s.ID), zap.String("app", s.App), zap.String("by", q.By))
 	return s, nil
 }
 
+// dropKept drops a snapshot. Where commands have taken some of it, they drop what they keep of it
+// beside, if an agent is there; that is claimed, as all that agents do about states.
+func (c *taker) dropKept(ctx context.Context, all *snapshot.Snapshots, s snapshot.Snapshot) error {
+	if !slices.ContainsFunc(s.Services, func(one snapshot.Service) bool {
+		return slices.ContainsFunc(one.Parts, func(p snapshot.Part) bool { return p.Kind == snapshot.KindCommand })
+	}) {
+		return all.Drop(ctx, s.App, s.ID)
+	}
+	k, err := c.keeperOf(ctx, s)
+	if err != nil {
+		return err
+	}
+	all.Keeper = k
+	l, under, err := c.claim(ctx, work{ID: uuid.NewString(), App: s.App, Snapshot: s.ID, Doing: protocol.StateDrop, Inbox: k.inbox}, false)
+	if err != nil {
+		return err
+	}
+	if l == nil {
+		return refuse(api.CodeConflict, "wait until it has ended, and drop it then",
+			"snapshot %s of %s is under way (%s)", under.Snapshot, under.App, under.Doing)
+	}
+	return c.run(l, func(context.Context, func(snapshot.Progress)) error { return all.Drop(ctx, s.App, s.ID) })
+}
+
 // describeSnapshot says what a person does about a snapshot that cannot be taken, or read.
 func describeSnapshot(err error) error {
+	kept := new(keeperError)
 	switch {
+	case errors.As(err, &kept):
+		return refuse(api.CodeConflict, kept.hint, "%v", err)
 	case errors.Is(err, snapshot.ErrDamaged):
 		return refuse(api.CodeConflict, "it cannot be put back: golive snapshot drop removes it, golive snapshot take takes another one", "%v", err)
 	case errors.Is(err, snapshot.ErrFormat):

@@ -118,6 +118,14 @@ func labelled(a protocol.Agent, step rollout.Step) bool {
 	return true
 }
 
+// With says which labels agents need, " with role=web"; empty: none.
+func With(on map[string]string) string {
+	if len(on) == 0 {
+		return ""
+	}
+	return " with " + labels(on)
+}
+
 // labels writes what a step asks for: "role=web, zone=a".
 func labels(on map[string]string) string {
 	var all []string

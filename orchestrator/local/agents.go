@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,7 +19,7 @@ import (
 )
 
 // agents is the agents of up: this machine plays every role that the steps of the manifest ask
-// for.
+// for, and the states of its services.
 type agents struct {
 	connections []*relay.Relay
 	running     sync.WaitGroup
@@ -28,11 +27,11 @@ type agents struct {
 }
 
 // startAgents starts an agent for each set of labels that a command or check of the manifest
-// asks for, and returns once they take orders.
+// asks for, or the state of a service, and returns once they take orders.
 func (u *upRun) startAgents(ctx context.Context) (*agents, error) {
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c := &agents{stop: stop}
-	data := filepath.Join(u.app.data, u.app.manifest.App+".steps")
+	data := u.stepsData()
 	for _, labels := range rolesOf(u.app.manifest) {
 		if err := os.MkdirAll(data, 0o700); err != nil {
 			c.end()
@@ -56,7 +55,7 @@ func (u *upRun) startAgent(ctx, working context.Context, c *agents, labels map[s
 	a, err := agent.New(agent.Config{
 		Conn: r.Conn(), Journal: u.orchestrator.Journal, Releases: []*release.Manifest{u.app.manifest},
 		Name: name, Labels: labels, Version: u.Version, Logger: u.Logger, Output: u.Output,
-		Environment: append(u.app.bus.Environment(), "GOLIVE_DATA_DIR="+data), Base: u.Environ, Skips: u.Skips, Records: u.records(),
+		Environment: append(u.app.bus.Environment(), "GOLIVE_DATA_DIR="+data), Base: u.Environ, Skips: u.Skips, Records: u.records(), Scratch: data, StateOutput: u.stateOutput,
 	})
 	if err != nil {
 		return err
@@ -88,6 +87,11 @@ func rolesOf(m *release.Manifest) []map[string]string {
 	for _, s := range m.Steps {
 		if s.Command != nil || s.Check != nil {
 			byName[localName(m.App, s.On)] = s.On
+		}
+	}
+	for _, s := range m.Services {
+		if s.StateCommand != nil && s.State != nil {
+			byName[localName(m.App, s.State.On)] = s.State.On
 		}
 	}
 	var roles []map[string]string

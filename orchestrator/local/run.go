@@ -38,6 +38,9 @@ func (u *upRun) run(ctx context.Context) error {
 	if err := u.lookBefore(ctx); err != nil {
 		return interrupted(ctx, err, nil)
 	}
+	if err := u.putCommands(ctx); err != nil {
+		return interrupted(ctx, err, nil)
+	}
 	if err := u.startBefore(ctx); err != nil {
 		return interrupted(ctx, err, nil)
 	}
@@ -45,6 +48,9 @@ func (u *upRun) run(ctx context.Context) error {
 		return err
 	}
 	if err := u.awaitServices(ctx, u.app); err != nil {
+		return interrupted(ctx, err, nil)
+	}
+	if err := u.putMessages(ctx); err != nil {
 		return interrupted(ctx, err, nil)
 	}
 	if u.Seed > 0 {

@@ -32,6 +32,7 @@ type Up struct {
 	Environ  []string                // of its programs, in place of this process's own; nil: this process's own
 	Unsynced bool                    // its own bus leaves syncing to the operating system: it is thrown away
 	Skips    func(release.Step) bool // commands that are taken for done without being run; nil: none
+	States   func() []Kept           // of its services, which are put back before they are asked for anything; it is called when the bus is there. Nil: none
 
 	// After is called with Once when the rollout has completed, while all still runs. It may do more
 	// with rollouts of the app, each of which is followed by follow to its end: from a state on, of

@@ -23,7 +23,7 @@ func (s *Sandbox) Environ(environ []string, more ...string) []string {
 		name, value, _ := strings.Cut(v, "=")
 		own[name] = value
 	}
-	clean := []string{"HOME=" + filepath.Join(s.Dir, homeFolder), "TMPDIR=" + filepath.Join(s.Dir, tempFolder)}
+	clean := []string{"HOME=" + filepath.Join(s.Dir, homeFolder), "TMPDIR=" + filepath.Join(s.Dir, tempFolder), "GOLIVE_SANDBOX=1"}
 	add := func(name, otherwise string) {
 		if value := own[name]; value != "" {
 			clean = append(clean, name+"="+value)

@@ -25,6 +25,9 @@ func (c *Copy) Fill(ctx context.Context, nc *nats.Conn) error {
 	}
 	for _, service := range c.Snapshot.Services {
 		for _, p := range service.Parts {
+			if p.Kept() {
+				continue // it is put by its keeper, which does not run yet
+			}
 			if err := c.put(ctx, js, service.Name, p); err != nil {
 				return fmt.Errorf("service %s: %w", service.Name, err)
 			}

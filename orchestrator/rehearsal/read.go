@@ -115,7 +115,7 @@ func (c *Copy) Fetch(ctx context.Context, client *api.Client, tell func(done int
 				return nil
 			})
 			if err != nil {
-				return fmt.Errorf("copy %s of service %s: %w", p.Stream(), service.Name, err)
+				return fmt.Errorf("copy %s of service %s: %w", p.Title(), service.Name, err)
 			}
 		}
 	}

@@ -82,7 +82,7 @@ func TestAProgramGetsNothingOfTheEnvironment(t *testing.T) {
 		"SSH_AUTH_SOCK=/s", "GOFLAGS=-v", "GOPROXY=https://ann:secret@proxy", "LICENSE=l", "KUBECONFIG=/k",
 	}, "LICENSE", "MISSING")
 	slices.Sort(got)
-	want := []string{"GOCACHE=/home/ann/.cache/go-build", "GOPATH=/home/ann/go", "HOME=/sandbox/home", "LC_ALL=C", "LICENSE=l", "PATH=/bin", "TMPDIR=/sandbox/tmp"}
+	want := []string{"GOCACHE=/home/ann/.cache/go-build", "GOLIVE_SANDBOX=1", "GOPATH=/home/ann/go", "HOME=/sandbox/home", "LC_ALL=C", "LICENSE=l", "PATH=/bin", "TMPDIR=/sandbox/tmp"}
 	if !slices.Equal(got, want) {
 		t.Errorf("it gets %s", strings.Join(got, " "))
 	}

@@ -64,6 +64,16 @@ func TestDigestChangesWithTheRelease(t *testing.T) {
 		"instances":   func(m *release.Manifest) { m.Services[0].Instances = 0 },
 		"keepOnline":  func(m *release.Manifest) { m.Services[0].KeepOnline = []string{"0.0.1"} },
 		"state":       func(m *release.Manifest) { m.Services[0].State = &rollout.Data{Streams: []string{"TODOS"}} },
+		"messages":    func(m *release.Manifest) { m.Services[0].State = &rollout.Data{Messages: true} },
+		"of state": func(m *release.Manifest) {
+			m.Services[0].State, m.Services[0].StateCommand = &rollout.Data{Command: true}, []string{"x"}
+		},
+		"state words": func(m *release.Manifest) {
+			m.Services[0].State, m.Services[0].StateCommand = &rollout.Data{Command: true}, []string{"y"}
+		},
+		"state on":    func(m *release.Manifest) { m.Services[0].State = &rollout.Data{On: map[string]string{"a": "b"}} },
+		"state time":  func(m *release.Manifest) { m.Services[0].State = &rollout.Data{Timeout: 1} },
+		"state size":  func(m *release.Manifest) { m.Services[0].State = &rollout.Data{MaxMB: 1} },
 		"pace":        func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{InFlight: 8} },
 		"no limit":    func(m *release.Manifest) { m.Services[0].Pace = &protocol.Pace{Rate: new(0.0)} },
 		"snapshot":    func(m *release.Manifest) { m.Snapshot = rollout.NeverSnapshot },

@@ -64,8 +64,9 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Services: []release.Service{{
 			Service: rollout.Service{Name: "todos", Version: "0.0.1", Instances: 1, State: &rollout.Data{
 				Streams: []string{"TODOS"}, KV: []string{"todo-settings"}, Objects: []string{"todo_images"},
+				Messages: true, Command: true, On: map[string]string{"role": "db"}, Timeout: rollout.Duration(5 * time.Minute), MaxMB: 500,
 			}},
-			Run: []string{"go", "run", "./todos"},
+			Run: []string{"go", "run", "./todos"}, StateCommand: []string{"./bin/state"},
 		}, {
 			Service: rollout.Service{
 				Name: "todo-search", Version: "1.0.0-rc.1+build.5", Instances: 3,

@@ -108,7 +108,7 @@ type serviceDifferentShape struct {
 	Instances  int            `json:"instances,omitempty" jsonschema:"default=1" jsonschema_description:"How many instances must be alive before the service counts as online. 0: it takes no traffic over the relay."`
 	KeepOnline []versionShape `json:"keepOnline,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Other versions of this service, at most 16, that stay online beside this one when it is opened. Leave it out if only this one is to be online."`
 	Pace       *paceShape     `json:"pace,omitempty" jsonschema_description:"How fast the scripts of this service may work. Leave it out for what their author has chosen. golive pace changes it while a script runs."`
-	State      *stateShape    `json:"state,omitempty" jsonschema_description:"Where the data of this service is, for snapshots of the app. Leave it out if it has none in JetStream."`
+	State      *stateShape    `json:"state,omitempty" jsonschema_description:"Where the data of this service is, for snapshots of the app. Leave it out if it has none."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
@@ -130,6 +130,12 @@ type stateShape struct {
 	Streams []streamShape `json:"streams,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Streams."`
 	KV      []streamShape `json:"kv,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Key-value buckets."`
 	Objects []streamShape `json:"objects,omitempty" jsonschema:"uniqueItems=true" jsonschema_description:"Object stores."`
+
+	Messages bool              `json:"messages,omitempty" jsonschema:"default=false" jsonschema_description:"The service itself takes, checks and puts its state, over the bus."`
+	Command  commandShape      `json:"command,omitempty" jsonschema_description:"Program that takes, checks and puts the state on the host of an agent, without a shell; the word for that is its last argument."`
+	On       map[string]string `json:"on,omitempty" jsonschema_description:"Labels of the one agent that runs the command. Leave it out where there is one agent only."`
+	Timeout  timeoutShape      `json:"timeout,omitempty" jsonschema_description:"How long each take, check and put of the service or the command may take, from 1s to 24h. Leave it out for 30m."`
+	MaxMB    int               `json:"maxMB,omitempty" jsonschema:"default=10240" jsonschema_description:"Megabytes that the service or the command may give."`
 }
 
 // JSONSchemaExtend adds what tags cannot say.
@@ -137,6 +143,9 @@ func (stateShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	for _, kind := range []string{"streams", "kv", "objects"} {
 		limit(s, kind, rollout.MaxData)
 	}
+	s.DependentRequired = map[string][]string{"on": {"command"}}
+	between(s, "maxMB", 1, rollout.MaxStateMB)
+	labelled(s)
 }
 
 type streamShape string

@@ -102,6 +102,11 @@ func (stepShape) JSONSchemaExtend(s *jsonschema.Schema) {
 	limit(s, "checklist", rollout.MaxChecklist)
 	between(s, "atOnce", 1, rollout.MaxHosts)
 	between(s, "retries", 0, rollout.MaxRetries)
+	labelled(s)
+}
+
+// labelled says what labels of agents are.
+func labelled(s *jsonschema.Schema) {
 	if on, ok := s.Properties.Get("on"); ok {
 		on.MinProperties, on.MaxProperties = pointer(1), pointer(rollout.MaxLabels)
 		on.PropertyNames = &jsonschema.Schema{Pattern: label.String()}

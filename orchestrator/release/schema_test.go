@@ -43,7 +43,7 @@ func TestSchemaKnowsTheKeysOfTheParser(t *testing.T) {
 		{"top", l.schemaLevel, manifestFields(&Manifest{}, false)},
 		{"service", l.Defs.Service, serviceFields(&Service{}, nil)},
 		{"pace", l.Defs.Pace, paceFields(&protocol.Pace{})},
-		{"state", l.Defs.State, stateFields(&rollout.Data{})},
+		{"state", l.Defs.State, stateFields(&rollout.Data{}, &Service{})},
 		{"snapshots", l.Defs.Snapshots, snapshotsFields(&Snapshots{})},
 		{"step", l.Defs.Step, stepFields(&placed{Step: &Step{}}, nil)},
 		{"check", l.Defs.Check, checkFields(&Check{}, nil)},

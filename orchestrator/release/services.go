@@ -27,6 +27,7 @@ type Service struct {
 	rollout.Service          // its Migrations come in the order in which they run
 	Run             []string // how it is started, without a shell; nil: it is already running
 	Setup           []string // how its setup service is started; nil: it is already running, or there is none
+	StateCommand    []string // how its state is taken and put on a host, with the word for that behind it; nil: no command does
 }
 
 // readServices reads the map of the services.
@@ -75,7 +76,7 @@ func serviceFields(s *Service, wanted *[]dependency) []field {
 		{key: "instances", byDefault: strconv.Itoa(defaultInstances), read: func(v value) { s.Instances, _ = readWhole(v, 0, MaxInstances) }},
 		{key: "keepOnline", read: func(v value) { s.KeepOnline = readKeepOnline(v, s) }},
 		{key: "pace", read: func(v value) { s.Pace = readPace(v) }},
-		{key: "state", read: func(v value) { s.State = readState(v) }},
+		{key: "state", read: func(v value) { s.State = readState(v, s) }},
 	}
 }
 
@@ -104,7 +105,7 @@ func digestService(s Service) serviceDigest {
 		DependsOn:  append([]string{}, slices.Sorted(slices.Values(s.DependsOn))...),
 		KeepOnline: slices.Sorted(slices.Values(s.KeepOnline)),
 		Pace:       s.Pace,
-		State:      digestState(s.State),
+		State:      digestState(s),
 	}
 }
 

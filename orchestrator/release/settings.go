@@ -44,7 +44,7 @@ func manifestLayout() layout {
 				fields: serviceFields(&Service{}, nil),
 				below: map[string]layout{
 					"pace":  {fields: paceFields(&protocol.Pace{})},
-					"state": {fields: stateFields(&rollout.Data{})},
+					"state": {fields: stateFields(&rollout.Data{}, &Service{})},
 				},
 			}}},
 			"steps": {below: map[string]layout{"": {

@@ -21,6 +21,9 @@ func Moment(m snapshot.Moment) string {
 	if m.One {
 		return "of one moment" + paused
 	}
+	if m.Skew == 0 { // and of what is not in JetStream it is not known
+		return fmt.Sprintf("not of one moment: its parts were taken one after the other within %s%s", terminal.Took(time.Duration(m.Within)), paused)
+	}
 	return fmt.Sprintf("not of one moment: %s stored within the %s in which its streams were cut%s",
 		was(m.Skew, "message"), terminal.Took(time.Duration(m.Within)), paused)
 }
@@ -38,7 +41,10 @@ func tellPlannedSnapshot(s api.PlannedSnapshot) string {
 	if len(s.Services) == 0 {
 		return "take a snapshot: there is no data yet"
 	}
-	text := "take a snapshot of " + strings.Join(s.Services, ", ") + ", " + terminal.Bytes(int64(s.Bytes))
+	text := "take a snapshot of " + strings.Join(s.Services, ", ")
+	if s.Bytes > 0 { // nobody knows how much there is outside of JetStream
+		text += ", " + terminal.Bytes(int64(s.Bytes))
+	}
 	if s.Estimate != nil {
 		text += ", about " + terminal.Took(time.Duration(*s.Estimate))
 	}
@@ -57,15 +63,28 @@ func TellTaken(s rollout.SnapshotRun) string {
 	return fmt.Sprintf("%s, %s, %s%s", s.ID, terminal.Bytes(int64(s.Bytes)), moment, absent(s))
 }
 
-// absent names the streams that were not there yet.
+// absent names the streams that were not there yet, and the state that the version which is live
+// does not give.
 func absent(s rollout.SnapshotRun) string {
-	switch len(s.Absent) {
-	case 0:
-		return ""
-	case 1:
-		return ": stream " + s.Absent[0] + " is not there yet"
+	var streams, states []string
+	for _, name := range s.Absent {
+		if strings.Contains(name, " ") { // no stream is called so
+			states = append(states, name)
+		} else {
+			streams = append(streams, name)
+		}
 	}
-	return ": streams " + some(s.Absent) + " are not there yet"
+	text := ""
+	if len(states) > 0 {
+		text = "; without " + some(states) + ": the version that is live does not"
+	}
+	switch len(streams) {
+	case 0:
+		return text
+	case 1:
+		return ": stream " + streams[0] + " is not there yet" + text
+	}
+	return ": streams " + some(streams) + " are not there yet" + text
 }
 
 // changeSnapshot shows a change of the step that takes a snapshot.

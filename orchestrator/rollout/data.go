@@ -4,17 +4,34 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
-// Data is where the state of a service is kept in JetStream: what a snapshot of the app holds of
-// it.
+// Data is where the state of a service is: what a snapshot of the app holds of it.
 type Data struct {
 	Streams []string `json:"streams,omitempty"`
 	KV      []string `json:"kv,omitempty"`      // key-value buckets
 	Objects []string `json:"objects,omitempty"` // object stores
+
+	Messages bool              `json:"messages,omitempty"` // the service itself takes and puts it, over the bus
+	Command  bool              `json:"command,omitempty"`  // a command takes and puts it, that an agent runs
+	On       map[string]string `json:"on,omitempty"`       // labels of the one agent that runs it; nil: of any, if there is one only
+	Timeout  Duration          `json:"timeout,omitempty"`  // of each take, check and put by the service or the command; 0: [DefaultStateTimeout]
+	MaxMB    int               `json:"maxMB,omitempty"`    // megabytes of what the service or the command gives, at most; 0: [DefaultStateMB]
 }
+
+// Limits of the state that a service or a command takes and puts.
+const (
+	DefaultStateTimeout = 30 * time.Minute
+	MaxStateTimeout     = 24 * time.Hour
+	DefaultStateMB      = 10 << 10 // ten gigabytes
+	MaxStateMB          = 1 << 20  // a terabyte
+)
+
+// Kept reports whether any of the state is outside of JetStream.
+func (d *Data) Kept() bool { return d != nil && (d.Messages || d.Command) }
 
 // MaxData is how many streams and buckets of each kind a service may have in its snapshots.
 const MaxData = 100
@@ -53,7 +70,26 @@ func (d *Data) validate() error {
 			seen[name] = true
 		}
 	}
+	switch timeout := time.Duration(d.Timeout); {
+	case timeout < 0 || timeout > MaxStateTimeout:
+		return fmt.Errorf("state has the timeout %s, it must be at most %s", timeout, MaxStateTimeout)
+	case d.MaxMB < 0 || d.MaxMB > MaxStateMB:
+		return fmt.Errorf("state has maxMB %d, it must be at most %d", d.MaxMB, MaxStateMB)
+	case len(d.On) > MaxLabels:
+		return fmt.Errorf("state has %d labels, at most %d are allowed", len(d.On), MaxLabels)
+	}
 	return nil
+}
+
+// KeepsState reports whether a release says of any service that it, or a command, takes and puts its
+// state.
+func (r Release) KeepsState() bool {
+	for _, s := range r.Services {
+		if s.State.Kept() {
+			return true
+		}
+	}
+	return false
 }
 
 // HasData reports whether a release says of any service where its state is.

@@ -30,7 +30,7 @@ type SnapshotRun struct {
 	Size   int64    `json:"size,omitempty"`   // bytes as stored
 	One    bool     `json:"one,omitempty"`    // it is of one moment
 	Digest string   `json:"digest,omitempty"` // of all its data
-	Absent []string `json:"absent,omitempty"` // streams that only the new release names, and that were not there yet
+	Absent []string `json:"absent,omitempty"` // streams that only the new release names, and that were not there yet; and, in words, state that the version which is live does not give
 }
 
 // TakesSnapshot reports whether a rollout of the release takes a snapshot before it changes data.

@@ -1,5 +1,5 @@
-// Package snapshot takes, keeps, checks and puts back the data of an app's services that lives in
-// JetStream.
+// Package snapshot takes, keeps, checks and puts back the data of an app's services: what lives in
+// JetStream, and what a [Keeper] reaches.
 //
 // [Take] and [Put] are about one stream: its archive is what a server of 2.15 makes of it. A
 // stream is cut at one moment, while others write to it. What was put back was read back and

@@ -66,15 +66,18 @@ const (
 	KindStream  = "stream"
 	KindKV      = "kv"
 	KindObjects = "objects"
+
+	KindMessages = "messages" // what the service itself takes and puts
+	KindCommand  = "command"  // what a command takes and puts that an agent runs
 )
 
 // Kinds lists the kinds of a part.
-func Kinds() []string { return []string{KindStream, KindKV, KindObjects} }
+func Kinds() []string { return []string{KindStream, KindKV, KindObjects, KindMessages, KindCommand} }
 
-// Part is a stream or a bucket with what was written of it.
+// Part is a stream or a bucket with what was written of it, or what a [Keeper] has given.
 type Part struct {
-	Kind     string          `json:"kind"` // [KindStream], [KindKV] or [KindObjects]
-	Name     string          `json:"name"` // as the release has it
+	Kind     string          `json:"kind"` // one of [Kinds]
+	Name     string          `json:"name"` // as the release has it; of what a keeper has given, that of the service
 	Config   json.RawMessage `json:"config,omitempty"`
 	State    State           `json:"state"` // at the moment at which it was cut
 	Messages uint64          `json:"messages"`
@@ -83,10 +86,33 @@ type Part struct {
 	Size     int64           `json:"size"`   // of the archive
 	SHA256   string          `json:"sha256"` // of the archive
 	Took     Duration        `json:"took"`
+
+	From    string   `json:"from,omitempty"`    // who has given it, for people; empty: it is in JetStream
+	Timeout Duration `json:"timeout,omitempty"` // of a keeper, for each take, check and put
+	Most    int64    `json:"most,omitempty"`    // bytes that a keeper may give
 }
 
-// Stream is the name of the stream that keeps the part.
-func (p Part) Stream() string { return StreamOf(p.Kind, p.Name) }
+// Kept reports whether the part is not in JetStream, but what a [Keeper] has given.
+func (p Part) Kept() bool { return p.Kind == KindMessages || p.Kind == KindCommand }
+
+// Title is how the part is called for people: "stream TODOS".
+func (p Part) Title() string {
+	switch p.Kind {
+	case KindMessages:
+		return "the state that service " + p.Name + " keeps itself"
+	case KindCommand:
+		return "the state that the command of service " + p.Name + " takes"
+	}
+	return "stream " + p.Stream()
+}
+
+// Stream is the name of the stream that keeps the part; empty: it is not in JetStream.
+func (p Part) Stream() string {
+	if p.Kept() {
+		return ""
+	}
+	return StreamOf(p.Kind, p.Name)
+}
 
 // StreamOf is the name of the stream that keeps a stream or a bucket.
 func StreamOf(kind, name string) string {
@@ -109,7 +135,7 @@ type Ran struct {
 
 // Moment tells whether all of a snapshot was cut at one moment.
 type Moment struct {
-	One    bool     `json:"one"`              // nothing was stored in any of its streams while it was taken, or there is one stream only
+	One    bool     `json:"one"`              // nothing was stored in any of its streams while it was taken, or there is one part only; with state outside of JetStream only if Paused
 	Paused bool     `json:"paused,omitempty"` // all its services were under maintenance
 	Skew   uint64   `json:"skew,omitempty"`   // messages that were stored in them meanwhile
 	Within Duration `json:"within,omitempty"` // the time in which its streams were cut, one after the other
@@ -192,6 +218,9 @@ func (s Snapshot) validate() error {
 			if err := rollout.ValidateStream(p.Name); err != nil {
 				return fmt.Errorf("%w: service %s: %w", ErrDamaged, service.Name, err)
 			}
+			if p.Kept() && (p.Name != service.Name || p.Timeout <= 0 || p.Most <= 0) {
+				return fmt.Errorf("%w: service %s has state outside of JetStream that is not told in full", ErrDamaged, service.Name)
+			}
 		}
 	}
 	return nil
@@ -212,7 +241,7 @@ func split(name string) (app, id, rest string, ok bool) {
 }
 
 // ServicesOf are the services of a release that say where their data is, with a part for each
-// stream and bucket, in the order of the release.
+// stream and bucket and for what they keep elsewhere, in the order of the release.
 func ServicesOf(r rollout.Release) []Service {
 	var all []Service
 	for _, s := range r.Services {
@@ -227,6 +256,16 @@ func ServicesOf(r rollout.Release) []Service {
 			for _, name := range of.names {
 				service.Parts = append(service.Parts, Part{Kind: of.kind, Name: name})
 			}
+		}
+		kept := Part{
+			Name: s.Name, Timeout: Duration(cmp.Or(time.Duration(s.State.Timeout), rollout.DefaultStateTimeout)),
+			Most: int64(cmp.Or(s.State.MaxMB, rollout.DefaultStateMB)) << 20,
+		}
+		if kept.Kind = KindMessages; s.State.Messages {
+			service.Parts = append(service.Parts, kept)
+		}
+		if kept.Kind = KindCommand; s.State.Command {
+			service.Parts = append(service.Parts, kept)
 		}
 		all = append(all, service)
 	}

@@ -25,7 +25,7 @@ func (s *Snapshots) Piece(ctx context.Context, of Snapshot, service string, p Pa
 	}
 	r, err := s.Store.OpenAt(ctx, of.archive(service, p), offset)
 	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("%w: the archive of %s is missing in the %s", ErrDamaged, p.Stream(), s.Store)
+		return nil, fmt.Errorf("%w: the archive of %s is missing in the %s", ErrDamaged, p.Title(), s.Store)
 	}
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func (s *Snapshots) Piece(ctx context.Context, of Snapshot, service string, p Pa
 	piece := make([]byte, min(int64(length), p.Size-offset))
 	_, err = io.ReadFull(stoppedReader{ctx, r}, piece)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("%w: the archive of %s ends before its %d bytes", ErrDamaged, p.Stream(), p.Size)
+		err = fmt.Errorf("%w: the archive of %s ends before its %d bytes", ErrDamaged, p.Title(), p.Size)
 	}
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, err

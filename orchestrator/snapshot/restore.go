@@ -55,7 +55,7 @@ func (s *Snapshots) Replace(ctx context.Context, p Putting) (Done, error) {
 	parts, size := p.parts()
 	told := &teller{tell: p.Tell, p: Progress{Doing: "put", Of: size}}
 	for _, part := range parts {
-		told.at(part.Stream())
+		told.at(part.Part)
 		content, err := s.replace(ctx, p, part, told)
 		if err != nil {
 			return done, fmt.Errorf("service %s: %w", part.service, err)
@@ -91,23 +91,21 @@ func (p Putting) parts() (parts []partOf, size uint64) {
 // Where names where the data of a part of a service is: two parts that have the same are the same
 // data, whichever service a release has named it for.
 func (p Part) Where(service string) string {
-	if p.inJetStream() {
+	if !p.Kept() {
 		return p.Stream()
 	}
 	return service + "/" + p.Kind + "-" + p.Name
 }
 
-// inJetStream reports whether a stream keeps the part.
-func (p Part) inJetStream() bool {
-	return p.Kind == KindStream || p.Kind == KindKV || p.Kind == KindObjects
-}
-
 // replace puts one part back in the place of what is there, as its kind wants it.
 func (s *Snapshots) replace(ctx context.Context, p Putting, part partOf, told *teller) (Content, error) {
-	if part.inJetStream() {
+	if !part.Kept() {
 		return s.replaceStream(ctx, p, part, told)
 	}
-	return Content{}, fmt.Errorf("nobody here can put back state of the kind %s", part.Kind)
+	if err := p.Sure(ctx); err != nil {
+		return Content{}, err
+	}
+	return Content{}, s.PutPart(ctx, p.Of, part.service, part.Part, p.Tell)
 }
 
 // replaceStream puts a stream or a bucket back.

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/golive-dev/golive/relay/bus"
+	"github.com/golive-dev/golive/relay/protocol"
 )
 
 // Snapshots are those of an environment.
 type Snapshots struct {
 	JetStream bus.JetStream    // of the environment
 	Store     Store            // where they lie; required
+	Keeper    Keeper           // of what is not in JetStream; nil: such a part cannot be taken, checked or put
 	Keep      int              // of each app so many, the newest, once one more is there; 0: all
 	Now       func() time.Time // required
 	Spare     string           // id of a snapshot that is not dropped for being old: it is about to be put back; empty: none
@@ -42,6 +44,7 @@ const (
 type Progress struct {
 	Doing  string `json:"doing"`            // "take", "check" or "put"
 	Stream string `json:"stream,omitempty"` // that it is at
+	Kept   string `json:"kept,omitempty"`   // or, of a part that is not in JetStream, what it is called
 	Done   int64  `json:"done"`             // bytes of archives so far
 	Of     uint64 `json:"of,omitempty"`     // bytes that the streams hold, about; archives are smaller; 0: not known
 }
@@ -94,7 +97,12 @@ func (s *Snapshots) take(ctx context.Context, wanted Snapshot, tell func(Progres
 	for i := range wanted.Services {
 		for j := range wanted.Services[i].Parts {
 			p := &wanted.Services[i].Parts[j]
-			if err := s.takePart(ctx, wanted.archive(wanted.Services[i].Name, *p), p, told); err != nil {
+			if p.Kept() {
+				err = s.takeKept(ctx, &wanted, wanted.Services[i], p, told)
+			} else {
+				err = s.takePart(ctx, wanted.archive(wanted.Services[i].Name, *p), p, told)
+			}
+			if err != nil {
 				return wanted, fmt.Errorf("service %s: %w", wanted.Services[i].Name, err)
 			}
 			wanted.Size += p.Size
@@ -120,6 +128,9 @@ func (s *Snapshots) where(ctx context.Context, wanted Snapshot) (map[string]uint
 	at, held := make(map[string]uint64), uint64(0)
 	for _, service := range wanted.Services {
 		for _, p := range service.Parts {
+			if p.Kept() {
+				continue
+			}
 			stream, err := s.JetStream.Stream(ctx, p.Stream())
 			if notFound(err) {
 				return nil, 0, fmt.Errorf("service %s: %w", service.Name, &MissingError{p.Stream()})
@@ -140,7 +151,12 @@ func (s *Snapshot) moment(before, after map[string]uint64, within time.Duration)
 	for name := range after {
 		s.Moment.Skew += after[name] - min(before[name], after[name])
 	}
-	s.Moment.One = s.Moment.Skew == 0 || len(after) < 2
+	parts, kept := 0, false
+	for _, service := range s.Services {
+		parts += len(service.Parts)
+		kept = kept || slices.ContainsFunc(service.Parts, Part.Kept)
+	}
+	s.Moment.One = parts < 2 || s.Moment.Skew == 0 && (!kept || s.Moment.Paused)
 	if s.Moment.One {
 		s.Moment.Skew = 0
 		return
@@ -150,7 +166,7 @@ func (s *Snapshot) moment(before, after map[string]uint64, within time.Duration)
 
 func (s *Snapshots) takePart(ctx context.Context, name string, p *Part, told *teller) error {
 	began := s.Now()
-	told.at(p.Stream())
+	told.at(*p)
 	var taken Taken
 	err := s.Store.Write(ctx, name, func(w io.Writer) (err error) {
 		taken, err = Take(ctx, s.JetStream, p.Stream(), io.MultiWriter(w, told))
@@ -170,7 +186,13 @@ func (s *Snapshots) verify(ctx context.Context, of *Snapshot, fresh bool, tell f
 	for i := range of.Services {
 		for j := range of.Services[i].Parts {
 			service, p := of.Services[i].Name, &of.Services[i].Parts[j]
-			told.at(p.Stream())
+			told.at(*p)
+			if p.Kept() {
+				if err := s.checkKept(ctx, of, of.Services[i], *p, told); err != nil {
+					return fmt.Errorf("service %s: %w", service, err)
+				}
+				continue
+			}
 			content, err := s.readPart(ctx, of.archive(service, *p), *p, told)
 			switch {
 			case err != nil:
@@ -232,8 +254,11 @@ type teller struct {
 
 const tellBytes = 4 << 20 // after so many bytes it is told again
 
-func (t *teller) at(stream string) {
-	t.p.Stream = stream
+func (t *teller) at(p Part) {
+	t.p.Stream, t.p.Kept = p.Stream(), ""
+	if p.Kept() {
+		t.p.Kept = p.Title()
+	}
 	t.tell(t.p)
 }
 
@@ -376,6 +401,11 @@ func (s *Snapshots) Drop(ctx context.Context, app, id string) error {
 }
 
 func (s *Snapshots) remove(ctx context.Context, of Snapshot) error {
+	if s.Keeper != nil {
+		if there, err := s.load(ctx, of.App, of.ID); err == nil {
+			s.forgetAll(ctx, there)
+		}
+	}
 	if err := s.Store.Remove(ctx, of.folder()+manifestName); err != nil {
 		return err
 	}
@@ -391,6 +421,17 @@ func (s *Snapshots) remove(ctx context.Context, of Snapshot) error {
 		}
 	}
 	return s.Store.Remove(ctx, of.folder()+manifestName)
+}
+
+// forgetAll has commands drop what they keep of a snapshot beside it.
+func (s *Snapshots) forgetAll(ctx context.Context, of Snapshot) {
+	for _, service := range of.Services {
+		for _, p := range service.Parts {
+			if want, err := s.want(&of, service, p, protocol.StateDrop); err == nil {
+				s.forget(ctx, want)
+			}
+		}
+	}
 }
 
 // dropOld drops what is beyond Keep of what was taken for the same purpose, but never what was just taken: its id may be an old one, of a

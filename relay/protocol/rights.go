@@ -61,6 +61,12 @@ func InstanceRights(user, service string, calls ...string) Rights {
 	return r.With(requests(calls))
 }
 
+// StateRights let an instance of a service be asked for the state that it keeps itself, by
+// orchestrators: nobody else may publish there.
+func StateRights(service string) Rights {
+	return Rights{Subscribe: []string{"golive.state." + service + ".> " + service}}
+}
+
 func requests(services []string) Rights {
 	var r Rights
 	for _, service := range services {
@@ -132,7 +138,7 @@ func SetupRights(user, name string, app bool, majors []uint64, calls ...string) 
 // AgentRights are those of an agent, whose checks send messages to services. It can write no order,
 // and no result of another agent; it can read all of the journal.
 func AgentRights(user, agent string, checks ...string) Rights {
-	r := answers(user).With(readsStream(Stream), reads(AgentsBucket), reads(HostsBucket), Rights{
+	r := answers(user).With(readsStream(Stream), reads(AgentsBucket), reads(HostsBucket), reads(TakesBucket), Rights{
 		Publish:   []string{"$KV." + AgentsBucket + "." + agent, "$KV." + HostsBucket + ".*.*.*." + agent, "golive.agent." + agent + ".ping"},
 		Subscribe: []string{"golive.agent." + agent + ".*"},
 	})

@@ -14,18 +14,19 @@ const module = "github.com/golive-dev/golive/"
 // stays the architecture. A package that is not listed here is an error.
 func TestImports(t *testing.T) {
 	adapters := []string{"orchestrator/rollout", "relay", "relay/bus", "relay/protocol"}
-	commandMay := append(adapters, "orchestrator/api", "orchestrator/tasks", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate",
+	commandMay := append(adapters, "relay/transfer", "orchestrator/api", "orchestrator/tasks", "orchestrator/journal", "orchestrator/ledger", "orchestrator/gate",
 		"orchestrator/fleet", "orchestrator/records", "orchestrator/snapshot", "orchestrator/rehearsed", "orchestrator/setup", "orchestrator/storage", "orchestrator/kept", "orchestrator/view")
-	localMay := append(adapters, "orchestrator/api", "orchestrator/journal", "orchestrator/gate", "orchestrator/agent", "orchestrator/process",
+	localMay := append(adapters, "relay/transfer", "orchestrator/api", "orchestrator/journal", "orchestrator/gate", "orchestrator/agent", "orchestrator/process",
 		"orchestrator/release", "orchestrator/report", "orchestrator/terminal", "relay/embedded")
 	allowed := map[string][]string{
 		"relay/protocol":          {},
 		"relay/bus":               {"relay/protocol"},
-		"relay":                   {"relay/bus", "relay/protocol"},
+		"relay":                   {"relay/bus", "relay/protocol", "relay/transfer"},
+		"relay/transfer":          {"relay/protocol"},
 		"relay/embedded":          {},
 		"relay/relaytest":         {"relay", "relay/embedded", "relay/protocol"},
 		"sdk":                     {"relay", "relay/bus", "relay/protocol"},
-		"sdk/state":               {"relay"},
+		"sdk/state":               {"relay", "relay/transfer"},
 		"sdk/spec":                {"relay", "relay/bus", "relay/protocol", "relay/embedded", "sdk"},
 		"orchestrator/release":    {"relay/protocol", "orchestrator/mask", "orchestrator/rollout"},
 		"orchestrator/rollout":    {"relay/protocol"},
@@ -37,7 +38,7 @@ func TestImports(t *testing.T) {
 		"orchestrator/ledger":     adapters,
 		"orchestrator/gate":       adapters,
 		"orchestrator/fleet":      adapters,
-		"orchestrator/agent":      append(adapters, "orchestrator/journal", "orchestrator/process", "orchestrator/release"),
+		"orchestrator/agent":      append(adapters, "relay/transfer", "orchestrator/journal", "orchestrator/process", "orchestrator/release"),
 		"orchestrator/api":        append(adapters, "orchestrator/ledger", "orchestrator/gate", "orchestrator/snapshot", "orchestrator/rehearsed"),
 		"orchestrator/tasks":      {},
 		"orchestrator/records":    adapters,

@@ -481,10 +481,20 @@ func (r *rehearsalRun) run(ctx context.Context) error {
 	return local.Up{
 		Manifest: r.m, Data: r.sandbox.Data(), Listen: embedded.DefaultListen, Beacons: r.sandbox.Dir, Dir: r.Dir,
 		Before: r.live, Release: &r.rolled, After: r.drill, Environ: r.sandbox.Environ(os.Environ(), r.o.pass...), Unsynced: true, Skips: skipped,
-		Once: true, AllowOlder: true, By: rehearsing, Version: Version, Talk: r.story.Talk, Logger: r.logger(),
+		States: func() []local.Kept { return r.kept(ctx) },
+		Once:   true, AllowOlder: true, By: rehearsing, Version: Version, Talk: r.story.Talk, Logger: r.logger(),
 		Orchestrate: r.orchestrate, Follow: r.follow, Output: r.story.stepOutput,
 		Events: func(context.Context, string, uint64, func(api.Followed) error) error { return nil }, Online: func(local.Online) error { return nil }, Fail: func(error) {},
 	}.Run(ctx, atOnce(ctx))
+}
+
+// kept is the state of the copy that is not in JetStream.
+func (r *rehearsalRun) kept(ctx context.Context) []local.Kept {
+	var all []local.Kept
+	for _, k := range r.copied.Kept(ctx) {
+		all = append(all, local.Kept{Service: k.Service, Snapshot: r.copied.Snapshot.ID, Command: k.Part.Kind == snapshot.KindCommand, Open: k.Open})
+	}
+	return all
 }
 
 // skipped reports whether a step is a command that a rehearsal does not run.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,7 +70,7 @@ snapshot: before-offline
 services:
   stock:
     version: VERSION
-    state: {kv: [stock]}
+    state: {kv: [stock], messages: true, command: [sh, -c, 'test $0 != take || echo x >$GOLIVE_SNAPSHOT_DIR/x'], on: {role: web}}
   search:
     version: VERSION
     migrations: [offline, online]
@@ -195,7 +196,7 @@ func (b *sharedBus) connect(user string) *relay.Relay {
 func (b *sharedBus) serve(version string) {
 	stock, search, setup := b.connect("stock"), b.connect("search"), b.connect("search-setup")
 	b.running.Go(func() {
-		_ = stock.Serve(b.stopping, relay.Service{Name: "stock", Version: version,
+		_ = stock.Serve(b.stopping, relay.Service{Name: "stock", Version: version, State: ownState(),
 			Handlers: map[string]relay.Handler{"count": func(context.Context, *relay.Message) (any, error) { return 100, nil }},
 			Streams: map[string]relay.StreamHandler{"list": func(_ context.Context, m *relay.Message, out *relay.Sender) error {
 				n, _ := strconv.Atoi(m.Cursor)
@@ -226,6 +227,15 @@ func (b *sharedBus) serve(version string) {
 		_ = sdk.SetupService{Service: "search", Version: version, Offline: nothing, Online: fill.Run,
 			RevertOffline: nothing, RevertOnline: nothing}.Run(b.stopping, setup)
 	})
+}
+
+// ownState is what the service stock keeps itself: a megabyte.
+func ownState() relay.State {
+	read := func(_ context.Context, _ string, r io.Reader) error { _, err := io.Copy(io.Discard, r); return err }
+	return relay.State{Check: read, Put: read, Take: func(_ context.Context, _ string, w io.Writer) error {
+		_, err := w.Write(make([]byte, 1<<20))
+		return err
+	}}
 }
 
 // store makes what the service stock keeps, which it cannot.
@@ -289,6 +299,9 @@ func TestALifeOnASharedBus(t *testing.T) {
 		} {
 			b.mustRun(user, args...)
 		}
+	}
+	if out := b.mustRun("ann", "snapshot", "take", "shop"); !strings.Contains(out, "1.1 MB") {
+		t.Errorf("the snapshot does not hold what the service keeps itself: %s", out)
 	}
 	b.mustRun("ann", "show", second, "--failed-records")
 	b.mustRun("ann", "show", second, "--hosts", "work")

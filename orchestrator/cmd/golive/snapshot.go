@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,6 +94,9 @@ func held(s snapshot.Snapshot) string {
 			messages, bytes = messages+p.Messages, bytes+p.Bytes
 		}
 	}
+	if messages == 0 && bytes > 0 { // all of it is outside of JetStream
+		return terminal.Bytes(int64(bytes)) + ","
+	}
 	return fmt.Sprintf("%s, %s,", terminal.Plural(int(messages), "message"), terminal.Bytes(int64(bytes)))
 }
 
@@ -153,7 +157,7 @@ func drawSnapshot(talk *terminal.Talk, p snapshot.Progress, since time.Duration)
 	if p.Doing == "check" {
 		state = "reading it back"
 	}
-	b := terminal.Bar{Name: terminal.OrDash(p.Stream), State: state, Percent: -1, Numbers: terminal.Bytes(p.Done) + "  " + terminal.Took(since.Round(time.Second))}
+	b := terminal.Bar{Name: terminal.OrDash(cmp.Or(p.Kept, p.Stream)), State: state, Percent: -1, Numbers: terminal.Bytes(p.Done) + "  " + terminal.Took(since.Round(time.Second))}
 	if p.Of > 0 && p.Doing == "check" { // what is taken becomes smaller on its way, nobody knows by how much
 		b.Percent = min(int(100*p.Done/int64(p.Of)), 100)
 	}
@@ -240,13 +244,22 @@ func printSnapshot(w io.Writer, s snapshot.Snapshot) {
 	}
 	fmt.Fprintln(w)
 	var rows [][]string
+	var from []string
 	for _, service := range s.Services {
 		for _, p := range service.Parts {
-			rows = append(rows, []string{service.Name, service.Version, p.Kind, p.Name, terminal.Grouped(int64(p.Messages)), terminal.Bytes(int64(p.Bytes)),
-				terminal.Bytes(p.Size), fmt.Sprint(p.State.Last), short(p.Digest)})
+			messages, last := terminal.Grouped(int64(p.Messages)), fmt.Sprint(p.State.Last)
+			if p.Kept() {
+				messages, last = "-", "-"
+				from = append(from, fmt.Sprintf("what %s keeps (%s) was given by %s", service.Name, p.Kind, terminal.OneLine(p.From)))
+			}
+			rows = append(rows, []string{service.Name, service.Version, p.Kind, p.Name, messages, terminal.Bytes(int64(p.Bytes)),
+				terminal.Bytes(p.Size), last, short(p.Digest)})
 		}
 	}
 	terminal.Columns(w, []string{"SERVICE", "VERSION", "KIND", "NAME", "MESSAGES", "BYTES", "STORED", "LAST", "DIGEST"}, rows)
+	for _, line := range from {
+		fmt.Fprintln(w, line)
+	}
 }
 
 // short is as much of a digest as people compare.
