@@ -155,14 +155,14 @@ func (s *Snapshots) copy(ctx context.Context, from Snapshot, to *Snapshot, cut C
 	for i := range to.Services {
 		for j := range to.Services[i].Parts {
 			service, p := to.Services[i].Name, &to.Services[i].Parts[j]
-			told.p.Stream = p.Stream()
+			told.p.Stream = p.Title()
 			told.tell(told.p)
 			k, err := newCutter(cut, key, *p)
 			if err == nil {
 				err = s.copyPart(ctx, from, to, service, p, k, told)
 			}
 			if err != nil {
-				return fmt.Errorf("copy %s of service %s: %w", p.Stream(), service, err)
+				return fmt.Errorf("copy %s of service %s: %w", p.Title(), service, err)
 			}
 			to.Size += p.Size
 		}
@@ -180,16 +180,26 @@ func (s *Snapshots) copyPart(ctx context.Context, from Snapshot, to *Snapshot, s
 		r, err := s.Store.Open(ctx, from.archive(service, *p))
 		return cutSource{stoppedReader{ctx, r}, r}, err
 	}
-	if err := k.prepare(open); err != nil {
-		return err
+	if !k.whole {
+		if err := k.prepare(open); err != nil {
+			return err
+		}
 	}
 	h, size := sha256.New(), &teller{tell: func(Progress) {}}
 	err := s.Store.Write(ctx, to.archive(service, *p), func(w io.Writer) error {
 		return reading(open, func(archive io.Reader) error {
+			if k.whole {
+				_, err := io.Copy(io.MultiWriter(w, h, size), io.TeeReader(archive, told))
+				return err
+			}
 			return k.write(io.TeeReader(archive, told), io.MultiWriter(w, h, size))
 		})
 	})
-	p.Size, p.SHA256 = size.p.Done, hex.EncodeToString(h.Sum(nil))
+	digest := hex.EncodeToString(h.Sum(nil))
+	if err == nil && k.whole && digest != p.SHA256 {
+		return fmt.Errorf("%w: its bytes are not those that were written", ErrDamaged)
+	}
+	p.Size, p.SHA256 = size.p.Done, digest
 	return err
 }
 
@@ -206,6 +216,7 @@ type cutter struct {
 	sample   float64
 	key      []byte
 	bucket   bool            // of keys: those are drawn
+	whole    bool            // nothing of it is known, and all of it is in the copy
 	subjects map[string]bool // that were met, up to sampleByWhole
 }
 
@@ -222,7 +233,10 @@ func newCutter(cut Cut, key []byte, p Part) (*cutter, error) {
 			return nil, fmt.Errorf("%w: what objects hold cannot be read: where they may be shown, say mask: {%s: {\"*\": pass}}", ErrMask, p.Name)
 		}
 	default:
-		return nil, fmt.Errorf("%w: it is neither a stream nor a bucket, which alone can be in a copy", ErrMask)
+		if len(cut.Mask) > 0 {
+			return nil, fmt.Errorf("%w: what a service keeps outside of JetStream cannot be read", ErrMask)
+		}
+		k.whole = true
 	}
 	if !named || rules.Passes() {
 		return k, nil

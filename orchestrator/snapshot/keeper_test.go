@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/golive-dev/golive/orchestrator/mask"
 	"github.com/golive-dev/golive/orchestrator/snapshot"
 	"github.com/golive-dev/golive/relay"
 	"github.com/golive-dev/golive/relay/protocol"
@@ -174,4 +175,26 @@ func BenchmarkKeeper(b *testing.B) {
 		})
 		b.ReportMetric(float64(peak)/1e6, "MB-heap")
 	})
+}
+
+// A copy holds what a service keeps byte for byte, and none where something is to be masked: it
+// cannot be read.
+func TestWhatAServiceKeepsIsCopiedWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	server := relaytest.Start(t)
+	w := on(t, server)
+	book := []byte("before")
+	serveBook(t, server, memory(&book))
+	s := &snapshot.Snapshots{JetStream: w.bus, Store: snapshot.Folder(w.TempDir()), Keeper: asking{w}, Now: time.Now}
+	taken, err := s.Take(w.ctx, wantedBook(t), silent)
+	must(t, err)
+	copied, err := s.Copy(w.ctx, taken, uuid.Must(uuid.NewV7()).String(), "", snapshot.Cut{Latest: 1}, silent)
+	must(t, err)
+	if is, was := copied.Services[0].Parts[0], taken.Services[0].Parts[0]; is.SHA256 != was.SHA256 || is.Size != was.Size || is.Size == 0 {
+		t.Errorf("the copy is %+v of %+v", is, was)
+	}
+	masks := snapshot.Cut{Mask: snapshot.MaskedParts{"other": {"name": mask.Text}}}
+	if _, err := s.Copy(w.ctx, taken, uuid.Must(uuid.NewV7()).String(), "", masks, silent); !errors.Is(err, snapshot.ErrMask) {
+		t.Errorf("beside what is masked: %v", err)
+	}
 }
