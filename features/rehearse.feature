@@ -292,7 +292,7 @@ Feature: rehearsing a release on a copy of an environment's data
     Then it ends with code 1
     And I am told this and more:
       """
-      golive: error: copy ORDERS of service search: … it cannot be masked: refused: field "order": it is a number, which cannot be mail: mark it as digits
+      golive: error: copy stream ORDERS of service search: … it cannot be masked: refused: field "order": it is a number, which cannot be mail: mark it as digits
       """
     And nothing of a rehearsal is left
 

@@ -70,7 +70,7 @@ func (e *environment) survives(messages int, what func()) {
 	e.serveTwo(ran.script)
 	heard, completed := e.observe(doings...), e.observe(appSetUp)
 	id := e.deploy(two())
-	heard.count(messages)
+	heard.countUnless(messages, completed) // a fast machine has fewer notices
 	what()
 	for _, step := range e.awaitStatus(id, rollout.Completed).Steps {
 		if step.Kind == rollout.Migration && (ran.of(step.ID) != 1 || step.Attempt != 1) {

@@ -365,6 +365,30 @@ func (o *recorder) count(n int) {
 	}
 }
 
+// countUnless is count, but gives up when another recorder has heard something: then there were
+// fewer.
+func (o *recorder) countUnless(n int, other *recorder) {
+	o.e.t.Helper()
+	deadline := time.After(patience)
+	for {
+		o.mu.Lock()
+		have, more := len(o.all), o.more
+		o.mu.Unlock()
+		other.mu.Lock()
+		over, heard := len(other.all) > 0, other.more
+		other.mu.Unlock()
+		if have >= n || over {
+			return
+		}
+		select {
+		case <-more:
+		case <-heard:
+		case <-deadline:
+			o.e.t.Fatalf("%d messages were heard within %s, want %d: %v", have, patience, n, o.subjects())
+		}
+	}
+}
+
 // heard gives what was heard on a subject so far.
 func (o *recorder) heard(subject string) []*nats.Msg {
 	found, _ := o.find(subject, nil)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -36,7 +38,7 @@ const (
 
 // Make makes a sandbox in the folder parent.
 func Make(parent string) (*Sandbox, error) {
-	dir, err := os.MkdirTemp(parent, prefix)
+	dir, err := os.MkdirTemp(parent, making)
 	if err != nil {
 		return nil, fmt.Errorf("make the folder of the rehearsal: %w", err)
 	}
@@ -50,6 +52,10 @@ func Make(parent string) (*Sandbox, error) {
 	}
 	if err == nil && !locked {
 		err = errors.New("its lock is taken")
+	}
+	if err == nil { // now that it is locked, it may be found
+		s.Dir = filepath.Join(parent, prefix+strings.TrimPrefix(filepath.Base(dir), making))
+		err = os.Rename(dir, s.Dir)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the folder of the rehearsal: %w", err), os.RemoveAll(dir))
@@ -70,7 +76,18 @@ func (s *Sandbox) Tree() string { return filepath.Join(s.Dir, treeFolder) }
 
 // Remove removes the sandbox. Nothing of it may run any more.
 func (s *Sandbox) Remove() error {
-	return errors.Join(os.RemoveAll(s.Dir), s.lock.Close())
+	return errors.Join(remove(s.Dir), s.lock.Close())
+}
+
+// remove removes a sandbox. It goes under another name first: without its lock, as it is while it is
+// being removed, it would look like one that was left.
+func remove(dir string) error {
+	gone := filepath.Join(filepath.Dir(dir), making+strings.TrimPrefix(filepath.Base(dir), prefix))
+	now := time.Now()
+	if err := errors.Join(os.Chtimes(dir, now, now), os.Rename(dir, gone)); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
 }
 
 // Keep lets go of the sandbox, and says by its name that it is no rubbish: it is never swept. It
@@ -93,7 +110,7 @@ func Sweep(atOnce context.Context, parent string) (swept []string, err error) {
 	}
 	for _, e := range entries {
 		dir := filepath.Join(parent, e.Name())
-		if !strings.HasPrefix(e.Name(), prefix) || !own(dir) {
+		if !strings.HasPrefix(e.Name(), prefix) && !abandoned(e) || !own(dir) {
 			continue
 		}
 		lock := flock.New(filepath.Join(dir, "lock"))
@@ -104,13 +121,29 @@ func Sweep(atOnce context.Context, parent string) (swept []string, err error) {
 			err = errors.Join(err, e, lock.Close())
 			continue
 		}
-		if e := errors.Join(os.RemoveAll(dir), lock.Close()); e != nil {
+		e := errors.Join(remove(dir), lock.Close())
+		if errors.Is(e, fs.ErrNotExist) {
+			continue // its own rehearsal, or another sweep, has just removed it
+		}
+		if e != nil {
 			err = errors.Join(err, e)
 			continue
 		}
 		swept = append(swept, dir)
 	}
 	return swept, err
+}
+
+// making is how the folder of a sandbox is called until it is locked, and while it is removed.
+const making = "golive-making-"
+
+// madeWithin is how long a sandbox takes to be made at most.
+const madeWithin = time.Minute
+
+// abandoned reports whether an entry is a sandbox whose maker was killed before it was made.
+func abandoned(e os.DirEntry) bool {
+	info, err := e.Info()
+	return strings.HasPrefix(e.Name(), making) && err == nil && time.Since(info.ModTime()) > madeWithin
 }
 
 // own reports whether a folder is one, and of this user alone.

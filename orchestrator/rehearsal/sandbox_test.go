@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/golive-dev/golive/orchestrator/snapshot"
 )
@@ -98,5 +100,47 @@ func TestHowMuchRoomARehearsalNeeds(t *testing.T) {
 	}
 	if _, err := Room(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("there is room in a folder that is not there")
+	}
+}
+
+// Rehearsals that begin at once do not take each other's folder for one that was left, while it is
+// being made.
+func TestSandboxesAreMadeBesideSweeps(t *testing.T) {
+	parent := t.TempDir()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				if swept, err := Sweep(t.Context(), parent); err != nil || len(swept) > 0 {
+					t.Errorf("swept %v, error %v", swept, err)
+				}
+				s, err := Make(parent)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := s.Remove(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestASandboxWhoseMakerWasKilledIsSwept(t *testing.T) {
+	parent := t.TempDir()
+	young, old := filepath.Join(parent, making+"young"), filepath.Join(parent, making+"old")
+	for _, dir := range []string{young, old} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := time.Now().Add(-madeWithin - time.Second)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	if swept, err := Sweep(t.Context(), parent); err != nil || len(swept) != 1 || swept[0] != old {
+		t.Errorf("swept %v, error %v", swept, err)
 	}
 }

@@ -149,12 +149,12 @@ func AgentRights(user, agent string, checks ...string) Rights {
 }
 
 // Queries are the commands of the API that change nothing, tell nobody's data, and ask for no name.
-var Queries = []string{"plan", "status", "list", "follow", "routes", "ledger", "version", "agents", "hosts", "snapshot-list", "snapshot-state"}
+var Queries = []string{"plan", "status", "list", "follow", "routes", "ledger", "version", "agents", "hosts", "snapshot-list"}
 
 // ObserverRights are those of somebody who looks, and follows rollouts, and can change nothing.
 func ObserverRights(user string) Rights {
 	r := answers(user).With(Rights{
-		Publish:   []string{"$SYS.REQ.USER.INFO", UserAPISubject("show", user), UserAPISubject("snapshot-show", user), UserAPISubject("restore-plan", user)},
+		Publish:   []string{"$SYS.REQ.USER.INFO", UserAPISubject("show", user), UserAPISubject("snapshot-show", user), UserAPISubject("snapshot-state", user), UserAPISubject("restore-plan", user)},
 		Subscribe: []string{"golive.notice.*.*", "golive.log.*", "golive.rollout.*.*"},
 	})
 	for _, command := range Queries {
@@ -174,7 +174,7 @@ func DeployerRights(user string) Rights {
 // environment masks, what is handed out is masked.
 func RehearserRights(user string) Rights {
 	return ObserverRights(user).With(Rights{Publish: []string{
-		UserAPISubject("snapshot-take", user), UserAPISubject("snapshot-state", user), UserAPISubject("snapshot-copy", user), APISubject("snapshot-read"), UserAPISubject("rehearsal-tell", user),
+		UserAPISubject("snapshot-take", user), UserAPISubject("snapshot-copy", user), APISubject("snapshot-read"), UserAPISubject("rehearsal-tell", user),
 	}})
 }
 
