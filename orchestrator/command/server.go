@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/zap"
 
@@ -231,18 +232,27 @@ func (c *Server) respond(q micro.Request, answer []byte) error {
 	now := c.Recorder.Now().Format(time.RFC3339Nano)
 	switch {
 	case len(answer) <= size:
-		return q.Respond(answer, micro.WithHeaders(micro.Headers{protocol.HeaderTime: {now}}))
+		return c.send(q, answer, nats.Header{protocol.HeaderTime: {now}})
 	case len(answer) <= most || size <= 0:
-		return q.Respond(answer)
+		return c.send(q, answer, nil)
 	}
 	parts := (len(answer) + size - 1) / size
 	for n := range parts {
 		part := answer[n*size : min((n+1)*size, len(answer))]
-		if err := q.Respond(part, micro.WithHeaders(micro.Headers{protocol.HeaderParts: {fmt.Sprintf("%d/%d", n+1, parts)}, protocol.HeaderTime: {now}})); err != nil {
+		if err := c.send(q, part, nats.Header{protocol.HeaderParts: {fmt.Sprintf("%d/%d", n+1, parts)}, protocol.HeaderTime: {now}}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// send sends a message of an answer. The request's own Respond, called when its handler has
+// returned, keeps an error where NATS reads it at the same time.
+func (c *Server) send(q micro.Request, data []byte, header nats.Header) error {
+	if q.Reply() == "" {
+		return nats.ErrMsgNoReply
+	}
+	return c.Conn.PublishMsg(&nats.Msg{Subject: q.Reply(), Header: header, Data: data})
 }
 
 // maxPartHeader is the room in a message that is left to the header of a part.
