@@ -88,9 +88,9 @@ func (c *Server) endpoints(ctx context.Context, group *tasks.Group) map[string]e
 		"snapshot-list":  answer(ctx, c, group, taker.list),
 		"snapshot-show":  answer(ctx, c, group, taker.show),
 		"snapshot-drop":  answer(ctx, c, group, taker.drop),
-		"snapshot-read":  answer(ctx, c, group, taker.read),
-		"snapshot-copy":  answer(ctx, c, group, taker.copy),
-		"snapshot-state": answer(ctx, c, group, taker.state),
+		"snapshot-read":  answer(ctx, c, group, handing{taker}.read),
+		"snapshot-copy":  answer(ctx, c, group, handing{taker}.copy),
+		"snapshot-state": answer(ctx, c, group, handing{taker}.state),
 
 		"rehearsal-tell": answer(ctx, c, group, c.tellRehearsal),
 

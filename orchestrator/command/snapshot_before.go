@@ -43,7 +43,7 @@ func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(taki
 	if !errors.Is(err, snapshot.ErrNotFound) {
 		return rollout.SnapshotRun{}, describeSnapshot(err)
 	}
-	wanted, absent, releases, err := t.before(ctx, s)
+	wanted, absent, releases, err := preparing{t}.before(ctx, s)
 	if err != nil || len(wanted.Services) == 0 {
 		return rollout.SnapshotRun{Absent: absent}, err
 	}
@@ -66,12 +66,15 @@ func (c *Server) TakeBefore(ctx context.Context, s rollout.State, tell func(taki
 	return run, nil
 }
 
+// preparing finds out what the snapshot of a rollout is to hold.
+type preparing struct{ *taker }
+
 // before is what the snapshot of the state right before a rollout is to hold: the data of the
 // services that are live, and what the new release names beside it and is there. Absent is what is
 // not. Its version is the one that is live or, where none is, that of the release. Releases are
 // those whose commands take what is not in JetStream: of the one that is live, which knows its
 // state, or, if no agent has that any more, of the new one.
-func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Snapshot, absent []string, releases []rollout.Release, err error) {
+func (c preparing) before(ctx context.Context, s rollout.State) (wanted snapshot.Snapshot, absent []string, releases []rollout.Release, err error) {
 	book, err := c.Ledger.Book(ctx, s.Release.App)
 	if err != nil {
 		return wanted, nil, nil, err
@@ -105,7 +108,7 @@ func (c *taker) before(ctx context.Context, s rollout.State) (wanted snapshot.Sn
 
 // beforeRestore is [taker.before] of a restore: what is live, and what the restore changes. What
 // is gone is no reason not to take the rest: it may be why there is a restore.
-func (c *taker) beforeRestore(ctx context.Context, s rollout.State, wanted snapshot.Snapshot, live rollout.Release) (_ snapshot.Snapshot, absent []string, err error) {
+func (c preparing) beforeRestore(ctx context.Context, s rollout.State, wanted snapshot.Snapshot, live rollout.Release) (_ snapshot.Snapshot, absent []string, err error) {
 	touched, err := c.touched(ctx, s)
 	if err != nil {
 		return wanted, nil, err
@@ -121,7 +124,7 @@ func (c *taker) beforeRestore(ctx context.Context, s rollout.State, wanted snaps
 
 // touched are the services whose data a restore changes, with what it changes: what it puts back,
 // and what it deletes.
-func (c *taker) touched(ctx context.Context, s rollout.State) ([]snapshot.Service, error) {
+func (c preparing) touched(ctx context.Context, s rollout.State) ([]snapshot.Service, error) {
 	_, target, err := c.stored(ctx, s.Release.App, s.Restore.Snapshot)
 	if err != nil {
 		return nil, err
@@ -150,7 +153,7 @@ func (c *taker) touched(ctx context.Context, s rollout.State) ([]snapshot.Servic
 // addThere adds to what a snapshot is to hold the parts of services that it does not have, and
 // that are there. The state that a command takes is there if the service is live; what a service
 // itself takes is not if the version that is live does not say so.
-func (c *taker) addThere(ctx context.Context, to *snapshot.Snapshot, services []snapshot.Service, live rollout.Release) (absent []string, err error) {
+func (c preparing) addThere(ctx context.Context, to *snapshot.Snapshot, services []snapshot.Service, live rollout.Release) (absent []string, err error) {
 	js, err := bus.NewJetStream(c.Conn)
 	if err != nil {
 		return nil, err
@@ -277,7 +280,7 @@ func whyFailed(ctx context.Context, what string, err error) (*protocol.ScriptErr
 // plannedSnapshot says of the step of a snapshot what it would take, and how long that lasts.
 func (c *planner) plannedSnapshot(ctx context.Context, s rollout.State, p *api.PlanStep) error {
 	t := &taker{base: c.base, ctx: ctx}
-	services, bytes, lasts, err := t.planned(ctx, s)
+	services, bytes, lasts, err := preparing{t}.planned(ctx, s)
 	p.Snapshot = &api.PlannedSnapshot{Services: services, Bytes: bytes}
 	if lasts > 0 {
 		p.Snapshot.Estimate = new(rollout.Duration)
@@ -289,7 +292,7 @@ func (c *planner) plannedSnapshot(ctx context.Context, s rollout.State, p *api.P
 // planned is what a plan says of a snapshot that is to be taken: of which services, how much
 // data that is, and how long it takes if it goes as fast as the newest one of the app did; 0:
 // that is not known.
-func (c *taker) planned(ctx context.Context, s rollout.State) (services []string, bytes uint64, lasts time.Duration, err error) {
+func (c preparing) planned(ctx context.Context, s rollout.State) (services []string, bytes uint64, lasts time.Duration, err error) {
 	wanted, _, _, err := c.before(ctx, s)
 	if err != nil {
 		return nil, 0, 0, err

@@ -12,8 +12,11 @@ import (
 	"github.com/golive-dev/golive/relay/protocol"
 )
 
+// handing hands out what is in snapshots, and makes copies for that.
+type handing struct{ *taker }
+
 // copy has a copy of a snapshot made, or tells how far that is.
-func (c *taker) copy(ctx context.Context, q api.CopyRequest) (api.SnapshotWork, error) {
+func (c handing) copy(ctx context.Context, q api.CopyRequest) (api.SnapshotWork, error) {
 	none := api.SnapshotWork{}
 	if err := protocol.ValidateName(q.App); err != nil {
 		return none, refuse(api.CodeInvalid, "golive snapshot list tells the apps", "the app: %v", err)
@@ -61,7 +64,7 @@ func (c *taker) copy(ctx context.Context, q api.CopyRequest) (api.SnapshotWork, 
 }
 
 // dropCopy removes a copy, and nothing that is none.
-func (c *taker) dropCopy(ctx context.Context, q api.CopyRequest) error {
+func (c handing) dropCopy(ctx context.Context, q api.CopyRequest) error {
 	all, err := c.look(ctx)
 	if err != nil || all == nil {
 		return err
@@ -79,7 +82,7 @@ func (c *taker) dropCopy(ctx context.Context, q api.CopyRequest) error {
 }
 
 // checkMasked refuses to hand out what the environment wants masked, and is not.
-func (c *taker) checkMasked(of snapshot.Snapshot) error {
+func (c handing) checkMasked(of snapshot.Snapshot) error {
 	if len(c.Mask) == 0 || of.Cut != nil && of.Cut.Mask.Covers(c.Mask) {
 		return nil
 	}

@@ -15,7 +15,7 @@ import (
 
 // read gives a piece of an archive. Each request stands for itself: any orchestrator answers it,
 // and holds that piece alone in memory.
-func (c *taker) read(ctx context.Context, q api.ReadRequest) (api.SnapshotPiece, error) {
+func (c handing) read(ctx context.Context, q api.ReadRequest) (api.SnapshotPiece, error) {
 	none := api.SnapshotPiece{}
 	if q.Offset < 0 || q.Length < 1 || q.Length > api.MaxPiece {
 		return none, refuse(api.CodeInvalid, "ask for less at a time", "a piece begins at 0 or later and is 1 to %d bytes long, found %d bytes at %d", api.MaxPiece, q.Length, q.Offset)
@@ -52,7 +52,7 @@ func (c *taker) read(ctx context.Context, q api.ReadRequest) (api.SnapshotPiece,
 }
 
 // state tells how far the streams are whose data is in a snapshot, and golive's own.
-func (c *taker) state(ctx context.Context, q api.SnapshotRequest) ([]api.StreamPosition, error) {
+func (c handing) state(ctx context.Context, q api.SnapshotRequest) ([]api.StreamPosition, error) {
 	_, s, err := c.find(ctx, q.Snapshot)
 	if err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ func (s *Snapshots) Copy(ctx context.Context, from Snapshot, id, by string, cut 
 	if err := s.sweep(ctx); err != nil {
 		return to, fmt.Errorf("remove what is left of earlier takes: %w", err)
 	}
-	err := s.copy(ctx, from, &to, cut, tell)
+	err := copying{s}.copy(ctx, from, &to, cut, tell)
 	if err != nil {
 		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeFor)
 		defer cancel()
@@ -145,7 +145,10 @@ func (s *Snapshots) Copy(ctx context.Context, from Snapshot, id, by string, cut 
 	return to, nil
 }
 
-func (s *Snapshots) copy(ctx context.Context, from Snapshot, to *Snapshot, cut Cut, tell func(Progress)) error {
+// copying makes copies of snapshots.
+type copying struct{ *Snapshots }
+
+func (s copying) copy(ctx context.Context, from Snapshot, to *Snapshot, cut Cut, tell func(Progress)) error {
 	key := make([]byte, mask.MinKey)
 	if _, err := rand.Read(key); err != nil {
 		return err
@@ -175,7 +178,7 @@ func (s *Snapshots) copy(ctx context.Context, from Snapshot, to *Snapshot, cut C
 }
 
 // copyPart writes the archive of one part.
-func (s *Snapshots) copyPart(ctx context.Context, from Snapshot, to *Snapshot, service string, p *Part, k *cutter, told *teller) error {
+func (s copying) copyPart(ctx context.Context, from Snapshot, to *Snapshot, service string, p *Part, k *cutter, told *teller) error {
 	open := func() (io.ReadCloser, error) {
 		r, err := s.Store.Open(ctx, from.archive(service, *p))
 		return cutSource{stoppedReader{ctx, r}, r}, err

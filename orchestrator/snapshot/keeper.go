@@ -39,7 +39,10 @@ type Want struct {
 // errNoKeeper says that a snapshot holds state that is not in JetStream, and that nobody reaches it.
 var errNoKeeper = errors.New("its state is not in JetStream, and cannot be reached from here")
 
-func (s *Snapshots) want(of *Snapshot, service Service, p Part, do string) (Want, error) {
+// keeping has the [Keeper] do what is to be done outside of JetStream.
+type keeping struct{ *Snapshots }
+
+func (s keeping) want(of *Snapshot, service Service, p Part, do string) (Want, error) {
 	if s.Keeper == nil {
 		return Want{}, errNoKeeper
 	}
@@ -62,7 +65,7 @@ func (c *counted) Write(p []byte) (int, error) {
 func (c *counted) sum() string { return hex.EncodeToString(c.h.Sum(nil)) }
 
 // takeKept writes what a keeper gives as the archive of a part: compressed with S2.
-func (s *Snapshots) takeKept(ctx context.Context, of *Snapshot, service Service, p *Part, told *teller) error {
+func (s keeping) takeKept(ctx context.Context, of *Snapshot, service Service, p *Part, told *teller) error {
 	began := s.Now()
 	want, err := s.want(of, service, *p, protocol.StateTake)
 	if err != nil {
@@ -92,7 +95,7 @@ const forgetFor = 10 * time.Second
 
 // forget has a command drop what it keeps of a snapshot beside it. Where that fails, it stays there
 // until it is dropped again: nothing of it is needed.
-func (s *Snapshots) forget(ctx context.Context, w Want) {
+func (s keeping) forget(ctx context.Context, w Want) {
 	if w.Part.Kind != KindCommand {
 		return
 	}
@@ -108,7 +111,7 @@ type eof struct{}
 func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // checkKept reads the archive of a part whole and has its keeper check what is in it.
-func (s *Snapshots) checkKept(ctx context.Context, of *Snapshot, service Service, p Part, told *teller) error {
+func (s keeping) checkKept(ctx context.Context, of *Snapshot, service Service, p Part, told *teller) error {
 	want, err := s.want(of, service, p, protocol.StateCheck)
 	if err != nil {
 		return err
@@ -121,7 +124,7 @@ func (s *Snapshots) checkKept(ctx context.Context, of *Snapshot, service Service
 
 // readKept hands what is in the archive of a part to read. The error is [ErrDamaged] where it is not
 // what was written, whatever read says.
-func (s *Snapshots) readKept(ctx context.Context, of *Snapshot, service Service, p Part, told *teller, read func(io.Reader) error) error {
+func (s keeping) readKept(ctx context.Context, of *Snapshot, service Service, p Part, told *teller, read func(io.Reader) error) error {
 	r, err := s.Store.Open(ctx, of.archive(service.Name, p))
 	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("%w: its archive is missing in the %s", ErrDamaged, s.Store)
@@ -158,15 +161,15 @@ func (s *Snapshots) PutPart(ctx context.Context, of Snapshot, service string, p 
 		if one.Name != service || !p.Kept() {
 			continue
 		}
-		want, err := s.want(&of, one, p, protocol.StatePut)
+		want, err := keeping{s}.want(&of, one, p, protocol.StatePut)
 		if err != nil {
 			return err
 		}
 		told := &teller{tell: tell, p: Progress{Doing: "put", Of: uint64(2 * p.Size)}}
 		told.at(p)
-		err = s.readKept(ctx, &of, one, p, told, func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
+		err = keeping{s}.readKept(ctx, &of, one, p, told, func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
 		if err == nil {
-			err = s.readKept(ctx, &of, one, p, told, func(r io.Reader) error {
+			err = keeping{s}.readKept(ctx, &of, one, p, told, func(r io.Reader) error {
 				_, err := s.Keeper.Deliver(ctx, want, r)
 				return err
 			})

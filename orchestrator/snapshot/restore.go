@@ -56,7 +56,7 @@ func (s *Snapshots) Replace(ctx context.Context, p Putting) (Done, error) {
 	told := &teller{tell: p.Tell, p: Progress{Doing: "put", Of: size}}
 	for _, part := range parts {
 		told.at(part.Part)
-		content, err := s.replace(ctx, p, part, told)
+		content, err := replacing{s}.replace(ctx, p, part, told)
 		if err != nil {
 			return done, fmt.Errorf("service %s: %w", part.service, err)
 		}
@@ -65,7 +65,7 @@ func (s *Snapshots) Replace(ctx context.Context, p Putting) (Done, error) {
 		s.at(PutOne)
 	}
 	for _, stream := range p.Drop {
-		if err := s.clear(ctx, stream, p.Sure); err != nil {
+		if err := (replacing{s}).clear(ctx, stream, p.Sure); err != nil {
 			return done, err
 		}
 	}
@@ -97,8 +97,11 @@ func (p Part) Where(service string) string {
 	return service + "/" + p.Kind + "-" + p.Name
 }
 
+// replacing puts data in the place of what is there.
+type replacing struct{ *Snapshots }
+
 // replace puts one part back in the place of what is there, as its kind wants it.
-func (s *Snapshots) replace(ctx context.Context, p Putting, part partOf, told *teller) (Content, error) {
+func (s replacing) replace(ctx context.Context, p Putting, part partOf, told *teller) (Content, error) {
 	if !part.Kept() {
 		return s.replaceStream(ctx, p, part, told)
 	}
@@ -109,7 +112,7 @@ func (s *Snapshots) replace(ctx context.Context, p Putting, part partOf, told *t
 }
 
 // replaceStream puts a stream or a bucket back.
-func (s *Snapshots) replaceStream(ctx context.Context, p Putting, part partOf, told *teller) (Content, error) {
+func (s replacing) replaceStream(ctx context.Context, p Putting, part partOf, told *teller) (Content, error) {
 	if err := s.clear(ctx, part.Stream(), p.Sure); err != nil {
 		return Content{}, err
 	}
@@ -137,7 +140,7 @@ type archiveRead struct {
 }
 
 // clear deletes a stream, if it is there.
-func (s *Snapshots) clear(ctx context.Context, stream string, sure func(context.Context) error) error {
+func (s replacing) clear(ctx context.Context, stream string, sure func(context.Context) error) error {
 	if err := rollout.ValidateStream(stream); err != nil { // never golive's own
 		return err
 	}

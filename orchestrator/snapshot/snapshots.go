@@ -98,7 +98,7 @@ func (s *Snapshots) take(ctx context.Context, wanted Snapshot, tell func(Progres
 		for j := range wanted.Services[i].Parts {
 			p := &wanted.Services[i].Parts[j]
 			if p.Kept() {
-				err = s.takeKept(ctx, &wanted, wanted.Services[i], p, told)
+				err = keeping{s}.takeKept(ctx, &wanted, wanted.Services[i], p, told)
 			} else {
 				err = s.takePart(ctx, wanted.archive(wanted.Services[i].Name, *p), p, told)
 			}
@@ -191,7 +191,7 @@ func (s *Snapshots) verify(ctx context.Context, of *Snapshot, fresh bool, tell f
 				continue // it was checked when it was taken, and the bytes are the same
 			}
 			if p.Kept() {
-				if err := s.checkKept(ctx, of, of.Services[i], *p, told); err != nil {
+				if err := (keeping{s}).checkKept(ctx, of, of.Services[i], *p, told); err != nil {
 					return fmt.Errorf("service %s: %w", service, err)
 				}
 				continue
@@ -406,7 +406,7 @@ func (s *Snapshots) Drop(ctx context.Context, app, id string) error {
 func (s *Snapshots) remove(ctx context.Context, of Snapshot) error {
 	if s.Keeper != nil {
 		if there, err := s.load(ctx, of.App, of.ID); err == nil {
-			s.forgetAll(ctx, there)
+			keeping{s}.forgetAll(ctx, there)
 		}
 	}
 	if err := s.Store.Remove(ctx, of.folder()+manifestName); err != nil {
@@ -427,7 +427,7 @@ func (s *Snapshots) remove(ctx context.Context, of Snapshot) error {
 }
 
 // forgetAll has commands drop what they keep of a snapshot beside it.
-func (s *Snapshots) forgetAll(ctx context.Context, of Snapshot) {
+func (s keeping) forgetAll(ctx context.Context, of Snapshot) {
 	for _, service := range of.Services {
 		for _, p := range service.Parts {
 			if want, err := s.want(&of, service, p, protocol.StateDrop); err == nil {

@@ -109,13 +109,7 @@ func (a attack) do(t *testing.T, nc *nats.Conn, rollout string) (subject string)
 // What golive bus config gives to a role is no way to do another's work. README.md has the table.
 func TestAttacksOnASharedBus(t *testing.T) {
 	t.Parallel()
-	b := newSharedBus(t)
-	b.store()
-	b.keep("orchestrator", "serve", "--env", "test", "1.0.0")
-	b.keep("agent-web-1", "agent", "--env", "test", "1.0.0", "2.0.0", "--name", "web-1", "--label", "role=web")
-	b.await("obs", "status")
-	b.serve("1.0.0")
-	id := b.deploy("1.0.0")
+	b, id := newLiveShop(t)
 	connections := make(map[string]*nats.Conn)
 	as := func(user string) *nats.Conn {
 		if connections[user] == nil {

@@ -280,16 +280,22 @@ func (b *sharedBus) deploy(version string) (id string) {
 	return id
 }
 
-// A whole life needs no right but those that golive bus config gives: the server refuses nothing.
-func TestALifeOnASharedBus(t *testing.T) {
-	t.Parallel()
-	b := newSharedBus(t)
+// newLiveShop is a shared bus with an orchestrator and an agent, on which version 1.0.0 is live.
+func newLiveShop(t *testing.T) (b *sharedBus, rollout string) {
+	t.Helper()
+	b = newSharedBus(t)
 	b.store()
 	b.keep("orchestrator", "serve", "--env", "test", "1.0.0")
 	b.keep("agent-web-1", "agent", "--env", "test", "1.0.0", "2.0.0", "--name", "web-1", "--label", "role=web")
 	b.await("obs", "status")
 	b.serve("1.0.0")
-	first := b.deploy("1.0.0")
+	return b, b.deploy("1.0.0")
+}
+
+// A whole life needs no right but those that golive bus config gives: the server refuses nothing.
+func TestALifeOnASharedBus(t *testing.T) {
+	t.Parallel()
+	b, first := newLiveShop(t)
 	b.serve("2.0.0")
 	second := b.deploy("2.0.0")
 	for _, user := range []string{"ann", "ci", "obs"} {

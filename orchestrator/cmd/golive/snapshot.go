@@ -24,9 +24,10 @@ func snapshotCommand(c *command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
 		Short: "Take, list, show, check and drop snapshots of an app's data",
-		Long: `A snapshot holds the data of an app's services in JetStream, as their manifest
-says where it is (services.NAME.state). It counts only once it was read back
-whole. Services go on while it is taken. Where it lies, and how many of an app
+		Long: `A snapshot holds the data of an app's services where their manifest says that
+it is (services.NAME.state): in JetStream, or wherever a service itself or a
+command on its host takes it from. It counts only once it was read back whole.
+Services go on while it is taken. Where it lies, and how many of an app
 are kept, says the manifest that golive serve is given (snapshots).`,
 		Example: `  golive snapshot take todo-app --reason "before the clean-up"
   golive snapshot list
